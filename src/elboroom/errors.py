@@ -1,0 +1,37 @@
+"""The two errors a user may meet, and the exit code each carries."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ElboroomError(Exception):
+    """Base of both; its text is one line that names the value, what is allowed and the fix."""
+
+    exit_code = 1
+
+
+class UsageError(ElboroomError, ValueError):
+    """The caller asked for something that cannot be: a wrong value, name, shape or path."""
+
+    exit_code = 2
+
+
+class FailureError(ElboroomError, RuntimeError):
+    """The request was fine and the world was not: a full disk, a damaged file, no network."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Name the known word closest to a mistyped one, as the end of an error message.
+
+    Examples
+    --------
+    >>> nearest("minst", ["mnist", "digits"])
+    "did you mean 'mnist'?"
+    >>> nearest("xyzzy", ["mnist", "digits"])
+    'known: digits, mnist'
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
