@@ -1,0 +1,313 @@
+"""The VAE: encoder, decoder and prior, and what one can do with a trained one. It holds no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elboroom.config import ModelConfig
+from elboroom.errors import UsageError
+from elboroom.networks import MLP
+from elboroom.probability import (
+    BernoulliHead,
+    DiagonalGaussianHead,
+    GaussianHead,
+    Likelihood,
+    Posterior,
+    StandardNormal,
+    rate,
+)
+
+Array = Tensor | NDArray[Any]
+
+# Decoder outputs held at once while importance sampling: about 64 MB of 28×28 images.
+_DECODED_NUMBERS = 16_000_000
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one forward pass yields for b examples and k samples of each: all that an objective needs.
+
+    Attributes
+    ----------
+    x : Tensor
+        The examples, (b, *shape).
+    posterior, likelihood, prior
+        q(z|x) of b examples, p(x|z) of (k, b) codes, p(z).
+    z : Tensor
+        Codes (k, b, d), differentiable in the posterior's parameters.
+    log_q : Tensor
+        log q(z|x), (k, b), nats.
+    log_likelihood : Tensor
+        log p(x|z), (k, b), nats.
+    rate : Tensor
+        KL(q ‖ p), (b,), nats per example.
+    """
+
+    x: Tensor
+    posterior: Posterior
+    likelihood: Likelihood
+    prior: Any
+    z: Tensor
+    log_q: Tensor
+    log_likelihood: Tensor
+    rate: Tensor
+
+    @cached_property
+    def distortion(self) -> Tensor:
+        """−E_q log p(x|z), the mean over the k samples: (b,), nats per example."""
+        return -self.log_likelihood.mean(0)
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """log p(x|z) + log p(z) − log q(z|x), (k, b), nats: the importance weights."""
+        log_prior: Tensor = self.prior.log_prob(self.z)
+        return self.log_likelihood + log_prior - self.log_q
+
+
+class NLL(NamedTuple):
+    """Importance-sampled −log p(x) of each example with its Monte Carlo standard error."""
+
+    value: Tensor
+    stderr: Tensor
+
+
+class VAE(nn.Module):
+    """An encoder and a decoder network with a prior, a posterior and a likelihood.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps (b, *shape) to (b, *posterior.in_shape).
+    decoder : nn.Module
+        Maps (n, d) to (n, *likelihood.in_shape).
+    prior : nn.Module
+        p(z); its ``latent_dim`` is d.
+    posterior, likelihood : nn.Module, optional
+        Heads that read the networks' outputs; a diagonal Gaussian and a Bernoulli if not given.
+    shape : tuple of int
+        Of one example: (h, w, c) or (d,).
+    scale : float
+        uint8 inputs are divided by it: 255 for 8-bit pixels.
+
+    Examples
+    --------
+    >>> vae = VAE.build(shape=(28, 28, 1), latent_dim=2, hidden=[100])
+    >>> vae.sample(3).shape
+    torch.Size([3, 28, 28, 1])
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        prior: nn.Module,
+        *,
+        shape: Sequence[int],
+        posterior: nn.Module | None = None,
+        likelihood: nn.Module | None = None,
+        scale: float = 255.0,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior: Any = prior
+        self.latent_dim: int = self.prior.latent_dim
+        self.shape = tuple(shape)
+        self.scale = scale
+        self.posterior: Any = posterior or DiagonalGaussianHead(self.latent_dim)
+        self.likelihood: Any = likelihood or BernoulliHead(self.shape)
+        self.config: ModelConfig | None = None
+        """The configuration it was built from, if it was; a run can then be reloaded without code."""
+
+    @classmethod
+    def build(cls, config: ModelConfig | None = None, **fields: Any) -> VAE:
+        """Make a VAE of MLPs from a configuration, or from its fields by name.
+
+        Parameters
+        ----------
+        config : ModelConfig, optional
+            Its ``shape`` must be set.
+        **fields
+            Fields of :class:`ModelConfig` that replace those of ``config``.
+
+        Raises
+        ------
+        UsageError
+            If a field is unknown or its value does not fit, or no shape is given.
+        """
+        config = ModelConfig(**({**dict(config), **fields} if config else fields))
+        if config.shape is None:
+            raise UsageError("shape is not set: give the shape of one example, such as shape=data.shape")
+        config = ModelConfig(**{**dict(config), "scale": config.scale or 255.0})
+        shape, d = config.shape, config.latent_dim
+        posterior = DiagonalGaussianHead(d, scale=config.posterior_scale)
+        likelihood: BernoulliHead | GaussianHead
+        if config.likelihood == "bernoulli":
+            likelihood = BernoulliHead(shape)
+        else:
+            likelihood = GaussianHead(
+                shape, scale=config.likelihood_scale, learn_scale=config.learn_scale, mean=config.output
+            )
+        options = {
+            "activation": config.activation,
+            "normalization": config.normalization,
+            "init": config.init,
+        }
+        decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
+        vae = cls(
+            MLP(shape, posterior.in_shape, config.hidden, **options),
+            MLP((d,), likelihood.in_shape, decoder_hidden, **options),
+            StandardNormal(d),
+            shape=shape,
+            posterior=posterior,
+            likelihood=likelihood,
+            scale=config.scale or 255.0,
+        )
+        vae.config = config
+        return vae
+
+    # Differentiable halves, for objectives.
+
+    def infer(self, x: Tensor) -> Posterior:
+        """q(z|x) for x (b, *shape) in model units, differentiably."""
+        posterior: Posterior = self.posterior(self.encoder(x))
+        return posterior
+
+    def generate(self, z: Tensor) -> Likelihood:
+        """p(x|z) for codes z (..., d), differentiably."""
+        features = self.decoder(z.reshape(-1, z.shape[-1]))
+        likelihood: Likelihood = self.likelihood(features.reshape(*z.shape[:-1], *self.likelihood.in_shape))
+        return likelihood
+
+    def forward(self, x: Tensor, num_samples: int = 1) -> Terms:
+        """Encode x (b, *shape), draw k codes of each, decode them."""
+        q = self.infer(x)
+        z, log_q = q.rsample_and_log_prob(num_samples)
+        p = self.generate(z)
+        return Terms(x, q, p, self.prior, z, log_q, p.log_prob(x), rate(q, self.prior, z, log_q))
+
+    # For use: arrays in, no gradients, evaluation mode, and the training mode left as it was.
+
+    def encode(self, x: Array) -> Posterior:
+        """q(z|x) of images or rows (b, *shape): floats in model units, or uint8 divided by ``scale``."""
+        with self._at_rest():
+            return self.infer(self.as_input(x))
+
+    def decode(self, z: Array) -> Likelihood:
+        """p(x|z) of codes (..., d); its ``mean`` is the picture."""
+        with self._at_rest():
+            return self.generate(self._as_code(z))
+
+    def embed(self, x: Array) -> Tensor:
+        """Code of each example: the posterior mean, (b, d), the same at every call."""
+        return self.encode(x).mean
+
+    def reconstruct(self, x: Array) -> Tensor:
+        """Decoded code of each example, (b, *shape); nothing is drawn."""
+        return self.decode(self.embed(x)).mean
+
+    def sample(self, n: int, *, observe: bool = False) -> Tensor:
+        """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
+        with self._at_rest():
+            likelihood = self.generate(self.prior.sample(n))
+            return likelihood.sample() if observe else likelihood.mean
+
+    def interpolate(self, a: Array, b: Array, steps: int = 25) -> Tensor:
+        """Decode the straight line between the codes of examples a and b (*shape), (steps, *shape)."""
+        ends = self.embed(torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]]))
+        weights = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
+        return self.decode(torch.lerp(ends[:1], ends[1:], weights)).mean
+
+    def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
+        """−(distortion + rate) of each example with k samples, (b,), nats; higher is better."""
+        with self._at_rest():
+            terms = self(self.as_input(x), num_samples)
+            return -(terms.distortion + terms.rate)
+
+    def nll(self, x: Array, num_samples: int = 1000) -> NLL:
+        """−log p(x) by importance sampling from q(z|x) (arXiv:1509.00519 eq. 8).
+
+        Parameters
+        ----------
+        x : array
+            (b, *shape).
+        num_samples : int
+            k, drawn exactly, for each example. The estimate is biased upwards, less so as k grows.
+
+        Returns
+        -------
+        NLL
+            ``value`` and ``stderr`` (b,), nats. The standard error is that of the log of a mean of k
+            weights, by the delta method; NaN for k = 1.
+
+        Raises
+        ------
+        UsageError
+            If ``num_samples`` < 1.
+        """
+        if num_samples < 1:
+            raise UsageError(f"num_samples = {num_samples}: at least 1 sample is needed")
+        with self._at_rest():
+            log_weights = torch.cat(list(self._log_weights(self.as_input(x), num_samples)))
+        log_mean = torch.logsumexp(log_weights, 0) - np.log(num_samples)
+        relative = torch.exp(log_weights - log_mean)
+        return NLL(
+            -log_mean,
+            relative.std(0, correction=1) / num_samples**0.5 if num_samples > 1 else log_mean * torch.nan,
+        )
+
+    def _log_weights(self, x: Tensor, num_samples: int) -> Iterator[Tensor]:
+        """Chunks of log-weights (k', b) whose k' add up to ``num_samples``; x is encoded once."""
+        q = self.infer(x)
+        chunk = max(1, min(num_samples, _DECODED_NUMBERS // max(1, x.numel())))
+        for done in range(0, num_samples, chunk):
+            z, log_q = q.rsample_and_log_prob(min(chunk, num_samples - done))
+            log_prior: Tensor = self.prior.log_prob(z)
+            yield self.generate(z).log_prob(x) + log_prior - log_q
+
+    def as_input(self, x: Array) -> Tensor:
+        """Bring an array (b, *shape) to the model's device and units.
+
+        Raises
+        ------
+        UsageError
+            If its shape is not (b, *shape).
+        """
+        tensor = torch.as_tensor(x)
+        if tensor.shape[1:] != self.shape or tensor.ndim == 0:
+            raise UsageError(
+                f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {', '.join(map(str, self.shape))})"
+            )
+        weight = next(self.parameters())
+        if tensor.dtype == torch.uint8:
+            return tensor.to(weight.device).to(weight.dtype) / self.scale
+        return tensor.to(weight.device, weight.dtype)
+
+    def _as_code(self, z: Array) -> Tensor:
+        code = torch.as_tensor(z)
+        if code.ndim == 0 or code.shape[-1] != self.latent_dim:
+            raise UsageError(
+                f"got codes of shape {tuple(code.shape)}; the model takes (..., {self.latent_dim})"
+            )
+        weight = next(self.parameters())
+        return code.to(weight.device, weight.dtype)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode

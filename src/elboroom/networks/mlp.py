@@ -1,0 +1,99 @@
+"""Multi-layer perceptrons of any depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,
+}
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
+
+
+def _affine_uniform(layer: nn.Linear) -> None:
+    """U(±1/√(fan_in + 1)) for weights and bias, the bias being the weight of a constant input."""
+    bound = 1 / math.sqrt(layer.in_features + 1)
+    nn.init.uniform_(layer.weight, -bound, bound)
+    nn.init.uniform_(layer.bias, -bound, bound)
+
+
+def _xavier(layer: nn.Linear) -> None:
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def _kaiming(layer: nn.Linear) -> None:
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+
+
+INITS: dict[str, Callable[[nn.Linear], None]] = {
+    "torch": lambda _layer: None,  # nn.Linear has done it on construction
+    "xavier": _xavier,
+    "kaiming": _kaiming,
+    "affine": _affine_uniform,
+}
+
+
+class MLP(nn.Sequential):
+    """Flatten, hidden layers, a last linear layer, unflatten.
+
+    Parameters
+    ----------
+    in_shape, out_shape : tuple of int
+        Shapes of one example, flat or not: (d,) or (h, w, c).
+    hidden : sequence of int
+        Width of each hidden layer; none makes the map affine.
+    activation : str
+        Of every hidden layer; a key of ``ACTIVATIONS``.
+    normalization : {"none", "layer", "batch"}
+        Between a hidden layer and its activation.
+    init : {"torch", "xavier", "kaiming", "affine"}
+        "torch" is ``nn.Linear``'s own; "affine" is U(±1/√(fan_in + 1)), the bias included.
+
+    Examples
+    --------
+    >>> net = MLP((28, 28, 1), (4,), hidden=[400, 100], activation="tanh")
+    >>> import torch
+    >>> net(torch.zeros(5, 28, 28, 1)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        hidden: Sequence[int] = (400,),
+        *,
+        activation: str = "relu",
+        normalization: str = "none",
+        init: str = "torch",
+    ):
+        widths = [math.prod(in_shape), *hidden]
+        layers: list[nn.Module] = [nn.Flatten()] if len(in_shape) > 1 else []
+        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+            layers.append(nn.Linear(fan_in, fan_out))
+            if normalization != "none":
+                layers.append(NORMALIZATIONS[normalization](fan_out))
+            layers.append(ACTIVATIONS[activation]())
+        layers.append(nn.Linear(widths[-1], math.prod(out_shape)))
+        if len(out_shape) > 1:
+            layers.append(nn.Unflatten(1, tuple(out_shape)))
+        super().__init__(*layers)
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                INITS[init](layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, *in_shape) to (b, *out_shape)."""
+        return super().forward(x)
