@@ -37,6 +37,10 @@ def _read_options(value: object) -> object:
         raise ValueError(f"{value!r} is not 'key=value, key=value' ({error})") from None
 
 
+def _write_options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={json.dumps(value)}" for key, value in options.items())
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("must be a finite number")
@@ -48,7 +52,7 @@ _options_from_text = tyro.constructors.PrimitiveConstructorSpec(
     metavar="KEY=VALUE,...",
     instance_from_str=lambda texts: _read_options(texts[0]),
     is_instance=lambda value: isinstance(value, dict),
-    str_from_instance=lambda value: [", ".join(f"{k}={json.dumps(v)}" for k, v in value.items())],
+    str_from_instance=lambda options: [_write_options(options)],
 )
 Options = Annotated[dict[str, Any], BeforeValidator(_read_options), _options_from_text]
 Finite = Annotated[float, AfterValidator(_finite)]
@@ -119,7 +123,8 @@ class ObjectiveConfig(Section):
     beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
         "constant"
     )
-    """How beta grows from 0: linear over --beta-ramp; delayed: 0 for --beta-delay, then linear; cyclical: a linear ramp in each --beta-period."""
+    """How beta grows from 0: linear over --beta-ramp; delayed: 0 for --beta-delay, then linear; sigmoid:
+    the same, S-shaped; cyclical: a linear ramp in each --beta-period."""
     beta_delay: Annotated[Finite, Field(ge=0), FLAT] = 0.0
     """Epochs at beta 0 before a delayed or sigmoid ramp."""
     beta_ramp: Annotated[Finite, Field(gt=0), FLAT] = 10.0
@@ -168,7 +173,8 @@ class DataConfig(Section):
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
     """Grey pixels to 0/1: at one half, or drawn anew in each step with the pixel as probability."""
     validation: Annotated[float, Field(ge=0, lt=1), FLAT] | None = None
-    """Part of the training examples held out to choose the best epoch; 0.1 unless the set comes with a split of its own."""
+    """Part of the training examples held out to choose the best epoch; 0.1, or 0 if the set comes with a
+    published split."""
     strict: Annotated[bool, FLAT] = False
     """Stop at a damaged file instead of skipping it."""
 

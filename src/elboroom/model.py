@@ -68,7 +68,7 @@ class Terms:
 
     @cached_property
     def log_weights(self) -> Tensor:
-        """log p(x|z) + log p(z) − log q(z|x), (k, b), nats: the importance weights."""
+        """Importance weights log p(x|z) + log p(z) − log q(z|x), (k, b), nats."""
         log_prior: Tensor = self.prior.log_prob(self.z)
         return self.log_likelihood + log_prior - self.log_q
 
@@ -120,7 +120,7 @@ class VAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.prior: Any = prior
-        self.latent_dim: int = self.prior.latent_dim
+        self.latent_dim = int(self.prior.latent_dim)
         self.shape = tuple(shape)
         self.scale = scale
         self.posterior: Any = posterior or DiagonalGaussianHead(self.latent_dim)
@@ -145,10 +145,10 @@ class VAE(nn.Module):
             If a field is unknown or its value does not fit, or no shape is given.
         """
         config = ModelConfig(**({**dict(config), **fields} if config else fields))
-        if config.shape is None:
+        shape, d = config.shape, config.latent_dim
+        if shape is None:
             raise UsageError("shape is not set: give the shape of one example, such as shape=data.shape")
         config = ModelConfig(**{**dict(config), "scale": config.scale or 255.0})
-        shape, d = config.shape, config.latent_dim
         posterior = DiagonalGaussianHead(d, scale=config.posterior_scale)
         likelihood: BernoulliHead | GaussianHead
         if config.likelihood == "bernoulli":
@@ -284,9 +284,8 @@ class VAE(nn.Module):
         """
         tensor = torch.as_tensor(x)
         if tensor.shape[1:] != self.shape or tensor.ndim == 0:
-            raise UsageError(
-                f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {', '.join(map(str, self.shape))})"
-            )
+            wanted = ", ".join(map(str, self.shape))
+            raise UsageError(f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {wanted})")
         weight = next(self.parameters())
         if tensor.dtype == torch.uint8:
             return tensor.to(weight.device).to(weight.dtype) / self.scale

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from torch import Tensor, nn
+from itertools import pairwise
+
+from torch import nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -81,7 +83,7 @@ class MLP(nn.Sequential):
     ):
         widths = [math.prod(in_shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()] if len(in_shape) > 1 else []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             layers.append(nn.Linear(fan_in, fan_out))
             if normalization != "none":
                 layers.append(NORMALIZATIONS[normalization](fan_out))
@@ -93,7 +95,3 @@ class MLP(nn.Sequential):
         for layer in self:
             if isinstance(layer, nn.Linear):
                 INITS[init](layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, *in_shape) to (b, *out_shape)."""
-        return super().forward(x)

@@ -16,7 +16,7 @@ def constant(value: float) -> Schedule:
     >>> constant(4.0)(123)
     4.0
     """
-    return lambda step: value
+    return lambda _step: value
 
 
 def linear(value: float, ramp: float) -> Schedule:
