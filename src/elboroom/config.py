@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 import tyro
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from elboroom.errors import UsageError, nearest
 
@@ -25,6 +25,9 @@ Init = Literal["torch", "xavier", "kaiming", "affine"]
 
 FLAT = tyro.conf.arg(prefix_name=False)
 """Marks a common option: ``--beta`` and not ``--objective.beta``."""
+FLAT_INT = tyro.conf.arg(prefix_name=False, metavar="INT")
+FLAT_FLOAT = tyro.conf.arg(prefix_name=False, metavar="FLOAT")
+FLAT_NAME = tyro.conf.arg(prefix_name=False, metavar="NAME")
 
 
 def _read_options(value: object) -> object:
@@ -37,14 +40,8 @@ def _read_options(value: object) -> object:
         raise ValueError(f"{value!r} is not 'key=value, key=value' ({error})") from None
 
 
-def _write_options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={json.dumps(value)}" for key, value in options.items())
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
+def _write_options(options: Any) -> list[str]:
+    return [", ".join(f"{key}={json.dumps(value)}" for key, value in options.items())]
 
 
 _options_from_text = tyro.constructors.PrimitiveConstructorSpec(
@@ -52,10 +49,31 @@ _options_from_text = tyro.constructors.PrimitiveConstructorSpec(
     metavar="KEY=VALUE,...",
     instance_from_str=lambda texts: _read_options(texts[0]),
     is_instance=lambda value: isinstance(value, dict),
-    str_from_instance=lambda options: [_write_options(options)],
+    str_from_instance=_write_options,
 )
 Options = Annotated[dict[str, Any], BeforeValidator(_read_options), _options_from_text]
-Finite = Annotated[float, AfterValidator(_finite)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+# What pydantic's checks are called here; others come with a message of their own.
+_WORDING = {
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be above {gt:g}",
+    "less_than": "must be below {lt:g}",
+    "literal_error": "must be {expected}",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list, such as [400, 400]",
+    "dict_type": "must be a table, such as {{ key = value }}",
+}
 
 
 class Section(pydantic.BaseModel):
@@ -77,8 +95,8 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
     if first["type"] == "extra_forbidden":
         known = section.model_fields
         return f"unknown option {name!r} in {section.__name__}; {nearest(name, known)}"
-    what = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    what = what[0].lower() + what[1:]
+    wording = _WORDING.get(first["type"])
+    what = wording.format(**first.get("ctx", {})) if wording else first["msg"].removeprefix("Value error, ")
     if first["loc"]:
         return f"{name} = {first['input']!r}: {what}"
     return what
@@ -87,15 +105,15 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
 class ModelConfig(Section):
     """Networks and distributions."""
 
-    shape: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    shape: tyro.conf.Suppress[tuple[AtLeastOne, ...] | None] = None
     """Shape of one example, (h, w, c) or (d,); taken from the data if not given."""
-    scale: Annotated[Finite, Field(gt=0)] | None = None
+    scale: tyro.conf.Suppress[Positive | None] = None
     """The pixel value that the model sees as 1; taken from the data if not given."""
-    latent_dim: Annotated[int, Field(ge=1), FLAT] = 2
+    latent_dim: Annotated[AtLeastOne, FLAT] = 2
     """Numbers in a code; 2 can be drawn as a map."""
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], FLAT] = (400, 400)
+    hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
     """Width of each hidden layer of the encoder, first to last."""
-    decoder_hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    decoder_hidden: Annotated[tuple[AtLeastOne, ...] | None, tyro.conf.arg(metavar="[INT ...]")] = None
     """Widths of the decoder; the encoder's in reverse if not given."""
     activation: Annotated[Activation, FLAT] = "relu"
     """Between layers."""
@@ -107,7 +125,7 @@ class ModelConfig(Section):
     """How the encoder's output becomes a standard deviation."""
     likelihood: Annotated[Literal["bernoulli", "gaussian"], FLAT] = "bernoulli"
     """bernoulli: data in [0, 1]; gaussian: any real numbers."""
-    likelihood_scale: Annotated[Finite, Field(gt=0)] = math.sqrt(0.5)
+    likelihood_scale: Positive = math.sqrt(0.5)
     """Standard deviation of the gaussian likelihood, or where it starts from if learned."""
     learn_scale: bool = False
     """Learn the gaussian likelihood's standard deviation."""
@@ -118,18 +136,17 @@ class ModelConfig(Section):
 class ObjectiveConfig(Section):
     """distortion + beta(step) · rate."""
 
-    beta: Annotated[Finite, Field(ge=0), FLAT] = 1.0
+    beta: Annotated[NotNegative, FLAT] = 1.0
     """Weight of the rate; 1 is the true ELBO."""
     beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
         "constant"
     )
-    """How beta grows from 0: linear over --beta-ramp; delayed: 0 for --beta-delay, then linear; sigmoid:
-    the same, S-shaped; cyclical: a linear ramp in each --beta-period."""
-    beta_delay: Annotated[Finite, Field(ge=0), FLAT] = 0.0
+    """How beta grows from 0: linear; after a delay; as an S after a delay; again in each period."""
+    beta_delay: Annotated[NotNegative, FLAT] = 0.0
     """Epochs at beta 0 before a delayed or sigmoid ramp."""
-    beta_ramp: Annotated[Finite, Field(gt=0), FLAT] = 10.0
+    beta_ramp: Annotated[Positive, FLAT] = 10.0
     """Epochs that a ramp takes."""
-    beta_period: Annotated[Finite, Field(gt=0), FLAT] = 20.0
+    beta_period: Annotated[Positive, FLAT] = 20.0
     """Epochs of one cycle of the cyclical schedule; must be at least --beta-ramp."""
 
     @model_validator(mode="after")
@@ -145,17 +162,17 @@ class ObjectiveConfig(Section):
 class OptimizerConfig(Section):
     """Any optimiser and learning-rate schedule of torch, by name."""
 
-    optimizer: Annotated[str, FLAT] = "Adam"
+    optimizer: Annotated[str, FLAT_NAME] = "Adam"
     """Name in torch.optim, such as Adam, AdamW, SGD, RMSprop."""
-    lr: Annotated[Finite, Field(gt=0), FLAT] = 1e-3
+    lr: Annotated[Positive, FLAT] = 1e-3
     """Learning rate."""
-    optimizer_options: Options = {}
+    optimizer_options: Annotated[Options, FLAT] = {}
     """Further arguments, as in 'betas=[0.9, 0.95], weight_decay=0.01'."""
-    lr_schedule: Annotated[str | None, FLAT] = None
+    lr_schedule: Annotated[str | None, FLAT_NAME] = None
     """Name in torch.optim.lr_scheduler, such as CosineAnnealingLR; stepped once an epoch."""
-    lr_schedule_options: Options = {}
+    lr_schedule_options: Annotated[Options, FLAT] = {}
     """Its arguments, as in 'T_max=100'."""
-    clip: Annotated[Finite, Field(gt=0)] | None = None
+    clip: Annotated[Positive | None, FLAT_FLOAT] = None
     """Largest norm of the gradient; longer ones are shortened to it."""
 
 
@@ -164,17 +181,16 @@ class DataConfig(Section):
 
     source: tyro.conf.Suppress[str | None] = None
     """Named set, file or folder."""
-    size: Annotated[int, Field(ge=1)] | None = None
+    size: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
     """Height and width to which a folder's images are brought."""
-    channels: Literal[1, 3] | None = None
+    channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}")] = None
     """1: grey, 3: colour; for folders."""
-    pixel_scale: Annotated[Finite, Field(gt=0)] | None = None
+    pixel_scale: Annotated[Positive | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The pixel value that the model sees as 1, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
     """Grey pixels to 0/1: at one half, or drawn anew in each step with the pixel as probability."""
-    validation: Annotated[float, Field(ge=0, lt=1), FLAT] | None = None
-    """Part of the training examples held out to choose the best epoch; 0.1, or 0 if the set comes with a
-    published split."""
+    validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT_FLOAT] = None
+    """Part held out to choose the best epoch; if not given 0.1, or 0 of sets with a published split."""
     strict: Annotated[bool, FLAT] = False
     """Stop at a damaged file instead of skipping it."""
 
@@ -182,13 +198,13 @@ class DataConfig(Section):
 class TrainingConfig(Section):
     """How long, how much at a time, and what is kept."""
 
-    epochs: Annotated[int, Field(ge=1), FLAT] = 20
+    epochs: Annotated[AtLeastOne, FLAT] = 20
     """Passes over the training data."""
-    batch_size: Annotated[int, Field(ge=1), FLAT] = 100
+    batch_size: Annotated[AtLeastOne, FLAT] = 100
     """Examples in one step."""
-    batches_per_epoch: Annotated[int, Field(ge=1), FLAT] | None = None
+    batches_per_epoch: Annotated[AtLeastOne | None, FLAT_INT] = None
     """Call this many batches an epoch, drawn with replacement, instead of one shuffled pass."""
-    patience: Annotated[int, Field(ge=1), FLAT] | None = None
+    patience: Annotated[AtLeastOne | None, FLAT_INT] = None
     """Stop after this many epochs without a better validation ELBO."""
     seed: Annotated[int, Field(ge=0), FLAT] = 0
     """Of everything drawn: weights, order, noise, validation split."""

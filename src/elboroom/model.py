@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,15 @@ class NLL(NamedTuple):
     value: Tensor
     stderr: Tensor
 
+    @classmethod
+    def from_log_weights(cls, log_weights: Tensor) -> NLL:
+        """−log of the mean weight with its standard error by the delta method, from (k, b), in nats."""
+        k = len(log_weights)
+        log_mean = torch.logsumexp(log_weights, 0) - math.log(k)
+        if k == 1:
+            return cls(-log_mean, torch.full_like(log_mean, torch.nan))
+        return cls(-log_mean, torch.exp(log_weights - log_mean).std(0, correction=1) / math.sqrt(k))
+
 
 class VAE(nn.Module):
     """An encoder and a decoder network with a prior, a posterior and a likelihood.
@@ -109,7 +119,7 @@ class VAE(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        prior: nn.Module,
+        prior: Any,
         *,
         shape: Sequence[int],
         posterior: nn.Module | None = None,
@@ -120,7 +130,7 @@ class VAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.prior: Any = prior
-        self.latent_dim = int(self.prior.latent_dim)
+        self.latent_dim: int = prior.latent_dim
         self.shape = tuple(shape)
         self.scale = scale
         self.posterior: Any = posterior or DiagonalGaussianHead(self.latent_dim)
@@ -199,12 +209,12 @@ class VAE(nn.Module):
 
     def encode(self, x: Array) -> Posterior:
         """q(z|x) of images or rows (b, *shape): floats in model units, or uint8 divided by ``scale``."""
-        with self._at_rest():
+        with self.at_rest():
             return self.infer(self.as_input(x))
 
     def decode(self, z: Array) -> Likelihood:
         """p(x|z) of codes (..., d); its ``mean`` is the picture."""
-        with self._at_rest():
+        with self.at_rest():
             return self.generate(self._as_code(z))
 
     def embed(self, x: Array) -> Tensor:
@@ -217,7 +227,7 @@ class VAE(nn.Module):
 
     def sample(self, n: int, *, observe: bool = False) -> Tensor:
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
-        with self._at_rest():
+        with self.at_rest():
             likelihood = self.generate(self.prior.sample(n))
             return likelihood.sample() if observe else likelihood.mean
 
@@ -229,7 +239,7 @@ class VAE(nn.Module):
 
     def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
         """−(distortion + rate) of each example with k samples, (b,), nats; higher is better."""
-        with self._at_rest():
+        with self.at_rest():
             terms = self(self.as_input(x), num_samples)
             return -(terms.distortion + terms.rate)
 
@@ -256,23 +266,28 @@ class VAE(nn.Module):
         """
         if num_samples < 1:
             raise UsageError(f"num_samples = {num_samples}: at least 1 sample is needed")
-        with self._at_rest():
-            log_weights = torch.cat(list(self._log_weights(self.as_input(x), num_samples)))
-        log_mean = torch.logsumexp(log_weights, 0) - np.log(num_samples)
-        relative = torch.exp(log_weights - log_mean)
-        return NLL(
-            -log_mean,
-            relative.std(0, correction=1) / num_samples**0.5 if num_samples > 1 else log_mean * torch.nan,
-        )
+        with self.at_rest():
+            log_weights = torch.cat(
+                [weights for _, weights in self.importance(self.as_input(x), num_samples)]
+            )
+        return NLL.from_log_weights(log_weights)
 
-    def _log_weights(self, x: Tensor, num_samples: int) -> Iterator[Tensor]:
-        """Chunks of log-weights (k', b) whose k' add up to ``num_samples``; x is encoded once."""
+    def importance(self, x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Importance samples of x (b, *shape) in chunks that fit in memory; x is encoded once.
+
+        Yields
+        ------
+        log_likelihood, log_weights : Tensor
+            log p(x|z) and log p(x|z) + log p(z) − log q(z|x), both (k', b), nats; the k' add up to
+            ``num_samples``.
+        """
         q = self.infer(x)
         chunk = max(1, min(num_samples, _DECODED_NUMBERS // max(1, x.numel())))
         for done in range(0, num_samples, chunk):
             z, log_q = q.rsample_and_log_prob(min(chunk, num_samples - done))
             log_prior: Tensor = self.prior.log_prob(z)
-            yield self.generate(z).log_prob(x) + log_prior - log_q
+            log_likelihood = self.generate(z).log_prob(x)
+            yield log_likelihood, log_likelihood + log_prior - log_q
 
     def as_input(self, x: Array) -> Tensor:
         """Bring an array (b, *shape) to the model's device and units.
@@ -282,6 +297,8 @@ class VAE(nn.Module):
         UsageError
             If its shape is not (b, *shape).
         """
+        if isinstance(x, np.ndarray) and not x.flags.writeable:
+            x = x.copy()  # a memory map; torch warns of read-only arrays
         tensor = torch.as_tensor(x)
         if tensor.shape[1:] != self.shape or tensor.ndim == 0:
             wanted = ", ".join(map(str, self.shape))
@@ -301,7 +318,8 @@ class VAE(nn.Module):
         return code.to(weight.device, weight.dtype)
 
     @contextmanager
-    def _at_rest(self) -> Iterator[None]:
+    def at_rest(self) -> Iterator[None]:
+        """Evaluate without gradients, then put every module back in the mode it was in."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:

@@ -1,0 +1,8 @@
+"""``python -m elboroom`` is the command ``elboroom``."""
+
+import sys
+
+from elboroom.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What several verbs need: a run with its data, and the images that people name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from elboroom.config import Config
+from elboroom.data import Dataset, load_data, read_image
+from elboroom.errors import UsageError, nearest
+from elboroom.model import VAE
+from elboroom.run import Run
+from elboroom.training.prepare import prepare
+
+_INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")
+
+
+def console() -> Console:
+    """Where verbs tell what they do; standard output stays free for results."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def read_data(config: Config) -> Dataset:
+    """Load the configuration's data with its validation part held out."""
+    source = config.data.source
+    if source is None:
+        raise UsageError("no data named: give a set, a file or a folder, as in 'elboroom train mnist'")
+    data = load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
+    return prepare(data, config)
+
+
+def run_data(run: Run, source: str | None = None) -> Dataset:
+    """Load the data a run was trained on, or other data to look at in the same way.
+
+    Raises
+    ------
+    UsageError
+        If the run's data are no longer what they were, or other data are of another shape.
+    """
+    if source is not None and source != run.config.data.source:
+        data = prepare(load_data(source, strict=run.config.data.strict), run.config)
+        if data.shape != run.config.model.shape:
+            raise UsageError(
+                f"{source} holds examples of shape {data.shape}; the model takes {run.config.model.shape}"
+            )
+        return data
+    if run.config.data.source is None:
+        raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
+    data = read_data(run.config)
+    known = run.environment.get("data_fingerprint")
+    if known is not None and known != data.fingerprint():
+        raise UsageError(f"{data.name} is no longer what {run.path} was trained on; bring the old data back")
+    return data
+
+
+def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDArray[Any]:
+    """One example in model units, (*shape), from an image file or "SET:7", "SET:test:7", ":7".
+
+    Parameters
+    ----------
+    name : str
+        An image file; or a data set and an index into it, optionally of one of its parts. Without a set
+        the run's own is meant.
+    vae, run
+        Give the shape, the units and the run's own data.
+    resize : bool
+        Bring an image of another size to the model's.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or example, or its shape is not the model's.
+    """
+    indexed = _INDEXED.fullmatch(name if not name.startswith(":") else f"{run.config.data.source}{name}")
+    if indexed and not Path(name).exists():
+        return _indexed_example(indexed, run)
+    if len(vae.shape) != 3:
+        raise UsageError(
+            f"{name}: the model takes rows of {vae.shape[0]} numbers, not images; name one as SET:INDEX"
+        )
+    if not Path(name).exists() and ":" not in name:
+        raise UsageError(
+            f"no image at {name}; give an image file, or an example as SET:INDEX, such as mnist:7"
+        )
+    pixels = read_image(Path(name), (vae.shape[0], vae.shape[1], vae.shape[2]), resize=resize)
+    # White is 255 in a file whatever the training data's range, but the Haskell program divides by 256.
+    return pixels.astype(np.float32) / max(vae.scale, 255.0)
+
+
+def _indexed_example(indexed: re.Match[str], run: Run) -> NDArray[Any]:
+    source, part, index = indexed["source"], indexed["part"] or "all", int(indexed["index"])
+    data = run_data(run, source)
+    chosen = data.indices(part)  # type: ignore[arg-type]
+    if not 0 <= index < len(chosen):
+        what = f"{part} examples" if part != "all" else "examples"
+        raise UsageError(
+            f"{indexed[0]}: {source} has {len(chosen):,} {what}; the index is 0 to {len(chosen) - 1}"
+        )
+    example: NDArray[Any] = data.values(chosen[index : index + 1])[0]
+    return example
+
+
+def output_file(out: Path | None, default: Path, allowed: tuple[str, ...]) -> Path:
+    """Where to write, with its suffix checked and its folder made.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is not one of ``allowed``.
+    """
+    path = out or default
+    if path.suffix.lower() not in allowed:
+        hint = nearest(path.suffix, allowed) if path.suffix else f"known: {', '.join(allowed)}"
+        raise UsageError(f"--out {path}: cannot write a {path.suffix or 'file without suffix'}; {hint}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)

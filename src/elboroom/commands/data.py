@@ -1,0 +1,54 @@
+"""``data``: what can be trained on, what is in it, and the way in from the Haskell program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from elboroom.commands.common import console, shown
+from elboroom.data import NAMED, load_data
+
+
+def list_sets() -> None:
+    """Print the named sets."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, what in NAMED.items():
+        table.add_row(name, what)
+    console_out = console()
+    console_out.stderr = False
+    console_out.print(table)
+
+
+def show(source: str, strict: bool) -> None:
+    """Print what a source holds: sizes, split, labels, range, skipped files."""
+    data = load_data(source, strict=strict)
+    print(data.describe())
+    if data.labels is not None:
+        counts = np.bincount(data.labels, minlength=len(data.label_names))
+        names = data.label_names or [str(i) for i in range(len(counts))]
+        print(
+            "labels  "
+            + ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=False) if count)
+        )
+    print(f"values  {data.x.min():g} to {data.x.max():g}, of which {data.scale:g} is seen as 1")
+    for skipped in data.skipped:
+        print(f"skipped {skipped.path}: {skipped.reason}")
+
+
+def import_haskell(base: Path, out: Path, shape: tuple[int, ...] | None, overwrite: bool) -> None:
+    """Write the Haskell program's saved weights as a run."""
+    from elboroom.haskell_weights import describe_half
+    from elboroom.haskell_weights import import_haskell as read_weights
+    from elboroom.run import Run, check_free
+
+    check_free(out, overwrite=overwrite)
+    vae, config = read_weights(base, shape)
+    run = Run.create(out, config, overwrite=overwrite)
+    run.write_model(vae)
+    run.write_environment(imported_from=str(base))
+    console().print(
+        f"encoder {describe_half(vae.encoder)}, decoder {describe_half(vae.decoder)}, tanh, sigmoid"
+    )
+    console().print(f"run      {shown(run.path)}    elboroom sample {shown(run.path)} draws from it")

@@ -1,0 +1,153 @@
+"""``figures``, ``reconstruct``, ``sample``, ``morph`` and ``traverse``: pictures out of a trained model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from elboroom import gallery, pictures
+from elboroom.commands.common import console, output_file, read_example, run_data, shown
+from elboroom.errors import UsageError
+from elboroom.files import write_atomic
+from elboroom.model import VAE
+from elboroom.run import Run
+from elboroom.training.engine import find_device
+
+
+def figures(
+    run: Run,
+    source: str | None,
+    only: Sequence[str],
+    mark: Sequence[str],
+    out: Path | None,
+    device: str,
+    *,
+    resize: bool,
+) -> None:
+    """Draw a run's standard figures."""
+    vae = _model(run, device)
+    marks = {Path(name).stem: read_example(name, vae, run, resize=resize) for name in mark}
+    folder = out or run.path / "figures"
+    for path in gallery.draw_all(
+        vae, run_data(run, source), run.history, folder, marks=marks or None, only=only or None
+    ):
+        _wrote(path)
+
+
+def reconstruct(run: Run, images: Sequence[str], out: Path | None, device: str, *, resize: bool) -> None:
+    """Write the reconstruction of each image, and a sheet with all of them beside their originals."""
+    vae = _model(run, device)
+    examples = np.stack([read_example(name, vae, run, resize=resize) for name in images])
+    folder = out or run.path / "figures"
+    rebuilt = vae.reconstruct(examples).cpu().numpy()
+    names = _distinct([Path(name).stem if Path(name).exists() else name.replace(":", "-") for name in images])
+    if len(vae.shape) == 3:
+        for name, image in zip(names, rebuilt, strict=True):
+            _save_image(pictures.to_uint8(image), folder / f"{name}-reconstruction.png")
+    _save_figure(pictures.reconstructions(vae, examples, n=len(examples)), folder / "reconstruct.png")
+    losses = -vae.elbo(examples)
+    for name, image, loss in zip(names, rebuilt - examples, losses.tolist(), strict=True):
+        console().print(f"{name}: loss {loss:.2f} nats, mean squared error {np.square(image).mean():.5f}")
+
+
+def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observe: bool) -> None:
+    """Decode draws from the prior: a sheet of pictures, or with .npy the numbers."""
+    vae = _model(run, device)
+    path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
+    if path.suffix == ".npy" or observe:
+        devices = [next(vae.parameters()).device] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            drawn = vae.sample(n, observe=observe).cpu().numpy()
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, drawn)
+        write_atomic(path, buffer.getvalue())
+        _wrote(path)
+    elif observe:
+        _need_images(vae, "--observe")
+        columns = int(np.ceil(np.sqrt(n)))
+        _save_image(pictures.to_uint8(pictures.tile(drawn, columns)), path)
+    else:
+        _save_figure(pictures.samples(vae, n=n, seed=seed), path)
+
+
+def morph(
+    run: Run, a: str, b: str, steps: int, out: Path | None, milliseconds: int, device: str, *, resize: bool
+) -> None:
+    """Walk from one example to another: a looping GIF, or with .png a strip."""
+    vae = _model(run, device)
+    path = output_file(out, run.path / "figures" / "morph.gif", (".gif", ".png"))
+    start, end = (read_example(name, vae, run, resize=resize) for name in (a, b))
+    if path.suffix == ".png":
+        _save_figure(pictures.morph_strip(vae, start, end, steps=steps), path)
+        return
+    _need_images(vae, "a GIF")
+    pictures.save_gif(pictures.morph_frames(vae, start, end, steps=steps), path, milliseconds=milliseconds)
+    _wrote(path)
+
+
+def traverse(
+    run: Run,
+    at: str | None,
+    dims: Sequence[int],
+    steps: int,
+    span: float,
+    out: Path | None,
+    device: str,
+    *,
+    resize: bool,
+) -> None:
+    """Change one latent dimension at a time, around 0 or around the code of an example."""
+    vae = _model(run, device)
+    wrong = [dim for dim in dims if not 0 <= dim < vae.latent_dim]
+    if wrong:
+        raise UsageError(f"--dims {wrong[0]}: the model has latent dimensions 0 to {vae.latent_dim - 1}")
+    path = output_file(out, run.path / "figures" / "traversals.png", (".png",))
+    x = read_example(at, vae, run, resize=resize)[None] if at is not None else None
+    _save_figure(pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span), path)
+
+
+def _model(run: Run, device: str) -> VAE:
+    return run.model().to(find_device(device))
+
+
+def _need_images(vae: VAE, what: str) -> None:
+    if len(vae.shape) != 3:
+        raise UsageError(f"{what} needs images, and this model's examples are rows of {vae.shape[0]} numbers")
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number names that occur twice, so that no file is written over another."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return result
+
+
+def _save_image(pixels: np.ndarray[Any, Any], path: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())
+    _wrote(path)
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomic(path, buffer.getvalue())
+    _wrote(path)
+
+
+def _wrote(path: Path) -> None:
+    console().print(f"picture  {shown(path)}")

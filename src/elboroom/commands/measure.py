@@ -1,0 +1,132 @@
+"""``evaluate`` and ``embed``: numbers out of a trained model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from elboroom.commands.common import console, output_file, run_data, shown
+from elboroom.data import Dataset
+from elboroom.data.batches import Batches
+from elboroom.errors import UsageError
+from elboroom.evaluation import evaluate as evaluate_examples
+from elboroom.files import write_atomic
+from elboroom.model import VAE
+from elboroom.run import Run
+from elboroom.training.engine import find_device
+
+Split = Literal["test", "validation", "train", "all"]
+
+
+def evaluate(
+    run: Run,
+    source: str | None,
+    split: Split,
+    num_samples: int,
+    limit: int | None,
+    seed: int,
+    device: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure a run, print the numbers and keep them in its metrics.json."""
+    data = run_data(run, source)
+    where = find_device(device)
+    vae = run.model().to(where)
+    indices = data.indices(split)[:limit]
+    if not len(indices):
+        have = [part for part in ("train", "validation", "test") if len(data.indices(part))]
+        raise UsageError(f"{data.name} has no {split} examples; --split can be {', '.join(have)} or all")
+    with Progress(console=console(), transient=True, disable=not console().is_terminal) as bar:
+        task = bar.add_task(f"{num_samples} samples of {len(indices):,} images", total=len(indices))
+        measured = evaluate_examples(
+            vae,
+            Batches(data, where, binarize=run.config.data.binarize),
+            indices,
+            num_samples=num_samples,
+            seed=seed,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
+    result = {**measured, "split": split, "data": data.name}
+    run.write_metrics(result)
+    print(json.dumps(result) if as_json else _table(result, run))
+
+
+def _table(result: dict[str, Any], run: Run) -> str:
+    def number(name: str) -> str:
+        return "–" if result[name] is None else f"{result[name]:.3f}"
+
+    lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
+    lines += [f"  {name:<12} {number(name):>10}" for name in ("elbo", "distortion", "rate")]
+    error = f" ± {number('nll_stderr')} (Monte Carlo)" if result["nll_stderr"] is not None else ""
+    lines.append(f"  {'nll':<12} {number('nll'):>10}{error}, {result['nll_num_samples']} importance samples")
+    lines.append(f"  {'active units':<12} {result['active_units']:>10}")
+    return "\n".join(lines)
+
+
+def embed(run: Run, source: str | None, out: Path, device: str) -> None:
+    """Write the code of every example."""
+    path = output_file(out, out, (".npy", ".npz", ".csv"))
+    data = run_data(run, source)
+    vae = run.model().to(find_device(device))
+    codes = _codes(vae, data)
+    content: str | bytes
+    if path.suffix == ".npy":
+        content = _as_npy(codes)
+    elif path.suffix == ".npz":
+        content = _as_npz(codes, data)
+    else:
+        content = _as_csv(codes, data)
+    write_atomic(path, content)
+    console().print(
+        f"wrote {shown(path)}: {len(codes):,} codes of {vae.latent_dim} numbers, in the data's order"
+    )
+
+
+def _codes(vae: VAE, data: Dataset) -> NDArray[np.float32]:
+    every = np.arange(len(data))
+    parts = [vae.embed(data.values(every[start : start + 2000])).cpu() for start in range(0, len(data), 2000)]
+    codes: NDArray[np.float32] = torch.cat(parts).float().numpy()
+    return codes
+
+
+def _as_npy(codes: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, codes)
+    return buffer.getvalue()
+
+
+def _as_npz(codes: NDArray[np.float32], data: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {"z": codes, "split": data.split}
+    if data.labels is not None:
+        arrays |= {"labels": data.labels, "label_names": np.array(data.label_names)}
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _as_csv(codes: NDArray[np.float32], data: Dataset) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        [*(f"z{i}" for i in range(codes.shape[1])), *(["label"] if data.labels is not None else [])]
+    )
+    for i, code in enumerate(codes):
+        table.writerow(
+            [*(f"{value:.7g}" for value in code), *([_label(data, i)] if data.labels is not None else [])]
+        )
+    return text.getvalue()
+
+
+def _label(data: Dataset, i: int) -> str:
+    assert data.labels is not None
+    label = int(data.labels[i])
+    return data.label_names[label] if 0 <= label < len(data.label_names) else str(label)

@@ -1,0 +1,159 @@
+"""Data of every kind, as one array with a fixed split.
+
+`load_data` is the way in: a named set, an array, a file, a folder of images or a directory of the Haskell
+program becomes a `Dataset`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from elboroom.data.arrays import from_array, load_npy, load_npz
+from elboroom.data.cache import cache_dir
+from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
+from elboroom.data.folder import load_folder
+from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
+from elboroom.data.images import read_image
+from elboroom.data.named import NAMED, load_named
+from elboroom.data.table import load_csv
+from elboroom.errors import UsageError, nearest
+
+__all__ = [
+    "NAMED",
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
+    "Dataset",
+    "Skipped",
+    "cache_dir",
+    "load_data",
+    "load_haskell_directory",
+    "read_image",
+]
+
+
+def load_data(
+    source: str | os.PathLike[str] | np.ndarray[Any, np.dtype[Any]] | Dataset,
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    strict: bool = False,
+) -> Dataset:
+    """Load data from whatever names it.
+
+    Parameters
+    ----------
+    source : str, path, numpy.ndarray or Dataset
+        A name in `NAMED`; the path of a ``.npy``, ``.npz`` or ``.csv`` file, of a folder of images, or of a
+        directory of ``<number>.txt`` files as the Haskell program has them; an array; or a data set, which is
+        returned as it is. A path that is called like a named set is written ``./mnist``.
+    size : int or (int, int), optional
+        Side, or height and width, that a folder of images is brought to; of other data it must be the size.
+    channels : {1, 3}, optional
+        Grey or colour, for a folder of images; of other data it must be the count.
+    strict : bool
+        Whether an input that cannot be read is an error; if not, it is left out and listed in ``skipped``.
+
+    Returns
+    -------
+    Dataset
+        With a fixed split. Data that comes without one is split 90 to 10 into train and test, always alike.
+
+    Raises
+    ------
+    UsageError
+        If there is no such data, it cannot be read, or it has another size than asked for.
+    FailureError
+        If a download failed or the disk is full.
+
+    Examples
+    --------
+    >>> load_data("digits").shape
+    (8, 8, 1)
+    >>> load_data(np.zeros((20, 3), dtype=np.float32)).describe()
+    'array: 18 train, 2 test, 3 float32, no labels (from memory)'
+    """
+    size = _checked_size(size, channels)
+    if isinstance(source, Dataset):
+        return _of_size(source, size, channels)
+    if isinstance(source, np.ndarray):
+        return _of_size(from_array(source, "array", origin="memory"), size, channels)
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"data is a {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
+        )
+    name = os.fspath(source)
+    if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
+        return _of_size(load_named(name), size, channels)
+    path = _existing(name)
+    try:
+        if path.is_dir() and not is_haskell_directory(path):
+            return load_folder(path, size=size, channels=channels, strict=strict)
+        return _of_size(_load_path(path, strict), size, channels)
+    except PermissionError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _existing(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        found = bool(text) and path.exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, no such user
+        found = False
+    if not found:
+        raise UsageError(
+            f"no data set or path {text!r}: {nearest(text, NAMED)} "
+            "(it is neither a named set nor an existing path)"
+        )
+    return path
+
+
+def _load_path(path: Path, strict: bool) -> Dataset:
+    if path.is_dir():
+        return load_haskell_directory(path, strict)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return load_npy(path)
+    if suffix == ".npz":
+        return load_npz(path)
+    if suffix == ".csv":
+        return load_csv(path, strict)
+    raise UsageError(
+        f"{path}: a file ending in {suffix or 'nothing'!r} cannot be loaded; it must be .npy, .npz or .csv, "
+        "a folder of images, or a directory of <number>.txt files"
+    )
+
+
+def _checked_size(size: int | tuple[int, int] | None, channels: int | None) -> tuple[int, int] | None:
+    if channels not in (None, 1, 3):
+        raise UsageError(f"channels is {channels!r}; it must be 1 (grey) or 3 (colour)")
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side <= 4096 for side in sides):
+        raise UsageError(
+            f"size is {size!r}; it must be a whole number of pixels, 1 to 4096, or (height, width)"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
+    if size is None and channels is None:
+        return data
+    has = "×".join(map(str, data.shape))
+    if (
+        not data.is_image
+        or (size or data.shape[:2]) != data.shape[:2]
+        or (channels or data.shape[2]) != data.shape[2]
+    ):
+        asked = "×".join(map(str, (*(size or ()), *((channels,) if channels else ()))))
+        what = f"{'size' if size else 'channels'} {asked}"
+        raise UsageError(
+            f"{data.name} is {has} and {what} was asked for; only a folder of images is resized, "
+            "so leave that out"
+        )
+    return data

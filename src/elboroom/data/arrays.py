@@ -1,0 +1,207 @@
+"""Arrays in memory, ``.npy`` and ``.npz`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
+from elboroom.errors import UsageError
+
+_PICKLE = "arrays of Python objects, which are never unpickled; save plain numbers or strings"
+
+
+def from_array(
+    x: Array,
+    name: str,
+    *,
+    labels: Array | None = None,
+    label_names: tuple[str, ...] = (),
+    split: Array | None = None,
+    skipped: tuple[Skipped, ...] = (),
+    origin: str = "",
+) -> Dataset:
+    """Make a data set of an array, choosing its scale by its type.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        ``(n, h, w)`` or ``(n, h, w, c)`` images or ``(n, d)`` rows. uint8 has scale 255, or 1 if all values
+        are 0 or 1; so have other whole numbers of images, which must lie in 0..255. Whole numbers in rows
+        are taken as measurements: float32, scale 1. Floats keep their values, scale 1.
+    name : str
+        What the data set is called.
+    labels : numpy.ndarray, optional
+        ``(n,)`` whole numbers or strings; strings are numbered in sorted order.
+    label_names : tuple of str
+        Names of labels 0, 1, …, if the labels are numbers.
+    split : numpy.ndarray, optional
+        ``(n,)``: 0 train, 1 test, 2 validation; drawn with a fixed seed if missing.
+    skipped, origin
+        As in `Dataset`.
+
+    Raises
+    ------
+    UsageError
+        If the array cannot be used; see `Dataset`.
+
+    Examples
+    --------
+    >>> data = from_array(np.full((10, 2, 3), 51, dtype=np.uint8), "flat")
+    >>> data.shape, data.scale, float(data.values(np.array([0])).max())
+    ((2, 3, 1), 255.0, 0.2...)
+    """
+    x = np.asanyarray(x)
+    if x.dtype == object:
+        raise UsageError(f"{name}: holds {_PICKLE}")
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim == 4 and x.shape[-1] not in (1, 3):
+        raise UsageError(
+            f"{name}: images of shape {x.shape[1:]} have {x.shape[-1]} channels; the last axis must be 1 or 3"
+        )
+    scale = 1.0
+    if x.size and np.issubdtype(x.dtype, np.integer):
+        if x.ndim == 2 and x.dtype != np.uint8:
+            x = _whole_numbers_as_float(x, name)
+        else:
+            scale = 255.0 if x.max() > 1 else 1.0
+    if labels is not None:
+        labels, label_names = encode_labels(labels, label_names, name)
+    drawn = draw_split(len(x)) if split is None else split
+    return Dataset(name, x, drawn, labels, label_names, scale, split is not None, skipped, origin)
+
+
+def _whole_numbers_as_float(x: Array, name: str) -> Array:
+    exact = 1 << 24  # beyond this, float32 skips whole numbers
+    if x.min() < -exact or x.max() > exact:
+        raise UsageError(
+            f"{name}: {x.dtype} values run from {x.min()} to {x.max()}; float32 holds whole numbers up to "
+            f"{exact:,} exactly, so scale them first"
+        )
+    return x.astype(np.float32)
+
+
+def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Array, tuple[str, ...]]:
+    """Number string labels in sorted order; pass whole numbers on.
+
+    Returns
+    -------
+    labels : numpy.ndarray
+        int64 ``(n,)``.
+    names : tuple of str
+        Their names; `names` itself if the labels were numbers.
+
+    Raises
+    ------
+    UsageError
+        If the labels are neither whole numbers nor strings.
+
+    Examples
+    --------
+    >>> labels, names = encode_labels(np.array(["dog", "cat", "dog"]), (), "pets")
+    >>> labels.tolist(), names
+    ([1, 0, 1], ('cat', 'dog'))
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind in "SU":
+        words, numbers = np.unique(_as_text(labels), return_inverse=True)
+        return numbers.reshape(labels.shape).astype(np.int64), tuple(words.tolist())
+    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.floor(labels)).all():
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "iub":
+        raise UsageError(f"{name}: labels hold {labels.dtype}; they must be whole numbers or strings")
+    return labels.astype(np.int64), names
+
+
+def _as_text(words: Array) -> Array:
+    return np.char.decode(words, "utf-8", "replace") if words.dtype.kind == "S" else words
+
+
+def load_npy(path: Path) -> Dataset:
+    """Load one array from a ``.npy`` file, memory-mapped; see `from_array`.
+
+    Raises
+    ------
+    UsageError
+        If the file is damaged, holds Python objects, or its array cannot be used.
+    """
+    _check_magic(path)
+    try:
+        x = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:
+        raise UsageError(f"{path}: {_reason(error)}") from error
+    return from_array(x, path.name, origin="a file")
+
+
+def load_npz(path: Path) -> Dataset:
+    """Load a ``.npz`` file.
+
+    It holds ``images`` ``(n, h, w)`` or ``(n, h, w, c)``, or ``x`` ``(n, d)``; and perhaps ``labels``,
+    ``label_names`` and ``split`` (0 train, 1 test, 2 validation). Other entries are not read.
+
+    Raises
+    ------
+    UsageError
+        If the file is damaged, holds Python objects, or has neither or both of ``images`` and ``x``.
+    """
+    _check_magic(path)
+    with path.open("rb") as file:  # opened here, because numpy leaves a damaged archive open
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except Exception as error:
+            raise UsageError(f"{path}: {_reason(error)}") from error
+        keys = list(archive.files)
+        held = [key for key in ("images", "x") if key in keys]
+        if len(held) != 1:
+            raise UsageError(
+                f"{path}: holds {'both' if held else 'neither'} 'images' {'and' if held else 'nor'} 'x' "
+                f"(found: {', '.join(keys) or 'nothing'}); it must hold one of them"
+            )
+        wanted = (held[0], "labels", "label_names", "split")
+        parts = {key: _entry(archive, key, path) for key in wanted if key in keys}
+    x = parts[held[0]]
+    if held[0] == "images" and x.ndim not in (3, 4):
+        raise UsageError(f"{path}: 'images' has shape {x.shape}; it must be (n, h, w) or (n, h, w, c)")
+    names = parts.get("label_names", np.array([], dtype=str))
+    return from_array(
+        x,
+        path.name,
+        labels=parts.get("labels"),
+        label_names=tuple(str(word) for word in _as_text(np.atleast_1d(names)).tolist()),
+        split=parts.get("split"),
+        origin="a file",
+    )
+
+
+def _check_magic(path: Path) -> None:
+    """Refuse a file that does not start as its suffix says."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    is_a = ".npz" if start.startswith(b"PK") else ".npy" if start == b"\x93NUMPY" else ""
+    if is_a and is_a != path.suffix.lower():
+        raise UsageError(f"{path}: is a {is_a} file; rename it to end in {is_a}")
+    if not is_a:
+        found = f"starts with {start!r}" if start else "is empty"
+        raise UsageError(
+            f"{path}: is no {path.suffix} file ({found}); write it with numpy.save or numpy.savez"
+        )
+
+
+def _entry(archive: Any, key: str, path: Path) -> Array:
+    try:
+        return np.asarray(archive[key])
+    except Exception as error:
+        raise UsageError(f"{path}: entry {key!r}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Say what a failed read means; numpy meets damaged bytes with nearly any exception."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "allow_pickle" in text or "Python objects" in text:
+        return f"holds {_PICKLE}"
+    if isinstance(error, MemoryError):
+        return f"does not fit into memory ({text}); save fewer examples or a smaller type"
+    return f"is damaged ({text}); write or copy it again"

@@ -1,0 +1,305 @@
+"""The one shape all data takes: an array of examples, their split and, if known, their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from elboroom.errors import UsageError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Part = Literal["train", "test", "validation", "all"]
+
+TRAIN, TEST, VALIDATION = 0, 1, 2
+_PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+
+_CHUNK_BYTES = 16 << 20
+_FINGERPRINT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One input that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples with a fixed split; checked when built, so that the rest of the code can trust it.
+
+    Attributes
+    ----------
+    name : str
+        What the user called it.
+    x : numpy.ndarray
+        The examples: uint8 or float32, ``(n, h, w, c)`` for images, ``(n, d)`` for rows; perhaps a memory
+        map. Float16 and float64 become float32, and integers that fit become uint8, when the object is built.
+    split : numpy.ndarray
+        uint8 ``(n,)`` of `TRAIN`, `TEST` and `VALIDATION`.
+    labels : numpy.ndarray, optional
+        int64 ``(n,)``; they index `label_names` where there are any.
+    label_names : tuple of str
+        The names of labels 0, 1, …; may be empty.
+    scale : float
+        The model sees ``x / scale``: 255 for 8-bit pixels, 256 for the text files of the Haskell program, 1
+        for floats and for images that are 0 or 1.
+    published_split : bool
+        Whether the split came with the data; if not, elboroom drew it.
+    skipped : tuple of Skipped
+        Inputs left out, with the reasons.
+    origin : str
+        Where the data came from, in a few words.
+
+    Raises
+    ------
+    UsageError
+        If the lengths disagree, the type or shape is not one of the above, a float is nan or infinite, or
+        nothing is left to train on.
+
+    Examples
+    --------
+    >>> x = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+    >>> data = Dataset("tiny", x, split=np.array([0, 0, 1]), scale=255)
+    >>> data.shape, len(data), data.indices("test").tolist()
+    ((2, 2, 1), 3, [2])
+    >>> print(data.describe())
+    tiny: 2 train, 1 test, 2×2×1 uint8, no labels
+    """
+
+    name: str
+    x: Array
+    split: Array
+    labels: Array | None = None
+    label_names: tuple[str, ...] = ()
+    scale: float = 1.0
+    published_split: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        x = as_examples(self.x, self.name)
+        set_field = object.__setattr__  # the class is frozen; these are the checked forms of its own fields
+        set_field(self, "x", x)
+        set_field(self, "split", _checked_split(self.split, len(x), self.name))
+        set_field(self, "label_names", tuple(str(label) for label in self.label_names))
+        set_field(self, "labels", _checked_labels(self.labels, len(x), self.label_names, self.name))
+        set_field(self, "scale", float(self.scale))
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise UsageError(f"{self.name}: scale is {self.scale}; it must be a positive number such as 255")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example: ``(h, w, c)`` or ``(d,)``."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an example is an image ``(h, w, c)``."""
+        return self.x.ndim == 4
+
+    def indices(self, part: Part) -> Array:
+        """Rows of one part of the split, ascending.
+
+        Parameters
+        ----------
+        part : {"train", "test", "validation", "all"}
+            Which part.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64; empty if the part is.
+
+        Raises
+        ------
+        UsageError
+            If there is no such part.
+        """
+        if part == "all":
+            return np.arange(len(self), dtype=np.int64)
+        if part not in _PARTS:
+            raise UsageError(f"no part {part!r} in a data set; choose one of {', '.join(_PARTS)}, all")
+        return np.flatnonzero(self.split == _PARTS[part]).astype(np.int64)
+
+    def values(self, indices: Array | slice) -> Array:
+        """Return what the model sees of these rows: ``x[indices] / scale``, float32 ``(len, *shape)``."""
+        rows = np.asarray(self.x[indices], dtype=np.float32)
+        return rows if self.scale == 1.0 else rows / np.float32(self.scale)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) over shape, type, split and contents.
+
+        Contents of up to 64 MB are hashed whole. Of larger ones, evenly spaced rows that add up to 64 MB
+        are, so that it stays quick on memory maps: two such sets that differ only in rows between those have
+        one fingerprint.
+        """
+        digest = hashlib.sha256(f"{self.x.shape} {self.x.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(self.split).data)
+        row_bytes = self.x.nbytes // len(self)
+        if self.x.nbytes <= _FINGERPRINT_BYTES:
+            for rows in chunks(self.x):
+                digest.update(np.ascontiguousarray(rows).data)
+        else:
+            count = max(2, _FINGERPRINT_BYTES // row_bytes)
+            for row in np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64):
+                digest.update(np.ascontiguousarray(self.x[row]).data)
+        return digest.hexdigest()
+
+    def with_validation(self, fraction: float, seed: int = 0) -> Dataset:
+        """Move a share of the training examples to validation, drawn by `seed`.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the training examples, ``0 <= fraction < 1``; the count is rounded, and is at least one
+            unless the fraction is 0.
+        seed : int
+            Which draw; one seed always gives one split.
+
+        Raises
+        ------
+        UsageError
+            If the fraction is out of range, or nothing is left to train on.
+        """
+        if not 0 <= fraction < 1:
+            raise UsageError(
+                f"validation fraction is {fraction}; it must be at least 0 and below 1, such as 0.1"
+            )
+        if fraction == 0:
+            return self
+        train = self.indices("train")
+        count = max(1, round(fraction * len(train)))
+        if count >= len(train):
+            raise UsageError(
+                f"{self.name}: a validation fraction of {fraction} takes all {len(train)} training examples; "
+                "use a smaller fraction or more data"
+            )
+        split = self.split.copy()
+        split[np.random.default_rng(seed).permutation(train)[:count]] = VALIDATION
+        return dataclasses.replace(self, split=split)
+
+    def describe(self) -> str:
+        """Say in one line what this is: counts, shape, type, labels, origin and what was skipped."""
+        counts = [(part, len(self.indices(part))) for part in ("train", "validation", "test")]
+        facts = [f"{count:,} {part}" for part, count in counts if count or part == "train"]
+        facts.append(f"{'×'.join(map(str, self.shape))} {self.x.dtype}")
+        kinds = 0 if self.labels is None else len(self.label_names) or len(np.unique(self.labels))
+        facts.append(f"{kinds or 'no'} label{'' if kinds == 1 else 's'}")
+        if self.skipped:
+            facts.append(f"{len(self.skipped):,} skipped")
+        return f"{self.name}: {', '.join(facts)}" + (f" (from {self.origin})" if self.origin else "")
+
+
+def draw_split(n: int, fraction: float = 0.1) -> Array:
+    """Draw the split of data that came without one: a fixed permutation, so one `n` has one split.
+
+    At least one example is for testing as soon as there are two.
+
+    Examples
+    --------
+    >>> int(draw_split(1000).sum()), int(draw_split(2).sum()), int(draw_split(1).sum())
+    (100, 1, 0)
+    """
+    split = np.full(n, TRAIN, dtype=np.uint8)
+    count = max(1, round(fraction * n)) if n >= 2 else 0
+    split[np.random.default_rng(0).permutation(n)[:count]] = TEST
+    return split
+
+
+def chunks(x: Array) -> Iterator[Array]:
+    """Yield views of consecutive rows of some 16 MB, so that a memory map is never read in whole."""
+    step = max(1, _CHUNK_BYTES // max(1, x.nbytes // max(1, len(x))))
+    for start in range(0, len(x), step):
+        yield x[start : start + step]
+
+
+def as_examples(x: Array, name: str) -> Array:
+    """Check an array and bring it to uint8 or float32, never with a cast that wraps.
+
+    Raises
+    ------
+    UsageError
+        For a type, shape or value that cannot be used.
+    """
+    if x.ndim not in (2, 4) or 0 in x.shape:
+        raise UsageError(
+            f"{name}: the array has shape {x.shape}; it must be (n, h, w, c) or (n, d), "
+            "with at least one example"
+        )
+    if x.dtype == np.bool_:
+        return x.astype(np.uint8)
+    if np.issubdtype(x.dtype, np.integer):
+        low, high = x.min(), x.max()
+        if low < 0 or high > 255:
+            raise UsageError(
+                f"{name}: {x.dtype} values run from {low} to {high}; whole numbers must lie in 0..255, "
+                "so pass float32 in the range you want modelled"
+            )
+        return x if x.dtype == np.uint8 else x.astype(np.uint8)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise UsageError(f"{name}: the array holds {x.dtype}; it must hold uint8 or float32")
+    if x.dtype != np.float32:
+        with np.errstate(over="ignore"):  # what does not fit turns infinite, and is reported as such below
+            x = x.astype(np.float32)
+    _refuse_non_finite(x, name)
+    return x
+
+
+def _refuse_non_finite(x: Array, name: str) -> None:
+    values, rows, first, start = 0, 0, -1, 0
+    for part in chunks(x):
+        bad = ~np.isfinite(part.reshape(len(part), -1))
+        if bad.any():
+            bad_rows = np.flatnonzero(bad.any(axis=1))
+            first = start + int(bad_rows[0]) if first < 0 else first
+            values, rows = values + int(bad.sum()), rows + len(bad_rows)
+        start += len(part)
+    if values:
+        raise UsageError(
+            f"{name}: {values} value(s) in {rows} row(s) are nan, infinite or beyond float32, "
+            f"the first in row {first} (counting from 0); remove or fill them"
+        )
+
+
+def _checked_split(split: Array, n: int, name: str) -> Array:
+    split = np.asarray(split)
+    if split.shape != (n,):
+        raise UsageError(
+            f"{name}: the split has shape {split.shape}; it must be ({n},), one number per example"
+        )
+    if not np.isin(split, (TRAIN, TEST, VALIDATION)).all():
+        found = np.setdiff1d(split, (TRAIN, TEST, VALIDATION))[0]
+        raise UsageError(
+            f"{name}: the split holds {found!r}; it must be 0 (train), 1 (test) or 2 (validation)"
+        )
+    if not (split == TRAIN).any():
+        raise UsageError(f"{name}: no example is for training; the split needs some 0 (train)")
+    return split.astype(np.uint8, copy=False)
+
+
+def _checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: str) -> Array | None:
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise UsageError(f"{name}: the labels have shape {labels.shape}; it must be ({n},), one per example")
+    if labels.dtype != np.bool_ and not np.issubdtype(labels.dtype, np.integer):
+        raise UsageError(f"{name}: the labels hold {labels.dtype}; they must be whole numbers")
+    labels = labels.astype(np.int64, copy=False)
+    if names and (labels.min() < 0 or labels.max() >= len(names)):
+        raise UsageError(
+            f"{name}: labels run from {labels.min()} to {labels.max()} and there are {len(names)} label "
+            f"names; labels must lie in 0..{len(names) - 1}"
+        )
+    return labels

@@ -1,0 +1,452 @@
+"""Plots of numbers: how training went, where the codes lie, how the loss is spread.
+
+Each function returns a matplotlib figure that belongs to nobody else: save it with ``figure.savefig(path)``,
+or let a notebook show it. Nothing here needs a display, and no random state but its own is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from elboroom.errors import UsageError
+from elboroom.model import VAE, Array
+
+Numbers = NDArray[Any]
+
+DPI = 150
+INK, FAINT = "#333333", "#dddddd"
+# Okabe and Ito's colours, which colour-blind readers can tell apart, four more, and lighter or darker ones.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#5D3A9B", "#8A5A2B", "#4D4D4D", "#A8B400"),
+    *("#7FB8D8", "#F2AE80", "#80CFB9", "#E9C3D6", "#F3CF80"),
+    *("#1B3A5C", "#AE9CCD", "#C9AD90", "#A6A6A6", "#5E6400"),
+)
+
+_BATCH = 2000
+_POINTS = 10_000
+
+
+class Picture(Figure):
+    """A figure with a canvas of its own, which notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
+
+
+def canvas(width: float, height: float) -> Picture:
+    """Make an empty white figure of this many pixels."""
+    figure = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in pixels from the figure's upper left corner."""
+    across, down = figure.get_size_inches() * DPI
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    """Give axes the style that all figures share: thin grey lines, a title flush left."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(x, fontsize=9, color=INK)
+    axes.set_ylabel(y, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+    axes.grid(color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#999999")
+
+
+def to_png(figure: Figure) -> bytes:
+    """Encode a figure as PNG."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+@contextmanager
+def seeded(vae: VAE, seed: int) -> Iterator[None]:
+    """Draw from ``seed`` inside, and leave the caller's random state as it was."""
+    device = next(vae.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # torch.manual_seed would also reset the devices that were not forked.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def evenly(n: int, limit: int = _POINTS) -> NDArray[np.int64]:
+    """Indices of at most ``limit`` of n examples, evenly taken from first to last.
+
+    Examples
+    --------
+    >>> evenly(9, 3).tolist(), evenly(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, n - 1, min(n, limit)).round().astype(np.int64)
+
+
+def codes_of(vae: VAE, x: Array) -> Numbers:
+    """Embed x (n, *shape) a few thousand examples at a time: float32 (n, d)."""
+    return _in_batches(vae.embed, x)
+
+
+def losses_of(vae: VAE, x: Array, seed: int = 0) -> Numbers:
+    """−ELBO of each example of x (n, *shape) with one sample each, nats: float32 (n,)."""
+    with seeded(vae, seed):
+        return _in_batches(lambda part: -vae.elbo(part), x)
+
+
+def _in_batches(function: Callable[[Array], Tensor], x: Array) -> Numbers:
+    if not len(x):
+        raise UsageError("got 0 examples to draw; give at least one")
+    return np.concatenate([numbers(function(x[i : i + _BATCH])) for i in range(0, len(x), _BATCH)])
+
+
+def numbers(values: Array) -> Numbers:
+    """Bring an array or a tensor from any device to a float32 numpy array."""
+    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else values
+    return np.asarray(array, dtype=np.float32)
+
+
+def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw −ELBO, distortion and rate over the epochs, with the schedules of β and the learning rate.
+
+    Parameters
+    ----------
+    history : sequence of mappings
+        One per epoch, as :func:`elboroom.fit` returns them: ``epoch loss distortion rate beta
+        learning_rate`` and perhaps ``val_distortion val_rate``; nats per example. Values that are not
+        finite leave a gap.
+
+    Raises
+    ------
+    UsageError
+        If the history is empty.
+
+    Examples
+    --------
+    >>> row = dict(loss=150.0, distortion=144.0, rate=6.0, beta=1.0, learning_rate=1e-3)
+    >>> len(loss_curves([dict(row, epoch=1), dict(row, epoch=2)]).axes)
+    5
+    """
+    if not history:
+        raise UsageError("the history holds 0 epochs; train for at least one")
+    figure = canvas(1500, 920)
+    epochs = _column(history, "epoch")
+    train = {name: _column(history, name) for name in ("loss", "distortion", "rate")}
+    held_out = {name: _column(history, f"val_{name}") for name in ("distortion", "rate")}
+    train["elbo"] = train["distortion"] + train["rate"]
+    held_out["elbo"] = held_out["distortion"] + held_out["rate"]
+    best = int(np.nanargmin(held_out["elbo"])) if np.isfinite(held_out["elbo"]).any() else None
+    titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
+    for i, (name, title) in enumerate(titles.items()):
+        axes = panel(figure, 110 + 760 * (i % 2), 60 + 450 * (i // 2), 600, 320)
+        tidy(axes, title, "epoch", "nats per example")
+        if best is not None:
+            axes.axvline(epochs[best], color=FAINT, linewidth=1.2)
+        _curve(axes, epochs, train[name], PALETTE[0], "train")
+        _curve(axes, epochs, held_out[name], PALETTE[1], "validation")
+        if name == "elbo":
+            if not np.allclose(train["loss"], train["elbo"], rtol=1e-3, equal_nan=True):
+                _curve(axes, epochs, train["loss"], PALETTE[0], "training loss", linestyle=":")
+            if best is not None:
+                value = held_out["elbo"][best]
+                label = f"best: {value:.4g} in epoch {epochs[best]:.0f}"
+                axes.plot(epochs[best], value, "*", color=PALETTE[1], markersize=11, label=label)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+        _whole_epochs(axes, epochs)
+    _draw_schedules(panel(figure, 870, 510, 510, 320), epochs, history)
+    return figure
+
+
+def _column(history: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    values = [row.get(name) for row in history]
+    column = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.where(np.isfinite(column), column, np.nan)
+
+
+def _curve(axes: Axes, x: Numbers, y: Numbers, color: str, label: str, linestyle: str = "-") -> None:
+    if np.isfinite(y).any():
+        # A point between two gaps, or a single epoch, shows only if it has a marker.
+        marker = "o" if len(x) <= 30 or np.isnan(y).any() else ""
+        axes.plot(x, y, linestyle, color=color, marker=marker, markersize=3, linewidth=1.6, label=label)
+
+
+def _whole_epochs(axes: Axes, epochs: Numbers) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    margin = max(0.5, 0.03 * len(epochs))
+    axes.set_xlim(np.nanmin(epochs) - margin, np.nanmax(epochs) + margin)
+
+
+def _draw_schedules(axes: Axes, epochs: Numbers, history: Sequence[Mapping[str, Any]]) -> None:
+    tidy(axes, "Schedules", "epoch", "β, weight of the rate")
+    beta, rate = _column(history, "beta"), _column(history, "learning_rate")
+    _curve(axes, epochs, beta, PALETTE[2], "β")
+    _whole_epochs(axes, epochs)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    twin = axes.twinx()
+    tidy(twin, y="learning rate")
+    twin.grid(visible=False)
+    twin.spines["right"].set_visible(True)
+    _curve(twin, epochs, rate, PALETTE[6], "learning rate")
+    seen = rate[np.isfinite(rate) & (rate > 0)]
+    if len(seen) and seen.max() > 20 * seen.min():
+        twin.set_yscale("log")
+    else:
+        twin.set_ylim(bottom=0)
+    for side, color in ((axes, PALETTE[2]), (twin, PALETTE[6])):
+        side.yaxis.label.set_color(color)
+        side.tick_params(axis="y", labelcolor=color)
+
+
+def latent_scatter(
+    vae: VAE,
+    x: Array,
+    labels: Array | None = None,
+    label_names: Sequence[str] = (),
+    *,
+    path: Array | None = None,
+    grid: Array | None = None,
+) -> Figure:
+    """Draw the codes of examples, coloured by label: a map of the latent space.
+
+    One latent dimension becomes a strip per label, as thick as the codes are dense; two are drawn as they
+    are, and of more the two principal components.
+
+    Parameters
+    ----------
+    vae : VAE
+        Embeds the examples.
+    x : array
+        Examples (n, *shape); of more than 10,000, that many evenly taken ones are drawn.
+    labels : array, optional
+        (n,); up to 20 different whole numbers get a legend, anything else a colour bar.
+    label_names : sequence of str
+        Names of labels 0, 1, …
+    path : array, optional
+        Codes (steps, d) to join by a line from start to end, such as a morph's.
+    grid : array, optional
+        Codes (g, g, d) to outline, such as :func:`elboroom.pictures.manifold_grid`'s.
+
+    Raises
+    ------
+    UsageError
+        If there are no examples or not as many labels.
+    """
+    chosen = evenly(len(x))
+    if labels is not None:
+        if len(labels) != len(x):
+            raise UsageError(f"got {len(labels)} labels for {len(x)} examples; give one label per example")
+        labels = (labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels))[chosen]
+    figure = canvas(1240, 960)
+    axes = panel(figure, 110, 30, 840, 840)
+    draw_codes(axes, codes_of(vae, x[chosen]), labels, label_names, path=path, grid=grid)
+    return figure
+
+
+def draw_codes(
+    axes: Axes,
+    codes: Numbers,
+    labels: Numbers | None = None,
+    label_names: Sequence[str] = (),
+    *,
+    path: Array | None = None,
+    grid: Array | None = None,
+) -> None:
+    """Draw codes (n, d) on axes as :func:`latent_scatter` does; the legend goes to their right."""
+    project, names = _plane(codes)
+    classes = None if labels is None else _classes(labels)
+    points = project(codes)
+    if codes.shape[1] == 1:
+        points[:, 1] = _strips(codes[:, 0], np.zeros(len(codes)) if classes is None else classes[0])
+    # Shuffled, so that data sorted by label do not hide one class under another.
+    order = np.random.default_rng(0).permutation(len(codes))
+    dots = axes.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=float(np.clip(20_000 / len(codes), 5, 18)),
+        alpha=float(np.clip(4000 / len(codes), 0.45, 0.75)),
+        linewidths=0,
+        c=PALETTE[0]
+        if labels is None
+        else np.array(PALETTE)[classes[0]][order]
+        if classes
+        else labels[order],
+    )
+    tidy(axes, "", *names)
+    if codes.shape[1] == 1:
+        axes.set_yticks([])
+    else:
+        axes.set_aspect("equal", adjustable="datalim")
+    key = [] if classes is None else _class_key(axes, points, classes, label_names)
+    key += _overlay(axes, project, path, grid)
+    if labels is not None and classes is None:
+        _bar(axes, dots)
+    if key:
+        corner = (1.02, 0.2 if labels is not None and classes is None else 1.0)  # below a colour bar
+        axes.legend(
+            handles=key,
+            loc="upper left",
+            bbox_to_anchor=corner,
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+        )
+
+
+def _plane(codes: Numbers) -> tuple[Callable[[Array], Numbers], tuple[str, str]]:
+    """Find how codes (..., d) become points (n, 2), and the names of the two axes."""
+    d = codes.shape[1]
+    if d == 1:
+        return lambda z: np.stack([numbers(z).ravel(), np.full(numbers(z).size, -0.8)], 1), ("$z_0$", "")
+    if d == 2 or len(codes) < 3:
+        return lambda z: numbers(z).reshape(-1, d)[:, :2], ("$z_0$", "$z_1$")
+    with np.errstate(invalid="ignore"):  # codes that are all the same have no variance to explain
+        pca = PCA(2).fit(codes)
+    first, second = np.nan_to_num(pca.explained_variance_ratio_)
+    names = (f"principal component 1 ({first:.0%} of variance)", f"principal component 2 ({second:.0%})")
+    return lambda z: pca.transform(numbers(z).reshape(-1, d)), names
+
+
+def _classes(labels: Numbers) -> tuple[Numbers, Numbers] | None:
+    """Index of each label among the different ones, and those; None if they are many or continuous."""
+    values, index = np.unique(labels, return_inverse=True)
+    few = len(values) <= len(PALETTE) and np.array_equal(values, np.round(values))
+    return (index, values) if few else None
+
+
+def _strips(codes: Numbers, index: Numbers) -> Numbers:
+    """Heights that spread one-dimensional codes (n,) into a strip per class, as thick as they are dense."""
+    counts, edges = np.histogram(codes, bins=60)
+    density = np.interp(codes, (edges[1:] + edges[:-1]) / 2, counts / counts.max())
+    jitter = np.random.default_rng(0).uniform(-0.42, 0.42, len(codes))
+    return index + jitter * density
+
+
+def _overlay(
+    axes: Axes, project: Callable[[Array], Numbers], path: Array | None, grid: Array | None
+) -> list[Line2D]:
+    """Draw a grid and a path over the codes; return what the legend shows of them."""
+    shown: list[Line2D] = []
+    if grid is not None:
+        rows = numbers(grid)
+        edge = np.concatenate([rows[0], rows[:, -1], rows[-1, ::-1], rows[::-1, 0]])
+        axes.plot(*project(rows).T, ".", color=INK, markersize=2.5, alpha=0.6)
+        shown += axes.plot(*project(edge).T, "-", color=INK, linewidth=1.4, label="decoded grid")
+    if path is not None:
+        points = project(path)
+        halo = [withStroke(linewidth=4, foreground="white")]
+        axes.plot(*points.T, "-", color=INK, linewidth=1.8, path_effects=halo)
+        for point, marker, name in ((points[0], "o", "start"), (points[-1], "s", "end")):
+            style = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.5, "zorder": 5}
+            shown += axes.plot(*point[:, None], marker, color=INK, label=name, **style)  # type: ignore[arg-type]
+    return shown
+
+
+def _class_key(
+    axes: Axes, points: Numbers, classes: tuple[Numbers, Numbers], label_names: Sequence[str]
+) -> list[Line2D]:
+    """Write short names in the midst of their classes; return the legend of all."""
+    index, values = classes
+    key = []
+    halo = [withStroke(linewidth=4, foreground="white")]
+    for i, value in enumerate(values.astype(float)):
+        name = label_names[int(value)] if 0 <= value < len(label_names) else f"{value:g}"
+        key += [Line2D([], [], color=PALETTE[i], label=name, marker="o", linestyle="", markersize=7)]
+        if len(name) <= 8 and len(values) > 1:
+            x, y = np.median(points[index == i], axis=0)
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold"}
+            axes.text(x, y, name, color=PALETTE[i], path_effects=halo, zorder=4, **style)
+    return key
+
+
+def _bar(axes: Axes, dots: PathCollection) -> None:
+    """Say right of the axes what the colours of many labels mean."""
+    inset = axes.inset_axes((1.03, 0.3, 0.03, 0.7))
+    opaque = ScalarMappable(norm=dots.norm, cmap=dots.cmap)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.colorbar(opaque, cax=inset)
+    inset.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+
+
+def loss_histogram(vae: VAE, x: Array, marks: Mapping[str, Array] | None = None) -> Figure:
+    """Draw how −ELBO is spread over examples, and where some particular ones lie.
+
+    Parameters
+    ----------
+    vae : VAE
+        Its ELBO is taken with one sample per example, always the same noise.
+    x : array
+        Examples (n, *shape).
+    marks : mapping of str to array, optional
+        Named examples (*shape) to point out, such as one that may be an anomaly.
+
+    Raises
+    ------
+    UsageError
+        If there are no examples, or one is not of the model's shape.
+    """
+    losses = losses_of(vae, x)
+    losses = losses[np.isfinite(losses)]
+    at = {name: float(losses_of(vae, one[None])[0]) for name, one in (marks or {}).items()}
+    figure = canvas(1300, 700)
+    axes = panel(figure, 120, 60, 1140, 550)
+    title = f"Loss of {len(losses):,} examples"
+    if len(losses):
+        # Bars as wide as suits the bulk: a few outliers would otherwise squeeze it into one.
+        low, high = np.percentile(losses, [0.1, 99.9])
+        bars = int(np.clip(60 * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
+        axes.hist(losses, bins=bars, color="#9CC9E3", edgecolor="white", linewidth=0.3)
+        title += f": mean {losses.mean():.4g}, standard deviation {losses.std():.3g} nats"
+    tidy(axes, title, "−ELBO, nats", "examples")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _draw_marks(axes, {name: value for name, value in at.items() if np.isfinite(value)})
+    return figure
+
+
+def _draw_marks(axes: Axes, at: Mapping[str, float]) -> None:
+    """A dashed line per mark; each label on a level of its own, so that none covers another."""
+    top = axes.get_ylim()[1]
+    for value in at.values():
+        axes.axvline(value, color="none")  # first all of them, so that the limits are final
+    low, high = axes.get_xlim()
+    for level, (name, value) in enumerate(sorted(at.items(), key=lambda item: item[1])):
+        color = PALETTE[(level + 1) % 10]
+        axes.axvline(value, color=color, linestyle="--", linewidth=1.5)
+        right = value > low + 0.6 * (high - low)
+        axes.annotate(
+            f"{name}  {value:,.1f}",
+            (value, top * (1 - 0.9 * (level + 0.5) / max(8, len(at)))),
+            xytext=(-5 if right else 5, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            fontsize=9,
+            color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+        )

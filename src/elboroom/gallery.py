@@ -1,0 +1,238 @@
+"""The standard set of figures, written into a folder; and a quick one to watch while a model learns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from elboroom import figures, pictures
+from elboroom.errors import UsageError, nearest
+from elboroom.figures import Numbers, evenly, numbers
+from elboroom.files import write_atomic
+from elboroom.model import VAE, Array
+from elboroom.pictures import Plate
+
+if TYPE_CHECKING:
+    from elboroom.data.dataset import Dataset
+
+_EXAMPLES = 10_000  # most that are embedded or scored
+_CANDIDATES = 1000  # most among which the ends of the morph are chosen
+_STEPS = 25
+
+
+class _Scene:
+    """What several of the figures share, worked out once."""
+
+    def __init__(
+        self, vae: VAE, data: Dataset, history: Sequence[Mapping[str, Any]], marks: Mapping[str, Array] | None
+    ):
+        self.vae, self.data, self.history, self.marks = vae, data, history, marks
+        test = data.indices("test")
+        self.rows = test if len(test) else data.indices("all")
+        self.rows = self.rows[evenly(len(self.rows), _EXAMPLES)]
+
+    @cached_property
+    def x(self) -> Numbers:
+        """The examples, (n, *shape) in model units."""
+        return self.data.values(self.rows)
+
+    @cached_property
+    def labels(self) -> Numbers | None:
+        """Their labels, (n,)."""
+        return None if self.data.labels is None else np.asarray(self.data.labels)[self.rows]
+
+    @cached_property
+    def dims(self) -> list[int]:
+        """The two latent dimensions whose codes vary most, in ascending order."""
+        spread = figures.codes_of(self.vae, self.x).std(0)
+        return sorted(np.argsort(-spread, kind="stable")[:2].tolist())
+
+    @cached_property
+    def ends(self) -> tuple[Numbers, Numbers]:
+        """Two examples worth morphing into each other."""
+        chosen = evenly(len(self.x), _CANDIDATES)
+        labels = None if self.labels is None else self.labels[chosen]
+        a, b = _ends(self.vae, self.x[chosen], labels)
+        return self.x[chosen[a]], self.x[chosen[b]]
+
+    @cached_property
+    def path(self) -> Tensor:
+        """Codes of the morph, (steps, d)."""
+        first, last = self.vae.embed(np.stack(self.ends))
+        return torch.lerp(first, last, torch.linspace(0, 1, _STEPS).to(first)[:, None])
+
+    def grid(self) -> Tensor:
+        """Codes over the prior in the two dimensions that matter most."""
+        return pictures.manifold_grid(self.vae, dims=self.dims)
+
+    def around(self) -> Figure:
+        """Decode the square around the middle of the morph that holds both of its ends."""
+        across = (self.path[-1] - self.path[0]).abs()
+        dims = sorted(across.argsort(descending=True, stable=True)[:2].tolist())
+        radius = max(float(across.max()) / 2, 1e-3)
+        return pictures.manifold(self.vae, center=self.path.mean(0), radius=radius, dims=dims)
+
+    def latent(self, **overlay: Tensor) -> Figure:
+        """Map the codes, with something drawn over them."""
+        return figures.latent_scatter(self.vae, self.x, self.labels, self.data.label_names, **overlay)
+
+
+_FIGURES: dict[str, Callable[[_Scene], Figure]] = {
+    "loss": lambda s: figures.loss_curves(s.history),
+    "reconstructions": lambda s: pictures.reconstructions(s.vae, s.x[evenly(len(s.x), 10)]),
+    "latent": lambda s: s.latent(),
+    "latent_path": lambda s: s.latent(path=s.path),
+    "latent_grid": lambda s: s.latent(grid=s.grid()),
+    "manifold": lambda s: pictures.manifold(s.vae, dims=s.dims),
+    "manifold_around": _Scene.around,
+    "morph": lambda s: pictures.morph_strip(s.vae, *s.ends, steps=_STEPS),
+    "traversals": lambda s: pictures.traversals(s.vae, s.x),
+    "samples": lambda s: pictures.samples(s.vae),
+    "loss_histogram": lambda s: figures.loss_histogram(s.vae, s.x, s.marks),
+    "best_and_worst": lambda s: pictures.best_and_worst(s.vae, s.x),
+}
+
+
+def draw_all(
+    vae: VAE,
+    data: Dataset,
+    history: Sequence[Mapping[str, Any]],
+    out_dir: str | os.PathLike[str],
+    *,
+    marks: Mapping[str, Array] | None = None,
+    only: Iterable[str] | None = None,
+) -> list[Path]:
+    """Write the standard figures of a trained model into a folder.
+
+    They are ``loss reconstructions latent latent_path latent_grid manifold manifold_around morph traversals
+    samples loss_histogram best_and_worst``, each ``.png``, and ``morph.gif``. They show test examples if
+    there are any, else all. The morph joins two well reconstructed examples, of different labels if there
+    are labels; ``latent_path`` shows its way, and ``manifold_around`` the square that holds it.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model; its random state and mode are left as they were.
+    data : Dataset
+        Of more than 10,000 examples, that many evenly taken ones are shown.
+    history : sequence of mappings
+        One per epoch; if there are none, ``loss`` is left out.
+    out_dir : path
+        Made if it is not there. Each file is written whole or not at all.
+    marks : mapping of str to array, optional
+        Named examples (*shape) to point out in ``loss_histogram``.
+    only : iterable of str, optional
+        Names of the figures to write; ``morph`` stands for the strip and the animation.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    UsageError
+        If ``only`` holds an unknown name; the nearest is offered.
+    FailureError
+        If a file cannot be written.
+    """
+    every = [name for name in _FIGURES if history or name != "loss"]
+    names = every if only is None else list(dict.fromkeys(only))
+    for name in names:
+        if name not in _FIGURES:
+            raise UsageError(f"unknown figure {name!r}; {nearest(name, _FIGURES)}")
+    scene, written = _Scene(vae, data, history, marks), []
+    for name in names:
+        written.append(Path(out_dir) / f"{name}.png")
+        write_atomic(written[-1], figures.to_png(_FIGURES[name](scene)))
+        if name == "morph":
+            written.append(Path(out_dir) / "morph.gif")
+            pictures.save_gif(pictures.morph_frames(vae, *scene.ends, steps=_STEPS * 2), written[-1])
+    return written
+
+
+def _ends(vae: VAE, x: Numbers, labels: Numbers | None) -> tuple[int, int]:
+    """Choose two examples: rebuilt well, of different labels if there are labels, and with codes far apart.
+
+    Among the best rebuilt, one per label, the two farthest apart pass the most on their way. What is called
+    well rebuilt is measured against an example's own contrast, or the dullest ones would win.
+    """
+    flat, rebuilt = (numbers(values).reshape(len(x), -1) for values in (x, vae.reconstruct(x)))
+    contrast = flat.var(1) if flat.shape[1] > 1 else np.ones(len(flat))
+    error = np.square(flat - rebuilt).mean(1) / np.maximum(contrast, 1e-6)
+    order = np.argsort(error, kind="stable")
+    few = order[: max(2, len(order) // 20)]
+    if labels is not None and len(np.unique(labels)) > 1:
+        _, first = np.unique(labels[order], return_index=True)
+        few = order[np.sort(first)[:100]]
+    codes = numbers(vae.embed(x[few]))
+    apart = np.linalg.norm(codes[:, None] - codes[None], axis=-1)
+    a, b = sorted(int(few[i]) for i in np.unravel_index(int(apart.argmax()), apart.shape))
+    return a, b
+
+
+def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLike[str]) -> Path:
+    """Draw how far training has come as one picture: reconstructions, the latent map, what codes decode to.
+
+    With two latent dimensions or one, the decoded grid over the prior is shown, else samples, always from
+    the same codes. It takes about a second.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model under way; its random state and mode are left as they were.
+    data : Dataset
+        Validation examples are shown if there are any, else test examples, else all.
+    epoch : int
+        Names the file: ``progress/epoch_0005.png``.
+    out_dir : path
+        Where the folder ``progress`` is or comes to be.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    FailureError
+        If the file cannot be written.
+    """
+    parts = (data.indices(part) for part in ("validation", "test", "all"))
+    rows = next(part for part in parts if len(part))
+    rows = rows[evenly(len(rows), 2000)]
+    x, labels = data.values(rows), None if data.labels is None else np.asarray(data.labels)[rows]
+    shown = vae.as_input(x[evenly(len(x), 10)])
+    above = pictures.pairs(shown, vae.reconstruct(shown), title=f"Epoch {epoch}")
+    if vae.latent_dim <= 2:
+        below = pictures.manifold_plate(vae, pictures.manifold_grid(vae, 15))
+    else:
+        with figures.seeded(vae, 0):
+            below = Plate(pictures.as_images(vae.sample(64)), 8, gap=2, title="Samples")
+    figure = _compose(above, below, figures.codes_of(vae, x), labels, data.label_names)
+    path = Path(out_dir) / "progress" / f"epoch_{epoch:04d}.png"
+    write_atomic(path, figures.to_png(figure))
+    return path
+
+
+def _compose(
+    above: Plate, below: Plate, codes: Numbers, labels: Numbers | None, label_names: Sequence[str]
+) -> Figure:
+    """Lay out one plate above, the map of codes below it, and the other plate right of that."""
+    side, left, right = 600, 110, 950
+    scale = above.scale(width=right + side - 200)
+    head = 55 + above.size(scale)[0] + 60
+    figure = figures.canvas(1600, head + side + 100)
+    above.draw(figure, 200, 55, scale)
+    axes = figures.panel(figure, left, head, side, side)
+    figures.draw_codes(axes, codes, labels, label_names)
+    below.draw(figure, right, head, below.scale(width=side, height=side))
+    return figure

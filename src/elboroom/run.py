@@ -1,0 +1,277 @@
+"""A run is a folder: JSON and safetensors, written atomically, loaded without executing anything.
+
+::
+
+    runs/NAME/  config.json  environment.json  model.safetensors  history.jsonl  metrics.json  log.txt
+                checkpoints/{last,best}/state.safetensors  figures/  samples/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from elboroom import __version__
+from elboroom.config import Config
+from elboroom.errors import UsageError
+from elboroom.files import explain_disk, write_atomic
+from elboroom.model import VAE
+
+_FILES = ("config.json", "environment.json", "model.safetensors", "history.jsonl", "metrics.json", "log.txt")
+_FOLDERS = ("checkpoints", "figures", "samples")
+
+
+class Run:
+    """Reads and writes one run folder.
+
+    Parameters
+    ----------
+    path : path
+        A folder that holds a run; :meth:`create` makes one.
+
+    Raises
+    ------
+    UsageError
+        If there is no run at ``path``, or it was written by a newer elboroom.
+
+    Examples
+    --------
+    >>> Run("runs/of-last-year")
+    Traceback (most recent call last):
+    elboroom.errors.UsageError: no run at runs/of-last-year: ...
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        if not (self.path / "config.json").is_file():
+            what = "it has no config.json" if self.path.is_dir() else "there is no such folder"
+            raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' named")
+        self._raw = self._read_json("config.json")
+        version = self._raw.pop("format", None)
+        if not isinstance(version, int):
+            raise UsageError(f"{self.path / 'config.json'} names no format: not a run of elboroom")
+        if version > Config.FORMAT:
+            raise UsageError(
+                f"{self.path} is of format {version}; elboroom {__version__} reads up to {Config.FORMAT}: "
+                "upgrade elboroom"
+            )
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        config: Config,
+        *,
+        custom_model: bool = False,
+        overwrite: bool = False,
+    ) -> Run:
+        """Start a run folder.
+
+        Parameters
+        ----------
+        path : path
+            A folder that is empty or not there yet, or one that holds a run if ``overwrite``.
+        config : Config
+            Fully resolved.
+        custom_model : bool
+            The model was composed in Python: ``config.model`` does not describe it.
+        overwrite : bool
+            Remove the files of a run that is there; other files stay.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds a run and ``overwrite`` is not set, holds other files, or cannot be made.
+        """
+        path = Path(path)
+        check_free(path, overwrite=overwrite)
+        for name in _FILES:
+            (path / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(path / name, ignore_errors=True)
+        with explain_disk(path):
+            path.mkdir(parents=True, exist_ok=True)
+        _write_config(path, config, custom_model)
+        return cls(path)
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        return Config().merged({name: fields for name, fields in self._raw.items() if fields is not None})
+
+    @property
+    def custom_model(self) -> bool:
+        """Whether the model was composed in Python and so cannot be rebuilt from the configuration."""
+        return self._raw.get("model") is None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One dict per epoch, oldest first."""
+        path = self.path / "history.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What evaluation found, or {} before it."""
+        return self._read_json("metrics.json") if (self.path / "metrics.json").exists() else {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and data of the run."""
+        return self._read_json("environment.json") if (self.path / "environment.json").exists() else {}
+
+    def model(self, into: VAE | None = None) -> VAE:
+        """Rebuild the trained VAE, on the CPU and in evaluation mode.
+
+        Parameters
+        ----------
+        into : VAE, optional
+            Load the weights into this one; needed for models composed in Python.
+
+        Raises
+        ------
+        UsageError
+            If the weights are missing, damaged or of other shapes, or the model cannot be rebuilt.
+        """
+        if into is None and self.custom_model:
+            raise UsageError(
+                f"{self.path} holds a model composed in Python: build it again and pass it, as in "
+                "elboroom.load(path, into=vae)"
+            )
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise UsageError(f"{path} is missing: 'elboroom resume {self.path}' writes it")
+        weights, _ = read_tensors(path)
+        vae = into or VAE.build(self.config.model)
+        try:
+            vae.load_state_dict(weights)
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())
+            raise UsageError(f"{path} does not fit the model: {detail}") from None
+        return vae.eval()
+
+    def write_config(self, config: Config) -> None:
+        """Replace config.json."""
+        _write_config(self.path, config, self.custom_model)
+        self._raw = {**config.model_dump(mode="json"), **({"model": None} if self.custom_model else {})}
+
+    def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Replace history.jsonl."""
+        write_atomic(self.path / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Replace metrics.json."""
+        write_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+    def write_environment(self, **more: Any) -> None:
+        """Record versions, the machine and the command beside what is given."""
+        facts = {
+            "elboroom": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "command": sys.argv,
+            **more,
+        }
+        write_atomic(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
+
+    def write_model(self, vae: VAE) -> None:
+        """Replace model.safetensors."""
+        write_tensors(self.path / "model.safetensors", vae.state_dict())
+
+    def log(self, line: str) -> None:
+        """Add a line to log.txt."""
+        with explain_disk(self.path), (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.path / name} is damaged: {error}") from None
+        if not isinstance(content, dict):
+            raise UsageError(f"{self.path / name} is damaged: it holds no JSON object")
+        return content
+
+
+def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
+    """Load a trained VAE from a run folder, on the CPU and in evaluation mode; executes no code from it.
+
+    Parameters
+    ----------
+    path : path
+        The run's folder.
+    into : VAE, optional
+        For a model composed in Python: build it again and pass it here.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, it is damaged, or a newer elboroom wrote it.
+    """
+    return Run(path).model(into)
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Make sure that a new run may be written to ``path``.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, holds a run and ``overwrite`` is not set, or holds other files and no run.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; --out takes a folder")
+    if (path / "config.json").exists():
+        if not overwrite:
+            raise UsageError(
+                f"{path} already holds a run: continue it with 'elboroom resume {path} --epochs N', "
+                "replace it with --overwrite, or give another --out"
+            )
+    elif path.exists() and any(path.iterdir()):
+        raise UsageError(f"{path} holds files and no run; give an empty or a new folder as --out")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors and text to a safetensors file, atomically."""
+    write_atomic(
+        path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, dict(metadata or {}))
+    )
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its metadata.
+
+    Raises
+    ------
+    UsageError
+        If it is cut short or is not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(
+            f"{path} is damaged or cut short ({error}): restore it from a copy or train again"
+        ) from None
+
+
+def _write_config(path: Path, config: Config, custom_model: bool) -> None:
+    content = {"format": Config.FORMAT, **config.model_dump(mode="json")}
+    if custom_model:
+        content["model"] = None
+    write_atomic(path / "config.json", json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,91 @@
+"""Training in one call."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from elboroom.config import Config
+from elboroom.data import Dataset, load_data
+from elboroom.errors import UsageError
+from elboroom.model import VAE
+from elboroom.objectives import Objective
+from elboroom.run import Run
+from elboroom.training.loop import OnEpoch, Training
+
+
+def fit(
+    vae: VAE,
+    data: Dataset | NDArray[Any] | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    config: Config | None = None,
+    objective: Objective | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_epoch: OnEpoch | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Train a VAE in place.
+
+    With validation examples it ends with the weights of the best validation ELBO, else with the last.
+
+    Parameters
+    ----------
+    vae : VAE
+        Moved to the device it is trained on.
+    data : Dataset, array or source
+        An array (n, h, w[, c]) or (n, d), or anything :func:`elboroom.load_data` takes.
+    out : path, optional
+        Folder of the run; without it nothing is written.
+    config : Config, optional
+        Defaults that ``options`` replace.
+    objective : Objective, optional
+        Instead of the ELBO with the configuration's beta schedule.
+    resume : bool
+        Go on from the checkpoint in ``out``, up to ``epochs``.
+    overwrite : bool
+        Replace a run that is in ``out``.
+    on_epoch : callable, optional
+        Called with (vae, row of history) after every epoch.
+    quiet : bool
+        Show no progress.
+    **options
+        Fields of the configuration by name: ``epochs=20, batch_size=100, beta=4, lr=1e-3, seed=0, ...``
+
+    Returns
+    -------
+    list of dict
+        One per epoch: ``epoch step loss distortion rate rate_per_dim beta learning_rate grad_norm
+        images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example.
+
+    Raises
+    ------
+    UsageError
+        If a value does not fit: an option, the data's shape or range, the output folder.
+    FailureError
+        If the loss is not finite, or the disk is full.
+    Stopped
+        On Ctrl-C or SIGTERM, after saving.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> vae = VAE.build(shape=(4,), latent_dim=1, hidden=[8])
+    >>> history = fit(vae, np.eye(4, dtype=np.float32).repeat(10, 0), epochs=2, quiet=True)
+    >>> [row["epoch"] for row in history]
+    [1, 2]
+    """
+    if resume and out is None:
+        raise UsageError("resume=True needs out=, the folder of the run to go on with")
+    folder = Run(out) if resume and out is not None else None
+    config = config or (folder.config if folder else Config())
+    training = Training(vae, load_data(data), config.updated(**options), objective, quiet=quiet)
+    if folder is not None:
+        training.open(folder)
+    elif out is not None:
+        training.create(out, overwrite=overwrite)
+    return training.run(on_epoch)

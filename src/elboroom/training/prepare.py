@@ -1,0 +1,52 @@
+"""Before the first step: the validation part, and whether data, model and configuration fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elboroom.config import Config
+from elboroom.data import Dataset
+from elboroom.data.batches import check_support
+from elboroom.errors import UsageError
+from elboroom.model import VAE
+
+
+def prepare(data: Dataset, config: Config) -> Dataset:
+    """Hold out the validation part and set the pixel scale that the configuration asks for.
+
+    By default a tenth is held out, or nothing of data with a published split.
+    """
+    fraction = config.data.validation
+    if fraction is None:
+        unsplit = not data.published_split and len(data.indices("train")) >= 20
+        fraction = 0.1 if unsplit else 0.0
+    if config.data.pixel_scale is not None:
+        data = replace(data, scale=config.data.pixel_scale)
+    return data.with_validation(fraction, config.training.seed)
+
+
+def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
+    """Fill in what data and model settle, after checking that they fit each other."""
+    if data.shape != vae.shape:
+        raise UsageError(
+            f"{data.name} holds examples of shape {data.shape} and the model takes {vae.shape}; "
+            "build it with shape=data.shape"
+        )
+    if data.x.dtype == np.uint8 and vae.scale != data.scale:
+        raise UsageError(
+            f"in {data.name} pixel value {data.scale:g} is 1, and the model was built for {vae.scale:g}; "
+            f"build it with scale={data.scale:g}"
+        )
+    check_support(data, vae.likelihood.support, config.data.binarize)
+    if config.training.patience is not None and not len(data.indices("validation")):
+        raise UsageError(
+            f"patience = {config.training.patience} needs validation examples; "
+            "hold some out with --validation 0.1"
+        )
+    sections: dict[str, Any] = {"data": {"source": config.data.source or data.name}}
+    if vae.config is not None:
+        sections["model"] = dict(vae.config)
+    return config.merged(sections)

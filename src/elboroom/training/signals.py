@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM as a wish to stop after the current step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was asked to stop, and has saved all it needs to go on.
+
+    Attributes
+    ----------
+    signal_number : int
+        SIGINT or SIGTERM; a shell's exit code is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class StopRequest:
+    """Set by the first signal; ``signal_number`` is None until then."""
+
+    signal_number: int | None = None
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Catch the first SIGINT or SIGTERM; a second one acts as it would have without us."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may set handlers
+        return
+    previous: dict[signal.Signals, Any] = {}
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        request.signal_number = number
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, on_signal)
+    try:
+        yield request
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)
