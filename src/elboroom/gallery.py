@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 10_000  # most that are embedded or scored
 _CANDIDATES = 1000  # most among which the ends of the morph are chosen
-_STEPS = 25
+_STEPS, _FRAMES = 25, 32  # of the morph as a strip and as an animation
 
 
 class _Scene:
@@ -155,7 +155,7 @@ def draw_all(
         write_atomic(written[-1], figures.to_png(_FIGURES[name](scene)))
         if name == "morph":
             written.append(Path(out_dir) / "morph.gif")
-            pictures.save_gif(pictures.morph_frames(vae, *scene.ends, steps=_STEPS * 2), written[-1])
+            pictures.save_gif(pictures.morph_frames(vae, *scene.ends, steps=_FRAMES), written[-1])
     return written
 
 

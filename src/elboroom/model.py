@@ -85,7 +85,7 @@ class NLL(NamedTuple):
         """−log of the mean weight with its standard error by the delta method, from (k, b), in nats."""
         k = len(log_weights)
         log_mean = torch.logsumexp(log_weights, 0) - math.log(k)
-        if k == 1:
+        if k == 1 or not log_mean.numel():
             return cls(-log_mean, torch.full_like(log_mean, torch.nan))
         return cls(-log_mean, torch.exp(log_weights - log_mean).std(0, correction=1) / math.sqrt(k))
 
@@ -239,6 +239,7 @@ class VAE(nn.Module):
 
     def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
         """−(distortion + rate) of each example with k samples, (b,), nats; higher is better."""
+        _check_samples(num_samples)
         with self.at_rest():
             terms = self(self.as_input(x), num_samples)
             return -(terms.distortion + terms.rate)
@@ -264,8 +265,7 @@ class VAE(nn.Module):
         UsageError
             If ``num_samples`` < 1.
         """
-        if num_samples < 1:
-            raise UsageError(f"num_samples = {num_samples}: at least 1 sample is needed")
+        _check_samples(num_samples)
         with self.at_rest():
             log_weights = torch.cat(
                 [weights for _, weights in self.importance(self.as_input(x), num_samples)]
@@ -297,9 +297,7 @@ class VAE(nn.Module):
         UsageError
             If its shape is not (b, *shape).
         """
-        if isinstance(x, np.ndarray) and not x.flags.writeable:
-            x = x.copy()  # a memory map; torch warns of read-only arrays
-        tensor = torch.as_tensor(x)
+        tensor = _as_tensor(x)
         if tensor.shape[1:] != self.shape or tensor.ndim == 0:
             wanted = ", ".join(map(str, self.shape))
             raise UsageError(f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {wanted})")
@@ -309,7 +307,7 @@ class VAE(nn.Module):
         return tensor.to(weight.device, weight.dtype)
 
     def _as_code(self, z: Array) -> Tensor:
-        code = torch.as_tensor(z)
+        code = _as_tensor(z)
         if code.ndim == 0 or code.shape[-1] != self.latent_dim:
             raise UsageError(
                 f"got codes of shape {tuple(code.shape)}; the model takes (..., {self.latent_dim})"
@@ -328,3 +326,14 @@ class VAE(nn.Module):
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def _as_tensor(array: Array) -> Tensor:
+    if isinstance(array, np.ndarray) and not (array.flags.writeable and array.flags.c_contiguous):
+        array = array.copy()  # torch takes no reversed views, and warns of memory maps
+    return torch.as_tensor(array)
+
+
+def _check_samples(num_samples: int) -> None:
+    if num_samples < 1:
+        raise UsageError(f"num_samples = {num_samples}: at least 1 sample is needed")

@@ -202,7 +202,7 @@ class Plate:
         (height, width), (down, right) = self.size(scale), self.step(scale)
         axes = panel(figure, left, top, width, height)
         sheet = tile(resized(self.images, down - self.gap, right - self.gap), self.columns, self.gap)
-        axes.imshow(sheet, extent=(0, width, height, 0), interpolation="nearest")
+        axes.imshow(to_uint8(sheet), extent=(0, width, height, 0), interpolation="nearest")
         tidy(axes, self.title, self.x_label, self.y_label)
         axes.grid(visible=False)
         axes.tick_params(length=0, labelsize=9)
@@ -539,12 +539,13 @@ def save_gif(
     """
     n, h, w, c = frames.shape
     factor = max(1, size // max(h, w))
-    pixels = to_uint8(resized(frames / 255, h * factor, w * factor))
-    images = [Image.fromarray(frame[..., :3] if c >= 3 else frame[..., 0]) for frame in pixels]
-    if c >= 3:  # one palette for all frames: colours of their own would make the picture flicker
-        sheet = Image.fromarray(pixels[..., :3].reshape(-1, w * factor, 3))
-        palette = sheet.quantize(256, method=Image.Quantize.MEDIANCUT)
-        images = [image.quantize(palette=palette) for image in images]
+    pixels = resized(frames / 255, h * factor, w * factor)
+    if c < 3:  # 64 greys look no different and halve the file
+        images = [Image.fromarray(frame) for frame in to_uint8((pixels[..., 0] * 63).round() / 63)]
+    else:  # one palette for all frames: palettes of their own would flicker
+        colors = to_uint8(pixels[..., :3])
+        palette = Image.fromarray(colors.reshape(-1, w * factor, 3)).quantize(256)
+        images = [Image.fromarray(frame).quantize(palette=palette) for frame in colors]
     order = [*range(n), *range(n - 2, 0, -1)]
     durations = [milliseconds * (10 if i in (0, n - 1) else 1) for i in order]
     buffer = BytesIO()

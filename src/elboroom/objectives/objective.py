@@ -64,7 +64,9 @@ class Objective(nn.Module):
         """Turn a configuration's epochs into steps."""
         beta = config.beta
         delay, ramp, period = (
-            epochs * steps_per_epoch for epochs in (config.beta_delay, config.beta_ramp, config.beta_period)
+            # 0.07 · 100 is a little more than 7, and a cycle would start a step late.
+            round(epochs * steps_per_epoch, 9)
+            for epochs in (config.beta_delay, config.beta_ramp, config.beta_period)
         )
         schedule = {
             "constant": lambda: schedules.constant(beta),

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from elboroom import gallery
+from elboroom.errors import FailureError, UsageError
+
+from .conftest import SHAPES, build, dataset, history
+
+FILES = {
+    *("loss.png", "reconstructions.png", "latent.png", "latent_path.png", "latent_grid.png", "manifold.png"),
+    *("manifold_around.png", "morph.png", "morph.gif", "traversals.png", "samples.png"),
+    *("loss_histogram.png", "best_and_worst.png"),
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "latent_dim", "labels", "n"),
+    [("tall", 3, True, 40), ("flat", 2, False, 2), ("grey", 1, True, 1)],
+)
+def test_the_set_is_complete_and_leaves_nothing_else(tmp_path, shape, latent_dim, labels, n):
+    data = dataset(SHAPES[shape], n, labels=labels, test=n > 1)
+    vae = build(SHAPES[shape], latent_dim).train()
+    state = torch.get_rng_state()
+    marks = {"one": data.x[0]}
+    written = gallery.draw_all(vae, data, history(3), tmp_path / "new", marks=marks)
+    assert {path.name for path in written} == FILES
+    assert {path.name for path in (tmp_path / "new").iterdir()} == FILES
+    assert torch.equal(state, torch.get_rng_state())
+    assert vae.training
+    for path in written:
+        with Image.open(path) as image:
+            image.load()
+            assert max(image.size) <= 1600
+
+
+def test_only_what_was_asked_for(tmp_path, vae):
+    data = dataset((8, 8, 1))
+    paths = gallery.draw_all(vae, data, [], tmp_path, only=["latent", "morph", "latent"])
+    assert [path.name for path in paths] == ["latent.png", "morph.png", "morph.gif"]
+    with pytest.raises(UsageError, match=r"unknown figure 'latnet'; did you mean 'latent'\?"):
+        gallery.draw_all(vae, data, [], tmp_path, only=["samples", "latnet"])
+    assert not (tmp_path / "samples.png").exists()
+
+
+def test_without_a_history_the_loss_is_left_out(tmp_path, vae, monkeypatch):
+    monkeypatch.setattr(gallery, "_FIGURES", {name: gallery._FIGURES[name] for name in ("loss", "samples")})
+    paths = gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
+    assert [path.name for path in paths] == ["samples.png"]
+    with pytest.raises(UsageError, match="0 epochs"):
+        gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
+
+
+def test_test_examples_are_shown_if_there_are_any(vae):
+    with_test, without = (dataset((8, 8, 1), test=test) for test in (True, False))
+    assert gallery._Scene(vae, with_test, [], None).rows.tolist() == list(range(1, 40, 2))
+    assert gallery._Scene(vae, without, [], None).rows.tolist() == list(range(40))
+
+
+def test_the_morph_joins_different_labels(vae):
+    scene = gallery._Scene(vae, dataset((8, 8, 1)), [], None)
+    a, b = (next(i for i, one in enumerate(scene.x) if np.array_equal(one, end)) for end in scene.ends)
+    assert scene.labels[a] != scene.labels[b]
+    torch.testing.assert_close(scene.path[[0, -1]], vae.embed(np.stack(scene.ends)))
+
+
+def test_the_ends_are_well_rebuilt_for_their_contrast():
+    class Halves:
+        """Rebuilds the left half of each row and puts 0 in the right."""
+
+        def reconstruct(self, x):
+            return torch.as_tensor(x) * torch.tensor([1.0, 1.0, 0.0, 0.0])
+
+        def embed(self, x):
+            return torch.as_tensor(x)[:, :2]
+
+    left, right, dull = [3.0, -3.0, 0, 0], [0, 0, 3.0, -3.0], [0.01, 0, 0.01, 0]
+    x = np.array([right, dull, left, right, dull, [-5.0, 5.0, 0, 0]], dtype=np.float32)
+    assert gallery._ends(Halves(), x, None) == (2, 5)
+    assert gallery._ends(Halves(), x, np.array([0, 0, 0, 1, 1, 1])) == (2, 5)
+
+
+@pytest.mark.parametrize(("shape", "latent_dim"), [("colour", 2), ("flat", 1), ("grey", 5)])
+def test_progress_is_one_picture(tmp_path, shape, latent_dim):
+    vae, state = build(SHAPES[shape], latent_dim), torch.get_rng_state()
+    path = gallery.draw_progress(vae, dataset(SHAPES[shape]), 5, tmp_path)
+    assert path == tmp_path / "progress" / "epoch_0005.png"
+    assert [file.name for file in path.parent.iterdir()] == ["epoch_0005.png"]
+    assert torch.equal(state, torch.get_rng_state())
+    with Image.open(path) as image:
+        assert image.size[0] == 1600
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path, vae):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FailureError, match="cannot write"):
+        gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path / "file", only=["samples"])
