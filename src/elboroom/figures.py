@@ -69,7 +69,7 @@ def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
-    axes.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+    axes.tick_params(which="both", labelsize=8, color=FAINT, labelcolor=INK)
     axes.grid(color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -171,7 +171,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         _curve(axes, epochs, train[name], PALETTE[0], "train")
         _curve(axes, epochs, held_out[name], PALETTE[1], "validation")
         if name == "elbo":
-            if not np.allclose(train["loss"], train["elbo"], rtol=1e-3, equal_nan=True):
+            if (np.abs(train["loss"] - train["elbo"]) > 1e-3 * np.abs(train["elbo"])).any():
                 _curve(axes, epochs, train["loss"], PALETTE[0], "training loss", linestyle=":")
             if best is not None:
                 value = held_out["elbo"][best]
@@ -191,14 +191,17 @@ def _column(history: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float
 
 
 def _curve(axes: Axes, x: Numbers, y: Numbers, color: str, label: str, linestyle: str = "-") -> None:
-    if np.isfinite(y).any():
-        # A point between two gaps, or a single epoch, shows only if it has a marker.
-        marker = "o" if len(x) <= 30 or np.isnan(y).any() else ""
-        axes.plot(x, y, linestyle, color=color, marker=marker, markersize=3, linewidth=1.6, label=label)
+    seen = np.isfinite(y)
+    if seen.any():
+        # A point between two gaps, as a single epoch is, shows only if it has a marker.
+        gap = np.pad(~seen, 1, constant_values=True)
+        dots = np.flatnonzero(seen & ((len(x) <= 30) | (gap[:-2] & gap[2:])))
+        style: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": dots} if len(dots) else {}
+        axes.plot(x, y, linestyle, color=color, linewidth=1.6, label=label, **style)
 
 
 def _whole_epochs(axes: Axes, epochs: Numbers) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     margin = max(0.5, 0.03 * len(epochs))
     axes.set_xlim(np.nanmin(epochs) - margin, np.nanmax(epochs) + margin)
 
@@ -263,7 +266,8 @@ def latent_scatter(
         if len(labels) != len(x):
             raise UsageError(f"got {len(labels)} labels for {len(x)} examples; give one label per example")
         labels = (labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels))[chosen]
-    figure = canvas(1240, 960)
+    bare = labels is None and path is None and grid is None
+    figure = canvas(990 if bare else 1240, 960)
     axes = panel(figure, 110, 30, 840, 840)
     draw_codes(axes, codes_of(vae, x[chosen]), labels, label_names, path=path, grid=grid)
     return figure
@@ -391,7 +395,7 @@ def _bar(axes: Axes, dots: PathCollection) -> None:
     opaque = ScalarMappable(norm=dots.norm, cmap=dots.cmap)
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.colorbar(opaque, cax=inset)
+    figure.colorbar(opaque, cax=inset).outline.set_visible(False)
     inset.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
 
 

@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from elboroom import gallery
 from elboroom.errors import FailureError, UsageError
+from elboroom.model import VAE, Array
+from elboroom.pictures import Plate
 
 from .conftest import SHAPES, build, dataset, history
 
@@ -19,7 +24,11 @@ FILES = {
     ("shape", "latent_dim", "labels", "n"),
     [("tall", 3, True, 40), ("flat", 2, False, 2), ("grey", 1, True, 1)],
 )
-def test_the_set_is_complete_and_leaves_nothing_else(tmp_path, shape, latent_dim, labels, n):
+def test_the_set_is_complete_and_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, latent_dim: int, labels: bool, n: int
+) -> None:
+    if n < 40:
+        monkeypatch.setattr(Plate.scale, "__defaults__", (300, 300))  # small pictures, to be quick
     data = dataset(SHAPES[shape], n, labels=labels, test=n > 1)
     vae = build(SHAPES[shape], latent_dim).train()
     state = torch.get_rng_state()
@@ -35,7 +44,7 @@ def test_the_set_is_complete_and_leaves_nothing_else(tmp_path, shape, latent_dim
             assert max(image.size) <= 1600
 
 
-def test_only_what_was_asked_for(tmp_path, vae):
+def test_only_what_was_asked_for(tmp_path: Path, vae: VAE) -> None:
     data = dataset((8, 8, 1))
     paths = gallery.draw_all(vae, data, [], tmp_path, only=["latent", "morph", "latent"])
     assert [path.name for path in paths] == ["latent.png", "morph.png", "morph.gif"]
@@ -44,7 +53,9 @@ def test_only_what_was_asked_for(tmp_path, vae):
     assert not (tmp_path / "samples.png").exists()
 
 
-def test_without_a_history_the_loss_is_left_out(tmp_path, vae, monkeypatch):
+def test_without_a_history_the_loss_is_left_out(
+    tmp_path: Path, vae: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gallery, "_FIGURES", {name: gallery._FIGURES[name] for name in ("loss", "samples")})
     paths = gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
     assert [path.name for path in paths] == ["samples.png"]
@@ -52,27 +63,30 @@ def test_without_a_history_the_loss_is_left_out(tmp_path, vae, monkeypatch):
         gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
 
 
-def test_test_examples_are_shown_if_there_are_any(vae):
+def test_test_examples_are_shown_if_there_are_any(vae: VAE) -> None:
     with_test, without = (dataset((8, 8, 1), test=test) for test in (True, False))
     assert gallery._Scene(vae, with_test, [], None).rows.tolist() == list(range(1, 40, 2))
     assert gallery._Scene(vae, without, [], None).rows.tolist() == list(range(40))
 
 
-def test_the_morph_joins_different_labels(vae):
+def test_the_morph_joins_different_labels(vae: VAE) -> None:
     scene = gallery._Scene(vae, dataset((8, 8, 1)), [], None)
     a, b = (next(i for i, one in enumerate(scene.x) if np.array_equal(one, end)) for end in scene.ends)
+    assert scene.labels is not None
     assert scene.labels[a] != scene.labels[b]
     torch.testing.assert_close(scene.path[[0, -1]], vae.embed(np.stack(scene.ends)))
 
 
-def test_the_ends_are_well_rebuilt_for_their_contrast():
-    class Halves:
+def test_the_ends_are_well_rebuilt_for_their_contrast() -> None:
+    class Halves(VAE):
         """Rebuilds the left half of each row and puts 0 in the right."""
 
-        def reconstruct(self, x):
+        def __init__(self) -> None: ...
+
+        def reconstruct(self, x: Array) -> Tensor:
             return torch.as_tensor(x) * torch.tensor([1.0, 1.0, 0.0, 0.0])
 
-        def embed(self, x):
+        def embed(self, x: Array) -> Tensor:
             return torch.as_tensor(x)[:, :2]
 
     left, right, dull = [3.0, -3.0, 0, 0], [0, 0, 3.0, -3.0], [0.01, 0, 0.01, 0]
@@ -82,7 +96,7 @@ def test_the_ends_are_well_rebuilt_for_their_contrast():
 
 
 @pytest.mark.parametrize(("shape", "latent_dim"), [("colour", 2), ("flat", 1), ("grey", 5)])
-def test_progress_is_one_picture(tmp_path, shape, latent_dim):
+def test_progress_is_one_picture(tmp_path: Path, shape: str, latent_dim: int) -> None:
     vae, state = build(SHAPES[shape], latent_dim), torch.get_rng_state()
     path = gallery.draw_progress(vae, dataset(SHAPES[shape]), 5, tmp_path)
     assert path == tmp_path / "progress" / "epoch_0005.png"
@@ -92,7 +106,7 @@ def test_progress_is_one_picture(tmp_path, shape, latent_dim):
         assert image.size[0] == 1600
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path, vae):
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, vae: VAE) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FailureError, match="cannot write"):
         gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path / "file", only=["samples"])
