@@ -1,6 +1,6 @@
 """The first epochs of ``haskell-mnist`` beside what the Haskell program itself prints.
 
-Trains on the first 10,000 MNIST images, as the program's figures were made: mean squared error over elements (pixels
+Trains on the first 10,000 MNIST images, as its figures were made: mean squared error over elements (pixels
 divided by 256) and its KL term (β included, divided as its loss is), per epoch of 100 batches of 32::
 
     python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
@@ -50,7 +50,9 @@ def train(data: elboroom.Dataset, haskell_beta: float, seed: int) -> dict[str, A
 
 def main() -> None:
     """Print both programs' numbers side by side."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--out", type=Path)
     chosen = options.parse_args()

@@ -95,7 +95,9 @@ def with_pythae(data: elboroom.Dataset, epochs: int, seed: int) -> dict[str, Any
 
 def main() -> None:
     """Train both for each seed, and print and write the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--epochs", type=int, default=20)
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--num-samples", type=int, default=1000)
@@ -112,7 +114,9 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     if chosen.out is not None:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps({"epochs": chosen.epochs, "torch": torch.__version__, "rows": rows}, indent=2))
+        chosen.out.write_text(
+            json.dumps({"epochs": chosen.epochs, "torch": torch.__version__, "rows": rows}, indent=2)
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ encoder = nn.Sequential(
     nn.Flatten(),
     nn.Linear(16 * 4 * 4, 2 * latent_dim),  # what DiagonalGaussianHead reads: means and raw scales
 )
-decoder = nn.Sequential(nn.Linear(latent_dim, 128), nn.SiLU(), nn.Linear(128, 64), nn.Unflatten(1, data.shape))
+decoder = nn.Sequential(
+    nn.Linear(latent_dim, 128), nn.SiLU(), nn.Linear(128, 64), nn.Unflatten(1, data.shape)
+)
 
 torch.manual_seed(0)
 vae = elboroom.VAE(

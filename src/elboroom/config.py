@@ -35,9 +35,12 @@ def _read_options(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return tomllib.loads(f"options = {{{value}}}")["options"]
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{value!r} is not 'key=value, key=value' ({error})") from None
+        found = tomllib.loads(f"options = {{{value}}}")
+    except tomllib.TOMLDecodeError:
+        found = {}
+    if set(found) != {"options"}:  # a brace in the value may close the table and open another
+        raise ValueError("must be 'key=value, key=value', the values as in TOML: 0.9, true, [1, 2], 'text'")
+    return found["options"]
 
 
 def _write_options(options: Any) -> list[str]:
@@ -105,7 +108,7 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
 class ModelConfig(Section):
     """Networks and distributions."""
 
-    shape: tyro.conf.Suppress[tuple[AtLeastOne, ...] | None] = None
+    shape: tyro.conf.Suppress[Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] | None] = None
     """Shape of one example, (h, w, c) or (d,); taken from the data if not given."""
     scale: tyro.conf.Suppress[Positive | None] = None
     """The pixel value that the model sees as 1; taken from the data if not given."""
@@ -131,6 +134,17 @@ class ModelConfig(Section):
     """Learn the gaussian likelihood's standard deviation."""
     output: Literal["identity", "sigmoid"] = "identity"
     """What the gaussian likelihood's mean passes through; sigmoid keeps pictures inside (0, 1)."""
+
+    @model_validator(mode="after")
+    def _options_have_use(self) -> Self:
+        if self.likelihood != "gaussian":
+            for name in ("likelihood_scale", "learn_scale", "output"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name} = {getattr(self, name)!r} is of the gaussian likelihood, and likelihood = "
+                        f"{self.likelihood!r}; leave it out or set likelihood = 'gaussian'"
+                    )
+        return self
 
 
 class ObjectiveConfig(Section):

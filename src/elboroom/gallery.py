@@ -13,12 +13,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elboroom import figures, pictures
+from elboroom import canvas, figures, morphs, pictures, plates
+from elboroom.canvas import Numbers, evenly, numbers
 from elboroom.errors import UsageError, nearest
-from elboroom.figures import Numbers, evenly, numbers
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
-from elboroom.pictures import Plate
+from elboroom.plates import Plate
 
 if TYPE_CHECKING:
     from elboroom.data.dataset import Dataset
@@ -52,7 +52,7 @@ class _Scene:
     @cached_property
     def dims(self) -> list[int]:
         """The two latent dimensions whose codes vary most, in ascending order."""
-        spread = figures.codes_of(self.vae, self.x).std(0)
+        spread = canvas.codes_of(self.vae, self.x).std(0)
         return sorted(np.argsort(-spread, kind="stable")[:2].tolist())
 
     @cached_property
@@ -93,7 +93,7 @@ _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     "latent_grid": lambda s: s.latent(grid=s.grid()),
     "manifold": lambda s: pictures.manifold(s.vae, dims=s.dims),
     "manifold_around": _Scene.around,
-    "morph": lambda s: pictures.morph_strip(s.vae, *s.ends, steps=_STEPS),
+    "morph": lambda s: morphs.morph_strip(s.vae, *s.ends, steps=_STEPS),
     "traversals": lambda s: pictures.traversals(s.vae, s.x),
     "samples": lambda s: pictures.samples(s.vae),
     "loss_histogram": lambda s: figures.loss_histogram(s.vae, s.x, s.marks),
@@ -152,10 +152,10 @@ def draw_all(
     scene, written = _Scene(vae, data, history, marks), []
     for name in names:
         written.append(Path(out_dir) / f"{name}.png")
-        write_atomic(written[-1], figures.to_png(_FIGURES[name](scene)))
+        write_atomic(written[-1], canvas.to_png(_FIGURES[name](scene)))
         if name == "morph":
             written.append(Path(out_dir) / "morph.gif")
-            pictures.save_gif(pictures.morph_frames(vae, *scene.ends, steps=_FRAMES), written[-1])
+            morphs.save_gif(morphs.morph_frames(vae, *scene.ends, steps=_FRAMES), written[-1])
     return written
 
 
@@ -215,11 +215,11 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
     if vae.latent_dim <= 2:
         below = pictures.manifold_plate(vae, pictures.manifold_grid(vae, 15))
     else:
-        with figures.seeded(vae, 0):
-            below = Plate(pictures.as_images(vae.sample(64)), 8, gap=2, title="Samples")
-    figure = _compose(above, below, figures.codes_of(vae, x), labels, data.label_names)
+        with canvas.seeded(vae, 0):
+            below = Plate(plates.as_images(vae.sample(64)), 8, gap=2, title="Samples")
+    figure = _compose(above, below, canvas.codes_of(vae, x), labels, data.label_names)
     path = Path(out_dir) / "progress" / f"epoch_{epoch:04d}.png"
-    write_atomic(path, figures.to_png(figure))
+    write_atomic(path, canvas.to_png(figure))
     return path
 
 
@@ -230,9 +230,9 @@ def _compose(
     side, left, right = 600, 110, 950
     scale = above.scale(width=right + side - 200)
     head = 55 + above.size(scale)[0] + 60
-    figure = figures.canvas(1600, head + side + 100)
+    figure = canvas.canvas(1600, head + side + 100)
     above.draw(figure, 200, 55, scale)
-    axes = figures.panel(figure, left, head, side, side)
+    axes = canvas.panel(figure, left, head, side, side)
     figures.draw_codes(axes, codes, labels, label_names)
     below.draw(figure, right, head, below.scale(width=side, height=side))
     return figure

@@ -101,8 +101,8 @@ def _read_half(base: Path, half: str) -> list[Matrix]:
     for i, (one, next_one) in enumerate(pairwise(layers)):
         if len(next_one) != one.shape[1] + 1:
             raise UsageError(
-                f"{base}_{half}_nn_layer_{i + 1}.txt has {len(next_one)} rows; with the {one.shape[1]} outputs of "
-                f"layer {i} and the bias it must have {one.shape[1] + 1}"
+                f"{base}_{half}_nn_layer_{i + 1}.txt has {len(next_one)} rows; layer {i} gives "
+                f"{one.shape[1]} numbers, so with the bias it must have {one.shape[1] + 1}"
             )
     return layers
 

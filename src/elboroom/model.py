@@ -133,8 +133,8 @@ class VAE(nn.Module):
         self.latent_dim: int = prior.latent_dim
         self.shape = tuple(shape)
         self.scale = scale
-        self.posterior: Any = posterior or DiagonalGaussianHead(self.latent_dim)
-        self.likelihood: Any = likelihood or BernoulliHead(self.shape)
+        self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
+        self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
         self.config: ModelConfig | None = None
         """The configuration it was built from, if it was; a run can then be reloaded without code."""
 
@@ -227,19 +227,21 @@ class VAE(nn.Module):
 
     def sample(self, n: int, *, observe: bool = False) -> Tensor:
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
+        _at_least_one("n", n)
         with self.at_rest():
             likelihood = self.generate(self.prior.sample(n))
             return likelihood.sample() if observe else likelihood.mean
 
     def interpolate(self, a: Array, b: Array, steps: int = 25) -> Tensor:
         """Decode the straight line between the codes of examples a and b (*shape), (steps, *shape)."""
+        _at_least_one("steps", steps)
         ends = self.embed(torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]]))
         weights = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
         return self.decode(torch.lerp(ends[:1], ends[1:], weights)).mean
 
     def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
         """−(distortion + rate) of each example with k samples, (b,), nats; higher is better."""
-        _check_samples(num_samples)
+        _at_least_one("num_samples", num_samples)
         with self.at_rest():
             terms = self(self.as_input(x), num_samples)
             return -(terms.distortion + terms.rate)
@@ -265,7 +267,7 @@ class VAE(nn.Module):
         UsageError
             If ``num_samples`` < 1.
         """
-        _check_samples(num_samples)
+        _at_least_one("num_samples", num_samples)
         with self.at_rest():
             log_weights = torch.cat(
                 [weights for _, weights in self.importance(self.as_input(x), num_samples)]
@@ -301,9 +303,14 @@ class VAE(nn.Module):
         if tensor.shape[1:] != self.shape or tensor.ndim == 0:
             wanted = ", ".join(map(str, self.shape))
             raise UsageError(f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {wanted})")
-        weight = next(self.parameters())
+        weight = self._weight()
         if tensor.dtype == torch.uint8:
             return tensor.to(weight.device).to(weight.dtype) / self.scale
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UsageError(
+                f"got {kind} numbers; give pixels as uint8, or floats in which {self.scale:g} is 1.0"
+            )
         return tensor.to(weight.device, weight.dtype)
 
     def _as_code(self, z: Array) -> Tensor:
@@ -312,8 +319,12 @@ class VAE(nn.Module):
             raise UsageError(
                 f"got codes of shape {tuple(code.shape)}; the model takes (..., {self.latent_dim})"
             )
-        weight = next(self.parameters())
+        weight = self._weight()
         return code.to(weight.device, weight.dtype)
+
+    def _weight(self) -> Tensor:
+        """Any weight, for its device and dtype."""
+        return next(self.parameters(), torch.empty(()))
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -334,6 +345,6 @@ def _as_tensor(array: Array) -> Tensor:
     return torch.as_tensor(array)
 
 
-def _check_samples(num_samples: int) -> None:
-    if num_samples < 1:
-        raise UsageError(f"num_samples = {num_samples}: at least 1 sample is needed")
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{name} = {value}: at least 1 is needed")

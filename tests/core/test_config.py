@@ -276,6 +276,7 @@ def test_every_preset_can_be_read() -> None:
 
 CHANGED = {
     "shape": (28, 28, 1),
+    "likelihood": "gaussian",
     "likelihood_scale": 1 / 3,  # not a short decimal: JSON must keep every bit
     "hidden": (),
     "decoder_hidden": (7, 5),

@@ -15,7 +15,8 @@ ROOT = Path(elboroom.__file__).parent
 _BASE = {"errors", "config"}
 _MODEL = _BASE | {"networks", "probability", "model"}
 _RUN = _MODEL | {"files", "data", "run"}
-_VIEWS = {"evaluation", "figures", "pictures", "gallery", "explorer"}  # among themselves: without a circle
+_VIEWS = {"evaluation", "canvas", "plates", "morphs", "figures", "pictures", "gallery"}
+# among themselves: without a circle
 _ANYTHING = None
 
 # Each top-level module or package of elboroom, lowest first, and what it may import besides itself.
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "training": _RUN | {"objectives", "gallery"},
     "estimator": _ANYTHING,
     "commands": _ANYTHING,
+    "verbs": _ANYTHING,
     "cli": _ANYTHING,
     "__init__": _ANYTHING,
     "__main__": _ANYTHING,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from elboroom.canvas import Numbers
 from elboroom.data.dataset import Dataset
-from elboroom.figures import Numbers
 from elboroom.model import VAE
 
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from elboroom import gallery
 from elboroom.errors import FailureError, UsageError
 from elboroom.model import VAE, Array
-from elboroom.pictures import Plate
+from elboroom.plates import Plate
 
 from .conftest import SHAPES, build, dataset, history
 

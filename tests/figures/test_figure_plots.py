@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
-from elboroom import figures
+from elboroom import canvas, figures
+from elboroom.canvas import Numbers
 from elboroom.errors import UsageError
-from elboroom.figures import Numbers
 from elboroom.model import VAE
 
 from .conftest import build, examples, history
@@ -130,7 +130,7 @@ def test_very_few_examples(latent_dim: int, n: int) -> None:
 
 
 def test_many_examples_are_thinned_evenly() -> None:
-    chosen = figures.evenly(70_001)
+    chosen = canvas.evenly(70_001)
     assert len(chosen) == 10_000
     assert chosen[0] == 0
     assert chosen[-1] == 70_000
@@ -138,13 +138,13 @@ def test_many_examples_are_thinned_evenly() -> None:
 
 
 def test_losses_are_the_elbo_and_marks_appear_at_theirs(vae: VAE, x: Numbers) -> None:
-    losses = figures.losses_of(vae, x)
+    losses = canvas.losses_of(vae, x)
     torch.manual_seed(0)
     np.testing.assert_allclose(losses, -vae.elbo(x), rtol=1e-6)
     marks = {"odd one": np.full((8, 8, 1), 255, np.uint8), "first": x[0]}
     figure = figures.loss_histogram(vae, x, marks)
     figure.draw_without_rendering()
-    at = {name: float(figures.losses_of(vae, one[None])[0]) for name, one in marks.items()}
+    at = {name: float(canvas.losses_of(vae, one[None])[0]) for name, one in marks.items()}
     assert sorted(texts(figure)) == sorted(f"{name}  {value:,.1f}" for name, value in at.items())
     dashed = [
         float(np.asarray(line.get_xdata())[0])
@@ -196,5 +196,5 @@ def test_pyplot_and_its_global_state_are_not_used(
 
 def test_a_notebook_shows_it(vae: VAE, x: Numbers) -> None:
     figure = figures.latent_scatter(vae, x)
-    assert isinstance(figure, figures.Picture)
+    assert isinstance(figure, canvas.Picture)
     assert figure._repr_png_().startswith(b"\x89PNG")

@@ -67,8 +67,8 @@ def assert_identical(one: Any, other: Any, where: str = "") -> None:
     elif isinstance(one, Tensor):
         assert one.dtype == other.dtype, where
         assert one.shape == other.shape, where
-        assert one.detach().reshape(-1).view(torch.uint8).equal(
-            other.detach().reshape(-1).view(torch.uint8)
+        assert (
+            one.detach().reshape(-1).view(torch.uint8).equal(other.detach().reshape(-1).view(torch.uint8))
         ), where
     else:
         assert repr(one) == repr(other), where
@@ -88,7 +88,9 @@ def assert_same_run(run: Path, other: Path) -> None:
         assert_identical(timeless(checkpoint(run, "best")), timeless(checkpoint(other, "best")), "best")
     assert (run / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
     assert (run / "config.json").read_text() == (other / "config.json").read_text()
-    kept = [[json.loads(line) for line in (r / "history.jsonl").read_text().splitlines()] for r in (run, other)]
+    kept = [
+        [json.loads(line) for line in (r / "history.jsonl").read_text().splitlines()] for r in (run, other)
+    ]
     assert_identical(timeless(kept[0]), timeless(kept[1]), "history.jsonl")
     assert_identical(kept[0], checkpoint(run)["history"], "history")
 

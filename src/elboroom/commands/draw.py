@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
-from elboroom import gallery, pictures
+from elboroom import canvas, gallery, morphs, pictures, plates
 from elboroom.commands.common import console, output_file, read_example, run_data, shown
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
@@ -49,7 +48,7 @@ def reconstruct(run: Run, images: Sequence[str], out: Path | None, device: str, 
     names = _distinct([Path(name).stem if Path(name).exists() else name.replace(":", "-") for name in images])
     if len(vae.shape) == 3:
         for name, image in zip(names, rebuilt, strict=True):
-            _save_image(pictures.to_uint8(image), folder / f"{name}-reconstruction.png")
+            _save_image(plates.to_uint8(image), folder / f"{name}-reconstruction.png")
     _save_figure(pictures.reconstructions(vae, examples, n=len(examples)), folder / "reconstruct.png")
     losses = -vae.elbo(examples)
     for name, image, loss in zip(names, rebuilt - examples, losses.tolist(), strict=True):
@@ -61,9 +60,7 @@ def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observ
     vae = _model(run, device)
     path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
     if path.suffix == ".npy" or observe:
-        devices = [next(vae.parameters()).device] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+        with canvas.seeded(vae, seed):
             drawn = vae.sample(n, observe=observe).cpu().numpy()
     if path.suffix == ".npy":
         buffer = io.BytesIO()
@@ -73,7 +70,7 @@ def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observ
     elif observe:
         _need_images(vae, "--observe")
         columns = int(np.ceil(np.sqrt(n)))
-        _save_image(pictures.to_uint8(pictures.tile(drawn, columns)), path)
+        _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
     else:
         _save_figure(pictures.samples(vae, n=n, seed=seed), path)
 
@@ -86,10 +83,9 @@ def morph(
     path = output_file(out, run.path / "figures" / "morph.gif", (".gif", ".png"))
     start, end = (read_example(name, vae, run, resize=resize) for name in (a, b))
     if path.suffix == ".png":
-        _save_figure(pictures.morph_strip(vae, start, end, steps=steps), path)
+        _save_figure(morphs.morph_strip(vae, start, end, steps=steps), path)
         return
-    _need_images(vae, "a GIF")
-    pictures.save_gif(pictures.morph_frames(vae, start, end, steps=steps), path, milliseconds=milliseconds)
+    morphs.save_gif(morphs.morph_frames(vae, start, end, steps=steps), path, milliseconds=milliseconds)
     _wrote(path)
 
 
@@ -143,9 +139,7 @@ def _save_image(pixels: np.ndarray[Any, Any], path: Path) -> None:
 
 
 def _save_figure(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, canvas.to_png(figure))
     _wrote(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -107,7 +107,8 @@ def _draw_while_training(data: Dataset, config: Config, folder: Path) -> Any:
 
 
 def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any]], run: Run) -> None:
-    part = next(part for part in ("test", "validation", "train") if len(data.indices(part)))  # type: ignore[arg-type]
+    parts: tuple[Literal["test", "validation", "train"], ...] = ("test", "validation", "train")
+    part = next(part for part in parts if len(data.indices(part)))
     device = next(vae.parameters()).device
     batches = Batches(data, device, binarize=run.config.data.binarize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)

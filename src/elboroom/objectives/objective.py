@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
+from elboroom.errors import UsageError
 from elboroom.model import Terms
 from elboroom.objectives import schedules
 from elboroom.objectives.bounds import Bound, elbo
@@ -39,6 +40,8 @@ class Objective(nn.Module):
         num_samples: int = 1,
     ):
         super().__init__()
+        if "beta" in (penalties or {}):
+            raise UsageError("a penalty named 'beta': that is the weight of the rate; give it another name")
         self.bound = bound
         self.penalties = {name: penalty for name, (penalty, _) in (penalties or {}).items()}
         self.trainable_parts = nn.ModuleList(p for p in self.penalties.values() if isinstance(p, nn.Module))

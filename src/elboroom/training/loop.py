@@ -92,8 +92,8 @@ class Training:
         wanted = self.config.training.epochs
         if wanted <= self.epochs_done:
             raise UsageError(
-                f"{folder.path} has {self.epochs_done} epochs already, and epochs = {wanted} asks for no more; "
-                f"give --epochs {self.epochs_done + 1} or higher"
+                f"epochs = {wanted}, and {folder.path} has {self.epochs_done} epochs already; "
+                f"give --epochs {self.epochs_done + 1} or higher to go on"
             )
         folder.write_config(self.config)
         folder.write_history(self.history)

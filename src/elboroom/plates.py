@@ -1,0 +1,221 @@
+"""Images side by side: tiles, and plates of labelled tiles on a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw
+from torch.nn.functional import interpolate
+
+from elboroom.canvas import PALETTE, Numbers, canvas, numbers, panel, tidy
+from elboroom.errors import UsageError
+from elboroom.model import Array
+
+_WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a plate, and of an image that is enlarged
+_LETTER = 10  # width of a letter in screen pixels
+_SKETCH = (100, 150)  # height and width of the line chart that stands for a row of numbers
+_ROWS = 12  # most latent dimensions in traversals, most tiles in a line of a morph
+
+
+def to_uint8(images: Array) -> Numbers:
+    """Turn model units into 8-bit pixels: clipped to [0, 1] and rounded, never wrapped; NaN becomes black.
+
+    Examples
+    --------
+    >>> to_uint8(np.array([-1.0, 0.5, 2.0])).tolist()
+    [0, 128, 255]
+    """
+    return (np.nan_to_num(numbers(images)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
+    """Lay images out in rows, first to last, on white.
+
+    Parameters
+    ----------
+    images : array
+        (n, h, w, c) in model units; clipped to [0, 1]. Grey for c = 1, else the first three channels.
+    columns : int
+        Images in a row; a last row that is not full ends in white.
+    gap : int
+        White pixels between two images.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W, 3) in [0, 1], with H = rows·(h + gap) − gap and W likewise.
+
+    Raises
+    ------
+    UsageError
+        If the images are not (n, h, w, c), or there is no column.
+
+    Examples
+    --------
+    >>> tile(np.zeros((5, 4, 3, 1)), columns=3, gap=1).shape
+    (9, 11, 3)
+    """
+    pixels = np.nan_to_num(numbers(images)).clip(0, 1)
+    if pixels.ndim != 4 or columns < 1:
+        raise UsageError(
+            f"got images {pixels.shape} in {columns} columns; give (n, h, w, c) and at least 1 column"
+        )
+    n, h, w, c = pixels.shape
+    pixels = pixels[..., :3] if c >= 3 else pixels.mean(-1, keepdims=True)
+    rows = -(-n // columns)
+    sheet = np.ones((rows, h + gap, columns, w + gap, 3), dtype=np.float32)
+    for i in range(n):
+        sheet[i // columns, :h, i % columns, :w] = pixels[i]
+    return sheet.reshape(rows * (h + gap), columns * (w + gap), 3)[
+        : rows * (h + gap) - gap, : columns * (w + gap) - gap
+    ]
+
+
+def as_images(*curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
+    """Turn examples into images: images as they are, rows of numbers as line charts.
+
+    Parameters
+    ----------
+    *curves : array
+        (n, h, w, c), of which there may be one; or (n, d), of which several are drawn in one chart.
+    size : tuple of int
+        Height and width of a chart.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, h, w, c) in model units. All charts have one vertical scale.
+    """
+    values = [numbers(curve) for curve in curves]
+    if values[0].ndim != 2:
+        return values[0]
+    lines = np.stack(values, 1)  # (n, curves, d)
+    finite = lines[np.isfinite(lines)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    fine = 3  # drawn three times as large and then shrunk, for smooth lines
+    h, w = size[0] * fine, size[1] * fine
+    x = np.linspace(0.06, 0.94, lines.shape[2]) * w if lines.shape[2] > 1 else np.array([0.5 * w])
+    y = (0.9 - 0.8 * (np.nan_to_num(lines) - low) / max(high - low, 1e-12)) * h
+    colors = (PALETTE[0],) if len(values) == 1 else ("#999999", PALETTE[1])
+    sketches = np.empty((len(lines), *size, 3), dtype=np.float32)
+    for i, chart in enumerate(y):
+        image = Image.new("RGB", (w, h), "#f4f4f4")
+        draw = ImageDraw.Draw(image)
+        for line, color in zip(chart, colors, strict=True):
+            points = list(zip(x.tolist(), line.tolist(), strict=True))
+            draw.line(points, fill=color, width=2 * fine, joint="curve")
+            for px, py in points if len(points) <= 16 else []:
+                draw.ellipse((px - 2 * fine, py - 2 * fine, px + 2 * fine, py + 2 * fine), fill=color)
+        sketches[i] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX), np.float32) / 255
+    return sketches
+
+
+def resized(images: Array, height: int, width: int) -> Numbers:
+    """Bring images (n, h, w, c) smoothly to another size, (n, height, width, c), clipped to [0, 1]."""
+    planes = torch.from_numpy(np.nan_to_num(numbers(images)).clip(0, 1)).permute(0, 3, 1, 2)
+    if planes.shape[2:] != (height, width):
+        planes = interpolate(planes, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+    return numbers(planes.permute(0, 2, 3, 1))
+
+
+@dataclass
+class Plate:
+    """Images in rows with words at their edges.
+
+    Attributes
+    ----------
+    images : array
+        (n, h, w, c) in model units, row by row.
+    columns : int
+        Images in a row.
+    row_labels, captions : sequence of str
+        Left of each row and under each column; those that do not fit are left out evenly.
+    title, x_label, y_label : str
+        Above, below and left of it all.
+    gap : int
+        White pixels of the screen between two images.
+    framed : tuple of int
+        Images to draw a frame around.
+    """
+
+    images: Numbers
+    columns: int
+    row_labels: Sequence[str] = ()
+    captions: Sequence[str] = ()
+    title: str = ""
+    x_label: str = ""
+    y_label: str = ""
+    gap: int = 6
+    framed: tuple[int, ...] = ()
+
+    def scale(self, width: float = _WIDTH, height: float = _HEIGHT) -> float:
+        """Screen pixels per image pixel, so that all fits and no small image becomes very large."""
+        rows = -(-len(self.images) // self.columns)
+        h, w = self.images.shape[1:3]
+        across = (width + self.gap) / self.columns - self.gap
+        down = (height + self.gap) / rows - self.gap
+        return min(across / w, down / h, max(1, _TILE / max(h, w)))
+
+    def step(self, scale: float) -> tuple[int, int]:
+        """Screen pixels from one image to the next, downwards and to the right."""
+        h, w = self.images.shape[1:3]
+        return max(1, int(h * scale)) + self.gap, max(1, int(w * scale)) + self.gap
+
+    def size(self, scale: float) -> tuple[int, int]:
+        """Height and width of all images in screen pixels."""
+        rows, (down, right) = -(-len(self.images) // self.columns), self.step(scale)
+        return rows * down - self.gap, self.columns * right - self.gap
+
+    @property
+    def margins(self) -> tuple[int, int, int]:
+        """Screen pixels that the words take on the left, above and below."""
+        left = 30 + _letters(self.row_labels) * _LETTER + (34 if self.y_label else 0)
+        return left, 55 if self.title else 25, 25 + 26 * any(self.captions) + 34 * bool(self.x_label)
+
+    def draw(self, figure: Figure, left: float, top: float, scale: float) -> None:
+        """Draw it on a figure, the images' upper left corner at a place given in pixels."""
+        (height, width), (down, right) = self.size(scale), self.step(scale)
+        axes = panel(figure, left, top, width, height)
+        sheet = tile(resized(self.images, down - self.gap, right - self.gap), self.columns, self.gap)
+        axes.imshow(to_uint8(sheet), extent=(0, width, height, 0), interpolation="nearest")
+        tidy(axes, self.title, self.x_label, self.y_label)
+        axes.grid(visible=False)
+        axes.tick_params(length=0, labelsize=9)
+        axes.spines[:].set_visible(False)
+        every = -(-(_letters(self.captions) + 1) * _LETTER // right)
+        for set_ticks, texts, step, side in (
+            (axes.set_xticks, self.captions, every, right),
+            (axes.set_yticks, self.row_labels, -(-_LETTER * 2 // down), down),
+        ):
+            shown = range(0, len(texts), step)
+            set_ticks([i * side + (side - self.gap) / 2 for i in shown], [texts[i] for i in shown])
+        for i in self.framed:
+            corner = (i % self.columns * right, i // self.columns * down)
+            frame = Rectangle(corner, right - self.gap, down - self.gap, fill=False, clip_on=False)
+            frame.set(edgecolor=PALETTE[1], linewidth=2)
+            axes.add_patch(frame)
+
+
+def _letters(texts: Sequence[str]) -> int:
+    """Letters of the longest line, mathematical markup aside."""
+    lines = (line for text in texts for line in text.translate({ord(c): None for c in "${}_"}).split("\n"))
+    return max(map(len, lines), default=0)
+
+
+def stack(*plates: Plate) -> Figure:
+    """Draw plates one under another, all at one scale."""
+    scale = min(plate.scale(height=_HEIGHT / len(plates)) for plate in plates)
+    left = max(plate.margins[0] for plate in plates)
+    sizes = [plate.size(scale) for plate in plates]
+    height = sum(h + sum(plate.margins[1:]) for plate, (h, _) in zip(plates, sizes, strict=True))
+    figure, top = canvas(left + max(w for _, w in sizes) + 30, height), 0
+    for plate, (h, _) in zip(plates, sizes, strict=True):
+        _, above, below = plate.margins
+        plate.draw(figure, left, top + above, scale)
+        top += above + h + below
+    return figure

@@ -1,0 +1,258 @@
+"""What each verb of the command line takes; the work is done in ``commands``, imported when it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from elboroom.config import Config
+from elboroom.errors import UsageError
+
+Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Images = Annotated[
+    tuple[str, ...],
+    arg(
+        metavar="IMAGE [IMAGE ...]",
+        help="Image files, or examples of a data set as SET:INDEX, such as mnist:7.",
+    ),
+]
+Resize = Annotated[bool, arg(help="Bring images of another size to the model's.")]
+RunFolder = Annotated[
+    str, arg(metavar="RUN", help="The folder that 'elboroom train' named, such as runs/mnist.")
+]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a VAE: data in, a run folder with the model, numbers and pictures out.
+
+    Examples: 'elboroom train mnist --latent-dim 2', 'elboroom train photos/ --hidden 1000 500 --beta 4'.
+    """
+
+    source: Annotated[
+        Positional[str | None],
+        arg(
+            metavar="DATA",
+            help="A named set ('elboroom data list'), a .npy, .npz or .csv, or a folder of images.",
+        ),
+    ] = None
+    out: Annotated[Path | None, arg(help="Folder of the run; runs/DATA if not given.")] = None
+    preset: Annotated[str | None, arg(help="Start from a configuration that comes with elboroom.")] = None
+    config: Annotated[
+        Path | None, arg(help="Lay a TOML file over it; the command line goes before both.")
+    ] = None
+    overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
+    quiet: Annotated[bool, arg(help="Show no progress.")] = False
+    settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
+
+    def __call__(self) -> None:
+        """Run it; ``preset`` and ``config`` were read before, as the defaults of ``settings``."""
+        from elboroom.commands.train import train
+
+        settings = self.settings if self.source is None else self.settings.updated(source=self.source)
+        train(settings, self.out, overwrite=self.overwrite, quiet=self.quiet)
+
+
+def resume(
+    run: Positional[RunFolder],
+    epochs: Annotated[
+        int | None, arg(help="Go on to this epoch; the configured number if not given.")
+    ] = None,
+    device: Annotated[str | None, arg(help="Train on another device than before.")] = None,
+    quiet: Annotated[bool, arg(help="Show no progress.")] = False,
+) -> None:
+    """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
+    from elboroom.commands.train import resume as run_training
+    from elboroom.run import Run
+
+    folder = Run(run)
+    changes = {name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None}
+    run_training(folder, folder.config.updated(**changes), quiet=quiet)
+
+
+def evaluate(
+    run: Positional[RunFolder],
+    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    split: Literal["test", "validation", "train", "all"] = "test",
+    num_samples: Annotated[
+        int, arg(help="Importance samples of each example for the NLL; 0 for none.")
+    ] = 1000,
+    limit: Annotated[int | None, arg(help="Measure the first so many examples only.")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Measure a run: ELBO, distortion, rate, importance-sampled NLL, active units; nats per example."""
+    from elboroom.commands.measure import evaluate as measure
+    from elboroom.run import Run
+
+    _at_least("--num-samples", num_samples, 0)
+    _at_least("--limit", 1 if limit is None else limit, 1)
+    measure(Run(run), data, split, num_samples, limit, seed, device, as_json=json)
+
+
+def figures(
+    run: Positional[RunFolder],
+    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    only: Annotated[tuple[str, ...], arg(help="Draw these only, such as latent manifold.")] = (),
+    mark: Annotated[tuple[str, ...], arg(help="Images to mark in the histogram of losses.")] = (),
+    out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    resize: Resize = False,
+    device: Device = "auto",
+) -> None:
+    """Draw the standard figures: losses, reconstructions, latent map, manifold, morph, samples and more."""
+    from elboroom.commands import draw
+    from elboroom.run import Run
+
+    draw.figures(Run(run), data, only, mark, out, device, resize=resize)
+
+
+def reconstruct(
+    run: Positional[RunFolder],
+    images: Positional[Images],
+    out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    resize: Resize = False,
+    device: Device = "auto",
+) -> None:
+    """Encode images and decode them again: a picture of each, and a sheet with all beside their originals."""
+    from elboroom.commands import draw
+    from elboroom.run import Run
+
+    if not images:
+        raise UsageError("no image named: give image files, or examples as SET:INDEX, such as mnist:7")
+    draw.reconstruct(Run(run), images, out, device, resize=resize)
+
+
+def sample(
+    run: Positional[RunFolder],
+    n: Annotated[int, arg(help="How many.")] = 64,
+    out: Annotated[
+        Path | None, arg(help=".png, or .npy for the numbers; RUN/samples/samples.png if not given.")
+    ] = None,
+    observe: Annotated[bool, arg(help="Draw from the likelihood too, instead of showing its mean.")] = False,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw codes from the prior and decode them."""
+    from elboroom.commands import draw
+    from elboroom.run import Run
+
+    draw.sample(Run(run), _at_least("--n", n, 1), out, seed, device, observe=observe)
+
+
+def morph(
+    run: Positional[RunFolder],
+    a: Annotated[
+        Positional[str], arg(metavar="A", help="Where to start: an image file, or SET:INDEX such as mnist:7.")
+    ],
+    b: Annotated[Positional[str], arg(metavar="B", help="Where to end.")],
+    steps: Annotated[int, arg(help="Pictures on the way, both ends among them.")] = 25,
+    out: Annotated[
+        Path | None, arg(help=".gif, or .png for a strip; RUN/figures/morph.gif if not given.")
+    ] = None,
+    milliseconds: Annotated[int, arg(help="How long each picture of the GIF is shown.")] = 60,
+    resize: Resize = False,
+    device: Device = "auto",
+) -> None:
+    """Walk through the latent space from one image to another."""
+    from elboroom.commands import draw
+    from elboroom.run import Run
+
+    _at_least("--steps", steps, 2)
+    _at_least("--milliseconds", milliseconds, 1)
+    draw.morph(Run(run), a, b, steps, out, milliseconds, device, resize=resize)
+
+
+def traverse(
+    run: Positional[RunFolder],
+    at: Annotated[
+        str | None, arg(help="Start from this image or SET:INDEX instead of the middle of the prior.")
+    ] = None,
+    dims: Annotated[
+        tuple[int, ...], arg(help="Latent dimensions, from 0; the most active if not given.")
+    ] = (),
+    steps: Annotated[int, arg(help="Pictures in a row.")] = 11,
+    span: Annotated[float, arg(help="From -span to span.")] = 3.0,
+    out: Annotated[Path | None, arg(help=".png; RUN/figures/traversals.png if not given.")] = None,
+    resize: Resize = False,
+    device: Device = "auto",
+) -> None:
+    """Change one latent dimension at a time and see what it means."""
+    from elboroom.commands import draw
+    from elboroom.run import Run
+
+    _at_least("--steps", steps, 2)
+    if not 0 < span < float("inf"):
+        raise UsageError(f"--span {span}: a number above 0")
+    draw.traverse(Run(run), at, dims, steps, span, out, device, resize=resize)
+
+
+def embed(
+    run: Positional[RunFolder],
+    data: Annotated[
+        Positional[str | None], arg(metavar="DATA", help="Any data set; the run's own if not given.")
+    ] = None,
+    out: Annotated[Path, arg(help=".npy (codes), .npz (with labels and split) or .csv.")] = Path("z.npy"),
+    device: Device = "auto",
+) -> None:
+    """Write the code (posterior mean) of every example."""
+    from elboroom.commands import measure
+    from elboroom.run import Run
+
+    measure.embed(Run(run), data, out, device)
+
+
+def data_list() -> None:
+    """List the named data sets."""
+    from elboroom.commands import data
+
+    data.list_sets()
+
+
+def data_show(
+    source: Annotated[Positional[str], arg(metavar="DATA", help="A named set, file or folder.")],
+    strict: Annotated[bool, arg(help="Stop at a damaged file instead of skipping it.")] = False,
+) -> None:
+    """Tell what a data set holds: sizes, split, labels, values, skipped files."""
+    from elboroom.commands import data
+
+    data.show(source, strict)
+
+
+def data_import_haskell(
+    base: Annotated[Positional[Path], arg(metavar="BASE", help="What stands before _front_nn_info.txt.")],
+    out: Annotated[Path, arg(help="Folder of the run to write.")],
+    shape: Annotated[
+        tuple[int, ...] | None, arg(help="Of one example, such as 28 28 1; a square if not given.")
+    ] = None,
+    overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False,
+) -> None:
+    """Bring weights saved by the Haskell program into a run."""
+    from elboroom.commands import data
+
+    data.import_haskell(base, out, shape, overwrite)
+
+
+def _at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise UsageError(f"{option} {value}: at least {least}")
+    return value
+
+
+VERBS: dict[str, Any] = {
+    "train": Train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "figures": figures,
+    "reconstruct": reconstruct,
+    "sample": sample,
+    "morph": morph,
+    "traverse": traverse,
+    "embed": embed,
+    "data list": data_list,
+    "data show": data_show,
+    "data import-haskell": data_import_haskell,
+}
