@@ -227,7 +227,8 @@ class VAE(nn.Module):
 
     def sample(self, n: int, *, observe: bool = False) -> Tensor:
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
-        _at_least_one("n", n)
+        if n < 0:
+            raise UsageError(f"n = {n}: 0 or more")
         with self.at_rest():
             likelihood = self.generate(self.prior.sample(n))
             return likelihood.sample() if observe else likelihood.mean
@@ -306,7 +307,7 @@ class VAE(nn.Module):
         weight = self._weight()
         if tensor.dtype == torch.uint8:
             return tensor.to(weight.device).to(weight.dtype) / self.scale
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() and tensor.dtype != torch.bool:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UsageError(
                 f"got {kind} numbers; give pixels as uint8, or floats in which {self.scale:g} is 1.0"

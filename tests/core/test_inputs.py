@@ -98,3 +98,10 @@ def test_the_models_dtype_is_kept(use: Callable[..., Tensor], dtype: torch.dtype
         out = use(vae, x)
         assert out.dtype == dtype
         assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int16])
+def test_whole_numbers_are_refused_since_their_unit_is_unknown(dtype: torch.dtype) -> None:
+    """An array made of a list of images is int64: neither pixels nor model units for certain."""
+    with pytest.raises(UsageError, match="uint8"):
+        small().as_input(torch.ones(4, 5, 3, 1, dtype=dtype))

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "probability": _BASE,
     "model": _MODEL - {"model"},
     "objectives": _MODEL,
-    "data": {"errors"},
+    "data": {"errors", "files"},
     "haskell_weights": _BASE | {"model"},
     "run": _BASE | {"model", "data", "files"},
     **dict.fromkeys(_VIEWS, _RUN | _VIEWS),

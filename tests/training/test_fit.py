@@ -19,6 +19,7 @@ from elboroom.errors import FailureError, UsageError
 from elboroom.model import VAE
 from elboroom.networks import MLP
 from elboroom.objectives import Objective
+from elboroom.objectives.schedules import constant
 from elboroom.probability import StandardNormal
 from elboroom.run import Run, load
 from elboroom.training import fit
@@ -55,7 +56,7 @@ def test_seeds() -> None:
 
 def test_leaves_a_model_at_rest() -> None:
     vae = build(normalization="batch")
-    train(vae, None, 1)
+    train(vae, None, 1, validation=0.0)
     assert not any(module.training for module in vae.modules())
     assert all(p.grad is None and p.requires_grad for p in vae.parameters())
 
@@ -93,7 +94,7 @@ def test_without_validation_it_ends_with_the_last(tmp_path: Path) -> None:
     vae = build()
     train(
         vae, tmp_path / "run", 3, lr=0.3, validation=0.0,
-        on_epoch=lambda vae, row: kept.append(weights(vae)),
+        on_epoch=lambda vae, _row: kept.append(weights(vae)),
     )  # fmt: skip
     assert_identical(weights(vae), kept[-1])
     assert_identical(weights(load(tmp_path / "run")), kept[-1])
@@ -151,14 +152,12 @@ def test_a_test_example_and_a_validation_example_are_never_trained_on(
     data = load_data(images())
     held = data.with_validation(0.2, seed=0)
     assert [len(held.indices(part)) for part in ("train", "validation", "test")] == [43, 11, 6]
-    found = []
+    kept: list[Any] = []
     for value in (0, 255):
         changed = images()
         changed[np.setdiff1d(np.arange(60), held.indices("train"))] = value
-        kept: list[Any] = []
-        train(build(), None, 2, changed, validation=0.2, on_epoch=lambda vae, row: kept.append(weights(vae)))
-        found.append(kept)
-    assert_identical(found[0], found[1])
+        train(build(), None, 2, changed, validation=0.2, on_epoch=lambda vae, _row: kept.append(weights(vae)))
+    assert_identical(kept[:2], kept[2:])
 
 
 @pytest.mark.parametrize(
@@ -188,11 +187,11 @@ def test_a_penaltys_own_weights_are_trained_and_kept(tmp_path: Path) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(()))
 
-        def forward(self, terms: Any) -> torch.Tensor:
+        def forward(self, _terms: Any) -> torch.Tensor:
             return self.weight.square()
 
     pull = Pull()
-    train(build(), tmp_path / "run", 2, objective=Objective(penalties={"pull": (pull, lambda step: 1.0)}))
+    train(build(), tmp_path / "run", 2, objective=Objective(penalties={"pull": (pull, constant(1.0))}))
     assert pull.weight.item() < 1
     assert pull.weight.grad is None
     (kept,) = checkpoint(tmp_path / "run")["engine"]["objective"].values()

@@ -14,6 +14,7 @@ import torch
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.objectives import Objective
+from elboroom.objectives.schedules import constant
 from elboroom.run import Run, load
 from elboroom.training import Stopped, loop
 
@@ -136,10 +137,7 @@ def test_a_signal_inside_an_epoch_changes_nothing(
         number = (signal.SIGTERM, signal.SIGINT)[i % 2]
         after_step(monkeypatch, step, signal_self(number))
         with pytest.raises(Stopped) as stop:
-            if i == 0:
-                train(build(**fields), out, 4, data_of(name), **options)
-            else:
-                go_on(name, out, 4)
+            go_on(name, out, 4) if i else train(build(**fields), out, 4, data_of(name), **options)
         assert stop.value.signal_number == number
         assert f"elboroom resume {out}" in str(stop.value)
         assert checkpoint(out)["engine"]["steps"] == step
@@ -246,9 +244,7 @@ def test_every_optimizer_of_torch_resumes(name: str, tmp_path: Path) -> None:
 def test_an_objective_of_ones_own_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def objective() -> Objective:
         square = lambda terms: terms.z.square().mean()  # noqa: E731
-        return Objective(
-            lambda step: step / 10, penalties={"size": (square, lambda step: 1.0)}, num_samples=3
-        )
+        return Objective(lambda step: step / 10, penalties={"size": (square, constant(1.0))}, num_samples=3)
 
     train(build(), tmp_path / "whole", 3, objective=objective())
     after_step(monkeypatch, 8, signal_self(signal.SIGTERM))

@@ -27,10 +27,10 @@ TREES: dict[str, Any] = {
         "empty": torch.zeros(0, 3),
         "scalar": torch.tensor(math.nan),
         "strided": torch.arange(12).reshape(3, 4).T,
-        "same": [torch.ones(2)] * 2,
         "not finite": torch.tensor([math.inf, -math.inf, -0.0, math.nan]),
         "leaf": torch.ones(2, requires_grad=True),
     },
+    "one tensor twice": {"tied": [torch.ones(2)] * 2},
     "types": {str(dtype): torch.tensor([0, 1, 1]).to(dtype) for dtype in DTYPES},
     "names that meet": {"a": {"b/c": torch.zeros(1), "b": {"c": torch.ones(1)}}},
 }

@@ -1,4 +1,4 @@
-"""Where the parts of a face belong in a crop, and how a photo is turned, scaled and shifted to bring them there."""
+"""Where the parts of a face belong in a crop, and how a photo is turned and scaled to bring them there."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Points = Mapping[str, Point]
 PARTS = ("left_eye", "right_eye", "nose", "mouth")
 
 # In fractions of a square crop, x to the right and y down, "left" as seen in the picture. Measured on sets of
-# aligned faces: the centres of the dark spots in the mean picture, and for a person's nose and mouth the median
-# of detected ones. A dog's nose lies where a person's mouth is, which is what lets one face turn into the other.
+# aligned faces: the centres of the dark spots in the mean picture, and for a person's nose and mouth the
+# median of detected ones. A dog's nose lies where a person's mouth is, so that one can turn into the other.
 TEMPLATES: dict[str, dict[str, Point]] = {
     "person": {
         "left_eye": (0.291, 0.286),
@@ -30,7 +30,7 @@ TEMPLATES: dict[str, dict[str, Point]] = {
 _FLAT = (
     0.15  # nose or mouth nearer to the line of the eyes than this many eye distances: no face seen from ahead
 )
-_ODD = 0.35  # mean distance of the parts from where they belong, in eye distances
+_ODD = 0.3  # largest mean distance of the parts from where they belong, in eye distances
 _NEAR = 3.0  # eyes closer than this many pixels say too little about direction and size
 
 
@@ -62,9 +62,11 @@ def similarity(source: Array, target: Array) -> Array:
            [ 2.,  0.,  5.]])
     """
     p, q = (np.asarray(points, dtype=np.float64) @ (1, 1j) for points in (source, target))
+    if len(p) < 2:
+        raise ValueError(f"{len(p)} landmarks say nothing of direction and size; at least 2 are needed")
     centred = p - p.mean()
     size = float(np.vdot(centred, centred).real)
-    if len(p) < 2 or not size > 1e-12 * max(1.0, float(np.abs(p).max()) ** 2):
+    if not size > 1e-12 * max(1.0, float(np.abs(p).max()) ** 2):
         raise ValueError("all landmarks are in one place")
     turn = complex(np.vdot(centred, q - q.mean())) / size
     shift = complex(q.mean() - turn * p.mean())
@@ -163,7 +165,7 @@ def outside(transform: Array, photo: tuple[int, int], size: tuple[int, int]) -> 
 
 
 def cut(image: Any, transform: Array, size: tuple[int, int]) -> Array:
-    """Cut a face out of a photo without aliasing; what lies beyond the photo's edges mirrors what lies within.
+    """Cut a face out of a photo without aliasing; beyond the photo's edges lies its mirror image.
 
     Parameters
     ----------

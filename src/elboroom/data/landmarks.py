@@ -1,7 +1,7 @@
 """Landmarks that come with photos: CSV and JSON files, the dogs of Columbia, the names of UTKFace.
 
-Coordinates are pixels of the upright photo, as a viewer shows it: ``(0, 0)`` is the upper left corner, x grows
-to the right and y down. "Left" is left in the picture.
+Coordinates are pixels of the upright photo, as a viewer shows it: ``(0, 0)`` is the upper left corner, x
+grows to the right and y down. "Left" is left in the picture.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from elboroom.errors import UsageError, nearest
 
 FILES = ("landmarks.csv", "landmarks.json")
 COLUMNS = tuple(f"{part}_{axis}" for part in PARTS for axis in "xy")
+_NEEDED = ",".join(COLUMNS[:4])
 
 # The animal's own right comes first, which a photo of its face shows on the left.
 _DOG_PARTS = ("left_eye", "right_eye", "nose")
@@ -102,10 +103,8 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:
     reader.fieldnames = columns
     for column in ("file", *COLUMNS[:4]):
         if column not in columns:
-            raise UsageError(
-                f"{path}: has no column {column!r} ({nearest(column, columns) if columns else 'it is empty'}); "
-                f"it needs file,{','.join(COLUMNS[:4])}"
-            )
+            hint = nearest(column, columns) if columns else "it is empty"
+            raise UsageError(f"{path}: has no column {column!r} ({hint}); it needs file,{_NEEDED}")
     try:
         for row in reader:
             if row["file"]:
@@ -124,7 +123,8 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:
         raise UsageError(f"{path}: is no JSON ({error}); correct it") from error
     if not isinstance(rows, list) or not all(isinstance(row, tuple) for row in rows):
         raise UsageError(
-            f'{path}: must map files to landmarks, as in {{"a.jpg": {{"left_eye": [x, y], "right_eye": [x, y]}}}}'
+            f"{path}: must map files to landmarks, as in "
+            '{"a.jpg": {"left_eye": [x, y], "right_eye": [x, y]}}'
         )
     for name, parts in rows:
         known = isinstance(parts, list) and all(isinstance(part, tuple) for part in parts)
@@ -152,10 +152,10 @@ def _checked(parts: Mapping[str, Any], source: str, place: str) -> Given:
 def read_dog_parts(photo: Path) -> Given | None:
     """Read the annotation of a photo in the layout of Columbia's "Dogs with Parts", if it has one.
 
-    One text file per photo with eight lines ``x y``: right eye, left eye, nose, right ear tip, right ear base,
-    head top, left ear base, left ear tip, right and left being the dog's own. It lies beside the photo or, if
-    that is below a folder ``dogImages``, at the same place below ``dogParts``. Negative coordinates mark what
-    cannot be seen. A text file that does not begin with a number is something else and passed over.
+    One text file per photo with eight lines ``x y``: right eye, left eye, nose, right ear tip, right ear
+    base, head top, left ear base, left ear tip, right and left being the dog's own. It lies beside the photo
+    or, if that is below a folder ``dogImages``, at the same place below ``dogParts``. Negative coordinates
+    mark what cannot be seen. A text file that does not begin with a number is something else.
     """
     parts = photo.with_suffix(".txt").parts
     places = [Path(*parts)]

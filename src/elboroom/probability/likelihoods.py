@@ -129,17 +129,18 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.in_shape = shape
         self.mean = mean
-        self.scale = scale
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if learn_scale else None
+        log_scale = torch.tensor(math.log(scale))
+        if learn_scale:
+            self.log_scale: Tensor = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
 
     def forward(self, features: Tensor) -> Gaussian:
         """Means (..., *shape)."""
         mean = torch.sigmoid(features) if self.mean == "sigmoid" else features
-        scale = mean.new_full((), self.scale) if self.log_scale is None else self.log_scale.exp()
-        return Gaussian(mean, scale, len(self.in_shape))
+        return Gaussian(mean, self.log_scale.exp(), len(self.in_shape))
 
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
-        learned = self.log_scale is not None
-        scale = self.log_scale.exp().item() if self.log_scale is not None else self.scale
-        return f"scale={scale:.4g}, learned={learned}, mean={self.mean!r}"
+        learned = isinstance(self.log_scale, nn.Parameter)
+        return f"scale={self.log_scale.exp().item():.4g}, learned={learned}, mean={self.mean!r}"
