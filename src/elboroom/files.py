@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from elboroom.errors import FailureError
+from elboroom.errors import FailureError, UsageError
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -33,6 +34,30 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Make sure that a disk has room, before work begins.
+
+    Parameters
+    ----------
+    path : path
+        Of a file or folder to be written.
+    needed : int
+        Bytes.
+
+    Raises
+    ------
+    UsageError
+        If there is less.
+    """
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UsageError(
+            f"{path}: {free / 1e6:,.1f} MB are free on this disk and about {needed / 1e6:,.1f} MB are needed; "
+            "free some, or write to another disk with --out"
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from elboroom.config import Config
-from elboroom.data import Dataset, load_data, read_image
+from elboroom.data import NAMED, Dataset, load_data, read_image
 from elboroom.errors import UsageError, nearest
 from elboroom.model import VAE
 from elboroom.run import Run
@@ -24,6 +24,11 @@ _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<i
 def console() -> Console:
     """Where verbs tell what they do; standard output stays free for results."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def full_name(source: str) -> str:
+    """Name of a set, or a path that holds wherever the program is called from."""
+    return source if source in NAMED else str(Path(source).expanduser().absolute())
 
 
 def read_data(config: Config) -> Dataset:
@@ -43,7 +48,7 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     UsageError
         If the run's data are no longer what they were, or other data are of another shape.
     """
-    if source is not None and source != run.config.data.source:
+    if source is not None and full_name(source) != run.config.data.source:
         data = prepare(load_data(source, strict=run.config.data.strict), run.config)
         if data.shape != run.config.model.shape:
             raise UsageError(

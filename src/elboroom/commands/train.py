@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from elboroom.commands.common import console, read_data, shown
+from elboroom.commands.common import console, full_name, read_data, shown
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -28,6 +28,7 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool) -> 
     check_free(folder, overwrite=overwrite)
     find_device(config.training.device)
     data = read_data(config)
+    config = config.updated(source=full_name(config.data.source or data.name))
     model = {**dict(config.model), "shape": data.shape, "scale": data.scale}
     _check_model_matches(config, data)
     with torch.random.fork_rng(devices=[]):

@@ -165,7 +165,7 @@ def outside(transform: Array, photo: tuple[int, int], size: tuple[int, int]) -> 
 
 
 def cut(image: Any, transform: Array, size: tuple[int, int]) -> Array:
-    """Cut a face out of a photo without aliasing; beyond the photo's edges lies its mirror image.
+    """Cut a face out of a photo without aliasing; the photo's edges are drawn out to what lies beyond.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def cut(image: Any, transform: Array, size: tuple[int, int]) -> Array:
     before = np.ceil((upper_left - low) * ratio).astype(int)
     after = np.ceil((high - lower_right) * ratio).astype(int)
     pixels = np.asarray(part).reshape(part.height, part.width, -1)
-    pixels = np.pad(pixels, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="symmetric")
+    pixels = np.pad(pixels, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
     padded = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     matrix = ratio[:, None] * back  # from the large crop to the padded part
     matrix[:, 2] += before - upper_left * ratio

@@ -37,6 +37,11 @@ class Landmarks:
     points: Points
     source: str
 
+    def scaled(self, across: float, down: float) -> Landmarks:
+        """Return them for a photo of another size."""
+        points = {part: (x * across, y * down) for part, (x, y) in self.points.items()}
+        return Landmarks(points, self.source)
+
 
 Given = Landmarks | str
 """Landmarks, or the reason why what was given is unusable."""

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
+from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.run import Run
@@ -65,6 +67,9 @@ class Training:
     def create(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Start a run folder, with a first checkpoint so that it can be resumed from any moment on."""
         custom = self.engine.vae.config is None
+        # Weights with two moments, as last and best checkpoint, each beside its predecessor while it is written.
+        numbers = sum(p.numel() * p.element_size() for p in self.engine.parameters)
+        check_space(Path(path), 3 * 2 * 2 * numbers)
         self.folder = Run.create(path, self.config, custom_model=custom, overwrite=overwrite)
         self._write_environment()
         self.folder.write_model(self.engine.vae)
