@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types format clean
+.PHONY: help install demo pictures bench test lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,16 @@ install: $(READY)  ## make .venv with elboroom and everything it needs, from the
 
 demo: $(READY)  ## train on 5,000 real digits in about two minutes and draw every picture
 	$(BIN)/elboroom train mnist-5k --preset demo --out runs/demo --overwrite
+
+pictures: $(READY)  ## draw the README's pictures again
+	$(BIN)/elboroom train mnist-5k --preset demo --out runs/pictures --overwrite
+	mkdir -p docs/pictures
+	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
+
+bench: $(READY)  ## measure against other programs (minutes to an hour)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
+	$(BIN)/python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
 
 test: lint types $(READY)  ## the whole check: lint, format, types, tests, doctests
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,7 @@ FLOAT32 = {"rtol": 3e-6, "atol": 3e-6}
 def layers(*sizes: int, seed: int = 0) -> list[Any]:
     """Matrices as the program saves them: a row per input, the bias last, three decimals."""
     rng = np.random.default_rng(seed)
-    return [
-        np.round(rng.normal(size=(fan_in + 1, fan_out)), 3)
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
-    ]
+    return [np.round(rng.normal(size=(fan_in + 1, fan_out)), 3) for fan_in, fan_out in pairwise(sizes)]
 
 
 def write(base: Path, front: list[Any], back: list[Any]) -> Path:
@@ -64,7 +62,7 @@ def test_computes_what_the_program_computes(base: Path) -> None:
     pictures = 1 / (1 + np.exp(-run_layers(z, BACK)))
     np.testing.assert_allclose(vae.decode(z).mean.reshape(7, 4), pictures, **FLOAT32)
     assert not vae.training
-    # The last pixel of its 8-bit images is 256.
+    # It divides 8-bit pixels by 256, not 255.
     bright = np.full((1, 2, 2, 1), 128, dtype=np.uint8)
     np.testing.assert_allclose(vae.embed(bright), run_layers(np.full((1, 4), 0.5), FRONT)[:, :2], **FLOAT32)
     assert config.model.hidden == (6,)

@@ -82,7 +82,11 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDAr
     UsageError
         If there is no such file or example, or its shape is not the model's.
     """
-    indexed = _INDEXED.fullmatch(name if not name.startswith(":") else f"{run.config.data.source}{name}")
+    if name.startswith(":"):
+        if run.config.data.source is None:
+            raise UsageError(f"{name}: {run.path} does not say what it was trained on; name a set, as in mnist{name}")
+        name = f"{run.config.data.source}{name}"
+    indexed = _INDEXED.fullmatch(name)
     if indexed and not Path(name).exists():
         return _indexed_example(indexed, run)
     if len(vae.shape) != 3:

@@ -1,0 +1,106 @@
+"""``data faces``: photos in, aligned faces out, and a sheet to see whether they are any good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from elboroom.canvas import to_png
+from elboroom.commands.common import console, shown
+from elboroom.data import Dataset
+from elboroom.data.faces import Prepared, load_prepared, prepare_faces
+from elboroom.errors import UsageError
+from elboroom.files import write_atomic
+from elboroom.plates import Plate, stack
+
+_SHEET = "contact_sheet.png"
+_ACROSS, _DOWN = 12, 8  # most faces in a row of the sheet, and most rows of all labels together
+
+
+def faces(
+    folders: Sequence[Path],
+    out: Path,
+    size: tuple[int, ...] = (64,),
+    *,
+    rgb: bool = False,
+    align: bool = True,
+    landmarks: Path | None = None,
+    detector: str = "auto",
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Prepare photos, draw the contact sheet, and tell what came of it.
+
+    Raises
+    ------
+    UsageError
+        As `elboroom.data.faces.prepare_faces`.
+    """
+    if len(size) not in (1, 2):
+        raise UsageError(f"--size {' '.join(map(str, size))}: give a side, or height and width")
+    say = console()
+    bar = Progress(
+        TextColumn("photos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=say,
+        disable=not say.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("photos", total=None)
+        made = prepare_faces(
+            folders,
+            out,
+            size=size[0] if len(size) == 1 else (size[0], size[1]),
+            channels=3 if rgb else 1,
+            align=align,
+            detector=detector,
+            landmarks=landmarks,
+            workers=workers,
+            strict=strict,
+            overwrite=overwrite,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if not made.reused or not (made.path / _SHEET).is_file():
+        write_atomic(made.path / _SHEET, contact_sheet(load_prepared(made.path)))
+    for line in _told(made):
+        say.print(line, markup=False)
+
+
+def contact_sheet(data: Dataset) -> bytes:
+    """Draw some faces of each label, evenly chosen, as a PNG."""
+    labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
+    names = data.label_names or (data.name,)
+    rows = max(1, _DOWN // len(names))
+    plates = []
+    for label, name in enumerate(names):
+        members = np.flatnonzero(labels == label)
+        if not len(members):
+            continue
+        chosen = members[np.unique(np.linspace(0, len(members) - 1, rows * _ACROSS).astype(np.int64))]
+        shown_of = f"{len(chosen)} of {len(members):,}" if len(chosen) < len(members) else f"{len(members):,}"
+        plates.append(Plate(data.values(chosen), _ACROSS, gap=3, title=f"{name}: {shown_of}"))
+    return to_png(stack(*plates))
+
+
+def _told(made: Prepared) -> list[str]:
+    kept = ", ".join(f"{count:,} {name}" for name, count in made.kept.items())
+    how = "already there" if made.reused else f"{made.seconds:.1f} s"
+    lines = [f"faces    {kept} ({how})"]
+    if made.rejected:
+        reasons = made.reasons
+        listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])
+        more = f"; {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+        lines.append(
+            f"rejected {len(made.rejected):,}: {listed}{more}; see {shown(made.path / 'rejected.csv')}"
+        )
+    lines += [f"note     {note}" for note in made.notes]
+    lines.append(f"picture  {shown(made.path / _SHEET)}")
+    lines.append(f"next     elboroom train {shown(made.path)}")
+    return lines
