@@ -203,6 +203,8 @@ class DataConfig(Section):
     """The pixel value that the model sees as 1, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
     """Grey pixels to 0/1: at one half, or drawn anew in each step with the pixel as probability."""
+    flip: Annotated[bool, FLAT] = False
+    """Mirror half of the training images left to right, drawn anew each time."""
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT_FLOAT] = None
     """Part held out to choose the best epoch; if not given 0.1, or 0 of sets with a published split."""
     strict: Annotated[bool, FLAT] = False
@@ -220,6 +222,8 @@ class TrainingConfig(Section):
     """Call this many batches an epoch, drawn with replacement, instead of one shuffled pass."""
     patience: Annotated[AtLeastOne | None, FLAT_INT] = None
     """Stop after this many epochs without a better validation ELBO."""
+    ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT_FLOAT] = None
+    """Decay of a running average of the weights, such as 0.999; the average is what is measured and kept."""
     seed: Annotated[int, Field(ge=0), FLAT] = 0
     """Of everything drawn: weights, order, noise, validation split."""
     device: Annotated[str, FLAT] = "auto"

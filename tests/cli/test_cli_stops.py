@@ -17,8 +17,10 @@ from elboroom.run import Run, read_tensors
 
 from .conftest import Command
 
-OPTIONS = ["--hidden", "16", "--batch-size", "8", "--figures-every", "0", "--device", "cpu", "--quiet",
-           "--patience", "9999", "--optimizer-options", "amsgrad=true", "--binarize", "stochastic"]  # fmt: skip
+OPTIONS = [
+    *("--hidden", "16", "--batch-size", "8", "--figures-every", "0", "--device", "cpu", "--quiet"),
+    *("--patience", "9999", "--optimizer-options", "amsgrad=true", "--binarize", "stochastic"),
+]
 SIGNALS = {"term": signal.SIGTERM, "int": signal.SIGINT, "kill": signal.SIGKILL}
 
 
@@ -30,10 +32,11 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Any:
     split = np.repeat([0, 2, 1], [400, 40, 10])
     np.savez(folder / "x.npz", images=rng.integers(0, 256, (450, 6, 6), dtype=np.uint8), split=split)
     # One thread, as in this process: sums over more are rounded in another order.
+    train = [sys.executable, "-m", "elboroom", "train", "x.npz", "--epochs", "99999", *OPTIONS]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ELBOROOM_CACHE": str(folder)}
     processes = {
         name: subprocess.Popen(
-            [sys.executable, "-m", "elboroom", "train", "x.npz", "--out", name, "--epochs", "99999", *OPTIONS],
+            [*train, "--out", name],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for name in SIGNALS

@@ -193,7 +193,6 @@ def test_help_names_every_option(verb: str, elboroom: Command) -> None:
     positional = {"run", "images", "a", "b", "source", "base"} | ({"data"} if verb == "embed" else set())
     for option in set(_options(verb)) - positional:
         assert re.search(rf"--([a-z]+\.)?{option}\b", result.out), option
-    assert re.search(r"[{]None[}]|\bNone[}|]", result.out) is None  # a type is no help
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",), ("help",)])
@@ -202,7 +201,6 @@ def test_the_overview_names_every_verb(argv: tuple[str, ...], elboroom: Command)
     assert (result.code, result.err) == (0, "")
     for verb in VERBS:
         assert re.search(rf"^  {verb} +\S", result.out, re.MULTILINE)
-    assert max(map(len, result.out.splitlines())) <= 120
 
 
 def test_versions_and_the_verbs_of_data(elboroom: Command) -> None:
@@ -320,9 +318,9 @@ def test_samples(elboroom: Command, world: World) -> None:
     for name in ("a.npy", "b.npy"):
         assert elboroom("sample", world.run, "--n", 5, "--seed", 3, "--out", name).code == 0
     assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes()
-    means = np.load("a.npy")
+    means, vae = np.load("a.npy"), load(world.run)
     torch.manual_seed(3)
-    np.testing.assert_array_equal(means, load(world.run).sample(5).numpy())
+    np.testing.assert_array_equal(means, vae.sample(5).numpy())
     assert elboroom("sample", world.run, "--n", 5, "--seed", 3, "--observe", "--out", "o.npy").code == 0
     assert set(np.unique(np.load("o.npy"))) == {0, 1}
     assert elboroom("sample", world.run, "--n", 5, "--seed", 4, "--out", "b.npy").code == 0

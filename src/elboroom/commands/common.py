@@ -84,7 +84,9 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDAr
     """
     if name.startswith(":"):
         if run.config.data.source is None:
-            raise UsageError(f"{name}: {run.path} does not say what it was trained on; name a set, as in mnist{name}")
+            raise UsageError(
+                f"{name}: {run.path} does not say what it was trained on; name a set, as in mnist{name}"
+            )
         name = f"{run.config.data.source}{name}"
     indexed = _INDEXED.fullmatch(name)
     if indexed and not Path(name).exists():

@@ -25,6 +25,8 @@ class Batches:
         Where batches are made.
     binarize : {"none", "threshold", "stochastic"}
         Leave pixels, cut them at one half, or draw them anew at every look (from torch's generator).
+    flip : bool
+        Mirror images left to right, each with probability one half, when they are trained on.
 
     Examples
     --------
@@ -41,11 +43,13 @@ class Batches:
         device: torch.device,
         *,
         binarize: Binarize = "none",
+        flip: bool = False,
     ):
         # A memory map is read-only, which torch warns of; the copy is wanted anyway.
         self.x = torch.from_numpy(np.array(data.x)).to(device)
         self.scale = data.scale
         self.binarize = binarize
+        self.flip = flip
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """Examples (b, *shape) as floats, the pixel value ``scale`` as 1."""
@@ -59,6 +63,14 @@ class Batches:
         if self.binarize == "stochastic":
             return torch.bernoulli(x)
         return x
+
+    def for_training(self, indices: Tensor) -> Tensor:
+        """As ``batches[indices]``, with what is done to training examples only."""
+        x = self[indices]
+        if not self.flip:
+            return x
+        mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+        return torch.where(mirrored, x.flip(2), x)
 
 
 def check_support(data: Dataset, support: tuple[float, float] | None, binarize: Binarize) -> None:

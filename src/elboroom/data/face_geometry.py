@@ -30,7 +30,7 @@ TEMPLATES: dict[str, dict[str, Point]] = {
 _FLAT = (
     0.15  # nose or mouth nearer to the line of the eyes than this many eye distances: no face seen from ahead
 )
-_ODD = 0.3  # largest mean distance of the parts from where they belong, in eye distances
+_ODD = 0.22  # largest mean distance of the parts from where they belong, in eye distances: a head half turned
 _NEAR = 3.0  # eyes closer than this many pixels say too little about direction and size
 
 

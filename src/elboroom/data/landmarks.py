@@ -108,7 +108,8 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:
     reader.fieldnames = columns
     for column in ("file", *COLUMNS[:4]):
         if column not in columns:
-            hint = nearest(column, columns) if columns else "it is empty"
+            others = set(columns) - {"file", *COLUMNS}
+            hint = nearest(column, others) if others else f"found: {', '.join(columns) or 'nothing'}"
             raise UsageError(f"{path}: has no column {column!r} ({hint}); it needs file,{_NEEDED}")
     try:
         for row in reader:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,8 @@ class Engine:
         self.optimizer = make_optimizer(self.parameters, config.optimizer, device)
         self.lr_schedule = make_lr_schedule(self.optimizer, config.optimizer)
         self.steps = 0
+        self.ema = config.training.ema
+        self.average = [p.detach().clone() for p in vae.parameters()] if self.ema is not None else None
         # Static buffers, so that the step may be captured: schedules write into one, means into the other.
         self._values = [math.nan] * len(objective.schedules)
         self.coefficients = torch.zeros(len(self._values), device=device)
@@ -111,13 +115,14 @@ class Engine:
     def step(self, indices: Tensor) -> None:
         """Update the weights from examples ``indices`` (b,) on the device; the host waits for nothing."""
         self._set_coefficients(self.steps)
-        terms = self.vae(self.batches[indices], self.objective.num_samples)
+        terms = self.vae(self.batches.for_training(indices), self.objective.num_samples)
         loss = self.objective(terms, self.coefficients)
         self.optimizer.zero_grad()
         loss.backward()
         norm = self._gradient_norm()
         self.optimizer.step()
         with torch.no_grad():
+            self._update_average()
             measured = [
                 torch.full_like(loss, len(indices)),
                 loss * len(indices),
@@ -141,6 +146,29 @@ class Engine:
             return None
         return torch.nn.utils.get_total_norm(p.grad for p in self.parameters if p.grad is not None)
 
+    def _update_average(self) -> None:
+        if self.average is not None and self.ema is not None:
+            # A young average forgets faster: the first steps are the worst.
+            decay = min(self.ema, (1 + self.steps) / (10 + self.steps))
+            torch._foreach_lerp_(self.average, list(self.vae.parameters()), 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """With a running average, let the model have its weights for a while."""
+        if self.average is None:
+            yield
+            return
+        own = [p.detach().clone() for p in self.vae.parameters()]
+        self._set_weights(self.average)
+        try:
+            yield
+        finally:
+            self._set_weights(own)
+
+    def _set_weights(self, weights: list[Tensor]) -> None:
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.vae.parameters()), weights)
+
     def means(self) -> Means:
         """Means since :meth:`reset_meters`, per example in nats; here the host waits for the device."""
         sums = dict(zip(_METERS, self.meters.tolist(), strict=True))
@@ -162,7 +190,7 @@ class Engine:
         """Means over held-out examples, with the same noise at every call; training's noise is left alone."""
         sums = torch.zeros(3, device=self.device, dtype=self.meters.dtype)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.vae.at_rest():
+        with torch.random.fork_rng(devices=devices), self.averaged(), self.vae.at_rest():
             torch.manual_seed(seed)
             for start in range(0, len(indices), _EVALUATION_BATCH):
                 batch = torch.from_numpy(indices[start : start + _EVALUATION_BATCH]).to(self.device)
@@ -201,16 +229,24 @@ class Engine:
             "steps": self.steps,
             "meters": self.meters,
             "model": dict(self.vae.state_dict()),
+            "average": self.average,
             "objective": dict(self.objective.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "lr_schedule": self.lr_schedule.state_dict() if self.lr_schedule is not None else None,
         }
+
+    def use_weights(self, state: dict[str, Any]) -> None:
+        """Leave the model with a state's weights, or with their running average if there is one."""
+        self.vae.load_state_dict(state["model"])
+        if state["average"] is not None:
+            self._set_weights([weight.to(self.device) for weight in state["average"]])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
         self.steps = state["steps"]
         self.meters.copy_(state["meters"])
         self.vae.load_state_dict(state["model"])
+        self.average = None if state["average"] is None else [w.to(self.device) for w in state["average"]]
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.lr_schedule is not None and state["lr_schedule"] is not None:

@@ -51,7 +51,7 @@ class Training:
         self.validation_indices = self.data.indices("validation")
         self.epoch_steps = steps_per_epoch(len(self.train_indices), config.training)
         device = find_device(config.training.device)
-        batches = Batches(self.data, device, binarize=config.data.binarize)
+        batches = Batches(self.data, device, binarize=config.data.binarize, flip=config.data.flip)
         objective = objective or Objective.from_config(config.objective, self.epoch_steps)
         self.engine = Engine(vae, objective, batches, config, device)
         self.folder: Run | None = None
@@ -163,7 +163,8 @@ class Training:
                 row = self._epoch(request, bar)
                 self._note(row, bar)
                 if on_epoch is not None:
-                    on_epoch(self.engine.vae, row)
+                    with self.engine.averaged():
+                        on_epoch(self.engine.vae, row)
                     set_random_state(self._random, self.engine.device)
                 if spent < _CHECKPOINT_SHARE * (time.perf_counter() - started):
                     spent += _timed(self.save)
@@ -226,12 +227,13 @@ class Training:
             self.folder.log(line)
             self.folder.write_history(self.history)
             if self.best is None or self.best_epoch == row["epoch"]:
-                self.folder.write_model(self.engine.vae)
+                with self.engine.averaged():
+                    self.folder.write_model(self.engine.vae)
 
     def _finish(self) -> None:
         """Leave the best weights in the model and in the folder."""
-        if self.best is not None:
-            self.engine.vae.load_state_dict(self.best["engine"]["model"])
+        state = self.engine.state_dict() if self.best is None else self.best["engine"]
+        self.engine.use_weights(state)
         self.engine.vae.eval()
         self.engine.optimizer.zero_grad()
         if self.folder is not None:

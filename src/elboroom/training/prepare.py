@@ -41,6 +41,10 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"build it with scale={data.scale:g}"
         )
     check_support(data, vae.likelihood.support, config.data.binarize)
+    if config.data.flip and not data.is_image:
+        raise UsageError(
+            f"flip mirrors images, and {data.name} holds rows of {data.shape[0]} numbers; leave it out"
+        )
     if config.training.patience is not None and not len(data.indices("validation")):
         raise UsageError(
             f"patience = {config.training.patience} needs validation examples; "
