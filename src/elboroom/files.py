@@ -55,7 +55,7 @@ def check_space(path: Path, needed: int) -> None:
     free = shutil.disk_usage(there).free
     if free < needed:
         raise UsageError(
-            f"{path}: {free / 1e6:,.1f} MB are free on this disk and about {needed / 1e6:,.1f} MB are needed; "
+            f"{path}: {free / 1e6:,.1f} MB are free on this disk and about {needed / 1e6:,.1f} MB needed; "
             "free some, or write to another disk with --out"
         )
 

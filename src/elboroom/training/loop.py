@@ -67,7 +67,7 @@ class Training:
     def create(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Start a run folder, with a first checkpoint so that it can be resumed from any moment on."""
         custom = self.engine.vae.config is None
-        # Weights with two moments, as last and best checkpoint, each beside its predecessor while it is written.
+        # Weights with two moments, as last and best checkpoint, each beside its predecessor meanwhile.
         numbers = sum(p.numel() * p.element_size() for p in self.engine.parameters)
         check_space(Path(path), 3 * 2 * 2 * numbers)
         self.folder = Run.create(path, self.config, custom_model=custom, overwrite=overwrite)
