@@ -196,9 +196,9 @@ class DataConfig(Section):
     source: tyro.conf.Suppress[str | None] = None
     """Named set, file or folder."""
     size: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
-    """Height and width to which a folder's images are brought."""
+    """Height and width to which images are brought."""
     channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}")] = None
-    """1: grey, 3: colour; for folders."""
+    """Bring images to grey (1) or colour (3)."""
     pixel_scale: Annotated[Positive | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The pixel value that the model sees as 1, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"

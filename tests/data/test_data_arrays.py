@@ -40,20 +40,35 @@ def test_arrays_that_cannot_be_used():
         load_data(np.zeros((0, 4)))
 
 
-def test_data_set_passes_through_and_size_must_agree():
+def test_data_set_passes_through_and_binary_images_are_not_resized():
     data = load_data(np.zeros((4, 5, 6), np.uint8))
     assert load_data(data) is data
     assert isinstance(data, Dataset)
     assert load_data(data, size=(5, 6), channels=1) is data
-    with pytest.raises(UsageError, match=r"array is 5×6×1 and size 5×5 was asked for"):
+    with pytest.raises(UsageError, match=r"array is 5×6×1 and 5×5×1 was asked for"):
         load_data(data, size=5)
-    with pytest.raises(UsageError, match=r"and channels 3 was asked for"):
+    with pytest.raises(UsageError, match=r"array is 5×6×1 and 5×6×3 was asked for"):
         load_data(data, channels=3)
+    with pytest.raises(UsageError, match=r"rows of numbers"):
+        load_data(np.zeros((4, 5), np.float32), size=5)
     with pytest.raises(UsageError, match=r"channels is 2; it must be 1 \(grey\) or 3"):
         load_data(data, channels=2)
     for size in (0, -1, 2.5, (1, 2, 3), "8"):
         with pytest.raises(UsageError, match="whole number of pixels"):
             load_data(data, size=size)
+
+
+def test_pixels_are_cropped_to_the_centre_resized_and_turned_grey():
+    wide = np.zeros((3, 4, 8, 3), np.uint8)
+    wide[:, :, 2:6] = [200, 100, 50]  # the middle square; the edges are cut off
+    wide[:, :, 0] = 255
+    square = load_data(wide, size=4)
+    assert square.shape == (4, 4, 3)
+    assert (square.x == [200, 100, 50]).all()
+    grey = load_data(wide, size=2, channels=1)
+    # Luma of ITU-R 601: 0.299, 0.587, 0.114.
+    assert (grey.x == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+    assert load_data(wide, size=(4, 8)).x is not None
 
 
 def test_npy_is_memory_mapped(tmp_path):

@@ -7,6 +7,7 @@ program becomes a `Dataset`.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from elboroom.data.cache import cache_dir
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
 from elboroom.data.folder import load_folder
 from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
-from elboroom.data.images import read_image
+from elboroom.data.images import read_image, resize_images
 from elboroom.data.named import NAMED, load_named
 from elboroom.data.table import load_csv
 from elboroom.errors import UsageError, nearest
@@ -52,9 +53,9 @@ def load_data(
         directory of ``<number>.txt`` files as the Haskell program has them; an array; or a data set, which is
         returned as it is. A path that is called like a named set is written ``./mnist``.
     size : int or (int, int), optional
-        Side, or height and width, that a folder of images is brought to; of other data it must be the size.
+        Side, or height and width, that images are brought to: their largest centred part of that aspect.
     channels : {1, 3}, optional
-        Grey or colour, for a folder of images; of other data it must be the count.
+        Grey or colour, of images.
     strict : bool
         Whether an input that cannot be read is an error; if not, it is left out and listed in ``skipped``.
 
@@ -66,7 +67,7 @@ def load_data(
     Raises
     ------
     UsageError
-        If there is no such data, it cannot be read, or it has another size than asked for.
+        If there is no such data, it cannot be read, or it cannot be brought to the size asked for.
     FailureError
         If a download failed or the disk is full.
 
@@ -142,18 +143,16 @@ def _checked_size(size: int | tuple[int, int] | None, channels: int | None) -> t
 
 
 def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
-    if size is None and channels is None:
+    """Resize images, and turn colour to grey; refuse what has no pixels of 0 to 255."""
+    if not data.is_image and (size or channels):
+        raise UsageError(f"{data.name} holds rows of numbers, not images; leave size and channels out")
+    shape = (*(size or data.shape[:2]), channels or data.shape[-1])
+    if not data.is_image or shape == data.shape:
         return data
-    has = "×".join(map(str, data.shape))
-    if (
-        not data.is_image
-        or (size or data.shape[:2]) != data.shape[:2]
-        or (channels or data.shape[2]) != data.shape[2]
-    ):
-        asked = "×".join(map(str, (*(size or ()), *((channels,) if channels else ()))))
-        what = f"{'size' if size else 'channels'} {asked}"
+    if data.x.dtype != np.uint8 or data.scale < 255:
+        has, asked = ("×".join(map(str, sides)) for sides in (data.shape, shape))
         raise UsageError(
-            f"{data.name} is {has} and {what} was asked for; only a folder of images is resized, "
-            "so leave that out"
+            f"{data.name} is {has} and {asked} was asked for; only pixels of 0 to 255 can be resized, "
+            "so leave size and channels out"
         )
-    return data
+    return replace(data, x=resize_images(data.x, shape))

@@ -101,20 +101,37 @@ def decode(path: Path, shape: tuple[int, int, int]) -> Array:
     ValueError
         If the file is damaged or of a kind that cannot be shown; the text says why.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    height, width, channels = shape
+    height, width, _ = shape
     with _Opened(path) as image:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the size wanted leaves Lanczos enough to work with.
         longest = 2 * max(height, width)
         image.draft(None, (longest, longest))
         image.load()
-        upright = _eight_bit(ImageOps.exif_transpose(image))
-        upright = upright.convert("L" if channels == 1 else "RGB")
-        if upright.size != (width, height):
-            upright = upright.crop(_centre(upright.size, width, height))
-            upright = upright.resize((width, height), Image.Resampling.LANCZOS)
-        return np.asarray(upright, dtype=np.uint8).reshape(shape)
+        return _fitted(_eight_bit(ImageOps.exif_transpose(image)), shape)
+
+
+def resize_images(x: Array, shape: tuple[int, int, int]) -> Array:
+    """Bring uint8 images (n, h, w, c) to ``shape = (h, w, c)`` as :func:`decode` does: (n, *shape)."""
+    from PIL import Image
+
+    resized = np.empty((len(x), *shape), dtype=np.uint8)
+    for i, image in enumerate(x):
+        resized[i] = _fitted(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), shape)
+    return resized
+
+
+def _fitted(image: Any, shape: tuple[int, int, int]) -> Array:
+    """Grey or colour, the largest centred part of the aspect, and the size wanted."""
+    from PIL import Image
+
+    height, width, channels = shape
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.crop(_centre(image.size, width, height))
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image, dtype=np.uint8).reshape(shape)
 
 
 def _centre(size: tuple[int, int], width: int, height: int) -> tuple[int, int, int, int]:
