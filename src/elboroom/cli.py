@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            return _unexpected(error)
+        return _fail("out of memory; take a smaller --batch-size, --hidden or data set", 1)
     except Exception as error:
-        if os.environ.get("ELBOROOM_TRACEBACK"):
-            raise
-        detail = " ".join(str(error).split())
-        return _fail(
-            f"unexpected {type(error).__name__}: {detail} (a bug: ELBOROOM_TRACEBACK=1 shows where)",
-            1,
-        )
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("ELBOROOM_TRACEBACK"):
+        raise error
+    detail = " ".join(str(error).split())
+    return _fail(f"unexpected {type(error).__name__}: {detail} (a bug: ELBOROOM_TRACEBACK=1 shows where)", 1)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -105,7 +112,7 @@ def _one_line(event: tyro_errors.ParseErrorEvent) -> None:
     if isinstance(event, tyro_errors.UnrecognizedArgs):
         raise UsageError(_unknown(event.tokens, verb))
     if isinstance(event, tyro_errors.MissingArgs):
-        names = ", ".join(missing.arg.lowered.metavar or "" for missing in event.missing_arguments)
+        names = ", ".join(_option(missing.arg) for missing in event.missing_arguments)
         raise UsageError(f"{names} is missing; see '{verb} --help'")
     if isinstance(event, tyro_errors.InvalidChoice):
         raise UsageError(f"{_option(event.argument)} {event.value}: {nearest(event.value, event.choices)}")
@@ -113,14 +120,27 @@ def _one_line(event: tyro_errors.ParseErrorEvent) -> None:
         raise UsageError(f"{_option(event.argument)} needs a value ({event.argument.lowered.metavar})")
     if isinstance(event, tyro_errors.InstantiationFailure):
         named = f"{_option(event.argument)}: " if event.argument is not None else ""
-        raise UsageError(f"{named}{_plain(event.message)}")
+        kind = event.argument.lowered.metavar if event.argument is not None else ""
+        raise UsageError(f"{named}{_plain(event.message, str(kind))}")
 
 
-def _plain(message: str) -> str:
+def _plain(message: str, kind: str) -> str:
     """Python's words for a bad number, in a person's."""
     message = " ".join(message.split())
+    if message.lower().startswith(("no type matching", "could not find valid parse")):
+        wanted, read = ("a whole number", int) if "INT" in kind else ("a number", float)
+        wrong = next((token for token in re.findall(r"'([^']*)'", message) if not _reads(token, read)), None)
+        return f"{wrong!r} is not {wanted}" if wrong is not None else f"the value must be {kind}"
     message = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", message)
     return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", message)
+
+
+def _reads(token: str, read: Callable[[str], object]) -> bool:
+    try:
+        read(token)
+    except ValueError:
+        return False
+    return True
 
 
 def _unknown(tokens: Sequence[str], verb: str) -> str:
@@ -134,9 +154,11 @@ def _unknown(tokens: Sequence[str], verb: str) -> str:
 
 
 def _options(verb: Any) -> list[str]:
-    """Spellings of all options of a verb."""
-    parser = tyro.extras.get_parser(verb)
-    return [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    """Spellings of all options of a verb, read off its help."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(verb, args=["--help"])
+    return sorted(set(re.findall(r"--[\w.-]*\w", text.getvalue())))
 
 
 def _option(argument: Any) -> str:

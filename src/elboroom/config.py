@@ -224,7 +224,7 @@ class TrainingConfig(Section):
     """Stop after this many epochs without a better validation ELBO."""
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT_FLOAT] = None
     """Decay of a running average of the weights, such as 0.999; the average is what is measured and kept."""
-    seed: Annotated[int, Field(ge=0), FLAT] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63), FLAT] = 0
     """Of everything drawn: weights, order, noise, validation split."""
     device: Annotated[str, FLAT] = "auto"
     """cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""

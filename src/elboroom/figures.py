@@ -18,7 +18,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from elboroom.canvas import (
@@ -237,6 +236,8 @@ def _plane(codes: Numbers) -> tuple[Callable[[Array], Numbers], tuple[str, str]]
     if d == 2 or len(codes) < 3:
         return lambda z: numbers(z).reshape(-1, d)[:, :2], ("$z_0$", "$z_1$")
     with np.errstate(invalid="ignore"):  # codes that are all the same have no variance to explain
+        from sklearn.decomposition import PCA  # over a second to import
+
         pca = PCA(2).fit(codes)
     first, second = np.nan_to_num(pca.explained_variance_ratio_)
     names = (f"principal component 1 ({first:.0%} of variance)", f"principal component 2 ({second:.0%})")

@@ -109,7 +109,8 @@ def _read_half(base: Path, half: str) -> list[Matrix]:
 
 def _read_layer(path: Path) -> Matrix:
     try:
-        matrix: Matrix = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        matrix: Matrix = np.loadtxt(lines or ["nan"], delimiter=",", ndmin=2, dtype=np.float64)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, UnicodeDecodeError) as error:

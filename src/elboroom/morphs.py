@@ -1,23 +1,56 @@
-"""Walks through the latent space: strips, frames and animations."""
+"""Walks through the latent space as pictures: strips, sheets of several, frames, GIFs and films."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from elboroom.canvas import Numbers
-from elboroom.errors import UsageError
+from elboroom.canvas import Numbers, evenly
+from elboroom.errors import FailureError, UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
-from elboroom.plates import Plate, as_images, resized, stack, to_uint8
+from elboroom.plates import Plate, as_images, resized, stack, tile, to_uint8
+from elboroom.walks import linear
 
 _COLUMNS = 12  # most images in a row
+_REST = 10  # times as long as the others that the first and last frame stay
+_ROUNDS = 3  # times that a film, which cannot say that it loops, runs there and back
+_TIMEOUT = 300  # seconds that ffmpeg may take
+
+
+@dataclass
+class Morph:
+    """A walk with what stands at its ends.
+
+    Attributes
+    ----------
+    path : Tensor
+        Codes (steps, d).
+    start, end : array, optional
+        The examples (*shape) that the first and the last code were made from, where there are such.
+    name : str
+        What to write beside it; may have several lines.
+    refined : bool
+        The first code is not the encoder's but a better one (:func:`elboroom.targets.refine`).
+    """
+
+    path: Tensor
+    start: Array | None = None
+    end: Array | None = None
+    name: str = ""
+    refined: bool = False
 
 
 def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
@@ -37,17 +70,81 @@ def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
     UsageError
         If ``steps`` < 2 or an example is not of the model's shape.
     """
-    path = _path(vae, a, b, steps)
-    first, last = (vae.as_input(torch.as_tensor(one)[None]) for one in (a, b))
-    images = as_images(torch.cat([first, path, last]))
+    return strip(vae, Morph(_straight(vae, a, b, steps), a, b))
+
+
+def strip(vae: VAE, morph: Morph) -> Figure:
+    """Draw one walk, its examples framed at both ends; long ones go on in further rows.
+
+    Raises
+    ------
+    UsageError
+        If a code or an example is not of the model's shape.
+    """
+    images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
+    framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
     rows = -(-len(images) // _COLUMNS)
-    return stack(Plate(images, -(-len(images) // rows), framed=(0, len(images) - 1)))
+    return stack(Plate(images, -(-len(images) // rows), framed=tuple(framed)))
 
 
-def _path(vae: VAE, a: Array, b: Array, steps: int) -> Tensor:
-    if steps < 2:
-        raise UsageError(f"steps = {steps}: a morph needs at least 2, its two ends")
-    return vae.interpolate(a, b, steps)
+def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
+    """Draw several walks one under another, each a row with its name.
+
+    From left to right: the example it starts from; what its posterior mean decodes to, if the walk starts
+    from a refined code; the decoded codes; the example it leads to. What a row does not have stays white.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model.
+    morphs : sequence of Morph
+        At least one, all of one number of steps.
+    steps : int
+        Most codes of a walk to show, evenly taken.
+
+    Raises
+    ------
+    UsageError
+        If there is no walk, or a code or an example is not of the model's shape.
+    """
+    if not morphs:
+        raise UsageError("got 0 morphs to draw; give at least one")
+    refined = any(morph.refined for morph in morphs)
+    shown = evenly(len(morphs[0].path), steps)
+    rows = [_row(vae, replace(m, path=m.path[torch.from_numpy(shown)]), rebuilt=refined) for m in morphs]
+    coded = "refined" if refined else "rebuilt"
+    captions = ["original", *["rebuilt"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
+    columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
+    if len(captions) - 1 not in columns:
+        captions[-2] = ""
+    return stack(
+        Plate(
+            _tiles(vae, [row[i] for row in rows for i in columns]),
+            len(columns),
+            row_labels=[morph.name for morph in morphs],
+            captions=[captions[i] for i in columns],
+        )
+    )
+
+
+def _row(vae: VAE, morph: Morph, *, rebuilt: bool) -> list[Array | None]:
+    """What stands in a morph's row: examples (*shape), or None where there is none."""
+    first = [] if not rebuilt else [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
+    return [morph.start, *first, *vae.decode(morph.path).mean, morph.end]
+
+
+def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
+    """Images (n, h, w, c) of examples, white ones in place of None."""
+    there = [i for i, one in enumerate(cells) if one is not None]
+    images = as_images(torch.cat([vae.as_input(cells[i][None]) for i in there]))  # type: ignore[index]
+    filled = np.ones((len(cells), *images.shape[1:]), np.float32)
+    filled[there] = images
+    return filled
+
+
+def _straight(vae: VAE, a: Array, b: Array, steps: int) -> Tensor:
+    start, end = vae.embed(torch.cat([vae.as_input(one[None]) for one in (a, b)]))
+    return linear(start, end, steps)
 
 
 def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
@@ -60,7 +157,25 @@ def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
     UsageError
         If ``steps`` < 2 or an example is not of the model's shape.
     """
-    return to_uint8(as_images(_path(vae, a, b, steps), size=(160, 240)))
+    return path_frames(vae, _straight(vae, a, b, steps))
+
+
+def path_frames(vae: VAE, *paths: Tensor) -> Numbers:
+    """Decode codes (steps, d) into frames, uint8 (steps, h, w, c).
+
+    Several paths of one length run side by side in each frame, up to four in a row.
+
+    Raises
+    ------
+    UsageError
+        If codes are not of the model's shape.
+    """
+    images = as_images(vae.decode(torch.cat(paths)).mean, size=(160, 240))
+    by_path = images.reshape(len(paths), -1, *images.shape[1:])
+    if len(paths) == 1:
+        return to_uint8(by_path[0])
+    columns = -(-len(paths) // -(-len(paths) // 4))
+    return to_uint8(np.stack([tile(by_path[:, i], columns) for i in range(by_path.shape[1])]))
 
 
 def save_gif(
@@ -84,18 +199,81 @@ def save_gif(
     FailureError
         If the file cannot be written.
     """
-    n, h, w, c = frames.shape
-    factor = max(1, size // max(h, w))
-    pixels = resized(frames / 255, h * factor, w * factor)
-    if c < 3:  # 64 greys look no different and halve the file
+    pixels = _enlarged(frames, size)
+    if pixels.shape[3] < 3:  # 64 greys look no different and halve the file
         images = [Image.fromarray(frame) for frame in to_uint8((pixels[..., 0] * 63).round() / 63)]
     else:  # one palette for all frames: palettes of their own would flicker
         colors = to_uint8(pixels[..., :3])
-        palette = Image.fromarray(colors.reshape(-1, w * factor, 3)).quantize(256)
+        palette = Image.fromarray(colors.reshape(-1, *colors.shape[2:])).quantize(256)
         images = [Image.fromarray(frame).quantize(palette=palette) for frame in colors]
-    order = [*range(n), *range(n - 2, 0, -1)]
-    durations = [milliseconds * (10 if i in (0, n - 1) else 1) for i in order]
+    order = _there_and_back(len(images))
+    durations = [milliseconds * times for _, times in order]
     buffer = BytesIO()
-    first, *rest = (images[i] for i in order)
+    first, *rest = (images[i] for i, _ in order)
     first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     write_atomic(Path(path), buffer.getvalue())
+
+
+def save_mp4(
+    frames: Numbers, path: str | os.PathLike[str], *, size: int = 512, milliseconds: int = 60
+) -> None:
+    """Write frames as a film that runs there and back three times, through the ffmpeg that is installed.
+
+    The parameters are those of :func:`save_gif`; the pixels are stored as 4:2:0, which all players show.
+
+    Raises
+    ------
+    UsageError
+        If there is no ffmpeg.
+    FailureError
+        If ffmpeg fails or takes more than five minutes, or the file cannot be written.
+    """
+    program = find_ffmpeg(path)
+    pixels = to_uint8(_enlarged(frames, size, even=True))
+    n, h, w, c = pixels.shape
+    colors = np.broadcast_to(pixels, (n, h, w, 3)) if c < 3 else pixels[..., :3]
+    shown = [i for i, times in _there_and_back(n) for _ in range(times)]
+    with tempfile.TemporaryDirectory() as folder:  # the film's index is written last, so no pipe will do
+        film = Path(folder) / "film.mp4"
+        arguments = f"-loglevel error -f rawvideo -pix_fmt rgb24 -s {w}x{h} -r 1000/{milliseconds} -i - "
+        arguments += f"-vf loop={_ROUNDS - 1}:{len(shown)} -pix_fmt yuv420p -movflags +faststart -y"
+        command = [program, *arguments.split(), str(film)]
+        try:
+            subprocess.run(
+                command, input=colors[shown].tobytes(), capture_output=True, timeout=_TIMEOUT, check=True
+            )
+        except subprocess.TimeoutExpired:
+            raise FailureError(f"{path}: ffmpeg took more than {_TIMEOUT} s; write a .gif instead") from None
+        except (subprocess.CalledProcessError, OSError) as error:
+            words = getattr(error, "stderr", b"") or str(error).encode()
+            line = words.decode(errors="replace").strip().splitlines()[-1]
+            raise FailureError(f"{path}: ffmpeg failed ({line}); write a .gif instead") from None
+        content = film.read_bytes()
+    write_atomic(Path(path), content)
+
+
+def find_ffmpeg(path: str | os.PathLike[str]) -> str:
+    """Where ffmpeg is, to write the film ``path``.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise UsageError(f"{path}: films need ffmpeg, which is not installed; install it, or write a .gif")
+    return program
+
+
+def _enlarged(frames: Numbers, size: int, *, even: bool = False) -> Numbers:
+    """Frames (n, h, w, c) as floats, their sides times a whole number, and made even if asked for."""
+    h, w = frames.shape[1:3]
+    factor = max(1, size // max(h, w))
+    sides = [side * factor + (even and side * factor % 2) for side in (h, w)]
+    return resized(frames / 255, *sides)
+
+
+def _there_and_back(n: int) -> list[tuple[int, int]]:
+    """Frames in the order shown, with how many times as long as the others each stays."""
+    return [(i, _REST if i in (0, n - 1) else 1) for i in [*range(n), *range(n - 2, 0, -1)]]

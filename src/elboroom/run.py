@@ -96,12 +96,12 @@ class Run:
         """
         path = Path(path)
         check_free(path, overwrite=overwrite)
-        for name in _FILES:
-            (path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(path / name, ignore_errors=True)
         with explain_disk(path):
             path.mkdir(parents=True, exist_ok=True)
+            for name in _FILES:
+                (path / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(path / name, ignore_errors=True)
         _write_config(path, config, custom_model)
         return cls(path)
 
@@ -119,7 +119,10 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """One dict per epoch, oldest first."""
         path = self.path / "history.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged ({error}): 'elboroom resume' writes it again") from None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; --out takes a folder")
-    if (path / "config.json").exists():
+    if _is_run(path):
         if not overwrite:
             raise UsageError(
                 f"{path} already holds a run: continue it with 'elboroom resume {path} --epochs N', "
@@ -248,9 +251,14 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors and text to a safetensors file, atomically."""
-    write_atomic(
-        path, save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, dict(metadata or {}))
-    )
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        kept = tensor.detach().cpu().contiguous()
+        # Weights may be shared between layers; the file format wants each for itself.
+        own[name] = kept.clone() if kept.untyped_storage().data_ptr() in seen else kept
+        seen.add(kept.untyped_storage().data_ptr())
+    write_atomic(path, save(own, dict(metadata or {})))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -268,6 +276,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UsageError(
             f"{path} is damaged or cut short ({error}): restore it from a copy or train again"
         ) from None
+
+
+def _is_run(path: Path) -> bool:
+    """Whether config.json is ours; other programs have one too."""
+    try:
+        content = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("format"), int) and "training" in content
 
 
 def _write_config(path: Path, config: Config, custom_model: bool) -> None:

@@ -61,7 +61,10 @@ def resume(
     epochs: Annotated[
         int | None, arg(help="Go on to this epoch; the configured number if not given.")
     ] = None,
-    device: Annotated[str | None, arg(help="Train on another device than before.")] = None,
+    patience: Annotated[
+        int | None, arg(metavar="INT", help="Stop after so many epochs without a better one.")
+    ] = None,
+    device: Annotated[str | None, arg(metavar="NAME", help="Train on another device than before.")] = None,
     quiet: Annotated[bool, arg(help="Show no progress.")] = False,
 ) -> None:
     """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
@@ -69,7 +72,8 @@ def resume(
     from elboroom.run import Run
 
     folder = Run(run)
-    changes = {name: value for name, value in (("epochs", epochs), ("device", device)) if value is not None}
+    changes = {"epochs": epochs, "patience": patience, "device": device}
+    changes = {name: value for name, value in changes.items() if value is not None}
     run_training(folder, folder.config.updated(**changes), quiet=quiet)
 
 
@@ -145,25 +149,134 @@ def sample(
 
 def morph(
     run: Positional[RunFolder],
-    a: Annotated[
-        Positional[str], arg(metavar="A", help="Where to start: an image file, or SET:INDEX such as mnist:7.")
+    images: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="A [A ...] B",
+            help="Where to start and, last, where to end: image files, SET:INDEX such as mnist:7, or of a "
+            "class LABEL:random, LABEL:nearest or LABEL:mean such as dog:random.",
+        ),
     ],
-    b: Annotated[Positional[str], arg(metavar="B", help="Where to end.")],
-    steps: Annotated[int, arg(help="Pictures on the way, both ends among them.")] = 25,
-    out: Annotated[
-        Path | None, arg(help=".gif, or .png for a strip; RUN/figures/morph.gif if not given.")
+    walk: Annotated[
+        Literal["linear", "spherical", "dense", "data"],
+        arg(
+            help="Which way: straight, along a sphere, where the prior is dense, or where codes of data are."
+        ),
+    ] = "linear",
+    toward: Annotated[
+        str | None,
+        arg(
+            help="Go towards this label instead of to B; or in the direction in which the numbers in a .npy, "
+            "one per example, grow."
+        ),
     ] = None,
-    milliseconds: Annotated[int, arg(help="How long each picture of the GIF is shown.")] = 60,
+    away: Annotated[str | None, arg(help="And away from this one; from all others if not given.")] = None,
+    strength: Annotated[
+        float, arg(help="How far: 1 is the difference of the labels' means, or a standard deviation.")
+    ] = 1.0,
+    refine: Annotated[
+        int,
+        arg(help="Gradient steps that first improve the codes of images, such as 200 for photos."),
+    ] = 0,
+    steps: Annotated[int, arg(help="Pictures on the way, both ends among them.")] = 25,
+    seed: Annotated[int, arg(help="Of the random members of a class.")] = 0,
+    out: Annotated[
+        Path | None,
+        arg(help=".gif, .mp4, or .png for a strip or a sheet; RUN/figures/morph.gif if not given."),
+    ] = None,
+    milliseconds: Annotated[int, arg(help="How long each picture of a GIF or film is shown.")] = 60,
     resize: Resize = False,
     device: Device = "auto",
 ) -> None:
-    """Walk through the latent space from one image to another."""
-    from elboroom.commands import draw
+    """Walk through the latent space from images to another, to a class or along an attribute."""
+    from elboroom.commands import morph as commands
     from elboroom.run import Run
 
     _at_least("--steps", steps, 2)
     _at_least("--milliseconds", milliseconds, 1)
-    draw.morph(Run(run), a, b, steps, out, milliseconds, device, resize=resize)
+    _at_least("--refine", refine, 0)
+    _at_least("--seed", seed, 0)
+    if toward is None and len(images) < 2:
+        raise UsageError(
+            f"{'B' if images else 'A'} is missing; give two images or more, or one and --toward LABEL"
+        )
+    if toward is None and away is not None:
+        raise UsageError(f"--away {away}: where to is missing; add --toward LABEL")
+    if not images or not abs(strength) < float("inf"):
+        raise UsageError(
+            f"got {len(images)} images and --strength {strength}; give an image and a finite number"
+        )
+    commands.morph(
+        Run(run),
+        images,
+        walk=walk,
+        toward=toward,
+        away=away,
+        strength=strength,
+        refining=refine,
+        steps=steps,
+        seed=seed,
+        out=out,
+        milliseconds=milliseconds,
+        resize=resize,
+        device=device,
+    )
+
+
+def neighbours(
+    run: Positional[RunFolder],
+    images: Positional[Images] = (),
+    samples: Annotated[int, arg(help="Look at so many samples of the model as well.")] = 0,
+    frames: Annotated[
+        int, arg(help="Look at so many frames of the morph between the two images instead.")
+    ] = 0,
+    n: Annotated[int, arg(help="Neighbours of each to show.")] = 5,
+    space: Annotated[Literal["pixels", "codes"], arg(help="What is compared.")] = "pixels",
+    seed: int = 0,
+    out: Annotated[Path | None, arg(help=".png; RUN/figures/neighbours.png if not given.")] = None,
+    resize: Resize = False,
+    device: Device = "auto",
+) -> None:
+    """Is it memorised: images, samples or a morph's frames beside the training images nearest to them."""
+    from elboroom.commands import morph as commands
+    from elboroom.run import Run
+
+    _at_least("--n", n, 1)
+    _at_least("--samples", samples, 0)
+    if frames and (samples or len(images) != 2):
+        raise UsageError(
+            f"--frames {frames} takes two images and no --samples; got {len(images)} and {samples}"
+        )
+    _at_least("--frames", frames, 2 if frames else 0)
+    if not images and not samples:
+        raise UsageError("nothing to look at: name images, or give --samples 8")
+    commands.neighbours(
+        Run(run),
+        images,
+        samples=samples,
+        frames=frames,
+        n=n,
+        space=space,
+        seed=seed,
+        out=out,
+        resize=resize,
+        device=device,
+    )
+
+
+def report(
+    run: Positional[RunFolder],
+    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    split: Literal["test", "validation", "train", "all"] = "test",
+    seed: int = 0,
+    device: Device = "auto",
+    json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Measure each class on its own, and say if one is rebuilt as another."""
+    from elboroom.commands import morph as commands
+    from elboroom.run import Run
+
+    commands.report(Run(run), data, split, seed, device, as_json=json)
 
 
 def traverse(
@@ -246,10 +359,12 @@ VERBS: dict[str, Any] = {
     "train": Train,
     "resume": resume,
     "evaluate": evaluate,
+    "report": report,
     "figures": figures,
     "reconstruct": reconstruct,
     "sample": sample,
     "morph": morph,
+    "neighbours": neighbours,
     "traverse": traverse,
     "embed": embed,
     "data list": data_list,

@@ -15,7 +15,10 @@ ROOT = Path(elboroom.__file__).parent
 _BASE = {"errors", "config"}
 _MODEL = _BASE | {"networks", "probability", "model"}
 _RUN = _MODEL | {"files", "data", "run"}
-_VIEWS = {"evaluation", "canvas", "plates", "morphs", "figures", "pictures", "gallery"}
+_VIEWS = {
+    *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets"),
+    *("figures", "pictures", "gallery", "explorer"),
+}
 # among themselves: without a circle
 _ANYTHING = None
 

@@ -1,8 +1,12 @@
 """No cache, data or model of the machine's own; folders of drawn photos."""
 
+import os
+
 import pytest
 
 from .drawn import dotted, turned, write_landmarks
+
+ORIGINAL_DATA = os.environ.get("ELBOROOM_DATA")
 
 
 @pytest.fixture(autouse=True)

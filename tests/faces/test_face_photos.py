@@ -147,8 +147,17 @@ def test_all_kinds_are_read_and_all_wrecks_are_listed(tmp_path):
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     (folder / "phone.heic").write_bytes(b"whatever")
     (folder / "blank.jpg").write_bytes(jpeg)
-    wrecks = "bomb.png cut.jpg cut.png gone.png large.png noise.gif nothing.jpg text.jpg".split()
-    write_landmarks(folder, {name: points for name in [*good, *wrecks]})
+    wrecks = [
+        "bomb.png",
+        "cut.jpg",
+        "cut.png",
+        "gone.png",
+        "large.png",
+        "noise.gif",
+        "nothing.jpg",
+        "text.jpg",
+    ]
+    write_landmarks(folder, dict.fromkeys([*good, *wrecks, "blank.jpg"], points))
     made = prepare_faces([folder], tmp_path / "out", channels=1)
     rows = {row["file"]: row["reason"] for row in read_csv(tmp_path / "out" / "rejected.csv")}
     assert rows.keys() == {f"photos/{name}" for name in [*wrecks, "phone.heic", "grey.jpg"]}

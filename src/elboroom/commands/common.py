@@ -32,12 +32,11 @@ def full_name(source: str) -> str:
 
 
 def read_data(config: Config) -> Dataset:
-    """Load the configuration's data with its validation part held out."""
+    """Load the configuration's data as they come, with nothing held out yet."""
     source = config.data.source
     if source is None:
         raise UsageError("no data named: give a set, a file or a folder, as in 'elboroom train mnist'")
-    data = load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
-    return prepare(data, config)
+    return load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
 
 
 def run_data(run: Run, source: str | None = None) -> Dataset:
@@ -49,7 +48,7 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
         If the run's data are no longer what they were, or other data are of another shape.
     """
     if source is not None and full_name(source) != run.config.data.source:
-        data = prepare(load_data(source, strict=run.config.data.strict), run.config)
+        data = prepare(read_data(run.config.updated(source=source)), run.config)
         if data.shape != run.config.model.shape:
             raise UsageError(
                 f"{source} holds examples of shape {data.shape}; the model takes {run.config.model.shape}"
@@ -57,7 +56,7 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
         return data
     if run.config.data.source is None:
         raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
-    data = read_data(run.config)
+    data = prepare(read_data(run.config), run.config)
     known = run.environment.get("data_fingerprint")
     if known is not None and known != data.fingerprint():
         raise UsageError(f"{data.name} is no longer what {run.path} was trained on; bring the old data back")

@@ -26,12 +26,8 @@ def show(source: str, strict: bool) -> None:
     data = load_data(source, strict=strict)
     print(data.describe())
     if data.labels is not None:
-        counts = np.bincount(data.labels, minlength=len(data.label_names))
-        names = data.label_names or [str(i) for i in range(len(counts))]
-        print(
-            "labels  "
-            + ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=False) if count)
-        )
+        found = zip(*np.unique(data.labels, return_counts=True), strict=True)
+        print("labels  " + ", ".join(f"{data.label_name(int(label))} {count:,}" for label, count in found))
     print(f"values  {data.x.min():g} to {data.x.max():g}, of which {data.scale:g} is seen as 1")
     for skipped in data.skipped:
         print(f"skipped {skipped.path}: {skipped.reason}")

@@ -1,4 +1,4 @@
-"""``figures``, ``reconstruct``, ``sample``, ``morph`` and ``traverse``: pictures out of a trained model."""
+"""``figures``, ``reconstruct``, ``sample`` and ``traverse``: pictures out of a trained model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from elboroom import canvas, gallery, morphs, pictures, plates
+from elboroom import canvas, gallery, pictures, plates
 from elboroom.commands.common import console, output_file, read_example, run_data, shown
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
@@ -45,7 +45,7 @@ def reconstruct(run: Run, images: Sequence[str], out: Path | None, device: str, 
     examples = np.stack([read_example(name, vae, run, resize=resize) for name in images])
     folder = out or run.path / "figures"
     rebuilt = vae.reconstruct(examples).cpu().numpy()
-    names = _distinct([Path(name).stem if Path(name).exists() else name.replace(":", "-") for name in images])
+    names = _distinct([_file_stem(name) for name in images])
     if len(vae.shape) == 3:
         for name, image in zip(names, rebuilt, strict=True):
             _save_image(plates.to_uint8(image), folder / f"{name}-reconstruction.png")
@@ -59,10 +59,10 @@ def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observ
     """Decode draws from the prior: a sheet of pictures, or with .npy the numbers."""
     vae = _model(run, device)
     path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
-    if path.suffix == ".npy" or observe:
+    if path.suffix.lower() == ".npy" or observe:
         with canvas.seeded(vae, seed):
             drawn = vae.sample(n, observe=observe).cpu().numpy()
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, drawn)
         write_atomic(path, buffer.getvalue())
@@ -73,20 +73,6 @@ def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observ
         _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
     else:
         _save_figure(pictures.samples(vae, n=n, seed=seed), path)
-
-
-def morph(
-    run: Run, a: str, b: str, steps: int, out: Path | None, milliseconds: int, device: str, *, resize: bool
-) -> None:
-    """Walk from one example to another: a looping GIF, or with .png a strip."""
-    vae = _model(run, device)
-    path = output_file(out, run.path / "figures" / "morph.gif", (".gif", ".png"))
-    start, end = (read_example(name, vae, run, resize=resize) for name in (a, b))
-    if path.suffix == ".png":
-        _save_figure(morphs.morph_strip(vae, start, end, steps=steps), path)
-        return
-    morphs.save_gif(morphs.morph_frames(vae, start, end, steps=steps), path, milliseconds=milliseconds)
-    _wrote(path)
 
 
 def traverse(
@@ -119,13 +105,21 @@ def _need_images(vae: VAE, what: str) -> None:
         raise UsageError(f"{what} needs images, and this model's examples are rows of {vae.shape[0]} numbers")
 
 
+def _file_stem(name: str) -> str:
+    """What to call the picture of an image file or of SET:INDEX, without any folder."""
+    path = Path(name)
+    return path.stem if path.exists() else path.name.replace(":", "-").strip("-")
+
+
 def _distinct(names: Sequence[str]) -> list[str]:
     """Number names that occur twice, so that no file is written over another."""
-    seen: dict[str, int] = {}
-    result = []
+    result: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        free, number = name, 1
+        while free in result:
+            number += 1
+            free = f"{name}-{number}"
+        result.append(free)
     return result
 
 

@@ -29,6 +29,7 @@ def faces(
     align: bool = True,
     landmarks: Path | None = None,
     detector: str = "auto",
+    template: str = "auto",
     workers: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -62,6 +63,7 @@ def faces(
             align=align,
             detector=detector,
             landmarks=landmarks,
+            template=template,
             workers=workers,
             strict=strict,
             overwrite=overwrite,
@@ -93,6 +95,9 @@ def _told(made: Prepared) -> list[str]:
     kept = ", ".join(f"{count:,} {name}" for name, count in made.kept.items())
     how = "already there" if made.reused else f"{made.seconds:.1f} s"
     lines = [f"faces    {kept} ({how})"]
+    if "dog" in made.templates.values():
+        chosen = ", ".join(f"{name} as a {template}'s" for name, template in made.templates.items())
+        lines.append(f"aligned  {chosen}; --template changes it")
     if made.rejected:
         reasons = made.reasons
         listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])

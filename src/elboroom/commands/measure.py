@@ -79,9 +79,9 @@ def embed(run: Run, source: str | None, out: Path, device: str) -> None:
     vae = run.model().to(find_device(device))
     codes = _codes(vae, data)
     content: str | bytes
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         content = _as_npy(codes)
-    elif path.suffix == ".npz":
+    elif path.suffix.lower() == ".npz":
         content = _as_npz(codes, data)
     else:
         content = _as_csv(codes, data)
@@ -120,13 +120,6 @@ def _as_csv(codes: NDArray[np.float32], data: Dataset) -> str:
         [*(f"z{i}" for i in range(codes.shape[1])), *(["label"] if data.labels is not None else [])]
     )
     for i, code in enumerate(codes):
-        table.writerow(
-            [*(f"{value:.7g}" for value in code), *([_label(data, i)] if data.labels is not None else [])]
-        )
+        label = [] if data.labels is None else [data.label_name(int(data.labels[i]))]
+        table.writerow([*(f"{value:.7g}" for value in code), *label])
     return text.getvalue()
-
-
-def _label(data: Dataset, i: int) -> str:
-    assert data.labels is not None
-    label = int(data.labels[i])
-    return data.label_names[label] if 0 <= label < len(data.label_names) else str(label)

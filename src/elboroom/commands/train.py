@@ -17,8 +17,8 @@ from elboroom.evaluation import evaluate
 from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
 from elboroom.run import Run, check_free
-from elboroom.training import fit
 from elboroom.training.engine import find_device, steps_per_epoch
+from elboroom.training.loop import Training
 
 
 def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool) -> None:
@@ -29,29 +29,39 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool) -> 
     find_device(config.training.device)
     data = read_data(config)
     config = config.updated(source=full_name(config.data.source or data.name))
-    model = {**dict(config.model), "shape": data.shape, "scale": data.scale}
     _check_model_matches(config, data)
+    scale = config.data.pixel_scale or data.scale
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        vae = VAE.build(**model)
-    _introduce(say, data, vae, config, folder)
-    on_epoch = _draw_while_training(data, config, folder)
-    history = fit(vae, data, out=folder, config=config, overwrite=overwrite, on_epoch=on_epoch, quiet=quiet)
-    _conclude(say, vae, data, history, Run(folder))
+        vae = VAE.build(config.model, shape=data.shape, scale=scale)
+    training = Training(vae, data, config, quiet=quiet)
+    training.create(folder, overwrite=overwrite)
+    _introduce(say, training.data, vae, config, folder)
+    _run(say, training, vae)
 
 
 def resume(run: Run, config: Config, *, quiet: bool) -> None:
     """Go on with a run up to the configuration's epochs, then measure and draw it again."""
-    data = read_data(config)
+    if run.custom_model:
+        raise UsageError(
+            f"{run.path} holds a model composed in Python: build it and call elboroom.fit(..., resume=True)"
+        )
     vae = VAE.build(config.model)
-    on_epoch = _draw_while_training(data, config, run.path)
-    history = fit(vae, data, out=run.path, config=config, resume=True, on_epoch=on_epoch, quiet=quiet)
-    _conclude(console(), vae, data, history, Run(run.path))
+    training = Training(vae, read_data(config), config, quiet=quiet)
+    training.open(run, finish=not run.metrics)
+    _run(console(), training, vae)
+
+
+def _run(say: Console, training: Training, vae: VAE) -> None:
+    assert training.folder is not None
+    folder = training.folder.path
+    history = training.run(_draw_while_training(training.data, training.config, folder))
+    _conclude(say, vae, training.data, history, training.folder)
 
 
 def _new_folder(config: Config) -> Path:
     """runs/NAME, with a number if that is taken."""
-    name = Path(config.data.source or "run").stem
+    name = Path(full_name(config.data.source or "run")).resolve().stem or "run"
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1

@@ -144,10 +144,13 @@ def _checked_size(size: int | tuple[int, int] | None, channels: int | None) -> t
 
 def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
     """Resize images, and turn colour to grey; refuse what has no pixels of 0 to 255."""
-    if not data.is_image and (size or channels):
+    if (size or channels) and not data.is_image:
         raise UsageError(f"{data.name} holds rows of numbers, not images; leave size and channels out")
-    shape = (*(size or data.shape[:2]), channels or data.shape[-1])
-    if not data.is_image or shape == data.shape:
+    if not data.is_image:
+        return data
+    height, width = size or data.shape[:2]
+    shape = (height, width, channels or data.shape[2])
+    if shape == data.shape:
         return data
     if data.x.dtype != np.uint8 or data.scale < 255:
         has, asked = ("×".join(map(str, sides)) for sides in (data.shape, shape))

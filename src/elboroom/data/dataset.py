@@ -189,6 +189,10 @@ class Dataset:
         split[np.random.default_rng(seed).permutation(train)[:count]] = VALIDATION
         return dataclasses.replace(self, split=split)
 
+    def label_name(self, label: int) -> str:
+        """What a label is called; its number if it has no name."""
+        return self.label_names[label] if 0 <= label < len(self.label_names) else str(label)
+
     def describe(self) -> str:
         """Say in one line what this is: counts, shape, type, labels, origin and what was skipped."""
         counts = [(part, len(self.indices(part))) for part in ("train", "validation", "test")]

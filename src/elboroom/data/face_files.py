@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -20,7 +21,6 @@ from elboroom.data import cache
 from elboroom.data.dataset import TEST, TRAIN, Array, Dataset, Skipped
 from elboroom.data.face_geometry import PARTS
 from elboroom.data.face_photos import Face, Photo
-from elboroom.data.folder import _close_gaps as close_gaps
 from elboroom.data.landmarks import COLUMNS, read_utkface_name
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import explain_disk
@@ -29,6 +29,8 @@ MANIFEST, REJECTED, SHEET = "manifest.csv", "rejected.csv", "contact_sheet.png"
 _KEY = "faces"  # what meta.json holds beyond what a cached data set has
 
 _TEST_SHARE = 0.1
+_MAPPED_BYTES = 32 << 20
+_ROW = re.compile(r".*\.(csv line \d+|json, '.*'|txt): ")  # how what is wrong in a landmarks file begins
 _TRANSFORM = ("a", "b", "shift_x", "shift_y")  # crop = (a·x − b·y + shift_x, b·x + a·y + shift_y)
 _ABOUT = ("age", "gender", "race")
 _COLUMNS = ("file", "label", "landmarks", "template", *COLUMNS, *_TRANSFORM, "outside", *_ABOUT, "sha256")
@@ -110,6 +112,7 @@ class Writer:
     def __init__(self, folder: Path, most: int, shape: tuple[int, int, int]) -> None:
         self._folder = folder
         self._x = _reserve(folder, (most, *shape))
+        self._often = max(1, _MAPPED_BYTES // int(np.prod(shape)))
         self._rows: IO[str] = tempfile.TemporaryFile("w+", newline="", encoding="utf-8")  # noqa: SIM115
         self._write = csv.writer(self._rows)
         self._labels = np.zeros(most, dtype=np.int64)
@@ -131,6 +134,8 @@ class Writer:
             self.rejected.append(Skipped(photo.name, face))
             return
         self._first[face.digest] = photo.name
+        if self.count % self._often == 0:  # what is written no longer counts as this process's memory
+            self._x = np.load(self._folder / "x.npy", mmap_mode="r+")
         self._x[self.count] = face.pixels
         self._labels[self.count] = photo.label
         self._keys[self.count] = int.from_bytes(face.digest[:8], "big")
@@ -141,7 +146,7 @@ class Writer:
     def finish(self, name: str, label_names: tuple[str, ...], key: dict[str, Any]) -> Dataset:
         """Write all that is not written yet, and return the data set."""
         labels, n = self._labels[: self.count], self.count
-        x = self._x if n == len(self._x) else close_gaps(self._x, list(range(n)), self._folder)
+        x = _shortened(self._folder / "x.npy", n)
         split = split_by_content(labels, self._keys[:n])
         data = Dataset(
             name, x, split, labels, label_names, scale=255.0, skipped=tuple(self.rejected), origin="photos"
@@ -152,14 +157,16 @@ class Writer:
         meta.write_text(json.dumps({**held, _KEY: key}, indent=1), encoding="utf-8")
         self._write_manifest(split, label_names)
         with (self._folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file", "reason"), *map(dataclasses.astuple, self.rejected)])
+            csv.writer(file, lineterminator="\n").writerows(
+                [("file", "reason"), *map(dataclasses.astuple, self.rejected)]
+            )
         return data
 
     def _write_manifest(self, split: Array, label_names: tuple[str, ...]) -> None:
         parts = {TRAIN: "train", TEST: "test"}
         self._rows.seek(0)
         with (self._folder / MANIFEST).open("w", newline="", encoding="utf-8") as file:
-            manifest = csv.writer(file)
+            manifest = csv.writer(file, lineterminator="\n")
             manifest.writerow(("index", *_COLUMNS[:2], "split", *_COLUMNS[2:]))
             for index, (photo, label, *rest) in enumerate(csv.reader(self._rows)):
                 manifest.writerow((index, photo, label_names[int(label)], parts[int(split[index])], *rest))
@@ -197,7 +204,7 @@ def _general(reason: str) -> str:
     """Say a reason without the parts that differ from photo to photo."""
     if reason.startswith("is a duplicate of"):
         return "is a duplicate"
-    if " line " in reason or ", '" in reason:  # a row of a landmarks file
+    if _ROW.match(reason):
         return "has a bad row in its landmarks file"
     if reason.startswith("has ") and reason.endswith("beyond its edges"):
         return "has too much of the face's square beyond its edges"
@@ -213,6 +220,19 @@ def _reserve(folder: Path, shape: tuple[int, ...]) -> Array:
             f"no room for {int(np.prod(shape)):,} bytes in {folder.parent}: {reason}; free some space, "
             "choose another --out or a smaller --size"
         ) from error
+
+
+def _shortened(path: Path, n: int) -> Array:
+    """Cut a reserved ``.npy`` file to its first n rows, in place, and map it."""
+    with path.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        (_, *shape), _, _ = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+        text = repr({"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
+        file.seek(10)  # behind magic, version and the header's length, which stays
+        file.write(text.encode().ljust(start - 11) + b"\n")
+        file.truncate(start + n * int(np.prod(shape)))
+    return np.load(path, mmap_mode="r+")
 
 
 def _row(photo: Photo, face: Face) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,13 +111,12 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
     try:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        header = images.read_header(photo.path)
-        if header.width * header.height > _MOST_PIXELS:
-            return f"is {header.width}×{header.height}, too large to decode; scale it down"
-        if not recipe.align or (recipe.pass_crops and _is_utkface_crop(photo, header)):
+        square = len(set(_size(photo.path))) == 1
+        is_utkface = photo.given is None and read_utkface_name(photo.path.name) is not None
+        if not recipe.align or (recipe.pass_crops and square and is_utkface):
             pixels = images.decode(photo.path, (*recipe.size, recipe.channels))
             return Face(pixels, digest, "utkface" if recipe.align else "crop")
-        return _aligned(photo, recipe, header, digest)
+        return _aligned(photo, recipe, digest)
     except ValueError as error:
         return str(error)
     except OSError as error:
@@ -125,43 +125,57 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
         return "does not fit into memory; scale it down"
 
 
-def _is_utkface_crop(photo: Photo, header: images.Header) -> bool:
-    square = header.width == header.height
-    return photo.given is None and square and read_utkface_name(photo.path.name) is not None
+def _size(path: Path) -> tuple[int, int]:
+    """Read a photo's width and height as stored, without decoding it; refuse one that is too large."""
+    with images._Opened(path) as image:
+        return _checked_size(image)
 
 
-def _aligned(photo: Photo, recipe: Recipe, header: images.Header, digest: bytes) -> Face:
-    template = recipe.templates[photo.label]
-    full = (header.height, header.width)
-    landmarks, image = photo.given, None
+def _checked_size(image: Any) -> tuple[int, int]:
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise images._RangeError(f"is {width}×{height}, too large to decode; scale it down")
+    return width, height
+
+
+def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
+    template, landmarks = recipe.templates[photo.label], photo.given
+    opened = None
     if landmarks is None and recipe.find is not None:
-        image = _upright(photo.path, max(_FOUND_IN, 8 * max(recipe.size)) / max(full))
+        opened = _upright(photo.path, least_side=max(_FOUND_IN, 8 * max(recipe.size)))
+        image, full = opened
         landmarks = recipe.find(image)
         if landmarks is not None:
             landmarks = landmarks.scaled(full[1] / image.width, full[0] / image.height)
     if not isinstance(landmarks, Landmarks):
         raise ValueError(landmarks or recipe.no_landmarks)  # noqa: TRY004 - a reason, not a wrong type
     transform = fit_face(landmarks.points, template, recipe.size)
+    image, full = opened or _upright(photo.path, least_scale=2 * float(np.hypot(*transform[:, 0])))
     beyond = outside(transform, full, recipe.size)
     if beyond > MOST_OUTSIDE:
         raise ValueError(f"has {beyond:.0%} of the face's square beyond its edges")
-    if image is None:
-        image = _upright(photo.path, 2 * float(np.hypot(*transform[:, 0])))
     # A photo that was decoded smaller has another scale, which the transform must undo.
     ratio = np.array([image.width / full[1], image.height / full[0], 1.0])
     pixels = cut(image.convert("L" if recipe.channels == 1 else "RGB"), transform / ratio, recipe.size)
     return Face(pixels, digest, landmarks.source, template, landmarks, transform, beyond)
 
 
-def _upright(path: Path, least_scale: float) -> Any:
-    """Decode a photo upright to mode L or RGB; a JPEG perhaps smaller, but not below `least_scale`."""
+def _upright(path: Path, least_scale: float = 0.0, least_side: int = 0) -> tuple[Any, tuple[int, int]]:
+    """Decode a photo upright to mode L or RGB, and tell its full height and width.
+
+    A JPEG is decoded smaller where its scale stays at `least_scale` and its longest side at `least_side`.
+    """
     from PIL import ImageOps
 
     with images._Opened(path) as image:
-        if least_scale < 1:
-            image.draft(None, tuple(max(1, int(np.ceil(side * least_scale))) for side in image.size))
+        width, height = _checked_size(image)
+        scale = max(least_scale, least_side / max(width, height))
+        if scale < 1:
+            image.draft(None, (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))))
         image.load()
-        return images._eight_bit(ImageOps.exif_transpose(image))
+        if image.getexif().get(images._ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
+            width, height = height, width
+        return images._eight_bit(ImageOps.exif_transpose(image)), (height, width)
 
 
 def check_folder(folder: Path) -> None:

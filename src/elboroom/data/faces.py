@@ -27,7 +27,7 @@ from elboroom.data.face_files import Writer, check_free, commonest, is_prepared,
 from elboroom.data.face_geometry import TEMPLATES, nearest_template
 from elboroom.data.face_photos import Face, Photo, Recipe, check_folder, make_face, scan
 from elboroom.data.landmarks import Landmarks, Table, read_table
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, nearest
 
 __all__ = ["Prepared", "is_prepared", "load_prepared", "prepare_faces"]
 
@@ -45,6 +45,8 @@ class Prepared:
         The folder with the faces.
     kept : dict of str to int
         Faces by label.
+    templates : dict of str to str
+        The template of each label; empty if nothing was aligned.
     rejected : tuple of Skipped
         Photos left out, with the reasons.
     seconds : float
@@ -59,6 +61,7 @@ class Prepared:
 
     path: Path
     kept: dict[str, int]
+    templates: dict[str, str]
     rejected: tuple[Skipped, ...]
     seconds: float
     reused: bool = False
@@ -80,6 +83,7 @@ def prepare_faces(
     align: bool = True,
     detector: str = "auto",
     landmarks: _PathLike | None = None,
+    template: str = "auto",
     workers: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -113,6 +117,9 @@ def prepare_faces(
         See `elboroom.data.detect.make_detector`.
     landmarks : path-like, optional
         A CSV or JSON file; see `elboroom.data.landmarks.read_table`.
+    template : str
+        Where the parts are brought to: "person", "dog", or "auto", which decides for each folder: dogs are
+        those of Columbia's layout, and those whose landmarks show low noses.
     workers : int, optional
         Threads; the number of processors, up to 8, if not given.
     strict : bool
@@ -133,6 +140,8 @@ def prepare_faces(
     start = time.monotonic()
     roots, target = [Path(folder).expanduser() for folder in folders], Path(out).expanduser()
     shape = _checked(size, channels, workers)
+    if template not in ("auto", *TEMPLATES):
+        raise UsageError(f"no template {template!r}; {nearest(template, ('auto', *TEMPLATES))}")
     names = _names(roots)
     find = make_detector(detector) if align else None
     table = None if landmarks is None or not align else read_table(Path(landmarks).expanduser())
@@ -142,14 +151,13 @@ def prepare_faces(
         channels,
         align,
         detector in ("auto", "none"),
-        tuple(_template(photos, label) for label in range(len(roots))),
+        tuple(_template(template, photos, label) for label in range(len(roots))),
         None if find is None else search(find),
         _no_landmarks(detector, None if find is None else find.name),
     )
-    key = _key(roots, photos, recipe, detector, "none" if find is None else find.name)
+    key = _key(roots, photos, recipe, template, detector, "none" if find is None else find.name)
     if check_free(target, roots, overwrite, key):
-        held = load_prepared(target)
-        return Prepared(target, _kept(held), held.skipped, time.monotonic() - start, True, key["detector"])
+        return _prepared(target, load_prepared(target), recipe, key, start, reused=True)
     with new_folder(target) as scratch, closing(Writer(scratch, len(photos), shape)) as writer:
         writer.rejected += unread
         for done, (photo, face) in enumerate(_work(photos, recipe, workers), 1):
@@ -166,13 +174,23 @@ def prepare_faces(
             )
         data = writer.finish(target.name, names, key)
     notes = tuple(_notes(names, photos, writer, recipe))
+    return _prepared(target, data, recipe, key, start, notes=notes)
+
+
+def _prepared(
+    path: Path, data: Dataset, recipe: Recipe, key: dict[str, Any], start: float, **facts: Any
+) -> Prepared:
+    labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
+    counts = np.bincount(labels, minlength=len(data.label_names)).tolist()
+    templates = zip(data.label_names, recipe.templates, strict=True) if recipe.align else ()
     return Prepared(
-        target,
-        _kept(data),
+        path,
+        dict(zip(data.label_names, counts, strict=True)),
+        dict(templates),
         data.skipped,
         time.monotonic() - start,
         detector=key["detector"],
-        notes=notes,
+        **facts,
     )
 
 
@@ -217,10 +235,13 @@ def _scan_all(roots: list[Path], table: Table | None) -> tuple[list[Photo], list
     return photos, unread
 
 
-def _template(photos: list[Photo], label: int) -> str:
-    return nearest_template(
-        photo.given.points for photo in photos if photo.label == label and isinstance(photo.given, Landmarks)
-    )
+def _template(asked: str, photos: list[Photo], label: int) -> str:
+    if asked != "auto":
+        return asked
+    given = [photo.given for photo in photos if photo.label == label and isinstance(photo.given, Landmarks)]
+    if any(landmarks.source == "parts" for landmarks in given):
+        return "dog"
+    return nearest_template(landmarks.points for landmarks in given)
 
 
 def _no_landmarks(asked: str, used: str | None) -> str:
@@ -231,9 +252,11 @@ def _no_landmarks(asked: str, used: str | None) -> str:
     return f"has no landmarks; to find them automatically, {INSTALL}"
 
 
-def _key(roots: list[Path], photos: list[Photo], recipe: Recipe, asked: str, used: str) -> dict[str, Any]:
+def _key(
+    roots: list[Path], photos: list[Photo], recipe: Recipe, template: str, asked: str, used: str
+) -> dict[str, Any]:
     """All that the outcome depends on."""
-    digest = hashlib.sha256(repr(TEMPLATES).encode())
+    digest = hashlib.sha256(repr((TEMPLATES, recipe.templates)).encode())
     for photo in photos:
         try:
             stat = photo.path.stat()
@@ -246,6 +269,7 @@ def _key(roots: list[Path], photos: list[Photo], recipe: Recipe, asked: str, use
         "size": list(recipe.size),
         "channels": recipe.channels,
         "align": recipe.align,
+        "template": template,
         "detector": f"auto ({used})" if asked == "auto" else asked,
         "photos": digest.hexdigest(),
     }
@@ -273,12 +297,6 @@ def _work(photos: list[Photo], recipe: Recipe, workers: int | None) -> Iterator[
                 yield first, face.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _kept(data: Dataset) -> dict[str, int]:
-    labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
-    counts = np.bincount(labels, minlength=len(data.label_names))
-    return dict(zip(data.label_names, counts.tolist(), strict=True))
 
 
 def _notes(names: tuple[str, ...], photos: list[Photo], writer: Writer, recipe: Recipe) -> Iterator[str]:

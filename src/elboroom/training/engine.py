@@ -101,7 +101,7 @@ class Engine:
             p for p in itertools.chain(vae.parameters(), objective.parameters()) if p.requires_grad
         ]
         self.optimizer = make_optimizer(self.parameters, config.optimizer, device)
-        self.lr_schedule = make_lr_schedule(self.optimizer, config.optimizer)
+        self.lr_schedule = make_lr_schedule(self.optimizer, config.optimizer, config.training.epochs)
         self.steps = 0
         self.ema = config.training.ema
         self.average = [p.detach().clone() for p in vae.parameters()] if self.ema is not None else None
@@ -182,6 +182,11 @@ class Engine:
             "grad_norm": sums["grad_norm"] / max(sums["grad_norms"], 1.0),
         }
 
+    def largest_norm(self) -> float:
+        """Largest norm of a tensor of weights, inf from 1e19 on; here the host waits for the device."""
+        squares = torch.stack([p.detach().float().square().sum() for p in self.parameters])
+        return math.sqrt(squares.max().item())
+
     def reset_meters(self) -> None:
         """Start new means."""
         self.meters.zero_()
@@ -218,10 +223,17 @@ class Engine:
 
     def end_epoch(self, loss: float) -> None:
         """Step the learning-rate schedule; one that follows a measure gets ``loss``."""
-        if isinstance(self.lr_schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.lr_schedule.step(loss)
-        elif self.lr_schedule is not None:
-            self.lr_schedule.step()
+        if self.lr_schedule is None:
+            return
+        follows_a_measure = isinstance(self.lr_schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        try:
+            self.lr_schedule.step(*([loss] if follows_a_measure else []))
+        except Exception as error:
+            # Some options are wrong only at a later step: a cycle of 0 epochs, or fewer than there are.
+            name = type(self.lr_schedule).__name__
+            raise UsageError(
+                f"{name} fails at step {self.steps}: {error}; change --lr-schedule-options"
+            ) from None
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, but the data and the random generators."""

@@ -20,7 +20,7 @@ from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.run import Run
 from elboroom.training.engine import Engine, epoch_order, find_device, steps_per_epoch
-from elboroom.training.prepare import prepare, resolve
+from elboroom.training.prepare import check_same, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.state import copy_state, load_state, random_state, save_state, set_random_state
@@ -52,6 +52,7 @@ class Training:
         self.epoch_steps = steps_per_epoch(len(self.train_indices), config.training)
         device = find_device(config.training.device)
         batches = Batches(self.data, device, binarize=config.data.binarize, flip=config.data.flip)
+        self._custom_objective = objective is not None
         objective = objective or Objective.from_config(config.objective, self.epoch_steps)
         self.engine = Engine(vae, objective, batches, config, device)
         self.folder: Run | None = None
@@ -75,8 +76,10 @@ class Training:
         self.folder.write_model(self.engine.vae)
         self.save()
 
-    def open(self, folder: Run) -> None:
+    def open(self, folder: Run, *, finish: bool = False) -> None:
         """Go on with a run, from its last checkpoint.
+
+        With ``finish`` one that has all its epochs is fine too: killed before its last files were written.
 
         Raises
         ------
@@ -90,18 +93,31 @@ class Training:
                 "part differ; resume with the same data, or start a new run"
             )
         state = load_state(folder.path / "checkpoints" / "last" / "state.safetensors")
-        self._load(state)
+        check_same(folder, self.config, custom_objective=self._custom_objective, state=state)
+        try:
+            self._load(state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            detail = " ".join(str(error).split())
+            raise UsageError(f"the model is not the one that {folder.path} was made with: {detail}") from None
         best = folder.path / "checkpoints" / "best" / "state.safetensors"
         self.best = load_state(best) if best.exists() else None
         self.folder = folder
-        wanted = self.config.training.epochs
-        if wanted <= self.epochs_done:
-            raise UsageError(
-                f"epochs = {wanted}, and {folder.path} has {self.epochs_done} epochs already; "
-                f"give --epochs {self.epochs_done + 1} or higher to go on"
-            )
+        self._check_more_to_do(folder, finish)
         folder.write_config(self.config)
         folder.write_history(self.history)
+
+    def _check_more_to_do(self, folder: Run, finish: bool) -> None:
+        done, wanted = self.epochs_done, self.config.training.epochs
+        if wanted < done or (wanted == done and not finish):
+            raise UsageError(
+                f"epochs = {wanted}, and {folder.path} has {done} epochs already; "
+                f"give --epochs {done + 1} or higher to go on"
+            )
+        if wanted > done and self._out_of_patience():
+            raise UsageError(
+                f"{folder.path} stopped after epoch {done}, {self.config.training.patience} epochs after its "
+                f"best validation ELBO; give a higher --patience to go on"
+            )
 
     def save(self) -> None:
         """Write checkpoints, history and the weights to use."""
@@ -122,6 +138,7 @@ class Training:
             "history": self.history,
             "seconds": self.seconds,
             "best_epoch": self.best_epoch,
+            "custom_objective": self._custom_objective,
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -171,6 +188,11 @@ class Training:
             self._random = random_state(self.engine.device)
         self.save()
         self._finish()
+        if request.signal_number is not None:
+            where = f" in {self.folder.path}" if self.folder else ""
+            raise Stopped(
+                f"stopped after the last epoch; the model{where} is complete", request.signal_number
+            )
         return self.history
 
     def _epoch(self, request: StopRequest, bar: TrainingProgress) -> dict[str, Any]:
@@ -202,8 +224,7 @@ class Training:
 
     def _row(self, epoch: int, means: dict[str, float], seconds: float, examples: int) -> dict[str, Any]:
         engine = self.engine
-        if not all(map(math.isfinite, means.values())):
-            raise FailureError(self._not_finite(epoch, means))
+        self._check_finite(epoch, {**means, "weights": engine.largest_norm()})
         row: dict[str, Any] = {"epoch": epoch, "step": engine.steps, **means}
         row |= {
             "beta": engine.objective.coefficients(engine.steps - 1)[0],
@@ -212,6 +233,7 @@ class Training:
         row |= {"images_per_second": examples / seconds, "seconds": seconds}
         if len(self.validation_indices):
             measured = engine.measure(self.validation_indices, self.config.training.seed)
+            self._check_finite(epoch, {f"val_{name}": value for name, value in measured.items()})
             row |= {f"val_{name}": value for name, value in measured.items()}
         engine.end_epoch(row.get("val_loss", row["loss"]))
         return row
@@ -253,12 +275,14 @@ class Training:
         patience, best = self.config.training.patience, self.best_epoch
         return patience is not None and best is not None and self.epochs_done - best >= patience
 
-    def _not_finite(self, epoch: int, means: dict[str, float]) -> str:
-        wrong = next(name for name, value in means.items() if not math.isfinite(value))
+    def _check_finite(self, epoch: int, means: dict[str, float]) -> None:
+        wrong = next((name for name, value in means.items() if not math.isfinite(value)), None)
+        if wrong is None:
+            return
         kept = f"; {self.folder.path} keeps the last good checkpoint" if self.folder else ""
-        return (
+        raise FailureError(
             f"{wrong} is {means[wrong]} in epoch {epoch}: training has diverged; lower --lr "
-            f"(now {self.engine.learning_rate:g}) or set --optimizer.clip{kept}"
+            f"(now {self.engine.learning_rate:g}) or set --clip{kept}"
         )
 
     def _own_randomness(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +37,7 @@ def make_optimizer(
     return _construct(kind, list(parameters), lr=config.lr, options=options, named="optimizer_options")
 
 
-def make_lr_schedule(optimizer: Optimizer, config: OptimizerConfig) -> Any:
+def make_lr_schedule(optimizer: Optimizer, config: OptimizerConfig, epochs: int) -> Any:
     """Build the learning-rate schedule that ``config`` names, or None; it is stepped once an epoch.
 
     Raises
@@ -50,7 +51,22 @@ def make_lr_schedule(optimizer: Optimizer, config: OptimizerConfig) -> Any:
         lr_scheduler, lr_scheduler.LRScheduler, without={"LRScheduler", "LambdaLR", "MultiplicativeLR"}
     )
     kind = _find(config.lr_schedule, kinds, "lr_schedule")
-    return _construct(kind, optimizer, options=dict(config.lr_schedule_options), named="lr_schedule_options")
+    options = dict(config.lr_schedule_options)
+    _rehearse(kind, options, config, epochs)
+    return _construct(kind, optimizer, options=options, named="lr_schedule_options")
+
+
+def _rehearse(kind: type, options: dict[str, Any], config: OptimizerConfig, epochs: int) -> None:
+    """Step a schedule through all epochs on a dummy: some options are found wrong only on the way."""
+    dummy = make_optimizer([nn.Parameter(torch.zeros(1))], config, torch.device("cpu"))
+    schedule = _construct(kind, dummy, options=options, named="lr_schedule_options")
+    measure = [1.0] if issubclass(kind, lr_scheduler.ReduceLROnPlateau) else []
+    try:
+        for _ in range(epochs):
+            dummy.step()
+            schedule.step(*measure)
+    except Exception as error:
+        raise UsageError(_refusal(kind, "lr_schedule_options", options, error)) from None
 
 
 def _classes(module: Any, base: type, without: set[str]) -> dict[str, type]:
@@ -68,6 +84,16 @@ def _find(name: str, kinds: dict[str, type], field: str) -> type:
 def _construct(kind: type, *args: Any, options: dict[str, Any], named: str, **fixed: Any) -> Any:
     try:
         return kind(*args, **fixed, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
-        raise UsageError(f"{kind.__name__} does not take {named} = {shown or 'none'!r}: {error}") from None
+    except Exception as error:  # torch checks few of them itself
+        raise UsageError(_refusal(kind, named, options, error)) from None
+
+
+def _refusal(kind: type, named: str, options: dict[str, Any], error: Exception) -> str:
+    shown = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown:
+        known = [
+            name for name in inspect.signature(kind).parameters if name not in ("params", "lr", "optimizer")
+        ]
+        return f"{kind.__name__} has no option {unknown[1]!r}; {nearest(unknown[1], known)}"
+    return f"{kind.__name__} does not take {named} = {shown or 'none'!r}: {' '.join(str(error).split())}"

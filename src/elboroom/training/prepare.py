@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import check_support
 from elboroom.errors import UsageError
 from elboroom.model import VAE
+from elboroom.run import Run
+
+_MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source"}
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:
@@ -40,6 +44,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"in {data.name} pixel value {data.scale:g} is 1, and the model was built for {vae.scale:g}; "
             f"build it with scale={data.scale:g}"
         )
+    _check_batch_norm(vae, data, config)
     check_support(data, vae.likelihood.support, config.data.binarize)
     if config.data.flip and not data.is_image:
         raise UsageError(
@@ -54,3 +59,40 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     if vae.config is not None:
         sections["model"] = dict(vae.config)
     return config.merged(sections)
+
+
+def check_same(folder: Run, config: Config, *, custom_objective: bool, state: dict[str, Any]) -> None:
+    """Make sure that a run goes on as it began: only its length and where it runs may change.
+
+    Raises
+    ------
+    UsageError
+        If another option differs from the run's, or its own objective is not given again.
+    """
+    for section in Config.model_fields:
+        if section == "model" and folder.custom_model:
+            continue
+        before, now = getattr(folder.config, section), getattr(config, section)
+        for name in type(now).model_fields:
+            if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name):
+                raise UsageError(
+                    f"{name} = {getattr(now, name)!r}, and {folder.path} was begun with "
+                    f"{getattr(before, name)!r}; only {', '.join(sorted(_MAY_CHANGE))} may change on resuming"
+                )
+    if state["custom_objective"] and not custom_objective:
+        raise UsageError(
+            f"{folder.path} was trained with an objective of its own; pass it again as objective="
+        )
+
+
+def _check_batch_norm(vae: VAE, data: Dataset, config: Config) -> None:
+    """A batch of one has no variance to normalise by."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in vae.modules()):
+        return
+    n, size = len(data.indices("train")), config.training.batch_size
+    last = size if config.training.batches_per_epoch is not None else (n % size or size)
+    if size == 1 or last == 1:
+        raise UsageError(
+            f"batch_size = {size} leaves one of {n} training examples alone, and batch normalisation cannot "
+            "learn from one; choose another batch_size"
+        )

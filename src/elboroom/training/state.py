@@ -54,6 +54,8 @@ def copy_state(tree: Any) -> Any:
 
 def _flatten(tree: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(tree, Tensor):
+        while name in tensors:  # a key may hold a slash
+            name += "'"
         tensors[name] = tree
         return {_TENSOR: name}
     if isinstance(tree, dict):

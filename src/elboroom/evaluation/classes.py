@@ -1,0 +1,209 @@
+"""How well each class is rebuilt, and as what: "it encodes all as humans" seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from elboroom.canvas import Numbers, numbers, seeded
+from elboroom.data.batches import Batches
+from elboroom.errors import UsageError
+from elboroom.model import VAE
+
+_BATCH = 500
+_WINDOW, _SIGMA = 11, 1.5  # of SSIM, in pixels
+_VIEWS = ("originals", "reconstructions", "codes")
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """Numbers of each class, in the order of ``names``.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the k classes that occur.
+    counts : list of int
+        Examples measured.
+    measures : dict
+        Lists of k means over the examples: ``distortion`` and ``rate`` (nats per example), ``mse`` (squared
+        error per pixel, model units), and of images ``ssim`` (at most 1).
+    seen_as : dict
+        For ``originals``, ``reconstructions`` and ``codes`` a (k, k) array: which share of the class in the
+        row is nearest to the mean image (of the training examples), or mean code, of the class in the column.
+    """
+
+    names: list[str]
+    counts: list[int]
+    measures: dict[str, list[float]]
+    seen_as: dict[str, Numbers]
+
+    def warnings(self) -> list[str]:
+        """Say for each class whose reconstructions look more like another class that they do."""
+        lines = []
+        for i, name in enumerate(self.names):
+            shares, before = self.seen_as["reconstructions"][i], self.seen_as["originals"][i]
+            j = int(np.argmax(shares))
+            if shares[j] > shares[i]:
+                other = self.names[j]
+                lines.append(
+                    f"{name} is rebuilt as {other}: {shares[j]:.0%} of its reconstructions (and "
+                    f"{before[j]:.0%} of its originals) are nearest to the mean {other}"
+                )
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in lists, dicts, numbers and words, for JSON."""
+        seen = {view: shares.tolist() for view, shares in self.seen_as.items()}
+        return {
+            "classes": self.names,
+            "examples": self.counts,
+            **self.measures,
+            "seen_as": seen,
+            "warnings": self.warnings(),
+        }
+
+
+def report_classes(
+    vae: VAE,
+    batches: Batches,
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    reference: NDArray[np.int64],
+    names: Sequence[str] = (),
+    *,
+    seed: int = 0,
+) -> ClassReport:
+    """Measure each class on its own.
+
+    Parameters
+    ----------
+    vae : VAE
+        On the device of ``batches``.
+    batches : Batches
+        The data as the model saw them in training.
+    labels : array
+        Of all the data, (n,).
+    rows, reference : array
+        Examples to measure; and those, commonly for training, whose means stand for the classes.
+    names : sequence of str
+        Names of labels 0, 1, …; numbers if there are none.
+    seed : int
+        Of the one code drawn for each distortion; the caller's random state is left alone.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to measure, or a class to measure has no example among ``reference``.
+    """
+    if not len(rows):
+        raise UsageError("there are no examples to measure; choose another split")
+    classes = np.unique(labels[rows])
+    missing = np.setdiff1d(classes, labels[reference])
+    called = {int(c): names[c] if 0 <= c < len(names) else str(c) for c in [*classes, *missing]}
+    if len(missing):
+        raise UsageError(
+            f"no training example has label {called[int(missing[0])]!r}; report on another split"
+        )
+    index = np.searchsorted(classes, labels[rows])
+    with seeded(vae, seed), vae.at_rest():
+        means = _class_means(vae, batches, labels, reference, classes)
+        parts = [_measure(vae, batches[chosen], means) for chosen in _parts(batches, rows)]
+    measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    k, counts = len(classes), np.bincount(index)
+    shares = {}
+    for view in _VIEWS:
+        shares[view] = np.zeros((k, k))
+        np.add.at(shares[view], (index, measured.pop(view).astype(np.int64)), 1 / counts[index])
+    measures = {name: (np.bincount(index, values) / counts).tolist() for name, values in measured.items()}
+    return ClassReport([called[int(c)] for c in classes], counts.tolist(), measures, shares)
+
+
+def _parts(batches: Batches, rows: NDArray[np.int64]) -> list[Tensor]:
+    every = torch.from_numpy(rows).to(batches.x.device)
+    return [every[start : start + _BATCH] for start in range(0, len(every), _BATCH)]
+
+
+def _class_means(
+    vae: VAE, batches: Batches, labels: NDArray[np.int64], rows: NDArray[np.int64], classes: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Mean example (k, D) and mean code (k, d) of each class."""
+    kept = rows[np.isin(labels[rows], classes)]
+    which = np.searchsorted(classes, labels[kept])
+    one_hots = F.one_hot(torch.from_numpy(which)).to(batches.x.device)
+    sums: list[Tensor] = []
+    for i, chosen in enumerate(_parts(batches, kept)):
+        x = batches[chosen]
+        one_hot = one_hots[i * _BATCH : (i + 1) * _BATCH].to(x.dtype)
+        added = [one_hot.T @ x.flatten(1), one_hot.T @ vae.infer(x).mean]
+        sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
+    counts = one_hots.sum(0)[:, None]
+    return sums[0] / counts, sums[1] / counts
+
+
+def _measure(vae: VAE, x: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Numbers]:
+    """Of each example of x (b, *shape): its measures, and the index of the class it is nearest to."""
+    terms = vae(x, 1)
+    code = terms.posterior.mean
+    rebuilt = vae.generate(code).mean
+    images, codes = means
+    found = {
+        "distortion": terms.distortion,
+        "rate": terms.rate,
+        "mse": (x - rebuilt).square().flatten(1).mean(1),
+        "originals": torch.cdist(x.flatten(1), images).argmin(1),
+        "reconstructions": torch.cdist(rebuilt.flatten(1), images).argmin(1),
+        "codes": torch.cdist(code, codes).argmin(1),
+    }
+    found |= {"ssim": ssim(x, rebuilt)} if x.ndim == 4 else {}
+    return {name: numbers(values) for name, values in found.items()}
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of images (Wang et al. 2004, IEEE TIP 13(4), eq. 13), at most 1.
+
+    An 11×11 normal window with a standard deviation of 1.5 pixels, K₁ = 0.01, K₂ = 0.03, and the mean over
+    all places where the window lies within the image, and over channels. In images with a side below 11
+    pixels the window is as wide as the largest odd number that fits.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Images (n, h, w, c), in which 0 is black and 1 white.
+
+    Returns
+    -------
+    Tensor
+        (n,).
+
+    Examples
+    --------
+    >>> image = torch.linspace(0, 1, 256).reshape(1, 16, 16, 1)
+    >>> round(ssim(image, image).item(), 6)
+    1.0
+    """
+    width = min(_WINDOW, *(side - 1 + side % 2 for side in a.shape[1:3]))
+    offsets = torch.arange(width).to(a) - width // 2
+    weights = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    weights = weights / weights.sum()
+    # In float64: variances are small differences of squares.
+    x, y = (image.double().permute(0, 3, 1, 2).flatten(0, 1)[:, None] for image in (a, b))
+
+    def blurred(planes: Tensor) -> Tensor:
+        kernel = weights.to(planes)
+        return F.conv2d(F.conv2d(planes, kernel[None, None, :, None]), kernel[None, None, None])
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    var_x, var_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
+    covariance = blurred(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    return similarity.reshape(len(a), -1).mean(1).to(a.dtype)

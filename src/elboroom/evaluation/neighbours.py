@@ -1,0 +1,139 @@
+"""Is it memorised: the training examples nearest to an image, and how near they are."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elboroom.canvas import Numbers, numbers
+from elboroom.data.dataset import Dataset
+from elboroom.errors import UsageError
+from elboroom.model import VAE, Array
+
+Space = Literal["pixels", "codes"]
+
+CROWD = 50
+"""Neighbours that tell how near is usual (arXiv:2301.13188 §4.2)."""
+
+_NEAR = 0.5  # a copy is at most this share of the usual distance away
+_SAME = 1e-6  # and at this distance is one anyway
+_CHUNK_BYTES = 16 << 20
+
+
+class Neighbours(NamedTuple):
+    """What lies nearest to m queries, nearest first.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        Of the data set, int64 (m, n).
+    distances : numpy.ndarray
+        float64 (m, n): root mean square differences per pixel in model units, or Euclidean distances of
+        codes.
+    """
+
+    rows: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+def nearest(
+    data: Dataset,
+    images: Array,
+    n: int = 5,
+    space: Space = "pixels",
+    *,
+    vae: VAE | None = None,
+    rows: NDArray[np.int64] | None = None,
+) -> Neighbours:
+    """Search a data set for the examples nearest to some images, exactly.
+
+    Parameters
+    ----------
+    data : Dataset
+        Read 16 MB at a time, so that memory maps larger than memory do.
+    images : array
+        The queries (m, *shape) in model units.
+    n : int
+        How many for each; all there are if fewer.
+    space : {"pixels", "codes"}
+        Compare examples, or their codes.
+    vae : VAE, optional
+        Makes the codes.
+    rows : array, optional
+        Those to search; the training part if not given.
+
+    Raises
+    ------
+    UsageError
+        If ``n`` < 1, the shapes differ, there is nothing to search, or codes are asked for without a model.
+    """
+    if n < 1:
+        raise UsageError(f"n = {n} neighbours; ask for at least 1")
+    rows = data.indices("train") if rows is None else rows
+    if not len(rows):
+        raise UsageError(f"{data.name}: there are 0 examples to search; choose another part")
+    queries = numbers(images)
+    if queries.shape[1:] != data.shape:
+        raise UsageError(f"got images {queries.shape}; {data.name} holds examples {data.shape}")
+    size = 1.0 if space == "codes" else float(np.prod(data.shape))
+    wanted = _flat(queries, space, vae)
+    found: NDArray[np.int64] = np.empty((len(queries), 0), np.int64)
+    squares: NDArray[np.float64] = np.empty((len(queries), 0))
+    step = max(1, _CHUNK_BYTES // (8 * int(np.prod(data.shape))))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        flat = _flat(data.values(part), space, vae)
+        # |a − b|² without the differences, which would take m times the memory.
+        near = (flat**2).sum(1) - 2 * wanted @ flat.T + (wanted**2).sum(1, keepdims=True)
+        squares = np.concatenate([squares, near], 1)
+        found = np.concatenate([found, np.broadcast_to(part, (len(queries), len(part)))], 1)
+        order = np.argsort(squares, axis=1, kind="stable")[:, :n]
+        squares, found = np.take_along_axis(squares, order, 1), np.take_along_axis(found, order, 1)
+    distances = np.empty(found.shape)
+    for i, query in enumerate(wanted):  # again by differences, so that equal ones come out as 0
+        distances[i] = np.linalg.norm(_flat(data.values(found[i]), space, vae) - query, axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")
+    distances = np.take_along_axis(distances, order, 1) / np.sqrt(size)
+    return Neighbours(np.take_along_axis(found, order, 1), distances)
+
+
+def _flat(x: Numbers, space: Space, vae: VAE | None) -> NDArray[np.float64]:
+    if space == "codes":
+        if vae is None:
+            raise UsageError("space = 'codes' needs the model that makes them; give it as vae=")
+        x = numbers(vae.embed(x))
+    return x.reshape(len(x), -1).astype(np.float64)
+
+
+def copies(distances: Array) -> NDArray[np.bool_]:
+    """Tell which queries are (nearly) copies, by arXiv:2301.13188's rule.
+
+    An image is one if its nearest neighbour is less than half as far away as its 50 nearest are on average:
+    what is near depends on how crowded the neighbourhood is.
+
+    Parameters
+    ----------
+    distances : array
+        Of the nearest neighbours, (m, k) ascending, with k = ``CROWD`` or all there are.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (m,).
+
+    Examples
+    --------
+    >>> copies(np.array([[0.1, 1.0, 1.1], [0.9, 1.0, 1.1]])).tolist()
+    [True, False]
+    """
+    near = np.asarray(distances)[:, :CROWD]
+    return np.asarray((near[:, 0] < _NEAR * near.mean(1)) | (near[:, 0] < _SAME))
+
+
+def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Numbers:
+    """Codes of some rows of a data set, float32 (n, d), read a part at a time."""
+    step = max(1, _CHUNK_BYTES // (4 * int(np.prod(data.shape))))
+    parts = [vae.embed(data.values(rows[i : i + step])) for i in range(0, len(rows), step)]
+    return np.concatenate([np.empty((0, vae.latent_dim), np.float32), *map(numbers, parts)])

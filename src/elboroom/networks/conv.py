@@ -1,0 +1,369 @@
+"""Convolutional residual networks for images of any size; the decoder is the encoder's plan in reverse.
+
+Images are (b, h, w, c) in memory throughout. Inside, ``permute(0, 3, 1, 2)`` names the same memory
+(b, c, h, w), which is what torch calls channels last, so neither end of a network copies anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from elboroom.errors import UsageError, nearest
+from elboroom.networks.mlp import ACTIVATIONS
+
+# Grids are halved down to about this side, from which a linear layer reads the code.
+_SMALLEST_SIDE = 4
+# Channels double with each halving up to this many times the first level's; beyond, weights grow and
+# pictures do not get better.
+_MOST_WIDTHS = 8
+# Residual blocks stand on grids of at most 8×8; on finer ones they cost more time than they are worth.
+_LARGEST_BLOCK_GRID = 8 * 8
+
+
+def _group_norm(channels: int) -> nn.Module:
+    """At most eight groups, each of at least four channels: one alone on a 1×1 grid would be 0."""
+    return nn.GroupNorm(math.gcd(channels, max(1, min(8, channels // 4))), channels)
+
+
+CONV_NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda _channels: nn.Identity(),
+    "group": _group_norm,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "batch": nn.BatchNorm2d,
+}
+
+
+class Level(NamedTuple):
+    """One resolution of a network: its grid, and the factor by which it is coarser than the last."""
+
+    height: int
+    width: int
+    channels: int
+    stride: tuple[int, int]
+
+    @property
+    def numbers(self) -> int:
+        """Of its features for one image."""
+        return self.height * self.width * self.channels
+
+
+def _halves(height: int, width: int) -> tuple[int, int]:
+    return math.ceil(height / 2), math.ceil(width / 2)
+
+
+def _strides(height: int, width: int) -> tuple[int, int]:
+    """Halve the sides that stay ≥ 4 by it; if none does, every side that can be halved at all.
+
+    So a long side catches up with a short one: 17×40 becomes 9×20, 5×10, 5×5.
+    """
+    roomy = [half >= _SMALLEST_SIDE for half in _halves(height, width)]
+    halved = roomy if any(roomy) else [side > 1 for side in (height, width)]
+    return 1 + halved[0], 1 + halved[1]
+
+
+def plan_levels(
+    shape: Sequence[int], *, width: int | None = None, levels: int | None = None
+) -> tuple[Level, ...]:
+    """Grids and channels of the levels of a network, finest first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one image, (h, w, c).
+    width : int, optional
+        Channels of the first level; they double with each up to eight times. If not given: 32, and 16
+        for images of more than 160×160 pixels.
+    levels : int, optional
+        How often the image is halved, rounding up; 0 works at its full size. If not given, until the
+        sides are about 4.
+
+    Raises
+    ------
+    UsageError
+        If the shape is not that of an image, or a level finds nothing left to halve.
+
+    Examples
+    --------
+    >>> [(level.height, level.width, level.channels) for level in plan_levels((65, 33, 1), width=8)]
+    [(33, 17, 8), (17, 9, 16), (9, 5, 32), (5, 5, 64)]
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise UsageError(
+            f"a convolutional network takes images (h, w, c) and got examples of shape {tuple(shape)}; "
+            "use network = 'mlp' for rows"
+        )
+    _check("conv_width", width, 1)
+    _check("conv_levels", levels, 0)
+    height, across, _ = shape
+    width = width or (32 if height * across <= 160 * 160 else 16)
+    plan: list[Level] = []
+    while len(plan) < levels if levels is not None else max(_halves(height, across)) >= _SMALLEST_SIDE:
+        down, right = _strides(height, across)
+        if (down, right) == (1, 1):
+            raise UsageError(
+                f"conv_levels = {levels}: level {len(plan) + 1} would halve {height}×{across}, which a "
+                f"{shape[0]}×{shape[1]} image has become by then; use at most {len(plan)}"
+            )
+        height, across = math.ceil(height / down), math.ceil(across / right)
+        channels = width * min(2 ** len(plan), _MOST_WIDTHS)
+        plan.append(Level(height, across, channels, (down, right)))
+    return tuple(plan) or (Level(height, across, width, (1, 1)),)
+
+
+def _check(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"{name} = {value}: at least {least} is needed")
+
+
+def _he(layer: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
+    """Normal weights of variance 2 / fan-in, times gain², which keep signals at their size through levels.
+
+    torch's own, a sixth of that, shrinks them in each of ten layers, and learning starts late.
+    """
+    nn.init.normal_(layer.weight, std=gain * math.sqrt(2 / layer.weight[0].numel()))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _linear(fan_in: int, fan_out: int) -> nn.Linear:
+    """Normal weights of variance 1 / fan-in: features and first grid of the size of their inputs."""
+    layer = nn.Linear(fan_in, fan_out)
+    nn.init.normal_(layer.weight, std=fan_in**-0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _chain(**layers: nn.Module | None) -> nn.Sequential:
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+class ResidualBlock(nn.Module):
+    """x + branch(x), normalised and activated before each convolution (arXiv:1603.05027).
+
+    The branch works at half the channels and its last convolution starts at 0, so that a network of
+    any depth starts as one without blocks.
+    """
+
+    def __init__(
+        self, channels: int, normalize: Callable[[int], nn.Module], activate: Callable[[], nn.Module]
+    ):
+        super().__init__()
+        middle = max(1, channels // 2)
+        self.branch = nn.Sequential(
+            normalize(channels),
+            activate(),
+            _he(nn.Conv2d(channels, middle, 3, padding=1)),
+            normalize(middle),
+            activate(),
+            _he(nn.Conv2d(middle, channels, 3, padding=1), gain=0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, channels, h, w) to the same."""
+        return x + self.branch(x)
+
+
+class Shuffle(nn.Module):
+    """Pixels of the full image from features of its coarse grid, as a view of one copy.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image, (h, w, c); what the last row and column of blocks have beyond it is cut off.
+    stride : tuple of int
+        Rows and columns of pixels in one block.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], stride: tuple[int, int]):
+        super().__init__()
+        self.shape = shape
+        self.stride = stride
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, stride·stride·c, h', w') → (b, h, w, c)."""
+        height, width, channels = self.shape
+        rows, columns = self.stride
+        b, _, h, w = features.shape
+        blocks = features.permute(0, 2, 3, 1).reshape(b, h, w, rows, columns, channels)
+        image = blocks.transpose(2, 3).reshape(b, h * rows, w * columns, channels)
+        return image[:, :height, :width]
+
+
+class ToGrid(nn.Module):
+    """Images (b, h, w, c) seen as (b, c, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Name the dimensions anew; nothing is copied."""
+        return x.permute(0, 3, 1, 2)
+
+
+class ToRows(nn.Module):
+    """Grids (b, c, h, w), channels last in memory, seen as (b, h·w·c)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Name the dimensions anew; nothing is copied."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class _Parts(NamedTuple):
+    """The choices that encoder and decoder share."""
+
+    normalize: Callable[[int], nn.Module]
+    activate: Callable[[], nn.Module]
+    blocks: int
+
+    @classmethod
+    def named(cls, normalization: str, activation: str, blocks: int) -> _Parts:
+        for name, known in ((normalization, CONV_NORMALIZATIONS), (activation, ACTIVATIONS)):
+            if name not in known:
+                raise UsageError(f"{name!r} is unknown to convolutional networks; {nearest(name, known)}")
+        _check("conv_blocks", blocks, 0)
+        return cls(CONV_NORMALIZATIONS[normalization], ACTIVATIONS[activation], blocks)
+
+    def residual(self, level: Level) -> dict[str, nn.Module]:
+        """Blocks of one level."""
+        count = self.blocks if level.height * level.width <= _LARGEST_BLOCK_GRID else 0
+        return {
+            f"block{i}": ResidualBlock(level.channels, self.normalize, self.activate)
+            for i in range(1, count + 1)
+        }
+
+
+class ConvEncoder(nn.Sequential):
+    """Images (b, h, w, c) to features (b, *out_shape): strided convolutions, residual blocks, a linear layer.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Of one image, (h, w, c); any size.
+    out_shape : tuple of int
+        Of the features, usually the posterior's (2d,).
+    width, levels : int, optional
+        As in :func:`plan_levels`.
+    blocks : int
+        Residual blocks of each level whose grid is at most 8×8; finer ones have none.
+    activation : str
+        A key of ``ACTIVATIONS``.
+    normalization : {"group", "layer", "batch", "none"}
+        In the blocks and at the ends.
+
+    Raises
+    ------
+    UsageError
+        If the shape does not fit the levels, or a name is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = ConvEncoder((65, 33, 3), (4,), width=8)
+    >>> net(torch.zeros(5, 65, 33, 3)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        *,
+        width: int | None = None,
+        blocks: int = 1,
+        levels: int | None = None,
+        activation: str = "silu",
+        normalization: str = "group",
+    ):
+        plan = plan_levels(in_shape, width=width, levels=levels)
+        parts = _Parts.named(normalization, activation, blocks)
+        layers: dict[str, nn.Module] = {"image": ToGrid()}
+        channels = in_shape[-1]
+        for number, level in enumerate(plan, 1):
+            # Padding 1 rounds up: an odd side of 2n + 1 becomes n + 1.
+            down = _he(nn.Conv2d(channels, level.channels, 3, stride=level.stride, padding=1))
+            before = {"activation": parts.activate()} if number > 1 else {}
+            layers[f"level{number}"] = _chain(**before, down=down, **parts.residual(level))
+            channels = level.channels
+        layers["code"] = _chain(
+            normalization=parts.normalize(channels),
+            activation=parts.activate(),
+            rows=ToRows(),
+            linear=_linear(plan[-1].numbers, math.prod(out_shape)),
+            shape=nn.Unflatten(1, tuple(out_shape)) if len(out_shape) > 1 else None,
+        )
+        super().__init__(OrderedDict(layers))
+        self.plan = plan
+
+
+class ConvDecoder(nn.Sequential):
+    """Codes (b, *in_shape) to images (b, h, w, c), by the levels of :class:`ConvEncoder` in reverse.
+
+    Each level works on its grid and then enlarges it to exactly the next: convolution, then nearest
+    neighbours. The last writes each pixel of a 2×2 block by a filter of its own on the coarse grid,
+    which spares convolutions at full size. Outputs start near 0.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Of a code, usually (d,).
+    out_shape : tuple of int
+        Of one image, (h, w, c), or (h, w, c·p) for a likelihood of p parameters per number.
+    width, blocks, levels, activation, normalization
+        As in :class:`ConvEncoder`.
+
+    Raises
+    ------
+    UsageError
+        If the shape does not fit the levels, or a name is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvDecoder((2,), (28, 28, 1))(torch.zeros(5, 2)).shape
+    torch.Size([5, 28, 28, 1])
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        *,
+        width: int | None = None,
+        blocks: int = 1,
+        levels: int | None = None,
+        activation: str = "silu",
+        normalization: str = "group",
+    ):
+        plan = plan_levels(out_shape, width=width, levels=levels)
+        parts = _Parts.named(normalization, activation, blocks)
+        coarsest, finest = plan[-1], plan[0]
+        layers: dict[str, nn.Module] = {
+            "code": _chain(
+                flat=nn.Flatten() if len(in_shape) > 1 else None,
+                linear=_linear(math.prod(in_shape), coarsest.numbers),
+                shape=nn.Unflatten(1, (coarsest.height, coarsest.width, coarsest.channels)),
+                grid=ToGrid(),
+            )
+        }
+        for number in range(len(plan), 1, -1):
+            level, finer = plan[number - 1], plan[number - 2]
+            layers[f"level{number}"] = _chain(
+                **parts.residual(level),
+                activation=parts.activate(),
+                convolution=_he(nn.Conv2d(level.channels, finer.channels, 3, padding=1)),
+                up=nn.Upsample((finer.height, finer.width), mode="nearest"),
+            )
+        height, across, channels = out_shape
+        pixels = nn.Conv2d(finest.channels, channels * math.prod(finest.stride), 3, padding=1)
+        layers["level1"] = _chain(
+            **parts.residual(finest),
+            normalization=parts.normalize(finest.channels),
+            activation=parts.activate(),
+            pixels=_he(pixels, gain=0.1),
+            image=Shuffle((height, across, channels), finest.stride),
+        )
+        super().__init__(OrderedDict(layers))
+        self.plan = plan

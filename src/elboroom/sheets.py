@@ -1,0 +1,256 @@
+"""Sheets for data of several kinds: each with its reconstructions, friends, and one kind into another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from textwrap import wrap
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from elboroom.canvas import Numbers, canvas, codes_of, evenly, losses_of, numbers, panel, tidy
+from elboroom.data.dataset import Dataset, Part
+from elboroom.errors import UsageError
+from elboroom.evaluation.neighbours import Neighbours, copies
+from elboroom.figures import draw_codes
+from elboroom.model import VAE, Array
+from elboroom.morphs import Morph, sheet
+from elboroom.plates import Plate, as_images, stack
+from elboroom.walks import Walk, linear
+
+_LINE = 18  # letters of a name in a line
+
+
+def samples_by_class(data: Dataset, n: int = 10, part: Part = "train") -> Figure:
+    """Draw n examples of each kind, evenly taken, a row each.
+
+    Raises
+    ------
+    UsageError
+        If the data have no labels or the part no examples.
+    """
+    kinds = list(_kinds(data, part))
+    n = min(n, max(len(rows) for _, rows in kinds))
+    images = [_padded(as_images(data.values(rows[evenly(len(rows), n)])), n) for _, rows in kinds]
+    return stack(Plate(np.concatenate(images), n, row_labels=[name for name, _ in kinds]))
+
+
+def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = "test") -> Figure:
+    """Draw n examples of each kind, evenly taken, above what the model makes of them.
+
+    Raises
+    ------
+    UsageError
+        If the data have no labels or the part no examples.
+    """
+    kinds = list(_kinds(data, part))
+    n = min(n, max(len(rows) for _, rows in kinds))
+    images, names = [], []
+    for name, rows in kinds:
+        x = data.values(rows[evenly(len(rows), n)])
+        both = as_images(np.concatenate([x, numbers(vae.reconstruct(x))]))
+        images += [_padded(both[: len(x)], n), _padded(both[len(x) :], n)]
+        names += [name, "rebuilt"]
+    return stack(Plate(np.concatenate(images), n, row_labels=names))
+
+
+def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Name and rows of each label that occurs in a part."""
+    if data.labels is None:
+        raise UsageError(f"{data.name} has no labels, so there are no kinds to tell apart; use labelled data")
+    rows = data.indices(part)
+    if not len(rows):
+        raise UsageError(f"{data.name} has no {part} examples; choose another part")
+    for label in np.unique(data.labels[rows]).tolist():
+        yield data.label_name(label), rows[data.labels[rows] == label]
+
+
+def _padded(images: Numbers, n: int) -> Numbers:
+    """Images with white ones after them, n in all."""
+    white = np.ones((n - len(images), *images.shape[1:]), images.dtype)
+    return np.concatenate([images, white])
+
+
+def friends(vae: VAE, images: Array, names: Sequence[str], refined: Array | None = None) -> Figure:
+    """Draw images from outside beside their reconstructions, each a row with its name and its loss.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model; its ELBO is taken with one sample per image, always the same noise.
+    images : array
+        (n, *shape).
+    names : sequence of str
+        One per image; long ones go on in further lines.
+    refined : array, optional
+        Codes (n, d) that :func:`elboroom.targets.refine` found, to show what they decode to as well.
+
+    Raises
+    ------
+    UsageError
+        If there are no images or not as many names.
+    """
+    if not len(images) or len(names) != len(images):
+        raise UsageError(
+            f"got {len(names)} names for {len(images)} images; give at least one image, and its name"
+        )
+    columns = [vae.as_input(images), vae.reconstruct(images)]
+    columns += [] if refined is None else [vae.decode(refined).mean]
+    losses = losses_of(vae, images)
+    return stack(
+        Plate(
+            as_images(torch.stack(columns, 1).flatten(0, 1)),
+            len(columns),
+            row_labels=[
+                f"{wrapped(name)}\n{loss:,.0f} nats" for name, loss in zip(names, losses, strict=True)
+            ],
+            captions=["original", "rebuilt", "refined"][: len(columns)],
+        )
+    )
+
+
+def wrapped(name: str, width: int = _LINE) -> str:
+    """Break a name into lines, for there is little room beside a row of images.
+
+    Examples
+    --------
+    >>> print(wrapped("grandmother-at-the-sea.jpg"))
+    grandmother-at-
+    the-sea.jpg
+    """
+    return "\n".join(wrap(name, width))
+
+
+def transformation(
+    vae: VAE,
+    data: Dataset,
+    from_label: int,
+    to_label: int,
+    n: int = 8,
+    *,
+    part: Part = "test",
+    walk: Walk = linear,
+    steps: int = 9,
+    seed: int = 0,
+) -> Figure:
+    """Draw held-out examples of one kind on their way to held-out ones of another: a row each.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model.
+    data : Dataset
+        Labelled.
+    from_label, to_label : int
+        The two kinds.
+    n : int
+        Rows; fewer if there are not so many examples.
+    part : {"train", "test", "validation", "all"}
+        Which examples.
+    walk : callable
+        The way between two codes, one of :mod:`elboroom.walks`.
+    steps : int
+        Codes on the way.
+    seed : int
+        Which examples are paired; the caller's random state is left alone.
+
+    Raises
+    ------
+    UsageError
+        If the part has no example of a kind.
+    """
+    kinds = dict(_kinds(data, part))
+    names = [data.label_name(label) for label in (from_label, to_label)]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for name in names:
+        if name not in kinds:
+            raise UsageError(
+                f"{data.name}: no {part} example has label {name!r}; choose of {', '.join(kinds)}"
+            )
+        drawn.append(rng.permutation(kinds[name])[:n])
+    starts, ends = (data.values(rows[: min(map(len, drawn))]) for rows in drawn)
+    codes = vae.embed(starts), vae.embed(ends)
+    return sheet(
+        vae,
+        [
+            Morph(walk(a, b, steps), x, y, name=f"{names[0]} → {names[1]}")
+            for a, b, x, y in zip(*codes, starts, ends, strict=True)
+        ],
+        steps,
+    )
+
+
+def neighbour_sheet(
+    data: Dataset, queries: Array, names: Sequence[str], found: Neighbours, n: int = 5
+) -> Figure:
+    """Draw queries (m, *shape) beside the n training examples nearest to each.
+
+    Under each name stands how far the nearest is, and whether the query is (nearly) a copy of it.
+
+    Raises
+    ------
+    UsageError
+        If there are no queries.
+    """
+    if not len(queries):
+        raise UsageError("got 0 images to draw; give at least one")
+    n = min(n, found.rows.shape[1])
+    near = data.values(found.rows[:, :n].ravel()).reshape(len(queries), n, *data.shape)
+    rows = np.concatenate([numbers(queries)[:, None], near], 1)
+    verdicts = np.where(copies(found.distances), "\na copy", "")
+    return stack(
+        Plate(
+            as_images(rows.reshape(-1, *data.shape)),
+            n + 1,
+            row_labels=[
+                f"{wrapped(name)}\nnearest: {distance:.3g}{verdict}"
+                for name, distance, verdict in zip(names, found.distances[:, 0], verdicts, strict=True)
+            ],
+            captions=["query", *(f"{i}." for i in range(1, n + 1))],
+        )
+    )
+
+
+def latent_umap(
+    vae: VAE, x: Array, labels: Array | None = None, label_names: Sequence[str] = (), *, seed: int = 0
+) -> Figure:
+    """Draw the codes of examples in two dimensions by UMAP (arXiv:1802.03426), coloured by label.
+
+    Parameters
+    ----------
+    vae : VAE
+        Embeds the examples.
+    x : array
+        Examples (n, *shape), at least 5; of more than 10,000, that many evenly taken ones are drawn.
+    labels : array, optional
+        (n,).
+    label_names : sequence of str
+        Names of labels 0, 1, …
+    seed : int
+        Of UMAP; the caller's random state is left alone.
+
+    Raises
+    ------
+    UsageError
+        If umap-learn is not installed, or there are fewer than 5 examples.
+    """
+    if len(x) < 5:
+        raise UsageError(f"got {len(x)} examples; UMAP needs at least 5")
+    try:
+        umap = import_module("umap")
+    except ModuleNotFoundError:
+        raise UsageError("a UMAP map needs umap-learn: pip install 'elboroom[umap]'") from None
+    chosen = evenly(len(x))
+    codes = codes_of(vae, x[chosen])
+    near = min(15, len(codes) - 1)
+    # With a seed it runs on one core, and says so if not told.
+    points = umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(codes)
+    figure = canvas(990 if labels is None else 1240, 960)
+    axes = panel(figure, 110, 30, 840, 840)
+    draw_codes(axes, numbers(points), None if labels is None else np.asarray(labels)[chosen], label_names)
+    tidy(axes, "", "UMAP 1", "UMAP 2")
+    return figure
