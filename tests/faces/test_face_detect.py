@@ -40,10 +40,10 @@ class Network:
         return Network()
 
     def setInputSize(self, size):  # noqa: N802
-        Network.seen = size
+        self.size = Network.seen = size
 
     def detect(self, pixels):
-        assert pixels.shape[1::-1] == Network.seen
+        assert pixels.shape[1::-1] == self.size  # every thread has a network of its own
         if pixels.max() == 0:
             return 0, None
         return 1, np.array([self.small, self.large], np.float32)

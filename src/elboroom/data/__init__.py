@@ -16,6 +16,7 @@ import numpy as np
 from elboroom.data.arrays import from_array, load_npy, load_npz
 from elboroom.data.cache import cache_dir
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
+from elboroom.data.face_files import is_prepared, load_prepared
 from elboroom.data.folder import load_folder
 from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
 from elboroom.data.images import read_image, resize_images
@@ -92,6 +93,8 @@ def load_data(
         return _of_size(load_named(name), size, channels)
     path = _existing(name)
     try:
+        if path.is_dir() and is_prepared(path):
+            return _of_size(load_prepared(path), size, channels)
         if path.is_dir() and not is_haskell_directory(path):
             return load_folder(path, size=size, channels=channels, strict=strict)
         return _of_size(_load_path(path, strict), size, channels)

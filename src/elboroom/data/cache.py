@@ -70,7 +70,7 @@ def cached(key: str, build: Callable[[Path | None], Dataset]) -> Dataset:
         return build(None)
     try:
         built = build(scratch)
-        _write(built, scratch)
+        write_entry(built, scratch)
         _publish(scratch, entry)
     except OSError as error:
         raise FailureError(
@@ -147,7 +147,8 @@ def _scratch(parent: Path) -> Path | None:
         return None
 
 
-def _write(data: Dataset, folder: Path) -> None:
+def write_entry(data: Dataset, folder: Path) -> None:
+    """Write a data set's arrays and what is known of it into a folder; the order makes it whole or void."""
     mapped = Path(str(data.x.filename)) if isinstance(data.x, np.memmap) else None
     in_place = mapped is not None and mapped.parent == folder
     for leftover in folder.iterdir():
@@ -224,7 +225,7 @@ def _publish(scratch: Path, entry: Path) -> None:
 
 def _is_whole(entry: Path) -> bool:
     try:
-        _read(entry)
+        read_entry(entry)
     except Exception:
         return False
     return True
@@ -233,13 +234,14 @@ def _is_whole(entry: Path) -> bool:
 def _load(entry: Path) -> Dataset | None:
     """Load an entry as a memory map; None if there is none, or, with a warning, if it is damaged."""
     try:
-        return _read(entry) if entry.is_dir() else None
+        return read_entry(entry) if entry.is_dir() else None
     except Exception as error:  # numpy meets damaged bytes with nearly any of them
         log.warning("the cached data in %s is damaged and will be made again: %s", entry, error)
         return None
 
 
-def _read(entry: Path) -> Dataset:
+def read_entry(entry: Path) -> Dataset:
+    """Map a written data set into memory; any exception means that it is damaged or of another version."""
     meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
     if meta["version"] != _VERSION:
         raise ValueError(f"it has version {meta['version']}, this program writes {_VERSION}")

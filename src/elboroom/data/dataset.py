@@ -243,6 +243,8 @@ def as_examples(x: Array, name: str) -> Array:
         )
     if x.dtype == np.bool_:
         return x.astype(np.uint8)
+    if x.dtype == np.uint8:
+        return x  # without a look at the values: a memory map may be larger than memory
     if np.issubdtype(x.dtype, np.integer):
         low, high = x.min(), x.max()
         if low < 0 or high > 255:

@@ -25,7 +25,7 @@ from elboroom.data.landmarks import COLUMNS, read_utkface_name
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import explain_disk
 
-MANIFEST, REJECTED, SHEET = "manifest.csv", "rejected.csv", "contact_sheet.png"
+MANIFEST, REJECTED = "manifest.csv", "rejected.csv"
 _KEY = "faces"  # what meta.json holds beyond what a cached data set has
 
 _TEST_SHARE = 0.1
@@ -50,7 +50,7 @@ def load_prepared(path: Path) -> Dataset:
         If the folder is damaged.
     """
     try:
-        data = cache._read(path)
+        data = cache.read_entry(path)
     except Exception as error:  # numpy meets damaged bytes with nearly any of them
         raise UsageError(
             f"{path}: the prepared faces are damaged ({error}); make them again with 'elboroom data faces'"
@@ -151,7 +151,7 @@ class Writer:
         data = Dataset(
             name, x, split, labels, label_names, scale=255.0, skipped=tuple(self.rejected), origin="photos"
         )
-        cache._write(data, self._folder)
+        cache.write_entry(data, self._folder)
         meta = self._folder / "meta.json"
         held = json.loads(meta.read_text(encoding="utf-8"))
         meta.write_text(json.dumps({**held, _KEY: key}, indent=1), encoding="utf-8")

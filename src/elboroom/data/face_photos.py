@@ -16,7 +16,7 @@ from elboroom.data import images
 from elboroom.data.dataset import Array, Skipped
 from elboroom.data.detect import Search
 from elboroom.data.face_geometry import cut, fit_face, outside
-from elboroom.data.folder import _walk as walk
+from elboroom.data.folder import walk_images as walk
 from elboroom.data.landmarks import Given, Landmarks, Table, find_table, read_dog_parts, read_utkface_name
 from elboroom.errors import UsageError
 
@@ -127,14 +127,14 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
 
 def _size(path: Path) -> tuple[int, int]:
     """Read a photo's width and height as stored, without decoding it; refuse one that is too large."""
-    with images._Opened(path) as image:
+    with images.Opened(path) as image:
         return _checked_size(image)
 
 
 def _checked_size(image: Any) -> tuple[int, int]:
     width, height = image.size
     if width * height > _MOST_PIXELS:
-        raise images._RangeError(f"is {width}×{height}, too large to decode; scale it down")
+        raise images.RangeError(f"is {width}×{height}, too large to decode; scale it down")
     return width, height
 
 
@@ -167,15 +167,15 @@ def _upright(path: Path, least_scale: float = 0.0, least_side: int = 0) -> tuple
     """
     from PIL import ImageOps
 
-    with images._Opened(path) as image:
+    with images.Opened(path) as image:
         width, height = _checked_size(image)
         scale = max(least_scale, least_side / max(width, height))
         if scale < 1:
             image.draft(None, (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))))
         image.load()
-        if image.getexif().get(images._ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
+        if image.getexif().get(images.ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
             width, height = height, width
-        return images._eight_bit(ImageOps.exif_transpose(image)), (height, width)
+        return images.eight_bit(ImageOps.exif_transpose(image)), (height, width)
 
 
 def check_folder(folder: Path) -> None:

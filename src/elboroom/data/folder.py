@@ -94,7 +94,7 @@ def _why_empty(path: Path) -> str:
 
 def _scan(root: Path) -> tuple[list[_Found], list[Skipped]]:
     """List image files in the order of their paths, with split and label; and those without a place."""
-    parts = [file.relative_to(root).parts for file in _walk(root)]
+    parts = [file.relative_to(root).parts for file in walk_images(root)]
     tops = {part[0] for part in parts if len(part) > 1}
     splits = {top.lower() for top in tops}
     # A lone train folder says nothing about what to test on, so its split is drawn.
@@ -114,7 +114,7 @@ def _scan(root: Path) -> tuple[list[_Found], list[Skipped]]:
     return found, skipped
 
 
-def _walk(root: Path) -> list[Path]:
+def walk_images(root: Path) -> list[Path]:
     """List image files below `root`, sorted; hidden names are passed over and links followed once."""
     files, seen = [], set()
     for folder, subfolders, names in os.walk(root, followlinks=True):

@@ -14,7 +14,7 @@ from elboroom.errors import UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -86,9 +86,9 @@ def read_header(path: Path) -> Header:
     ValueError
         If it is no image; the text says why.
     """
-    with _Opened(path) as image:
+    with Opened(path) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
+        if image.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
             width, height = height, width
         return Header(height, width, _is_grey(image))
 
@@ -104,12 +104,12 @@ def decode(path: Path, shape: tuple[int, int, int]) -> Array:
     from PIL import ImageOps
 
     height, width, _ = shape
-    with _Opened(path) as image:
+    with Opened(path) as image:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the size wanted leaves Lanczos enough to work with.
         longest = 2 * max(height, width)
         image.draft(None, (longest, longest))
         image.load()
-        return _fitted(_eight_bit(ImageOps.exif_transpose(image)), shape)
+        return _fitted(eight_bit(ImageOps.exif_transpose(image)), shape)
 
 
 def resize_images(x: Array, shape: tuple[int, int, int]) -> Array:
@@ -148,11 +148,11 @@ def _centre(size: tuple[int, int], width: int, height: int) -> tuple[int, int, i
     return left, upper, left + across, upper + down
 
 
-class _RangeError(ValueError):
+class RangeError(ValueError):
     """The image is whole, and its values are not such that they can be shown."""
 
 
-class _Opened:
+class Opened:
     """Open an image with Pillow, turning whatever it raises on a bad file into a ValueError."""
 
     def __init__(self, path: Path) -> None:
@@ -174,7 +174,7 @@ class _Opened:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._image.close()
         # Decoders meet damaged bytes with nearly any exception: SyntaxError, struct.error, IndexError, …
-        if not isinstance(error, Exception) or isinstance(error, MemoryError | _RangeError):
+        if not isinstance(error, Exception) or isinstance(error, MemoryError | RangeError):
             return
         raise ValueError(f"is damaged ({_first_line(error)})") from error
 
@@ -191,7 +191,7 @@ def _is_grey(image: Any) -> bool:
     return image.mode in _GREY_MODES or image.mode.startswith("I;")
 
 
-def _eight_bit(image: Any) -> Any:
+def eight_bit(image: Any) -> Any:
     """Bring any Pillow mode to 8 bits a channel without transparency: mode L or RGB."""
     from PIL import Image
 
@@ -210,8 +210,8 @@ def _deep_to_bytes(values: Array) -> Array:
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
-            raise _RangeError(f"holds floats from {low:g} to {high:g} where 0 to 1 is wanted")
+            raise RangeError(f"holds floats from {low:g} to {high:g} where 0 to 1 is wanted")
         return np.rint(values * 255.0).astype(np.uint8)
     if low < 0 or high > 65535:
-        raise _RangeError(f"holds values from {low} to {high} where 0 to 65535 is wanted")
+        raise RangeError(f"holds values from {low} to {high} where 0 to 65535 is wanted")
     return np.rint(values / 257.0).astype(np.uint8)

