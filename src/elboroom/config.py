@@ -20,7 +20,7 @@ from elboroom.errors import UsageError, nearest
 
 # The names that may be asked for; kept here so that parsing a command line need not import torch.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
-Normalization = Literal["none", "layer", "batch"]
+Normalization = Literal["auto", "none", "layer", "batch", "group"]
 Init = Literal["torch", "xavier", "kaiming", "affine"]
 
 FLAT = tyro.conf.arg(prefix_name=False)
@@ -105,6 +105,14 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
     return what
 
 
+# Options that would do nothing without a choice.
+_ONLY_WITH = {
+    ("likelihood", "gaussian"): ("likelihood_scale", "learn_scale", "output"),
+    ("network", "mlp"): ("hidden", "decoder_hidden", "init"),
+    ("network", "conv"): ("conv_width", "conv_levels", "conv_blocks"),
+}
+
+
 class ModelConfig(Section):
     """Networks and distributions."""
 
@@ -114,16 +122,24 @@ class ModelConfig(Section):
     """The pixel value that the model sees as 1; taken from the data if not given."""
     latent_dim: Annotated[AtLeastOne, FLAT] = 2
     """Numbers in a code; 2 can be drawn as a map."""
+    network: Annotated[Literal["mlp", "conv"], FLAT] = "mlp"
+    """mlp: fully connected, for anything; conv: convolutional residual, for images."""
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
-    """Width of each hidden layer of the encoder, first to last."""
+    """Width of each hidden layer of the mlp encoder, first to last."""
     decoder_hidden: Annotated[tuple[AtLeastOne, ...] | None, tyro.conf.arg(metavar="[INT ...]")] = None
-    """Widths of the decoder; the encoder's in reverse if not given."""
+    """Widths of the mlp decoder; the encoder's in reverse if not given."""
+    conv_width: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """Channels of the conv networks' finest level; chosen by the image's size if not given."""
+    conv_levels: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """How often the conv networks halve the image; down to about 4×4 if not given."""
+    conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
+    """Residual blocks of each coarse level of the conv networks."""
     activation: Annotated[Activation, FLAT] = "relu"
     """Between layers."""
-    normalization: Normalization = "none"
-    """Before each activation."""
+    normalization: Normalization = "auto"
+    """Before each activation; auto: none for mlp, group for conv."""
     init: Init = "torch"
-    """How weights start; 'affine' is U(±1/sqrt(fan_in + 1))."""
+    """How an mlp's weights start; 'affine' is U(±1/sqrt(fan_in + 1))."""
     posterior_scale: Literal["softplus", "exp"] = "softplus"
     """How the encoder's output becomes a standard deviation."""
     likelihood: Annotated[Literal["bernoulli", "gaussian"], FLAT] = "bernoulli"
@@ -137,13 +153,17 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _options_have_use(self) -> Self:
-        if self.likelihood != "gaussian":
-            for name in ("likelihood_scale", "learn_scale", "output"):
+        for (part, choice), names in _ONLY_WITH.items():
+            for name in names if getattr(self, part) != choice else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(
-                        f"{name} = {getattr(self, name)!r} is of the gaussian likelihood, and likelihood = "
-                        f"{self.likelihood!r}; leave it out or set likelihood = 'gaussian'"
+                        f"{name} = {getattr(self, name)!r} goes with {part} = {choice!r}, and {part} is "
+                        f"{getattr(self, part)!r}; leave it out, or set {part} = {choice!r}"
                     )
+        if self.network == "mlp" and self.normalization == "group":
+            raise ValueError(
+                "normalization = 'group' goes with network = 'conv'; an mlp takes none, layer or batch"
+            )
         return self
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from elboroom.config import ModelConfig
 from elboroom.errors import UsageError
-from elboroom.networks import MLP
+from elboroom.networks import MLP, ConvDecoder, ConvEncoder
 from elboroom.probability import (
     BernoulliHead,
     DiagonalGaussianHead,
@@ -28,6 +28,7 @@ from elboroom.probability import (
 )
 
 Array = Tensor | NDArray[Any]
+Shape = tuple[int, ...]
 
 # Decoder outputs held at once while importance sampling: about 64 MB of 28×28 images.
 _DECODED_NUMBERS = 16_000_000
@@ -140,7 +141,7 @@ class VAE(nn.Module):
 
     @classmethod
     def build(cls, config: ModelConfig | None = None, **fields: Any) -> VAE:
-        """Make a VAE of MLPs from a configuration, or from its fields by name.
+        """Make a VAE from a configuration, or from its fields by name.
 
         Parameters
         ----------
@@ -167,15 +168,12 @@ class VAE(nn.Module):
             likelihood = GaussianHead(
                 shape, scale=config.likelihood_scale, learn_scale=config.learn_scale, mean=config.output
             )
-        options = {
-            "activation": config.activation,
-            "normalization": config.normalization,
-            "init": config.init,
-        }
-        decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
+        encoder, decoder = _NETWORKS[config.network](
+            config, shape, posterior.in_shape, d, likelihood.in_shape
+        )
         vae = cls(
-            MLP(shape, posterior.in_shape, config.hidden, **options),
-            MLP((d,), likelihood.in_shape, decoder_hidden, **options),
+            encoder,
+            decoder,
             StandardNormal(d),
             shape=shape,
             posterior=posterior,
@@ -338,6 +336,36 @@ class VAE(nn.Module):
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def _mlps(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    options = {
+        "activation": config.activation,
+        "normalization": "none" if config.normalization == "auto" else config.normalization,
+        "init": config.init,
+    }
+    decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
+    return MLP(shape, features, config.hidden, **options), MLP(
+        (latent_dim,), output, decoder_hidden, **options
+    )
+
+
+def _convs(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    options: dict[str, Any] = {
+        "width": config.conv_width,
+        "levels": config.conv_levels,
+        "blocks": config.conv_blocks,
+        "activation": config.activation,
+        "normalization": "group" if config.normalization == "auto" else config.normalization,
+    }
+    return ConvEncoder(shape, features, **options), ConvDecoder((latent_dim,), output, **options)
+
+
+_NETWORKS = {"mlp": _mlps, "conv": _convs}
 
 
 def _as_tensor(array: Array) -> Tensor:

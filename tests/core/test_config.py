@@ -39,7 +39,7 @@ WRONG: list[tuple[type[Section], str, Any, str]] = [
     (ModelConfig, "scale", 0.0, "must be above 0"),
     (ModelConfig, "scale", math.inf, "finite"),
     (ModelConfig, "activation", "rleu", "'relu', 'tanh'"),
-    (ModelConfig, "normalization", "group", "'none', 'layer' or 'batch'"),
+    (ModelConfig, "normalization", "spectral", "'auto', 'none', 'layer', 'batch' or 'group'"),
     (ModelConfig, "init", "", "'torch', 'xavier', 'kaiming' or 'affine'"),
     (ModelConfig, "likelihood", "normal", "'bernoulli' or 'gaussian'"),
     (ModelConfig, "likelihood_scale", 0.0, "must be above 0"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from elboroom import config
 from elboroom.networks import MLP
+from elboroom.networks.conv import CONV_NORMALIZATIONS
 from elboroom.networks.mlp import ACTIVATIONS, INITS, NORMALIZATIONS
 
 from .known import FLOAT64, assert_equal
@@ -41,7 +42,7 @@ def linears(net: MLP) -> list[nn.Linear]:
     [
         (config.Activation, {*ACTIVATIONS}),
         (config.Init, {*INITS}),
-        (config.Normalization, {*NORMALIZATIONS, "none"}),
+        (config.Normalization, {*NORMALIZATIONS, *CONV_NORMALIZATIONS, "none", "auto"}),
         (config.Activation, {*FORMULAS}),
     ],
     ids=["activations", "inits", "normalizations", "tested activations"],

@@ -79,8 +79,8 @@ def test_levels_asked_for_go_down_to_one_pixel() -> None:
 
 def test_channels_double_up_to_eight_times() -> None:
     assert [level.channels for level in plan_levels((256, 256, 3), width=5)] == [5, 10, 20, 40, 40, 40]
-    assert plan_levels((128, 128, 3))[0].channels == 32
-    assert plan_levels((256, 256, 3))[0].channels == 16
+    automatic = [plan_levels((side, side, 3))[0].channels for side in (28, 48, 64, 128, 160, 161, 256)]
+    assert automatic == [32, 32, 24, 24, 24, 16, 16]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def test_any_size_in_and_out(shape: tuple[int, int, int]) -> None:
     assert features.shape == (2, 6)
     assert decoder(torch.randn(2, 3)).shape == (2, *shape)
     assert encoder(torch.rand(0, *shape)).shape == (0, 6)
+    assert decoder(torch.randn(0, 3)).shape == (0, *shape)
 
 
 def test_features_and_codes_of_any_shape() -> None:

@@ -16,12 +16,13 @@ from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
 from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
+from elboroom.networks import summarize
 from elboroom.run import Run, check_free
 from elboroom.training.engine import find_device, steps_per_epoch
 from elboroom.training.loop import Training
 
 
-def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool) -> None:
+def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry_run: bool) -> None:
     """Train on the configuration's data and leave a run folder with numbers and pictures."""
     say = console()
     folder = out or _new_folder(config)
@@ -35,6 +36,10 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool) -> 
         torch.manual_seed(config.training.seed)
         vae = VAE.build(config.model, shape=data.shape, scale=scale)
     training = Training(vae, data, config, quiet=quiet)
+    if dry_run:
+        say.print(training.data.describe())
+        print(summarize(vae, vae.shape, config.training.batch_size))
+        return
     training.create(folder, overwrite=overwrite)
     _introduce(say, training.data, vae, config, folder)
     _run(say, training, vae)
@@ -81,10 +86,11 @@ def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Pa
     for skipped in data.skipped[:5]:
         say.print(f"  skipped {skipped.path}: {skipped.reason}")
     parameters = sum(p.numel() for p in vae.parameters())
-    sizes = "-".join(map(str, (*config.model.hidden, vae.latent_dim)))
+    sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else "conv"
     say.print(
-        f"encoder {'×'.join(map(str, vae.shape))}-{sizes}, {config.model.likelihood} likelihood, "
-        f"{parameters:,} parameters, on {find_device(config.training.device)}"
+        f"encoder {'×'.join(map(str, vae.shape))}-{sizes}-{vae.latent_dim}, "
+        f"{config.model.likelihood} likelihood, {parameters:,} parameters, on "
+        f"{find_device(config.training.device)}"
     )
     say.print(beta_note(config, data))
     steps = steps_per_epoch(len(data.indices("train")), config.training)

@@ -1,5 +1,7 @@
 """Networks: modules that map (b, *in_shape) to (b, *out_shape)."""
 
+from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
+from elboroom.networks.summary import summarize
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "summarize"]

@@ -18,10 +18,13 @@ from elboroom.networks.mlp import ACTIVATIONS
 
 # Grids are halved down to about this side, from which a linear layer reads the code.
 _SMALLEST_SIDE = 4
-# Channels double with each halving up to this many times the first level's; beyond, weights grow and
-# pictures do not get better.
+# Channels double with each halving up to this many times the first level's; beyond, each level would
+# have four times the weights of the one before.
 _MOST_WIDTHS = 8
-# Residual blocks stand on grids of at most 8×8; on finer ones they cost more time than they are worth.
+# Channels of the first level for images of up to so many pixels: most of a step's time goes there.
+_WIDTHS = ((48 * 48, 32), (160 * 160, 24), (math.inf, 16))
+# Residual blocks stand on grids of at most 8×8. Arithmetic costs the same on finer ones, and memory more:
+# one more level of blocks slows 64×64 images by a fifth.
 _LARGEST_BLOCK_GRID = 8 * 8
 
 
@@ -76,8 +79,8 @@ def plan_levels(
     shape : tuple of int
         Of one image, (h, w, c).
     width : int, optional
-        Channels of the first level; they double with each up to eight times. If not given: 32, and 16
-        for images of more than 160×160 pixels.
+        Channels of the first level; they double with each up to eight times. If not given: 32, but 24
+        for images of more than 48×48 pixels and 16 for more than 160×160.
     levels : int, optional
         How often the image is halved, rounding up; 0 works at its full size. If not given, until the
         sides are about 4.
@@ -100,7 +103,8 @@ def plan_levels(
     _check("conv_width", width, 1)
     _check("conv_levels", levels, 0)
     height, across, _ = shape
-    width = width or (32 if height * across <= 160 * 160 else 16)
+    if width is None:
+        width = next(channels for size, channels in _WIDTHS if height * across <= size)
     plan: list[Level] = []
     while len(plan) < levels if levels is not None else max(_halves(height, across)) >= _SMALLEST_SIDE:
         down, right = _strides(height, across)

@@ -134,6 +134,16 @@ def summarize(module: nn.Module, in_shape: Sequence[int], batch_size: int) -> Su
     >>> counted.parameters, counted.training_bytes
     (47, 752)
     >>> print(counted)
+    network               from 6                          output               parameters     batch of 10
+    -------------------------------------------------------------------------------------------------------
+    0                     Linear 6→5                      5                            35           240 B
+    1                     ReLU                            5                             0           200 B
+    2                     Linear 5→2                      2                            12             0 B
+    total                                                                              47           440 B
+    <BLANKLINE>
+    parameters              47
+    weights              188 B   with gradients and Adam's two moments 752 B
+    activations          440 B   of a batch of 10
     """
     networks = {"network": (module, tuple(in_shape))}
     if isinstance(getattr(module, "encoder", None), nn.Module) and hasattr(module, "latent_dim"):
