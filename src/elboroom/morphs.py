@@ -175,7 +175,8 @@ def path_frames(vae: VAE, *paths: Tensor) -> Numbers:
     if len(paths) == 1:
         return to_uint8(by_path[0])
     columns = -(-len(paths) // -(-len(paths) // 4))
-    return to_uint8(np.stack([tile(by_path[:, i], columns) for i in range(by_path.shape[1])]))
+    frames = np.stack([tile(by_path[:, i], columns) for i in range(by_path.shape[1])])
+    return to_uint8(frames[..., :1] if images.shape[3] < 3 else frames)
 
 
 def save_gif(

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from elboroom.canvas import Numbers, canvas, codes_of, evenly, losses_of, numbers, panel, tidy
 from elboroom.data.dataset import Dataset, Part
 from elboroom.errors import UsageError
-from elboroom.evaluation.neighbours import Neighbours, copies
+from elboroom.evaluation.neighbours import Neighbours
 from elboroom.figures import draw_codes
 from elboroom.model import VAE, Array
 from elboroom.morphs import Morph, sheet
 from elboroom.plates import Plate, as_images, stack
 from elboroom.walks import Walk, linear
 
-_LINE = 18  # letters of a name in a line
+_LINE = 20  # letters of a name in a line
 
 
 def samples_by_class(data: Dataset, n: int = 10, part: Part = "train") -> Figure:
@@ -99,14 +99,12 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Array | None
         )
     columns = [vae.as_input(images), vae.reconstruct(images)]
     columns += [] if refined is None else [vae.decode(refined).mean]
-    losses = losses_of(vae, images)
+    losses = [f"{loss:,.0f} nats".replace("-", "−") for loss in losses_of(vae, images)]
     return stack(
         Plate(
             as_images(torch.stack(columns, 1).flatten(0, 1)),
             len(columns),
-            row_labels=[
-                f"{wrapped(name)}\n{loss:,.0f} nats" for name, loss in zip(names, losses, strict=True)
-            ],
+            row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
             captions=["original", "rebuilt", "refined"][: len(columns)],
         )
     )
@@ -117,9 +115,9 @@ def wrapped(name: str, width: int = _LINE) -> str:
 
     Examples
     --------
-    >>> print(wrapped("grandmother-at-the-sea.jpg"))
-    grandmother-at-
-    the-sea.jpg
+    >>> print(wrapped("grandmother-at-the-seaside.jpg"))
+    grandmother-at-the-
+    seaside.jpg
     """
     return "\n".join(wrap(name, width))
 
@@ -184,12 +182,10 @@ def transformation(
     )
 
 
-def neighbour_sheet(
-    data: Dataset, queries: Array, names: Sequence[str], found: Neighbours, n: int = 5
-) -> Figure:
-    """Draw queries (m, *shape) beside the n training examples nearest to each.
+def neighbour_sheet(data: Dataset, queries: Array, names: Sequence[str], found: Neighbours) -> Figure:
+    """Draw queries (m, *shape) beside the examples nearest to each, with their distances.
 
-    Under each name stands how far the nearest is, and whether the query is (nearly) a copy of it.
+    A query that is (nearly) a copy of the nearest says so under its name.
 
     Raises
     ------
@@ -198,19 +194,18 @@ def neighbour_sheet(
     """
     if not len(queries):
         raise UsageError("got 0 images to draw; give at least one")
-    n = min(n, found.rows.shape[1])
-    near = data.values(found.rows[:, :n].ravel()).reshape(len(queries), n, *data.shape)
+    n = found.rows.shape[1]
+    near = data.values(found.rows.ravel()).reshape(len(queries), n, *data.shape)
     rows = np.concatenate([numbers(queries)[:, None], near], 1)
-    verdicts = np.where(copies(found.distances), "\na copy", "")
+    images = as_images(rows.reshape(-1, *data.shape))
+    images = images.reshape(len(rows), n + 1, *images.shape[1:])
+    words = [wrapped(name) for name in names]
+    for i in np.flatnonzero(found.copied):
+        words[i] += "\n(nearly) a copy"
     return stack(
-        Plate(
-            as_images(rows.reshape(-1, *data.shape)),
-            n + 1,
-            row_labels=[
-                f"{wrapped(name)}\nnearest: {distance:.3g}{verdict}"
-                for name, distance, verdict in zip(names, found.distances[:, 0], verdicts, strict=True)
-            ],
-            captions=["query", *(f"{i}." for i in range(1, n + 1))],
+        *(
+            Plate(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
+            for row, word, distances in zip(images, words, found.distances, strict=True)
         )
     )
 

@@ -46,6 +46,7 @@ class Train:
     ] = None
     overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
     quiet: Annotated[bool, arg(help="Show no progress.")] = False
+    dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, and stop.")] = False
     settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
 
     def __call__(self) -> None:
@@ -53,7 +54,7 @@ class Train:
         from elboroom.commands.train import train
 
         settings = self.settings if self.source is None else self.settings.updated(source=self.source)
-        train(settings, self.out, overwrite=self.overwrite, quiet=self.quiet)
+        train(settings, self.out, overwrite=self.overwrite, quiet=self.quiet, dry_run=self.dry_run)
 
 
 def resume(
@@ -196,16 +197,13 @@ def morph(
     _at_least("--milliseconds", milliseconds, 1)
     _at_least("--refine", refine, 0)
     _at_least("--seed", seed, 0)
-    if toward is None and len(images) < 2:
-        raise UsageError(
-            f"{'B' if images else 'A'} is missing; give two images or more, or one and --toward LABEL"
-        )
+    if len(images) < (1 if toward is not None else 2):
+        missing = "B" if images else "A"
+        raise UsageError(f"{missing} is missing; give two images or more, or with --toward LABEL one or more")
     if toward is None and away is not None:
         raise UsageError(f"--away {away}: where to is missing; add --toward LABEL")
-    if not images or not abs(strength) < float("inf"):
-        raise UsageError(
-            f"got {len(images)} images and --strength {strength}; give an image and a finite number"
-        )
+    if not abs(strength) < float("inf"):
+        raise UsageError(f"--strength {strength}: a finite number, such as 1.5")
     commands.morph(
         Run(run),
         images,

@@ -23,7 +23,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.classes import ClassReport, report_classes
-from elboroom.evaluation.neighbours import CROWD, Space, copies, embed_rows
+from elboroom.evaluation.neighbours import Space, embed_rows
 from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.model import VAE
 from elboroom.morphs import Morph
@@ -201,7 +201,7 @@ def morph(
         return
     frames = morphs.path_frames(vae, *(one.path for one in ways))
     save, size = (morphs.save_gif, 256) if kind == ".gif" else (morphs.save_mp4, 512)
-    save(frames, path, size=size * min(len(ways), 4), milliseconds=milliseconds)
+    save(frames, path, size=size if len(ways) == 1 else 2 * size, milliseconds=milliseconds)
     _wrote(path)
 
 
@@ -234,15 +234,12 @@ def neighbours(
         read = [read_example(name, vae, run, resize=resize) for name in names]
         queries = np.concatenate([np.stack(read), queries]) if read else queries
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
-    found = nearest_examples(data, queries, max(n, CROWD), space, vae=vae)
-    _save_figure(sheets.neighbour_sheet(data, queries, labels, found, n), path)
-    for name, row, distances, copied in zip(
-        labels, found.rows[:, 0], found.distances, copies(found.distances), strict=True
-    ):
-        usual = distances[:CROWD].mean()
+    found = nearest_examples(data, queries, n, space, vae=vae)
+    _save_figure(sheets.neighbour_sheet(data, queries, labels, found), path)
+    for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         console().print(
-            f"{name}: nearest is :{row} at {distances[0]:.4g}, the {len(distances[:CROWD])} nearest are at "
-            f"{usual:.4g} on average" + ("; (nearly) a copy" if copied else "")
+            f"{name}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
+            + ("; (nearly) a copy" if copied else "")
         )
 
 
@@ -261,6 +258,8 @@ def report(
         raise UsageError(f"{data.name} has no labels, so there are no classes to report on")
     where = next(vae.parameters()).device
     batches = Batches(data, where, binarize=run.config.data.binarize)
+    if not len(data.indices(split)):
+        raise UsageError(f"{data.name} has no {split} examples; choose another --split")
     names = [data.label_name(label) for label in range(int(data.labels.max()) + 1)]
     rows, reference = data.indices(split), data.indices("train")
     found = report_classes(vae, batches, data.labels, rows, reference, names, seed=seed)

@@ -121,7 +121,8 @@ def report_classes(
     shares = {}
     for view in _VIEWS:
         shares[view] = np.zeros((k, k))
-        np.add.at(shares[view], (index, measured.pop(view).astype(np.int64)), 1 / counts[index])
+        np.add.at(shares[view], (index, measured.pop(view).astype(np.int64)), 1)
+        shares[view] /= counts[:, None]
     measures = {name: (np.bincount(index, values) / counts).tolist() for name, values in measured.items()}
     return ClassReport([called[int(c)] for c in classes], counts.tolist(), measures, shares)
 

@@ -14,9 +14,7 @@ from elboroom.model import VAE, Array
 
 Space = Literal["pixels", "codes"]
 
-CROWD = 50
-"""Neighbours that tell how near is usual (arXiv:2301.13188 §4.2)."""
-
+_CROWD = 50  # neighbours that tell how near is usual (arXiv:2301.13188 §4.2)
 _NEAR = 0.5  # a copy is at most this share of the usual distance away
 _SAME = 1e-6  # and at this distance is one anyway
 _CHUNK_BYTES = 16 << 20
@@ -32,10 +30,23 @@ class Neighbours(NamedTuple):
     distances : numpy.ndarray
         float64 (m, n): root mean square differences per pixel in model units, or Euclidean distances of
         codes.
+    usual : numpy.ndarray
+        Mean distance of the 50 nearest, or if there are fewer than 1,000, of the nearest twentieth: (m,).
     """
 
     rows: NDArray[np.int64]
     distances: NDArray[np.float64]
+    usual: NDArray[np.float64]
+
+    @property
+    def copied(self) -> NDArray[np.bool_]:
+        """Which queries are (nearly) copies, bool (m,).
+
+        Those whose nearest neighbour is less than half as far away as is usual there, by arXiv:2301.13188's
+        rule: what is near depends on how crowded the neighbourhood is.
+        """
+        first = self.distances[:, 0]
+        return np.asarray((first < _NEAR * self.usual) | (first < _SAME))
 
 
 def nearest(
@@ -79,6 +90,8 @@ def nearest(
         raise UsageError(f"got images {queries.shape}; {data.name} holds examples {data.shape}")
     size = 1.0 if space == "codes" else float(np.prod(data.shape))
     wanted = _flat(queries, space, vae)
+    crowd = min(_CROWD, max(2, len(rows) // 20))
+    kept = max(n, crowd)
     found: NDArray[np.int64] = np.empty((len(queries), 0), np.int64)
     squares: NDArray[np.float64] = np.empty((len(queries), 0))
     step = max(1, _CHUNK_BYTES // (8 * int(np.prod(data.shape))))
@@ -89,14 +102,15 @@ def nearest(
         near = (flat**2).sum(1) - 2 * wanted @ flat.T + (wanted**2).sum(1, keepdims=True)
         squares = np.concatenate([squares, near], 1)
         found = np.concatenate([found, np.broadcast_to(part, (len(queries), len(part)))], 1)
-        order = np.argsort(squares, axis=1, kind="stable")[:, :n]
+        order = np.argsort(squares, axis=1, kind="stable")[:, :kept]
         squares, found = np.take_along_axis(squares, order, 1), np.take_along_axis(found, order, 1)
     distances = np.empty(found.shape)
     for i, query in enumerate(wanted):  # again by differences, so that equal ones come out as 0
         distances[i] = np.linalg.norm(_flat(data.values(found[i]), space, vae) - query, axis=1)
     order = np.argsort(distances, axis=1, kind="stable")
     distances = np.take_along_axis(distances, order, 1) / np.sqrt(size)
-    return Neighbours(np.take_along_axis(found, order, 1), distances)
+    rows = np.take_along_axis(found, order, 1)
+    return Neighbours(rows[:, :n], distances[:, :n], distances[:, :crowd].mean(1))
 
 
 def _flat(x: Numbers, space: Space, vae: VAE | None) -> NDArray[np.float64]:
@@ -105,31 +119,6 @@ def _flat(x: Numbers, space: Space, vae: VAE | None) -> NDArray[np.float64]:
             raise UsageError("space = 'codes' needs the model that makes them; give it as vae=")
         x = numbers(vae.embed(x))
     return x.reshape(len(x), -1).astype(np.float64)
-
-
-def copies(distances: Array) -> NDArray[np.bool_]:
-    """Tell which queries are (nearly) copies, by arXiv:2301.13188's rule.
-
-    An image is one if its nearest neighbour is less than half as far away as its 50 nearest are on average:
-    what is near depends on how crowded the neighbourhood is.
-
-    Parameters
-    ----------
-    distances : array
-        Of the nearest neighbours, (m, k) ascending, with k = ``CROWD`` or all there are.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool (m,).
-
-    Examples
-    --------
-    >>> copies(np.array([[0.1, 1.0, 1.1], [0.9, 1.0, 1.1]])).tolist()
-    [True, False]
-    """
-    near = np.asarray(distances)[:, :CROWD]
-    return np.asarray((near[:, 0] < _NEAR * near.mean(1)) | (near[:, 0] < _SAME))
 
 
 def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Numbers:
