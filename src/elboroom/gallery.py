@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elboroom import canvas, figures, morphs, pictures, plates
+from elboroom import canvas, figures, morphs, pictures, plates, sheets
 from elboroom.canvas import Numbers, evenly, numbers
 from elboroom.errors import UsageError, nearest
 from elboroom.files import write_atomic
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 10_000  # most that are embedded or scored
 _CANDIDATES = 1000  # most among which the ends of the morph are chosen
+_KINDS = 20  # most rows of a figure by class
 _STEPS, _FRAMES = 25, 32  # of the morph as a strip and as an animation
 
 
@@ -34,9 +35,10 @@ class _Scene:
     def __init__(
         self, vae: VAE, data: Dataset, history: Sequence[Mapping[str, Any]], marks: Mapping[str, Array] | None
     ):
-        self.vae, self.data, self.history, self.marks = vae, data, history, marks
-        test = data.indices("test")
-        self.rows = test if len(test) else data.indices("all")
+        self.vae, self.data, self.history = vae, data, history
+        self.part: Literal["test", "all"] = "test" if len(data.indices("test")) else "all"
+        self.marks = marks or {}
+        self.rows = data.indices(self.part)
         self.rows = self.rows[evenly(len(self.rows), _EXAMPLES)]
 
     @cached_property
@@ -48,6 +50,11 @@ class _Scene:
     def labels(self) -> Numbers | None:
         """Their labels, (n,)."""
         return None if self.data.labels is None else np.asarray(self.data.labels)[self.rows]
+
+    @cached_property
+    def kinds(self) -> list[int]:
+        """Labels that occur, ascending."""
+        return [] if self.labels is None else np.unique(self.labels).tolist()
 
     @cached_property
     def dims(self) -> list[int]:
@@ -98,7 +105,22 @@ _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     "samples": lambda s: pictures.samples(s.vae),
     "loss_histogram": lambda s: figures.loss_histogram(s.vae, s.x, s.marks),
     "best_and_worst": lambda s: pictures.best_and_worst(s.vae, s.x),
+    "samples_by_class": lambda s: sheets.samples_by_class(s.data),
+    "reconstructions_by_class": lambda s: sheets.reconstructions_by_class(s.vae, s.data, part=s.part),
+    "transformation": lambda s: sheets.transformation(s.vae, s.data, *s.kinds[:2], part=s.part),
+    "friends": lambda s: sheets.friends(s.vae, np.stack(list(s.marks.values())), list(s.marks)),
+    "umap": lambda s: sheets.latent_umap(s.vae, s.x, s.labels, s.data.label_names),
 }
+
+# Figures that not every run has something for, and what it takes.
+_NEEDS: dict[str, tuple[Callable[[_Scene], bool], str]] = {
+    "loss": (lambda s: bool(s.history), "a history of training"),
+    "samples_by_class": (lambda s: 1 < len(s.kinds) <= _KINDS, "labels of 2 to 20 kinds"),
+    "reconstructions_by_class": (lambda s: 1 < len(s.kinds) <= _KINDS, "labels of 2 to 20 kinds"),
+    "transformation": (lambda s: len(s.kinds) == 2, "labels of two kinds"),
+    "friends": (lambda s: bool(s.marks), "images to mark"),
+}
+_ON_DEMAND = {"umap"}  # slow, and of an extra
 
 
 def draw_all(
@@ -113,9 +135,11 @@ def draw_all(
     """Write the standard figures of a trained model into a folder.
 
     They are ``loss reconstructions latent latent_path latent_grid manifold manifold_around morph traversals
-    samples loss_histogram best_and_worst``, each ``.png``, and ``morph.gif``. They show test examples if
-    there are any, else all. The morph joins two well reconstructed examples, of different labels if there
-    are labels; ``latent_path`` shows its way, and ``manifold_around`` the square that holds it.
+    samples loss_histogram best_and_worst``, each ``.png``, and ``morph.gif``; of labelled data also
+    ``samples_by_class reconstructions_by_class`` and, of two kinds, ``transformation``; with ``marks``
+    ``friends``; and only when asked for ``umap``. They show test examples if there are any, else all. The
+    morph joins two well reconstructed examples, of different labels if there are labels; ``latent_path``
+    shows its way, and ``manifold_around`` the square that holds it.
 
     Parameters
     ----------
@@ -128,7 +152,7 @@ def draw_all(
     out_dir : path
         Made if it is not there. Each file is written whole or not at all.
     marks : mapping of str to array, optional
-        Named examples (*shape) to point out in ``loss_histogram``.
+        Named examples (*shape) to point out in ``loss_histogram`` and to rebuild in ``friends``.
     only : iterable of str, optional
         Names of the figures to write; ``morph`` stands for the strip and the animation.
 
@@ -140,23 +164,35 @@ def draw_all(
     Raises
     ------
     UsageError
-        If ``only`` holds an unknown name; the nearest is offered.
+        If ``only`` holds an unknown name; the nearest is offered. Or a figure there is nothing for.
     FailureError
         If a file cannot be written.
     """
-    every = [name for name in _FIGURES if history or name != "loss"]
-    names = every if only is None else list(dict.fromkeys(only))
-    for name in names:
-        if name not in _FIGURES:
-            raise UsageError(f"unknown figure {name!r}; {nearest(name, _FIGURES)}")
     scene, written = _Scene(vae, data, history, marks), []
-    for name in names:
+    for name in _chosen(scene, only):
         written.append(Path(out_dir) / f"{name}.png")
         write_atomic(written[-1], canvas.to_png(_FIGURES[name](scene)))
         if name == "morph":
             written.append(Path(out_dir) / "morph.gif")
             morphs.save_gif(morphs.morph_frames(vae, *scene.ends, steps=_FRAMES), written[-1])
     return written
+
+
+def _chosen(scene: _Scene, only: Iterable[str] | None) -> list[str]:
+    """The figures asked for, or all that there is something for."""
+
+    def fits(name: str) -> bool:
+        return name not in _NEEDS or _NEEDS[name][0](scene)
+
+    if only is None:
+        return [name for name in _FIGURES if fits(name) and name not in _ON_DEMAND]
+    names = list(dict.fromkeys(only))
+    for name in names:
+        if name not in _FIGURES:
+            raise UsageError(f"unknown figure {name!r}; {nearest(name, _FIGURES)}")
+        if not fits(name):
+            raise UsageError(f"figure {name!r} needs {_NEEDS[name][1]}, and this run has none; leave it out")
+    return names
 
 
 def _ends(vae: VAE, x: Numbers, labels: Numbers | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from elboroom.config import Config
+from elboroom.data_verbs import data_faces, data_import_haskell, data_list, data_show
 from elboroom.errors import UsageError
 
 Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
@@ -118,6 +119,9 @@ def figures(
 def reconstruct(
     run: Positional[RunFolder],
     images: Positional[Images],
+    refine: Annotated[
+        int, arg(help="Gradient steps on the code, for images unlike the training's; try 100.")
+    ] = 0,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
     resize: Resize = False,
     device: Device = "auto",
@@ -128,7 +132,7 @@ def reconstruct(
 
     if not images:
         raise UsageError("no image named: give image files, or examples as SET:INDEX, such as mnist:7")
-    draw.reconstruct(Run(run), images, out, device, resize=resize)
+    draw.reconstruct(Run(run), images, _at_least("--refine", refine, 0), out, device, resize=resize)
 
 
 def sample(
@@ -314,78 +318,6 @@ def embed(
     from elboroom.run import Run
 
     measure.embed(Run(run), data, out, device)
-
-
-def data_list() -> None:
-    """List the named data sets."""
-    from elboroom.commands import data
-
-    data.list_sets()
-
-
-def data_show(
-    source: Annotated[Positional[str], arg(metavar="DATA", help="A named set, file or folder.")],
-    strict: Annotated[bool, arg(help="Stop at a damaged file instead of skipping it.")] = False,
-) -> None:
-    """Tell what a data set holds: sizes, split, labels, values, skipped files."""
-    from elboroom.commands import data
-
-    data.show(source, strict)
-
-
-def data_faces(
-    folders: Annotated[
-        Positional[tuple[Path, ...]],
-        arg(metavar="FOLDER [FOLDER ...]", help="Photos, a folder for each kind; its name is the label."),
-    ],
-    out: Annotated[Path, arg(help="Folder to write, which 'elboroom train' takes.")],
-    size: Annotated[tuple[int, ...], arg(help="Side in pixels, or height and width.")] = (64,),
-    rgb: Annotated[bool, arg(help="Colour instead of grey.")] = False,
-    align: Annotated[bool, arg(help="With --no-align the photos are face crops already.")] = True,
-    landmarks: Annotated[
-        Path | None, arg(metavar="FILE", help="A .csv or .json with landmarks; else one beside the photos.")
-    ] = None,
-    detector: Annotated[str, arg(help="auto, haar, yunet, none, or a YuNet .onnx file.")] = "auto",
-    template: Annotated[
-        Literal["auto", "person", "dog"],
-        arg(help="Where eyes and nose come to lie; auto goes by the landmarks."),
-    ] = "auto",
-    workers: Annotated[
-        int | None, arg(metavar="INT", help="Photos at a time; one per core if not given.")
-    ] = None,
-    strict: Annotated[bool, arg(help="Stop at an unusable photo instead of listing it.")] = False,
-    overwrite: Annotated[bool, arg(help="Replace another set of faces that is in --out.")] = False,
-) -> None:
-    """Find, align and crop the faces of photos, with a contact sheet to look at."""
-    from elboroom.commands.faces import faces
-
-    faces(
-        folders,
-        out,
-        size,
-        rgb=rgb,
-        align=align,
-        landmarks=landmarks,
-        detector=detector,
-        template=template,
-        workers=workers,
-        strict=strict,
-        overwrite=overwrite,
-    )
-
-
-def data_import_haskell(
-    base: Annotated[Positional[Path], arg(metavar="BASE", help="What stands before _front_nn_info.txt.")],
-    out: Annotated[Path, arg(help="Folder of the run to write.")],
-    shape: Annotated[
-        tuple[int, ...] | None, arg(help="Of one example, such as 28 28 1; a square if not given.")
-    ] = None,
-    overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False,
-) -> None:
-    """Bring weights saved by the Haskell program into a run."""
-    from elboroom.commands import data
-
-    data.import_haskell(base, out, shape, overwrite)
 
 
 def _at_least(option: str, value: int, least: int) -> int:

@@ -42,7 +42,7 @@ def linear(a: Tensor, b: Tensor, steps: int) -> Tensor:
     >>> linear(torch.zeros(2), torch.ones(2), 3).tolist()
     [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
     """
-    weights = _fractions(steps).to(a)[:, None]
+    weights = _fractions(steps).to(a.dtype).to(a.device)[:, None]
     return _with_ends(torch.lerp(a[None], b[None], weights), a, b)
 
 
@@ -64,8 +64,8 @@ def spherical(a: Tensor, b: Tensor, steps: int) -> Tensor:
     >>> spherical(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0]), 3)[1].abs().round().tolist()
     [0.0, 2.0]
     """
-    t = _fractions(steps).to(a.device)[:, None]
-    start, end = a.double(), b.double()
+    t = _fractions(steps)[:, None]
+    start, end = a.cpu().double(), b.cpu().double()  # some accelerators have no float64
     from_norm, to_norm = start.norm(), end.norm()
     if len(a) == 1 or from_norm == 0 or to_norm == 0:
         return linear(a, b, steps)
@@ -74,11 +74,11 @@ def spherical(a: Tensor, b: Tensor, steps: int) -> Tensor:
     aside = v - along * u
     angle = torch.atan2(aside.norm(), along)
     if aside.norm() < 1e-7:  # parallel or opposite: any direction aside will do
-        axis = torch.eye(len(a), dtype=u.dtype, device=u.device)[u.abs().argmin()]
+        axis = torch.eye(len(a), dtype=u.dtype)[u.abs().argmin()]
         aside = axis - (axis @ u) * u
         angle = torch.pi * (along < 0)
     direction = torch.cos(t * angle) * u + torch.sin(t * angle) * aside / aside.norm()
-    return _with_ends((torch.lerp(from_norm, to_norm, t) * direction).to(a.dtype), a, b)
+    return _with_ends((torch.lerp(from_norm, to_norm, t) * direction).to(a.dtype).to(a.device), a, b)
 
 
 def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iterations: int = 80) -> Tensor:
@@ -148,7 +148,7 @@ def _log_pieces(path: Tensor, log_density: LogDensity) -> Tensor:
 def _evenly_spaced(path: Tensor, steps: int) -> Tensor:
     """Points (steps, d) on a polyline, each as far from the last as the next, measured along it."""
     done = torch.cat([path.new_zeros(1), path.diff(dim=0).norm(dim=-1).cumsum(0)])
-    wanted = _fractions(steps).to(path) * done[-1]
+    wanted = _fractions(steps).to(path.dtype).to(path.device) * done[-1]
     piece = torch.searchsorted(done, wanted).clamp(1, len(path) - 1)
     rest = (wanted - done[piece - 1]) / (done[piece] - done[piece - 1]).clamp_min(1e-30)
     return torch.lerp(path[piece - 1], path[piece], rest[:, None])

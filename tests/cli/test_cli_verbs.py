@@ -190,7 +190,9 @@ def test_help_names_every_option(verb: str, elboroom: Command) -> None:
     result = elboroom(*verb.split(), "--help")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(f"usage: elboroom {verb} ")
-    positional = {"run", "images", "a", "b", "source", "base"} | ({"data"} if verb == "embed" else set())
+    positional = {"run", "images", "a", "b", "source", "base", "folders"} | (
+        {"data"} if verb == "embed" else set()
+    )
     for option in set(_options(verb)) - positional:
         assert re.search(rf"--([a-z]+\.)?{option}\b", result.out), option
 

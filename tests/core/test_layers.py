@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "training": _RUN | {"objectives", "gallery"},
     "estimator": _ANYTHING,
     "commands": _ANYTHING,
+    "data_verbs": _ANYTHING,
     "verbs": _ANYTHING,
     "cli": _ANYTHING,
     "__init__": _ANYTHING,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,11 @@ def test_the_set_is_complete_and_leaves_nothing_else(
     state = torch.get_rng_state()
     marks = {"one": data.x[0]}
     written = gallery.draw_all(vae, data, history(3), tmp_path / "new", marks=marks)
-    assert {path.name for path in written} == FILES
-    assert {path.name for path in (tmp_path / "new").iterdir()} == FILES
+    expected = FILES | {"friends.png"}
+    if labels and n > 1:
+        expected |= {"samples_by_class.png", "reconstructions_by_class.png"}
+    assert {path.name for path in written} == expected
+    assert {path.name for path in (tmp_path / "new").iterdir()} == expected
     assert torch.equal(state, torch.get_rng_state())
     assert vae.training
     for path in written:
@@ -59,7 +63,7 @@ def test_without_a_history_the_loss_is_left_out(
     monkeypatch.setattr(gallery, "_FIGURES", {name: gallery._FIGURES[name] for name in ("loss", "samples")})
     paths = gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
     assert [path.name for path in paths] == ["samples.png"]
-    with pytest.raises(UsageError, match="0 epochs"):
+    with pytest.raises(UsageError, match="needs a history"):
         gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
 
 
@@ -110,3 +114,13 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, vae
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FailureError, match="cannot write"):
         gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path / "file", only=["samples"])
+
+
+def test_two_kinds_are_walked_from_one_to_the_other_and_a_figure_without_matter_is_refused(
+    tmp_path: Path, vae: VAE
+) -> None:
+    data = dataset((8, 8, 1))
+    data = replace(data, labels=np.arange(len(data)) // 3 % 2, label_names=("person", "dog"))
+    assert [path.name for path in gallery.draw_all(vae, data, [], tmp_path, only=["transformation"])]
+    with pytest.raises(UsageError, match="'friends' needs images to mark"):
+        gallery.draw_all(vae, data, [], tmp_path, only=["friends"])

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
+from elboroom.canvas import to_png
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data, read_image
 from elboroom.errors import UsageError, nearest
+from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.run import Run
+from elboroom.training.engine import find_device
 from elboroom.training.prepare import prepare
 
 _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")
@@ -138,3 +142,19 @@ def shown(path: Path) -> str:
         return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
     except OSError:
         return str(path)
+
+
+def load_model(run: Run, device: str) -> VAE:
+    """A run's model on a device."""
+    return run.model().to(find_device(device))
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and say so."""
+    write_atomic(path, to_png(figure))
+    wrote(path)
+
+
+def wrote(path: Path) -> None:
+    """Say which picture was written."""
+    console().print(f"picture  {shown(path)}")

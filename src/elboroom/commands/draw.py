@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from elboroom import canvas, gallery, pictures, plates
-from elboroom.commands.common import console, output_file, read_example, run_data, shown
+from elboroom import canvas, gallery, pictures, plates, sheets
+from elboroom.commands.common import (
+    console,
+    load_model,
+    output_file,
+    read_example,
+    run_data,
+    save_figure,
+    wrote,
+)
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.run import Run
-from elboroom.training.engine import find_device
+from elboroom.targets import refine
 
 
 def figures(
@@ -30,26 +37,29 @@ def figures(
     resize: bool,
 ) -> None:
     """Draw a run's standard figures."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     marks = {Path(name).stem: read_example(name, vae, run, resize=resize) for name in mark}
     folder = out or run.path / "figures"
     for path in gallery.draw_all(
         vae, run_data(run, source), run.history, folder, marks=marks or None, only=only or None
     ):
-        _wrote(path)
+        wrote(path)
 
 
-def reconstruct(run: Run, images: Sequence[str], out: Path | None, device: str, *, resize: bool) -> None:
+def reconstruct(
+    run: Run, images: Sequence[str], refine_steps: int, out: Path | None, device: str, *, resize: bool
+) -> None:
     """Write the reconstruction of each image, and a sheet with all of them beside their originals."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     examples = np.stack([read_example(name, vae, run, resize=resize) for name in images])
     folder = out or run.path / "figures"
-    rebuilt = vae.reconstruct(examples).cpu().numpy()
+    codes = refine(vae, examples, steps=refine_steps) if refine_steps else None
+    rebuilt = (vae.reconstruct(examples) if codes is None else vae.decode(codes).mean).cpu().numpy()
     names = _distinct([_file_stem(name) for name in images])
     if len(vae.shape) == 3:
         for name, image in zip(names, rebuilt, strict=True):
             _save_image(plates.to_uint8(image), folder / f"{name}-reconstruction.png")
-    _save_figure(pictures.reconstructions(vae, examples, n=len(examples)), folder / "reconstruct.png")
+    save_figure(sheets.friends(vae, examples, names, codes), folder / "reconstruct.png")
     losses = -vae.elbo(examples)
     for name, image, loss in zip(names, rebuilt - examples, losses.tolist(), strict=True):
         console().print(f"{name}: loss {loss:.2f} nats, mean squared error {np.square(image).mean():.5f}")
@@ -57,7 +67,7 @@ def reconstruct(run: Run, images: Sequence[str], out: Path | None, device: str, 
 
 def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observe: bool) -> None:
     """Decode draws from the prior: a sheet of pictures, or with .npy the numbers."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
     if path.suffix.lower() == ".npy" or observe:
         with canvas.seeded(vae, seed):
@@ -66,13 +76,13 @@ def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observ
         buffer = io.BytesIO()
         np.save(buffer, drawn)
         write_atomic(path, buffer.getvalue())
-        _wrote(path)
+        wrote(path)
     elif observe:
         _need_images(vae, "--observe")
         columns = int(np.ceil(np.sqrt(n)))
         _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
     else:
-        _save_figure(pictures.samples(vae, n=n, seed=seed), path)
+        save_figure(pictures.samples(vae, n=n, seed=seed), path)
 
 
 def traverse(
@@ -87,17 +97,13 @@ def traverse(
     resize: bool,
 ) -> None:
     """Change one latent dimension at a time, around 0 or around the code of an example."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     wrong = [dim for dim in dims if not 0 <= dim < vae.latent_dim]
     if wrong:
         raise UsageError(f"--dims {wrong[0]}: the model has latent dimensions 0 to {vae.latent_dim - 1}")
     path = output_file(out, run.path / "figures" / "traversals.png", (".png",))
     x = read_example(at, vae, run, resize=resize)[None] if at is not None else None
-    _save_figure(pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span), path)
-
-
-def _model(run: Run, device: str) -> VAE:
-    return run.model().to(find_device(device))
+    save_figure(pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span), path)
 
 
 def _need_images(vae: VAE, what: str) -> None:
@@ -129,13 +135,4 @@ def _save_image(pixels: np.ndarray[Any, Any], path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
-    _wrote(path)
-
-
-def _save_figure(figure: Figure, path: Path) -> None:
-    write_atomic(path, canvas.to_png(figure))
-    _wrote(path)
-
-
-def _wrote(path: Path) -> None:
-    console().print(f"picture  {shown(path)}")
+    wrote(path)

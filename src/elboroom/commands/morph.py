@@ -17,8 +17,16 @@ from torch import Tensor
 
 from elboroom import morphs, sheets
 from elboroom.canvas import Numbers, evenly, numbers, seeded
-from elboroom.commands.common import console, output_file, read_example, run_data, shown
-from elboroom.commands.draw import _model, _save_figure, _wrote
+from elboroom.commands.common import (
+    console,
+    load_model,
+    output_file,
+    read_example,
+    run_data,
+    save_figure,
+    shown,
+    wrote,
+)
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError, nearest
@@ -177,7 +185,7 @@ def morph(
     device: str,
 ) -> None:
     """Walk from examples to another or along an attribute: a looping GIF, a film, a strip or a sheet."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     path = output_file(out, run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png"))
     kind = path.suffix.lower()
     if kind == ".mp4":
@@ -197,12 +205,12 @@ def morph(
     ]
     if kind == ".png":
         single = len(ways) == 1 and not refining
-        _save_figure(morphs.strip(vae, ways[0]) if single else morphs.sheet(vae, ways), path)
+        save_figure(morphs.strip(vae, ways[0]) if single else morphs.sheet(vae, ways), path)
         return
     frames = morphs.path_frames(vae, *(one.path for one in ways))
     save, size = (morphs.save_gif, 256) if kind == ".gif" else (morphs.save_mp4, 512)
-    save(frames, path, size=size if len(ways) == 1 else 2 * size, milliseconds=milliseconds)
-    _wrote(path)
+    save(frames, path, size=size if len(ways) == 1 else 5 * size // 2, milliseconds=milliseconds)
+    wrote(path)
 
 
 def neighbours(
@@ -219,7 +227,7 @@ def neighbours(
     device: str,
 ) -> None:
     """Draw images, samples or the frames of a morph beside the training examples nearest to them."""
-    vae = _model(run, device)
+    vae = load_model(run, device)
     path = output_file(out, run.path / "figures" / "neighbours.png", (".png",))
     data = run_data(run)
     if frames:
@@ -235,7 +243,7 @@ def neighbours(
         queries = np.concatenate([np.stack(read), queries]) if read else queries
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
-    _save_figure(sheets.neighbour_sheet(data, queries, labels, found), path)
+    save_figure(sheets.neighbour_sheet(data, queries, labels, found), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         console().print(
             f"{name}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
@@ -253,7 +261,7 @@ def report(
     as_json: bool,
 ) -> None:
     """Print how well each class is rebuilt, and as what."""
-    data, vae = run_data(run, source), _model(run, device)
+    data, vae = run_data(run, source), load_model(run, device)
     if data.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no classes to report on")
     where = next(vae.parameters()).device

@@ -191,15 +191,14 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     1.0
     """
     width = min(_WINDOW, *(side - 1 + side % 2 for side in a.shape[1:3]))
-    offsets = torch.arange(width).to(a) - width // 2
+    offsets = torch.arange(width, dtype=torch.float64) - width // 2
     weights = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     weights = weights / weights.sum()
-    # In float64: variances are small differences of squares.
-    x, y = (image.double().permute(0, 3, 1, 2).flatten(0, 1)[:, None] for image in (a, b))
+    # In float64, which some accelerators lack: variances are small differences of squares.
+    x, y = (image.cpu().double().permute(0, 3, 1, 2).flatten(0, 1)[:, None] for image in (a, b))
 
     def blurred(planes: Tensor) -> Tensor:
-        kernel = weights.to(planes)
-        return F.conv2d(F.conv2d(planes, kernel[None, None, :, None]), kernel[None, None, None])
+        return F.conv2d(F.conv2d(planes, weights[None, None, :, None]), weights[None, None, None])
 
     mean_x, mean_y = blurred(x), blurred(y)
     var_x, var_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
@@ -207,4 +206,4 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    return similarity.reshape(len(a), -1).mean(1).to(a.dtype)
+    return similarity.reshape(len(a), -1).mean(1).to(a.dtype).to(a.device)

@@ -51,13 +51,11 @@ def sigmoid(value: float, delay: float, ramp: float) -> Schedule:
     >>> [sigmoid(2.0, delay=10, ramp=10)(step) for step in (10, 15, 20)]
     [0.0, 1.0, 2.0]
     """
-    low, high = _logistic(-6.0), _logistic(6.0)
 
     def at(step: int) -> float:
         t = min(1.0, max(0.0, (step - delay) / ramp))
-        if t in (0.0, 1.0):
-            return value * t
-        return value * (_logistic(12.0 * t - 6.0) - low) / (high - low)
+        # The logistic function as a hyperbolic tangent, which is exact in the middle and at both ends.
+        return value * 0.5 * (1.0 + math.tanh(6.0 * t - 3.0) / math.tanh(3.0))
 
     return at
 
@@ -71,7 +69,3 @@ def cyclical(value: float, ramp: float, period: float) -> Schedule:
     [0.0, 1.0, 1.0, 0.0, 1.0]
     """
     return lambda step: value * min(1.0, (step % period) / ramp)
-
-
-def _logistic(t: float) -> float:
-    return 1.0 / (1.0 + math.exp(-t))
