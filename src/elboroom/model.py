@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from elboroom.config import ModelConfig
 from elboroom.errors import UsageError
-from elboroom.networks import MLP, ConvDecoder, ConvEncoder
+from elboroom.networks import networks_of
 from elboroom.probability import (
     BernoulliHead,
     DiagonalGaussianHead,
@@ -28,7 +28,6 @@ from elboroom.probability import (
 )
 
 Array = Tensor | NDArray[Any]
-Shape = tuple[int, ...]
 
 # Decoder outputs held at once while importance sampling: about 64 MB of 28×28 images.
 _DECODED_NUMBERS = 16_000_000
@@ -168,9 +167,7 @@ class VAE(nn.Module):
             likelihood = GaussianHead(
                 shape, scale=config.likelihood_scale, learn_scale=config.learn_scale, mean=config.output
             )
-        encoder, decoder = _NETWORKS[config.network](
-            config, shape, posterior.in_shape, d, likelihood.in_shape
-        )
+        encoder, decoder = networks_of(config, shape, posterior.in_shape, d, likelihood.in_shape)
         vae = cls(
             encoder,
             decoder,
@@ -336,36 +333,6 @@ class VAE(nn.Module):
         finally:
             for module, mode in modes:
                 module.training = mode
-
-
-def _mlps(
-    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
-) -> tuple[nn.Module, nn.Module]:
-    options = {
-        "activation": config.activation,
-        "normalization": "none" if config.normalization == "auto" else config.normalization,
-        "init": config.init,
-    }
-    decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
-    return MLP(shape, features, config.hidden, **options), MLP(
-        (latent_dim,), output, decoder_hidden, **options
-    )
-
-
-def _convs(
-    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
-) -> tuple[nn.Module, nn.Module]:
-    options: dict[str, Any] = {
-        "width": config.conv_width,
-        "levels": config.conv_levels,
-        "blocks": config.conv_blocks,
-        "activation": config.activation,
-        "normalization": "group" if config.normalization == "auto" else config.normalization,
-    }
-    return ConvEncoder(shape, features, **options), ConvDecoder((latent_dim,), output, **options)
-
-
-_NETWORKS = {"mlp": _mlps, "conv": _convs}
 
 
 def _as_tensor(array: Array) -> Tensor:

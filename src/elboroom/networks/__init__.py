@@ -1,7 +1,8 @@
 """Networks: modules that map (b, *in_shape) to (b, *out_shape)."""
 
+from elboroom.networks.choice import networks_of
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
 from elboroom.networks.summary import summarize
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "summarize"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "networks_of", "summarize"]

@@ -1,4 +1,4 @@
-"""Fixtures of the tests here."""
+"""What every test has: a cache of its own, no local data, one thread, and noise left as it was."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has a cache of its own, no local data, one thread, and leaves the noise as it was."""
     monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("ELBOROOM_DATA", raising=False)
+    monkeypatch.delenv("ELBOROOM_MIRROR", raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.random.fork_rng():
