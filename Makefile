@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures bench test lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench test lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,10 @@ pictures: $(READY)  ## draw the README's pictures again
 	$(BIN)/elboroom train mnist-5k --preset demo --out runs/pictures --overwrite
 	mkdir -p docs/pictures
 	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
+
+pictures-dogpeople: $(READY)  ## draw the README's walk from people to dogs (needs ELBOROOM_DATA, half an hour)
+	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople.npz --preset dogpeople --out runs/dogpeople --overwrite
+	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
 
 bench: $(READY)  ## measure against other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from elboroom.errors import UsageError
 from elboroom.model import Array
 
 _WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a plate, and of an image that is enlarged
-_LETTER = 10  # width of a letter in screen pixels
+_LETTER = 11  # width of a wide letter in screen pixels
 _SKETCH = (100, 150)  # height and width of the line chart that stands for a row of numbers
 _ROWS = 12  # most latent dimensions in traversals, most tiles in a line of a morph
 
@@ -203,8 +204,8 @@ class Plate:
 
 def _letters(texts: Sequence[str]) -> int:
     """Letters of the longest line, mathematical markup aside."""
-    lines = (line for text in texts for line in text.translate({ord(c): None for c in "${}_"}).split("\n"))
-    return max(map(len, lines), default=0)
+    plain = (re.sub(r"\$[^$]*\$", lambda math: re.sub(r"[${}_\\]", "", math[0]), text) for text in texts)
+    return max((len(line) for text in plain for line in text.split("\n")), default=0)
 
 
 def stack(*plates: Plate) -> Figure:

@@ -133,6 +133,7 @@ def transformation(
     walk: Walk = linear,
     steps: int = 9,
     seed: int = 0,
+    originals: bool = True,
 ) -> Figure:
     """Draw held-out examples of one kind on their way to held-out ones of another: a row each.
 
@@ -154,6 +155,9 @@ def transformation(
         Codes on the way.
     seed : int
         Which examples are paired; the caller's random state is left alone.
+    originals : bool
+        Show the examples themselves at both ends; without them the sheet holds nothing but the model's own
+        pictures, for data that may not be shown.
 
     Raises
     ------
@@ -172,14 +176,12 @@ def transformation(
         drawn.append(rng.permutation(kinds[name])[:n])
     starts, ends = (data.values(rows[: min(map(len, drawn))]) for rows in drawn)
     codes = vae.embed(starts), vae.embed(ends)
-    return sheet(
-        vae,
-        [
-            Morph(walk(a, b, steps), x, y, name=f"{names[0]} → {names[1]}")
-            for a, b, x, y in zip(*codes, starts, ends, strict=True)
-        ],
-        steps,
-    )
+    name = f"{names[0]} → {names[1]}"
+    rows = [
+        Morph(walk(a, b, steps), x if originals else None, y if originals else None, name)
+        for a, b, x, y in zip(*codes, starts, ends, strict=True)
+    ]
+    return sheet(vae, rows, steps)
 
 
 def neighbour_sheet(data: Dataset, queries: Array, names: Sequence[str], found: Neighbours) -> Figure:

@@ -1,0 +1,18 @@
+"""Draw the README's walk from people to dogs, from a run of the dogpeople preset.
+
+Only the model's own pictures are shown: the photos of the data set may not be passed on::
+
+    python docs/draw_dogpeople.py runs/dogpeople
+"""
+
+import sys
+from pathlib import Path
+
+import elboroom
+from elboroom import canvas, sheets
+from elboroom.files import write_atomic
+
+run = elboroom.Run(sys.argv[1])
+data = elboroom.load_data(run.config.data.source or sys.exit("the run names no data"))
+figure = sheets.transformation(run.model(), data, 0, 1, n=6, originals=False, steps=11)
+write_atomic(Path(__file__).parent / "pictures" / "people-to-dogs.png", canvas.to_png(figure))
