@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,9 @@ import pytest
 from PIL import Image
 
 from elboroom.cli import main
+from elboroom.commands.morph import _Finder
+from elboroom.errors import UsageError
+from elboroom.run import Run
 
 
 @pytest.fixture
@@ -157,3 +161,13 @@ def test_report(elboroom: Any) -> None:
     found = json.loads(elboroom("report RUN --json").out)
     assert found["classes"] == ["person", "dog"]
     assert found["seen_as"]["originals"] == [[1, 0], [0, 1]]
+
+
+def test_one_of_a_folder_called_dogs_is_a_dog(run: Path, data: Any, vae: Any) -> None:
+    """Labels of photo folders are plural, and people ask for dog:random."""
+    plural = replace(data, label_names=("people", "dogs"))
+    examples = _Finder(Run(run), vae)
+    examples.__dict__["data"] = plural
+    assert examples.label("dog") == examples.label("dogs") == 1
+    with pytest.raises(UsageError, match="did you mean 'dogs'"):
+        examples.label("dgos")

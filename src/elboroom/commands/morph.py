@@ -86,8 +86,10 @@ class _Finder:
         return embed_rows(self.vae, self.data, self.rows)
 
     def label(self, name: str) -> int:
-        """Which label has this name."""
+        """Which label has this name; one of a folder called "dogs" is a "dog" too."""
         known = {self.data.label_name(int(label)): int(label) for label in np.unique(self.labels)}
+        if name not in known and f"{name}s" in known:
+            name = f"{name}s"
         if name not in known:
             raise UsageError(f"no label {name!r} in {self.data.name}; {nearest(name, known)}")
         return known[name]
