@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -18,8 +17,8 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
+from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
-from elboroom.model import VAE
 from elboroom.run import Run
 from elboroom.training.engine import find_device
 
@@ -77,7 +76,7 @@ def embed(run: Run, source: str | None, out: Path, device: str) -> None:
     path = output_file(out, out, (".npy", ".npz", ".csv"))
     data = run_data(run, source)
     vae = run.model().to(find_device(device))
-    codes = _codes(vae, data)
+    codes = embed_rows(vae, data, np.arange(len(data)))
     content: str | bytes
     if path.suffix.lower() == ".npy":
         content = _as_npy(codes)
@@ -89,13 +88,6 @@ def embed(run: Run, source: str | None, out: Path, device: str) -> None:
     console().print(
         f"wrote {shown(path)}: {len(codes):,} codes of {vae.latent_dim} numbers, in the data's order"
     )
-
-
-def _codes(vae: VAE, data: Dataset) -> NDArray[np.float32]:
-    every = np.arange(len(data))
-    parts = [vae.embed(data.values(every[start : start + 2000])).cpu() for start in range(0, len(data), 2000)]
-    codes: NDArray[np.float32] = torch.cat(parts).float().numpy()
-    return codes
 
 
 def _as_npy(codes: NDArray[np.float32]) -> bytes:

@@ -14,7 +14,7 @@ from torch import Tensor
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.health import active_units
-from elboroom.model import NLL, VAE
+from elboroom.model import NLL, VAE, Terms
 
 _BATCH = 500
 
@@ -72,8 +72,9 @@ def evaluate(
         for start in range(0, len(indices), _BATCH):
             chosen = torch.from_numpy(indices[start : start + _BATCH]).to(batches.x.device)
             x = batches[chosen]
-            totals += _sums(vae, x, num_samples)
-            codes.append(vae.infer(x).mean.double().cpu())
+            terms = vae(x, 1)
+            totals += _sums(vae, terms, num_samples)
+            codes.append(terms.posterior.mean.double().cpu())
             if on_progress is not None:
                 on_progress(min(start + _BATCH, len(indices)))
     n = len(indices)
@@ -90,13 +91,12 @@ def evaluate(
     }
 
 
-def _sums(vae: VAE, x: Tensor, num_samples: int) -> Tensor:
+def _sums(vae: VAE, terms: Terms, num_samples: int) -> Tensor:
     """Sums over examples of distortion, rate, nll and the squared standard error of each nll."""
-    terms = vae(x, 1)
     if num_samples == 0:
         zero = terms.rate.new_zeros(())
         return torch.stack((terms.distortion.sum(), terms.rate.sum(), zero, zero)).double().cpu()
-    chunks = list(vae.importance(x, num_samples))
+    chunks = list(vae.importance(terms.x, num_samples))
     log_likelihood = torch.cat([chunk for chunk, _ in chunks])
     nll = NLL.from_log_weights(torch.cat([weights for _, weights in chunks]))
     squared_error = nll.stderr.square().nan_to_num()

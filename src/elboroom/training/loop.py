@@ -137,7 +137,6 @@ class Training:
             "random": self._random,
             "history": self.history,
             "seconds": self.seconds,
-            "best_epoch": self.best_epoch,
             "custom_objective": self._custom_objective,
         }
 
@@ -213,9 +212,10 @@ class Training:
             now = time.perf_counter()
             if now - shown > _BAR_SECONDS:
                 # Here the host waits for the device, twice a second at most.
-                means = {name: engine.means()[name] for name in ("loss", "distortion", "rate")}
+                now_means = engine.means()
+                shown_means = {name: now_means[name] for name in ("loss", "distortion", "rate")}
                 speed = (engine.steps % self.epoch_steps or self.epoch_steps) - done
-                bar.update(engine.steps, epoch + 1, means, speed * len(batch) / (now - started))
+                bar.update(engine.steps, epoch + 1, shown_means, speed * len(batch) / (now - started))
                 shown = now
         means = engine.means()
         seconds = self.seconds + time.perf_counter() - started
