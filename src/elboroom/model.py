@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +51,8 @@ class Terms:
         log p(x|z), (k, b), nats.
     rate : Tensor
         KL(q ‖ p), (b,), nats per example.
+    generate : callable
+        Codes (..., b, d) → p(x|z), for bounds that need a second pass through the decoder.
     """
 
     x: Tensor
@@ -61,6 +63,7 @@ class Terms:
     log_q: Tensor
     log_likelihood: Tensor
     rate: Tensor
+    generate: Callable[[Tensor], Likelihood]
 
     @cached_property
     def distortion(self) -> Tensor:
@@ -198,7 +201,9 @@ class VAE(nn.Module):
         q = self.infer(x)
         z, log_q = q.rsample_and_log_prob(num_samples)
         p = self.generate(z)
-        return Terms(x, q, p, self.prior, z, log_q, p.log_prob(x), rate(q, self.prior, z, log_q))
+        return Terms(
+            x, q, p, self.prior, z, log_q, p.log_prob(x), rate(q, self.prior, z, log_q), self.generate
+        )
 
     # For use: arrays in, no gradients, evaluation mode, and the training mode left as it was.
 

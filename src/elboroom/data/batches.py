@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.data.dataset import Dataset
@@ -63,6 +65,11 @@ class Batches:
         if self.binarize == "stochastic":
             return torch.bernoulli(x)
         return x
+
+    def stream(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """For each batch of row numbers in turn, what :meth:`for_training` and ``batches[...]`` take."""
+        for rows in order:
+            yield torch.from_numpy(rows).to(self.x.device)
 
     def for_training(self, indices: Tensor) -> Tensor:
         """As ``batches[indices]``, with what is done to training examples only."""

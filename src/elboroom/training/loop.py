@@ -198,13 +198,12 @@ class Training:
         """Train the rest of the epoch under way."""
         engine, epoch = self.engine, self.epochs_done
         order = epoch_order(self.train_indices, self.config.training, epoch)
-        indices = [torch.from_numpy(batch).to(engine.device) for batch in order]
         done = engine.steps % self.epoch_steps
         if not done:
             engine.reset_meters()
         started = shown = time.perf_counter()
         engine.vae.train()
-        for batch in indices[done:]:
+        for batch in engine.batches.stream(order[done:]):
             if request.signal_number is not None:
                 self.seconds += time.perf_counter() - started
                 self._stop(request.signal_number)
