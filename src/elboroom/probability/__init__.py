@@ -1,19 +1,87 @@
 """Posteriors, likelihoods, priors and the rate between them: all in nats."""
 
-from elboroom.probability.likelihoods import Bernoulli, BernoulliHead, Gaussian, GaussianHead, Likelihood
-from elboroom.probability.posteriors import DiagonalGaussian, DiagonalGaussianHead, Posterior
-from elboroom.probability.priors import StandardNormal
-from elboroom.probability.rates import rate
+from elboroom.probability.bernoulli import Bernoulli, BernoulliHead, ContinuousBernoulli
+from elboroom.probability.choice import POSTERIORS, PRIORS
+from elboroom.probability.counts import (
+    NegativeBinomial,
+    NegativeBinomialHead,
+    Poisson,
+    PoissonHead,
+    ZeroInflatedNegativeBinomial,
+)
+from elboroom.probability.discretized import (
+    Categorical,
+    CategoricalHead,
+    DiscretizedLogistic,
+    DiscretizedLogisticHead,
+)
+from elboroom.probability.flow_prior import FlowPrior
+from elboroom.probability.flows import FlowPosterior, InverseAutoregressiveHead, PlanarHead
+from elboroom.probability.full_gaussian import FullGaussian, FullGaussianHead, HouseholderHead
+from elboroom.probability.likelihoods import LIKELIHOODS, Likelihood, LikelihoodHead
+from elboroom.probability.location_scale import (
+    Gaussian,
+    GaussianHead,
+    Laplace,
+    LaplaceHead,
+    OptimalGaussian,
+    StudentT,
+    StudentTHead,
+)
+from elboroom.probability.posteriors import (
+    Deterministic,
+    DeterministicHead,
+    DiagonalGaussian,
+    DiagonalGaussianHead,
+    Posterior,
+)
+from elboroom.probability.priors import MixturePrior, StandardNormal, VampPrior
+from elboroom.probability.rates import check_pair, rate
+from elboroom.probability.spherical import PowerSpherical, PowerSphericalHead, UniformSphere
 
 __all__ = [
+    "LIKELIHOODS",
+    "POSTERIORS",
+    "PRIORS",
     "Bernoulli",
     "BernoulliHead",
+    "Categorical",
+    "CategoricalHead",
+    "ContinuousBernoulli",
+    "Deterministic",
+    "DeterministicHead",
     "DiagonalGaussian",
     "DiagonalGaussianHead",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticHead",
+    "FlowPosterior",
+    "FlowPrior",
+    "FullGaussian",
+    "FullGaussianHead",
     "Gaussian",
     "GaussianHead",
+    "HouseholderHead",
+    "InverseAutoregressiveHead",
+    "Laplace",
+    "LaplaceHead",
     "Likelihood",
+    "LikelihoodHead",
+    "MixturePrior",
+    "NegativeBinomial",
+    "NegativeBinomialHead",
+    "OptimalGaussian",
+    "PlanarHead",
+    "Poisson",
+    "PoissonHead",
     "Posterior",
+    "PowerSpherical",
+    "PowerSphericalHead",
     "StandardNormal",
+    "StudentT",
+    "StudentTHead",
+    "UniformSphere",
+    "VampPrior",
+    "ZeroInflatedNegativeBinomial",
+    "check_pair",
     "rate",
 ]

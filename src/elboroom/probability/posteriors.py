@@ -1,21 +1,29 @@
 """What an encoder parametrises: q(z|x), and the heads that turn features into it.
 
-A posterior has ``mean`` of shape (b, d) and ``rsample_and_log_prob(k)``, which gives k samples
-z (k, b, d), differentiable in the parameters, with their log-densities (k, b) in nats.
-A head is a module with ``in_shape`` (what the network must put out for one example) and ``latent_dim``.
+A posterior of b examples has ``mean`` (b, d), the code of each, and ``rsample_and_log_prob(k)``: k samples
+z (k, b, d), differentiable in the parameters, with their log-densities (k, b) in nats. Where the density
+of any z is cheap it has ``log_prob(z)`` too, and where it factorises ``marginal_log_prob(z)``.
+A head is a module with ``in_shape`` (what the network must put out for one example), ``latent_dim``, and
+``makes``, the class of its posteriors.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_LOG_2PI = math.log(2 * math.pi)
+from elboroom.errors import UsageError
+
+LOG_2PI = math.log(2 * math.pi)
+_NUDGE = 1e-6
+Scale = Literal["softplus", "exp"]
+Q = TypeVar("Q", bound=Any)
 
 
 class Posterior(Protocol):
@@ -26,9 +34,66 @@ class Posterior(Protocol):
         """The code of each example, (b, d)."""
         ...
 
+    @property
+    def stochastic(self) -> bool:
+        """False if all samples are the mean, so that no density and no likelihood of x exist."""
+        ...
+
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
         """Draw z (k, b, d), differentiably, and its log-density (k, b) in nats."""
         ...
+
+    def detached(self) -> Self:
+        """Give the same posterior with its parameters cut from the graph."""
+        ...
+
+
+def rows(posterior: Q, index: Tensor) -> Q:
+    """Posteriors of the examples ``index`` (n,) of a batch, each as often as it is named.
+
+    Examples
+    --------
+    >>> q = DiagonalGaussian(torch.tensor([[1.0], [2.0]]), torch.ones(2, 1))
+    >>> rows(q, torch.tensor([1, 1, 0])).mean.tolist()
+    [[2.0], [2.0], [1.0]]
+    """
+    return changed(posterior, lambda parameter: parameter[index])
+
+
+def changed(posterior: Q, change: Callable[[Tensor], Tensor]) -> Q:
+    """Copy of a posterior whose tensors all went through ``change``."""
+    values = {field.name: getattr(posterior, field.name) for field in fields(posterior)}
+    return replace(posterior, **{name: change(v) for name, v in values.items() if isinstance(v, Tensor)})
+
+
+def noise_like(mean: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Standard normal noise (k, b, d) and its log-density (k, b)."""
+    noise = torch.randn(num_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
+    return noise, -0.5 * (noise.square() + LOG_2PI).sum(-1)
+
+
+def positive_scale(raw: Tensor, scale: Scale, min_scale: float) -> Tensor:
+    """σ = softplus(raw), or exp(raw / 2) where raw is a log-variance; ``min_scale`` keeps log σ finite."""
+    return (F.softplus(raw) if scale == "softplus" else torch.exp(0.5 * raw)) + min_scale
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a number below ``least``.
+
+    Raises
+    ------
+    UsageError
+        Naming the number, the value got and what is allowed.
+    """
+    if value < least:
+        raise UsageError(f"{name} = {value}: at least {least} is needed")
+
+
+def unit_vector(raw: Tensor) -> Tensor:
+    """Directions of vectors (..., d); those of length zero, which have none, point along the first axis."""
+    # A nudge far below the size of any feature, and no branch: the gradient stays finite at zero.
+    nudged = torch.cat([raw[..., :1] + _NUDGE, raw[..., 1:]], -1)
+    return nudged / torch.linalg.vector_norm(nudged, dim=-1, keepdim=True).clamp_min(_NUDGE * 1e-3)
 
 
 @dataclass(frozen=True)
@@ -41,8 +106,14 @@ class DiagonalGaussian:
         Both (b, d); ``scale`` is the standard deviation, > 0.
     """
 
+    stochastic: ClassVar[bool] = True
     mean: Tensor
     scale: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each dimension, (b, d)."""
+        return self.scale.square()
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
         """Draw by reparametrisation (arXiv:1312.6114 §2.4) and share the noise with the density.
@@ -54,15 +125,51 @@ class DiagonalGaussian:
         log_q : Tensor
             (k, b), nats.
         """
-        noise = torch.randn(num_samples, *self.mean.shape, dtype=self.mean.dtype, device=self.mean.device)
-        z = self.mean + self.scale * noise
-        log_q = -0.5 * (noise.square() + _LOG_2PI).sum(-1) - self.scale.log().sum(-1)
-        return z, log_q
+        noise, log_noise = noise_like(self.mean, num_samples)
+        return self.mean + self.scale * noise, log_noise - self.scale.log().sum(-1)
+
+    def marginal_log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of each dimension of z (..., b, d) in nats, (..., b, d).
+
+        Codes z[:, None] of shape (n, 1, d) give every code under every posterior, (n, b, d).
+        """
+        standardised = (z - self.mean) / self.scale
+        return -0.5 * (standardised.square() + LOG_2PI) - self.scale.log()
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (..., b, d) in nats, (..., b)."""
         standardised = (z - self.mean) / self.scale
-        return -0.5 * (standardised.square() + _LOG_2PI).sum(-1) - self.scale.log().sum(-1)
+        return -0.5 * (standardised.square() + LOG_2PI).sum(-1) - self.scale.log().sum(-1)
+
+    def detached(self) -> Self:
+        """Give the same posterior with its parameters cut from the graph."""
+        return changed(self, Tensor.detach)
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """The code itself: z = mean, always (arXiv:1903.12436).
+
+    A point has no density: ``log_q`` is 0 and the rate is 0 by convention, not in nats, so the distortion is
+    all that is bounded. The objective has to bring a penalty on the code to keep it near the prior.
+
+    Parameters
+    ----------
+    mean : Tensor
+        (b, d).
+    """
+
+    stochastic: ClassVar[bool] = False
+    mean: Tensor
+
+    def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
+        """Repeat the code k times, (k, b, d), with zeros (k, b)."""
+        z = self.mean.expand(num_samples, *self.mean.shape)
+        return z, self.mean.new_zeros(z.shape[:-1])
+
+    def detached(self) -> Self:
+        """Give the same posterior with its code cut from the graph."""
+        return changed(self, Tensor.detach)
 
 
 class DiagonalGaussianHead(nn.Module):
@@ -78,21 +185,45 @@ class DiagonalGaussianHead(nn.Module):
         Added to σ so that its logarithm stays finite.
     """
 
-    def __init__(
-        self, latent_dim: int, *, scale: Literal["softplus", "exp"] = "softplus", min_scale: float = 1e-6
-    ):
+    makes = DiagonalGaussian
+
+    def __init__(self, latent_dim: int, *, scale: Scale = "softplus", min_scale: float = 1e-6):
         super().__init__()
         self.latent_dim = latent_dim
-        self.scale = scale
+        self.scale: Scale = scale
         self.min_scale = min_scale
         self.in_shape: tuple[int, ...] = (2 * latent_dim,)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """Split the features (b, 2d) into mean and scale."""
         mean, raw = features.chunk(2, dim=-1)
-        scale = F.softplus(raw) if self.scale == "softplus" else torch.exp(0.5 * raw)
-        return DiagonalGaussian(mean, scale + self.min_scale)
+        return DiagonalGaussian(mean, positive_scale(raw, self.scale, self.min_scale))
 
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         return f"latent_dim={self.latent_dim}, scale={self.scale!r}, min_scale={self.min_scale}"
+
+
+class DeterministicHead(nn.Module):
+    """Features (b, d) → :class:`Deterministic`: they are the code.
+
+    Parameters
+    ----------
+    latent_dim : int
+        d.
+    """
+
+    makes = Deterministic
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.in_shape: tuple[int, ...] = (latent_dim,)
+
+    def forward(self, features: Tensor) -> Deterministic:
+        """Take the features as they are."""
+        return Deterministic(features)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"latent_dim={self.latent_dim}"

@@ -1,15 +1,30 @@
 """p(z): what a code looks like before any data are seen.
 
 A prior is a module (it may hold parameters) with ``latent_dim``, ``log_prob(z)`` over the last
-dimension in nats, ``sample(n)`` and ``quantile(u)``, which maps [0, 1]^d to the latent space.
+dimension in nats and ``sample(n)``. Some have ``quantile(u)`` too, which maps [0, 1]^d to the latent space
+so that uniform u give codes of the prior.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elboroom.errors import UsageError
+from elboroom.probability.posteriors import DiagonalGaussian, Posterior, at_least, rows
+
+# Numbers that comparing codes with all components of a mixture may hold at once, without a graph to keep.
+_COMPARED_NUMBERS = 16_000_000
+# Least standard deviation of a mixture's components: narrower ones would sit on single codes.
+_LEAST_SCALE = 1e-3
+# Pseudo-inputs start at least this share of the data's range inside it, where a sigmoid has some slope.
+_MARGIN = 0.02
 
 
 class StandardNormal(nn.Module):
@@ -44,3 +59,178 @@ class StandardNormal(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         return f"latent_dim={self.latent_dim}"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Σ_i weight_i q_i(z), of components that are the posteriors of a batch.
+
+    Parameters
+    ----------
+    components : Posterior
+        Of n examples, with ``log_prob``.
+    log_weights : Tensor
+        (n,), whose exponentials add up to 1.
+    """
+
+    components: Any
+    log_weights: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (..., d) in nats, (...); without a graph in chunks that fit in memory."""
+        flat = z.reshape(-1, 1, z.shape[-1])
+        size = max(1, _COMPARED_NUMBERS // (len(self.log_weights) * z.shape[-1]))
+        chunks = [flat] if torch.is_grad_enabled() else torch.split(flat, size)
+        return torch.cat([self._log_prob(chunk) for chunk in chunks]).reshape(z.shape[:-1])
+
+    def _log_prob(self, z: Tensor) -> Tensor:
+        return torch.logsumexp(self.log_weights + self.components.log_prob(z), -1)
+
+    def sample(self, n: int) -> Tensor:
+        """Draw n codes, (n, d)."""
+        with torch.no_grad():
+            if n == 0:
+                return self.components.mean[:0]
+            chosen = torch.multinomial(self.log_weights.exp(), n, replacement=True)
+            z: Tensor = rows(self.components, chosen).rsample_and_log_prob(1)[0][0]
+            return z
+
+
+class MixturePrior(nn.Module):
+    """Mixture of n diagonal Gaussians with learned means, scales and weights.
+
+    It starts with equal weights, about zero mean and about unit variance.
+
+    Parameters
+    ----------
+    latent_dim : int
+        d.
+    components : int
+        n.
+    """
+
+    def __init__(self, latent_dim: int, *, components: int = 10):
+        super().__init__()
+        at_least("latent_dim", latent_dim, 1)
+        at_least("components", components, 1)
+        self.latent_dim = latent_dim
+        scale = 0.6 if components > 1 else 1.0
+        self.mean = nn.Parameter(math.sqrt(1 - scale**2) * torch.randn(components, latent_dim))
+        raw = math.log(math.expm1(scale - _LEAST_SCALE))  # what softplus undoes
+        self.raw_scale = nn.Parameter(torch.full((components, latent_dim), raw))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def mixture(self) -> Mixture:
+        """Give the mixture at the present weights."""
+        components = DiagonalGaussian(self.mean, F.softplus(self.raw_scale) + _LEAST_SCALE)
+        return Mixture(components, self.logits.log_softmax(0))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (..., d) in nats, (...)."""
+        return self.mixture().log_prob(z)
+
+    def sample(self, n: int) -> Tensor:
+        """Draw n codes, (n, d)."""
+        return self.mixture().sample(n)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"latent_dim={self.latent_dim}, components={len(self.logits)}"
+
+
+class VampPrior(nn.Module):
+    """Mean of the posteriors of n learned pseudo-inputs, Σ_i q(z|u_i)/n (arXiv:1705.07120 eq. 9).
+
+    It needs the model's encoder: call :meth:`bind` with ``vae.infer`` before use. The encoder is not a part
+    of it, so that its weights are saved, moved and trained once, as the model's.
+
+    Parameters
+    ----------
+    latent_dim : int
+        d.
+    shape : tuple of int
+        Of one example.
+    components : int
+        n.
+    support : (float, float) or None
+        Interval in which the data lie, as a likelihood's ``support``; pseudo-inputs stay inside.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        *,
+        shape: Sequence[int],
+        components: int = 500,
+        support: tuple[float, float] | None = (0.0, 1.0),
+    ):
+        super().__init__()
+        at_least("latent_dim", latent_dim, 1)
+        at_least("components", components, 1)
+        self.latent_dim = latent_dim
+        self.support = support
+        self.raw_inputs = nn.Parameter(torch.randn(components, *shape))
+        self._infer: tuple[Callable[[Tensor], Posterior], ...] = ()
+
+    def bind(self, infer: Callable[[Tensor], Posterior]) -> None:
+        """Take q(z|x) of x (n, *shape) from ``infer``."""
+        self._infer = (infer,)  # in a tuple, lest the encoder become a part of the prior
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """The inputs u (n, *shape), in the units of the data."""
+        if self.support is None:
+            return self.raw_inputs
+        low, high = self.support
+        return low + (high - low) * torch.sigmoid(self.raw_inputs)
+
+    def start_from(self, x: Tensor) -> None:
+        """Let the pseudo-inputs be the first n of examples x (m, *shape), in model units.
+
+        Raises
+        ------
+        UsageError
+            If there are fewer than n or they have another shape.
+        """
+        n, *shape = self.raw_inputs.shape
+        if len(x) < n or list(x.shape[1:]) != shape:
+            wanted = ", ".join(map(str, shape))
+            raise UsageError(
+                f"got examples {tuple(x.shape)} to start {n} pseudo-inputs from; give at least {n} of shape "
+                f"({wanted}), or build the prior with fewer components"
+            )
+        with torch.no_grad():
+            start = x[:n].to(self.raw_inputs)
+            if self.support is not None:
+                low, high = self.support
+                start = torch.logit(((start - low) / (high - low)).clamp(_MARGIN, 1 - _MARGIN))
+            self.raw_inputs.copy_(start)
+
+    def mixture(self) -> Mixture:
+        """Give the mixture at the present weights: one pass of the encoder over the pseudo-inputs.
+
+        Hold on to it for many calls without a step in between, as for an importance-sampled likelihood.
+
+        Raises
+        ------
+        UsageError
+            If no encoder is bound.
+        """
+        if not self._infer:
+            raise UsageError("this VampPrior has no encoder; call prior.bind(vae.infer) first")
+        n = len(self.raw_inputs)
+        components = self._infer[0](self.pseudo_inputs)
+        return Mixture(components, components.mean.new_full((n,), -math.log(n)))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (..., d) in nats, (...); encodes the pseudo-inputs anew."""
+        return self.mixture().log_prob(z)
+
+    def sample(self, n: int) -> Tensor:
+        """Draw n codes, (n, d)."""
+        with torch.no_grad():
+            return self.mixture().sample(n)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"latent_dim={self.latent_dim}, components={len(self.raw_inputs)}, support={self.support}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from elboroom.probability.posteriors import DiagonalGaussian, Posterior
-from elboroom.probability.priors import StandardNormal
+from elboroom.errors import UsageError
+from elboroom.probability.full_gaussian import FullGaussian
+from elboroom.probability.posteriors import Deterministic, DiagonalGaussian, Posterior
+from elboroom.probability.priors import StandardNormal, VampPrior
+from elboroom.probability.spherical import PowerSpherical, UniformSphere
 
 
 def _gaussian_to_standard_normal(q: DiagonalGaussian, _p: StandardNormal) -> Tensor:
@@ -16,8 +19,21 @@ def _gaussian_to_standard_normal(q: DiagonalGaussian, _p: StandardNormal) -> Ten
     return 0.5 * (q.mean.square() + variance - 1.0 - variance.log()).sum(-1)
 
 
+def _full_gaussian_to_standard_normal(q: FullGaussian, _p: StandardNormal) -> Tensor:
+    # The trace of the covariance, column by column of the mixing; an orthogonal one has columns of length 1.
+    variance = q.scale.square()
+    spread = variance if q.orthogonal else variance * q.mixing.square().sum(-2)
+    return 0.5 * (q.mean.square() + spread - 1.0 - variance.log()).sum(-1)
+
+
+def _power_spherical_to_uniform(q: PowerSpherical, _p: UniformSphere) -> Tensor:
+    return q.rate_to_uniform()
+
+
 CLOSED_FORMS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {
     (DiagonalGaussian, StandardNormal): _gaussian_to_standard_normal,
+    (FullGaussian, StandardNormal): _full_gaussian_to_standard_normal,
+    (PowerSpherical, UniformSphere): _power_spherical_to_uniform,
 }
 
 
@@ -34,7 +50,13 @@ def rate(q: Posterior, p: Any, z: Tensor, log_q: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        (b,), nats per example; ≥ 0 in closed form, unbiased and of either sign by Monte Carlo.
+        (b,), nats per example; ≥ 0 in closed form, unbiased and of either sign by Monte Carlo. Zero for a
+        :class:`Deterministic` posterior, by convention: a point has no finite KL to a density.
+
+    Raises
+    ------
+    UsageError
+        If the codes of q and those of p do not live in the same space.
 
     Examples
     --------
@@ -46,4 +68,55 @@ def rate(q: Posterior, p: Any, z: Tensor, log_q: Tensor) -> Tensor:
     closed_form = CLOSED_FORMS.get((type(q), type(p)))
     if closed_form is not None:
         return closed_form(q, p)
+    _check_space(type(q), p)
+    if isinstance(q, Deterministic):
+        return q.mean.new_zeros(len(q.mean))
     return (log_q - p.log_prob(z)).mean(0)
+
+
+def check_pair(head: nn.Module, prior: nn.Module) -> None:
+    """Refuse a posterior head and a prior that cannot go together.
+
+    Parameters
+    ----------
+    head : nn.Module
+        Of a posterior, with ``latent_dim`` and, if it is to be looked at, ``makes``.
+    prior : nn.Module
+        With ``latent_dim``.
+
+    Raises
+    ------
+    UsageError
+        If they differ in the number of dimensions; if codes on a sphere meet a density on all of R^d, or
+        the reverse; if a VampPrior gets a posterior without a density.
+    """
+    if head.latent_dim != prior.latent_dim:
+        raise UsageError(
+            f"{type(head).__name__} has latent_dim = {head.latent_dim} and {type(prior).__name__} has "
+            f"{prior.latent_dim}; build both with the same"
+        )
+    makes = getattr(head, "makes", None)
+    if makes is None:
+        return
+    _check_space(makes, prior)
+    if isinstance(prior, VampPrior) and not hasattr(makes, "log_prob"):
+        raise UsageError(
+            f"a VampPrior is a mean of densities q(z|u), and {makes.__name__} cannot give its density at any "
+            "z; take a diagonal, full, householder or power_spherical posterior, or another prior"
+        )
+
+
+def _check_space(posterior: type, prior: Any) -> None:
+    if isinstance(prior, VampPrior):
+        return  # made of posteriors, it is where they are
+    q_on_sphere, p_on_sphere = (getattr(part, "space", None) == "sphere" for part in (posterior, prior))
+    if q_on_sphere and not p_on_sphere:
+        raise UsageError(
+            f"{posterior.__name__} puts codes on a sphere, where {type(prior).__name__}, a density on all of "
+            "R^d, has no mass, so there is no rate; take UniformSphere or a VampPrior"
+        )
+    if p_on_sphere and not q_on_sphere:
+        raise UsageError(
+            f"{type(prior).__name__} has codes on the sphere alone, which {posterior.__name__} all but never "
+            "meets, so there is no rate; take the PowerSpherical posterior, or a prior on all of R^d"
+        )

@@ -1,0 +1,34 @@
+"""Posteriors and priors by the names that a configuration gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from elboroom.probability.flow_prior import FlowPrior
+from elboroom.probability.flows import InverseAutoregressiveHead, PlanarHead
+from elboroom.probability.full_gaussian import FullGaussianHead, HouseholderHead
+from elboroom.probability.posteriors import DeterministicHead, DiagonalGaussianHead
+from elboroom.probability.priors import MixturePrior, StandardNormal, VampPrior
+from elboroom.probability.spherical import PowerSphericalHead, UniformSphere
+
+POSTERIORS: dict[str, Callable[..., nn.Module]] = {
+    "diagonal": DiagonalGaussianHead,
+    "full": FullGaussianHead,
+    "householder": HouseholderHead,
+    "planar": PlanarHead,
+    "iaf": InverseAutoregressiveHead,
+    "power_spherical": PowerSphericalHead,
+    "deterministic": DeterministicHead,
+}
+"""Name → head, built from ``latent_dim`` and keywords."""
+
+PRIORS: dict[str, Callable[..., nn.Module]] = {
+    "normal": StandardNormal,
+    "mixture": MixturePrior,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+    "sphere": UniformSphere,
+}
+"""Name → prior, built from ``latent_dim`` and keywords."""

@@ -1,0 +1,238 @@
+"""Likelihoods of pixels as one of so many levels: true probabilities, which sum to one over the levels.
+
+Data are in model units, level k of L being k / (L − 1): 8-bit pixels divided by 255. ``log_prob`` takes
+x to the nearest level, which brings back the pixel exactly in float32 for up to 2¹⁶ levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elboroom.errors import UsageError
+from elboroom.probability.parameters import check_above, softplus_from, sum_event, widened
+
+# In float32 the level k / (L − 1) comes back exactly up to here.
+_MOST_LEVELS = 2**16
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Any distribution over the levels, one for each number: logits (..., *shape, levels)."""
+
+    logits: Tensor
+    event_dims: int
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected level in model units, (..., *shape)."""
+        levels = self.logits.shape[-1]
+        values = torch.linspace(0, 1, levels, dtype=self.logits.dtype, device=self.logits.device)
+        return torch.softmax(self.logits, -1) @ values
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Σ log softmax(logits) at the level of x, nats."""
+        *shape, levels = self.logits.shape
+        level = (x * (levels - 1)).round().long().expand(shape)
+        cross_entropy = F.cross_entropy(self.logits.flatten(0, -2), level.flatten(), reduction="none")
+        return -sum_event(cross_entropy.reshape(shape), self.event_dims)
+
+    def sample(self) -> Tensor:
+        """Draw levels, in model units, (..., *shape)."""
+        level = _draw_index(self.logits)
+        return level.to(self.logits.dtype) / (self.logits.shape[-1] - 1)
+
+
+@dataclass(frozen=True)
+class DiscretizedLogistic:
+    """A mixture of logistic distributions, each number's mass rounded to the nearest level.
+
+    The first and the last level take what lies beyond them (arXiv:1606.04934, arXiv:1701.05517 §2.1).
+    Numbers are independent given the code: channels are not conditioned on each other.
+
+    Attributes
+    ----------
+    log_weights : Tensor
+        Logarithms of the K components' weights, which sum to one: (..., *shape, K), or (K,) for all.
+    location, scale : Tensor
+        Of the components before rounding, in model units, (..., *shape, K).
+    levels : int
+        L.
+    event_dims : int
+        Of one example.
+    """
+
+    log_weights: Tensor
+    location: Tensor
+    scale: Tensor
+    levels: int
+    event_dims: int
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the mixture cut to [0, 1] and not rounded, (..., *shape).
+
+        It is within half a level of the mean over the levels, at a cost that does not grow with them.
+        """
+        # s(softplus(μ/s) − softplus((μ−1)/s)), without the large parts of both, which cancel.
+        past_first, past_last = (-(self.location - end).abs() / self.scale for end in (0, 1))
+        means = self.location.clamp(0, 1) + self.scale * (F.softplus(past_first) - F.softplus(past_last))
+        return (self.log_weights.exp() * means).sum(-1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Σ log Σ_k w_k (F_k(x + ½ level) − F_k(x − ½ level)), nats.
+
+        By σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{b−a}) no two numbers are subtracted that are nearly equal, however
+        narrow or far the component.
+        """
+        last = self.levels - 1
+        level = (x * last).round()[..., None]
+        upper = ((level + 0.5) / last - self.location) / self.scale
+        lower = ((level - 0.5) / last - self.location) / self.scale
+        is_first, is_last = level <= 0, level >= last
+        log_mass = (
+            torch.where(is_last, 0.0, F.logsigmoid(upper))
+            + torch.where(is_first, 0.0, F.logsigmoid(-lower))
+            + torch.where(is_first | is_last, 0.0, torch.log(-torch.expm1(-1 / (last * self.scale))))
+        )
+        return sum_event(torch.logsumexp(self.log_weights + log_mass, -1), self.event_dims)
+
+    def sample(self) -> Tensor:
+        """Draw a component, a number from it, and round: levels in model units, (..., *shape)."""
+        chosen = _draw_index(self.log_weights.expand_as(self.location))[..., None]
+        location, scale = self.location.gather(-1, chosen)[..., 0], self.scale.gather(-1, chosen)[..., 0]
+        smallest = torch.finfo(location.dtype).eps
+        noise = torch.logit(torch.rand_like(location), eps=smallest)
+        last = self.levels - 1
+        return ((location + scale * noise).clamp(0, 1) * last).round() / last
+
+
+def _draw_index(logits: Tensor) -> Tensor:
+    """Draw from the categorical distribution over the last axis, (...)."""
+    return torch.distributions.Categorical(logits=logits, validate_args=False).sample()  # type: ignore[no-untyped-call]
+
+
+def _per_number(features: Tensor, count: int) -> Tensor:
+    """(..., c·count) → (..., c, count)."""
+    return features.reshape(*features.shape[:-1], -1, count)
+
+
+def _check_levels(levels: int) -> None:
+    if not 2 <= levels <= _MOST_LEVELS:
+        raise UsageError(f"levels = {levels}: must be from 2 to {_MOST_LEVELS}; 256 for 8-bit pixels")
+
+
+class CategoricalHead(nn.Module):
+    """Features (..., h, w, c·levels) or (..., d·levels) → :class:`Categorical`.
+
+    The levels of one number stand side by side. A decoder's last layer is ``levels`` times as large as a
+    Bernoulli's.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one example.
+    levels : int
+        L, from 2; 256 for 8-bit pixels.
+
+    Raises
+    ------
+    UsageError
+        If ``levels`` is out of range.
+    """
+
+    support: tuple[float, float] | None = (0.0, 1.0)
+
+    def __init__(self, shape: tuple[int, ...], *, levels: int = 256):
+        super().__init__()
+        _check_levels(levels)
+        self.levels = levels
+        self.spacing: float | None = 1 / (levels - 1)
+        self.event_dims = len(shape)
+        self.in_shape = widened(shape, levels)
+
+    def forward(self, features: Tensor) -> Categorical:
+        """Logits, from features (..., *in_shape)."""
+        return Categorical(_per_number(features, self.levels), self.event_dims)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"levels={self.levels}"
+
+
+class DiscretizedLogisticHead(nn.Module):
+    """Features of two numbers per number, or 3K for a mixture of K → :class:`DiscretizedLogistic`.
+
+    Of one number there stand side by side K locations, K raw scales and, if K > 1, K logits of the weights.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one example.
+    levels : int
+        L, from 2; 256 for 8-bit pixels.
+    mixtures : int
+        K. Where the network puts out 0, locations are spread evenly over [0, 1].
+    scale : float, optional
+        Where scales start from, in model units; a tenth, or a level if that is more, if not given.
+    min_scale : float, optional
+        They stay above it; a tenth of a level if not given.
+
+    Raises
+    ------
+    UsageError
+        If an option is out of range.
+
+    Examples
+    --------
+    >>> DiscretizedLogisticHead((32, 32, 3), mixtures=10).in_shape
+    (32, 32, 90)
+    """
+
+    support: tuple[float, float] | None = (0.0, 1.0)
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        levels: int = 256,
+        mixtures: int = 1,
+        scale: float | None = None,
+        min_scale: float | None = None,
+    ):
+        super().__init__()
+        _check_levels(levels)
+        if mixtures < 1:
+            raise UsageError(f"mixtures = {mixtures}: must be at least 1")
+        self.levels = levels
+        self.mixtures = mixtures
+        self.spacing: float | None = 1 / (levels - 1)
+        self.min_scale = 0.1 * self.spacing if min_scale is None else min_scale
+        check_above("min_scale", self.min_scale, 0)
+        self.start = max(0.1, self.spacing) if scale is None else scale
+        check_above("scale", self.start, self.min_scale)
+        self.event_dims = len(shape)
+        self._count = 2 if mixtures == 1 else 3 * mixtures
+        self.in_shape = widened(shape, self._count)
+        # Apart from the start, or components alike would learn alike.
+        self.register_buffer("_centres", (torch.arange(mixtures) + 0.5) / mixtures, persistent=False)
+        self._centres: Tensor
+
+    def forward(self, features: Tensor) -> DiscretizedLogistic:
+        """Locations, scales and weights, from features (..., *in_shape)."""
+        numbers = _per_number(features, self._count)
+        location, raw, *logits = torch.split(numbers, self.mixtures, -1)
+        return DiscretizedLogistic(
+            F.log_softmax(logits[0], -1) if logits else features.new_zeros(1),
+            location + self._centres,
+            softplus_from(raw, self.start, self.min_scale),
+            self.levels,
+            self.event_dims,
+        )
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"levels={self.levels}, mixtures={self.mixtures}, min_scale={self.min_scale:.4g}"
