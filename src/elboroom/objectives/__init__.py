@@ -1,6 +1,45 @@
 """Objectives: a bound, a scheduled beta and penalties."""
 
-from elboroom.objectives.bounds import elbo
+from elboroom.objectives.bounds import (
+    ScheduledBound,
+    capacity,
+    ciwae,
+    dreg,
+    elbo,
+    iwae,
+    miwae,
+    piwae,
+    sticking_the_landing,
+)
+from elboroom.objectives.critics import Critic, prior_critic, total_correlation_critic
+from elboroom.objectives.mmd import mmd
+from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.objective import Objective
+from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay, with_spectral_norm
+from elboroom.objectives.ssim import ms_ssim, structural_dissimilarity
+from elboroom.objectives.total_correlation import total_correlation
 
-__all__ = ["Objective", "elbo"]
+__all__ = [
+    "Critic",
+    "Objective",
+    "ScheduledBound",
+    "capacity",
+    "ciwae",
+    "code_norm",
+    "decorrelation",
+    "dreg",
+    "elbo",
+    "iwae",
+    "jacobian_norm",
+    "miwae",
+    "mmd",
+    "ms_ssim",
+    "piwae",
+    "prior_critic",
+    "sticking_the_landing",
+    "structural_dissimilarity",
+    "total_correlation",
+    "total_correlation_critic",
+    "weight_decay",
+    "with_spectral_norm",
+]

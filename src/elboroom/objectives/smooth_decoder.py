@@ -1,0 +1,92 @@
+"""Ways to keep a decoder smooth where no noise does so: the regularisers of arXiv:1903.12436 (RAE)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+from elboroom.errors import UsageError
+from elboroom.model import Terms
+
+_LAYERS_WITH_A_MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+def weight_decay(module: nn.Module) -> Callable[[Terms], Tensor]:
+    """Penalty ½‖θ‖² over a module's weight matrices and kernels; biases and norms are free (RAE-L2).
+
+    In the loss and not in the optimiser: the sum that the paper writes is then what any optimiser
+    minimises, its weight can be scheduled, and the encoder is left out. (AdamW's decay is another thing: it
+    does not go through Adam's scaling.)
+
+    Parameters
+    ----------
+    module : nn.Module
+        Such as ``vae.decoder``. It is looked at, not owned: its weights remain the model's.
+
+    Raises
+    ------
+    UsageError
+        If it has no matrices.
+    """
+
+    def matrices() -> list[Tensor]:
+        return [weight for weight in module.parameters() if weight.ndim > 1]
+
+    if not matrices():
+        raise UsageError(
+            f"weight_decay of {type(module).__name__}, which has no weight matrices; give a decoder"
+        )
+    return lambda _terms: 0.5 * torch.stack([weight.square().sum() for weight in matrices()]).sum()
+
+
+def jacobian_norm(terms: Terms) -> Tensor:
+    """‖∂x̂/∂z‖²_F, mean over codes, of the decoder's mean picture x̂ at the codes drawn (RAE-GP).
+
+    By ‖Jᵀv‖² for one random sign vector v a code, which is ‖J‖² in mean (Hutchinson); the whole Jacobian
+    would take as many backward passes as there are pixels. The codes are decoded once more for it, and its
+    gradient goes through that pass's own backward pass: the decoder must be twice differentiable.
+    """
+    training = torch.is_grad_enabled()
+    with torch.enable_grad():  # in evaluation there is no graph yet
+        z = terms.z if terms.z.requires_grad else terms.z.detach().requires_grad_()
+        picture = terms.generate(z).mean
+        signs = torch.empty_like(picture).bernoulli_(0.5).mul_(2).sub_(1)
+        (slopes,) = torch.autograd.grad(picture, z, signs, create_graph=training)
+    return slopes.square().sum(-1).mean()
+
+
+def with_spectral_norm(module: nn.Module) -> nn.Module:
+    """Divide each weight matrix of a module by its largest singular value, in place (RAE-SN).
+
+    Each layer is then 1-Lipschitz as a matrix; the singular value is followed by one power iteration at
+    each training step (arXiv:1802.05957). Names in the state dict change: apply it before weights are
+    loaded. A layer that has it already is left alone.
+
+    Returns
+    -------
+    nn.Module
+        The same module.
+
+    Raises
+    ------
+    UsageError
+        If it has no linear or convolutional layer.
+
+    Examples
+    --------
+    >>> decoder = with_spectral_norm(nn.Sequential(nn.Linear(2, 50), nn.ReLU(), nn.Linear(50, 784)))
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, _LAYERS_WITH_A_MATRIX)]
+    if not layers:
+        raise UsageError(
+            f"spectral norm of {type(module).__name__}, which has no linear or convolutional layer; "
+            "give a decoder"
+        )
+    for layer in layers:
+        if not parametrize.is_parametrized(layer, "weight"):
+            spectral_norm(layer)
+    return module
