@@ -248,6 +248,10 @@ class TrainingConfig(Section):
     """Of everything drawn: weights, order, noise, validation split."""
     device: Annotated[str, FLAT] = "auto"
     """cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
+    precision: Annotated[Literal["auto", "fp32", "bf16"], FLAT] = "auto"
+    """Of matrix products; auto takes bf16 where the machine has it and it pays. All else is float32."""
+    shard_optimizer: Annotated[bool, FLAT] = False
+    """With several devices: each keeps a share of the optimiser's state, where the model leaves no room."""
     figures_every: Annotated[int, Field(ge=0), FLAT] = 5
     """Draw figures every so many epochs, to watch it learn; 0: only at the end."""
 

@@ -1,39 +1,231 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all and checked when read; folders that one process writes to at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
+import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
 from elboroom.errors import FailureError, UsageError
 
+_LOCK = ".lock"
+_DIGEST = "sha256"
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+Content = str | bytes | Callable[[Path], None]
+
+
+def write_atomic(path: Path, content: Content) -> None:
     """Write a whole file or nothing: temporary file beside it, fsync, rename.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made if need be.
+    content : str, bytes or callable
+        What it shall hold, or what fills the file at the path that it is given.
 
     Raises
     ------
     FailureError
         If the disk is full or the folder cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with whole_file(path, content) as temporary:
+        temporary.replace(path)
+
+
+@contextmanager
+def whole_file(path: Path, content: Content) -> Iterator[Path]:
+    """Write a file beside ``path``, whole and flushed to the disk, for the caller to rename.
+
+    It is gone afterwards, whatever happens; a process that is killed meanwhile leaves it, under a name that
+    only :func:`remove_leftovers` looks for.
+
+    Raises
+    ------
+    FailureError
+        For any error of the operating system, the caller's own in the ``with`` block too.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with explain_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            _fill(temporary, content)
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _fill(temporary: Path, content: Content) -> None:
+    made = 0 if callable(content) else os.O_CREAT | os.O_EXCL
+    if callable(content):
+        content(temporary)
+    # The kernel lays the umask over the mode: to ask for it in Python is to change it, for all threads.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | made, 0o666), "wb") as file:
+        if not callable(content):
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+        os.fsync(file.fileno())
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors and text to a safetensors file, atomically, with a SHA-256 over all of it."""
+    write_atomic(path, tensors_content(tensors, metadata))
+
+
+def tensors_content(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> Callable[[Path], None]:
+    """Make what fills a safetensors file, for :func:`write_atomic` and :func:`whole_file`."""
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        kept = tensor.detach().cpu().contiguous()
+        # Weights may be shared between layers; the file format wants each for itself.
+        own[name] = kept.clone() if kept.untyped_storage().data_ptr() in seen else kept
+        seen.add(kept.untyped_storage().data_ptr())
+    text = dict(metadata or {})
+    text[_DIGEST] = _digest(own, text)
+
+    def fill(path: Path) -> None:
+        try:
+            save_file(own, path, text)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+
+    return fill
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file and its metadata; one that tells its SHA-256 is checked against it.
+
+    Raises
+    ------
+    UsageError
+        If it is cut short, any of its bits has flipped, or it is not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+    told = metadata.pop(_DIGEST, None)
+    # A digest under another name is ours with a bit flipped in the name.
+    lost = told is None and any(re.fullmatch("[0-9a-f]{64}", value) for value in metadata.values())
+    if lost or (told is not None and told != _digest(tensors, metadata)):
+        raise _damaged(path, "its SHA-256 is not the one it was written with")
+    return tensors, metadata
+
+
+def _damaged(path: Path, how: str) -> UsageError:
+    return UsageError(f"{path} is damaged or cut short ({how}): restore it from a copy or train again")
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over text, names, dtypes, shapes and values."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames in a folder outlast a loss of power, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network folders cannot
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folders: Iterable[Path], older_than: float = 0) -> None:
+    """Remove temporary files that killed processes left, last changed ``older_than`` seconds ago or more."""
+    latest = time.time() - older_than
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(OSError):  # another process may have renamed it just now
+                if _LEFTOVER.fullmatch(path.name) and path.stat().st_mtime <= latest:
+                    path.unlink()
+
+
+def is_trace(name: str) -> bool:
+    """Whether a file of this name is what a lock or a killed process leaves, and nothing of anybody's.
+
+    Examples
+    --------
+    >>> is_trace(".lock"), is_trace(".config.json.0f3a9c21.part"), is_trace(".gitignore")
+    (True, True, False)
+    """
+    return name == _LOCK or _LEFTOVER.fullmatch(name) is not None
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Keep other processes from writing to a folder until the lock is released, or this process is dead.
+
+    The file ``.lock`` stays; the lock itself is the kernel's, so that it never outlives its process.
+
+    Raises
+    ------
+    UsageError
+        If another process, or another training in this one, holds it.
+    FailureError
+        If the folder cannot be written.
+    """
+    # Any thread may release it: training's last write may be under way in its own.
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+    with explain_disk(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"{folder} is being written by another training; wait for its end or stop it, "
+                "or give another folder"
+            ) from None
+    return lock
+
+
+def check_writable(folders: Iterable[Path]) -> None:
+    """Make sure that files may be made in folders, before work begins; those that are missing do not count.
+
+    Raises
+    ------
+    FailureError
+        If one is read-only.
+    """
+    effective = os.access in os.supports_effective_ids
+    for folder in folders:
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+            raise FailureError(
+                f"cannot write {folder}: it is read-only; change its permissions or copy the run elsewhere"
+            )
 
 
 def check_space(path: Path, needed: int) -> None:
@@ -66,12 +258,6 @@ def explain_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FailureError(
-            f"cannot write {path}: {error.strerror}; free space or give another folder"
-        ) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        way_out = "give a folder that may be written" if forbidden else "free space or give another folder"
+        raise FailureError(f"cannot write {path}: {error.strerror or error}; {way_out}") from None

@@ -187,12 +187,13 @@ class VAE(nn.Module):
 
     def infer(self, x: Tensor) -> Posterior:
         """q(z|x) for x (b, *shape) in model units, differentiably."""
-        posterior: Posterior = self.posterior(self.encoder(x))
+        # Networks may work in lower precision; densities never do.
+        posterior: Posterior = self.posterior(self.encoder(x).to(x.dtype))
         return posterior
 
     def generate(self, z: Tensor) -> Likelihood:
         """p(x|z) for codes z (..., d), differentiably."""
-        features = self.decoder(z.reshape(-1, z.shape[-1]))
+        features = self.decoder(z.reshape(-1, z.shape[-1])).to(z.dtype)
         likelihood: Likelihood = self.likelihood(features.reshape(*z.shape[:-1], *self.likelihood.in_shape))
         return likelihood
 

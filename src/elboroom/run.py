@@ -3,7 +3,7 @@
 ::
 
     runs/NAME/  config.json  environment.json  model.safetensors  history.jsonl  metrics.json  log.txt
-                checkpoints/{last,best}/state.safetensors  figures/  samples/
+                checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/
 """
 
 from __future__ import annotations
@@ -18,18 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from filelock import FileLock
 
 from elboroom import __version__
 from elboroom.config import Config
 from elboroom.errors import UsageError
-from elboroom.files import explain_disk, write_atomic
+from elboroom.files import (
+    check_writable,
+    explain_disk,
+    is_trace,
+    lock_folder,
+    read_tensors,
+    remove_leftovers,
+    write_atomic,
+    write_tensors,
+)
 from elboroom.model import VAE
 
 _FILES = ("config.json", "environment.json", "model.safetensors", "history.jsonl", "metrics.json", "log.txt")
 _FOLDERS = ("checkpoints", "figures", "samples")
+# Other commands write these two, beside a training too; what is as old as this was left by a killed one.
+_OLD = 3600.0
 
 
 class Run:
@@ -54,6 +63,7 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+        self._lock: FileLock | None = None
         if not (self.path / "config.json").is_file():
             what = "it has no config.json" if self.path.is_dir() else "there is no such folder"
             raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' named")
@@ -76,7 +86,7 @@ class Run:
         custom_model: bool = False,
         overwrite: bool = False,
     ) -> Run:
-        """Start a run folder.
+        """Start a run folder, locked for writing until :meth:`unlock`.
 
         Parameters
         ----------
@@ -92,18 +102,58 @@ class Run:
         Raises
         ------
         UsageError
-            If the folder holds a run and ``overwrite`` is not set, holds other files, or cannot be made.
+            If the folder holds a run and ``overwrite`` is not set, holds other files, cannot be made, or
+            another process trains in it.
+        FailureError
+            If it is read-only, or the disk is full.
         """
         path = Path(path)
         check_free(path, overwrite=overwrite)
         with explain_disk(path):
             path.mkdir(parents=True, exist_ok=True)
-            for name in _FILES:
-                (path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(path / name, ignore_errors=True)
-        _write_config(path, config, custom_model)
-        return cls(path)
+        check_writable([path])
+        lock = lock_folder(path)
+        try:
+            check_free(path, overwrite=overwrite)  # another process may have begun one just now
+            with explain_disk(path):
+                for name in _FILES:
+                    (path / name).unlink(missing_ok=True)
+            for name in _FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
+            remove_leftovers([path])
+            _write_config(path, config, custom_model)
+            run = cls(path)
+        except BaseException:
+            if not _is_run(path):
+                Path(lock.lock_file).unlink(missing_ok=True)  # nothing is left of what was never begun
+            lock.release()
+            raise
+        run._lock = lock
+        return run
+
+    def lock(self) -> None:
+        """Take the folder for writing, and clear away what killed processes left half-written.
+
+        Raises
+        ------
+        UsageError
+            If another process trains in it.
+        FailureError
+            If it is read-only.
+        """
+        if self._lock is not None:
+            return
+        own = [self.path, *sorted((self.path / "checkpoints").glob("**/"))]
+        check_writable(own)
+        self._lock = lock_folder(self.path)
+        remove_leftovers(own)
+        remove_leftovers([self.path / "figures", self.path / "samples"], older_than=_OLD)
+
+    def unlock(self) -> None:
+        """Let others write to the folder; readers were never kept out."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @property
     def config(self) -> Config:
@@ -243,39 +293,8 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
                 f"{path} already holds a run: continue it with 'elboroom resume {path} --epochs N', "
                 "replace it with --overwrite, or give another --out"
             )
-    elif path.exists() and any(path.iterdir()):
+    elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
         raise UsageError(f"{path} holds files and no run; give an empty or a new folder as --out")
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors and text to a safetensors file, atomically."""
-    own: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        kept = tensor.detach().cpu().contiguous()
-        # Weights may be shared between layers; the file format wants each for itself.
-        own[name] = kept.clone() if kept.untyped_storage().data_ptr() in seen else kept
-        seen.add(kept.untyped_storage().data_ptr())
-    write_atomic(path, save(own, dict(metadata or {})))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file and its metadata.
-
-    Raises
-    ------
-    UsageError
-        If it is cut short or is not a safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{path} is damaged or cut short ({error}): restore it from a copy or train again"
-        ) from None
 
 
 def _is_run(path: Path) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from elboroom.model import VAE
-from elboroom.training import fit
+from elboroom.training import checkpoints, fit
 from elboroom.training.engine import Engine
 from elboroom.training.state import load_state
 
@@ -106,6 +106,12 @@ def after_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], 
             action()
 
     monkeypatch.setattr(Engine, "step", step_and_act)
+
+
+def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a checkpoint begun at every step at which none is being written."""
+    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+    monkeypatch.setattr(checkpoints, "PAUSE", (0.0, 0.0))
 
 
 def signal_self(number: signal.Signals) -> Callable[[], None]:

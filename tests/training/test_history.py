@@ -17,7 +17,8 @@ from elboroom.data import Dataset, load_data
 from elboroom.data.batches import Batches
 from elboroom.model import VAE
 from elboroom.objectives import Objective
-from elboroom.training.engine import Engine, epoch_order
+from elboroom.training.engine import Engine
+from elboroom.training.order import epoch_order
 
 from .runs import assert_identical, build, images, train
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elboroom.config import TrainingConfig
-from elboroom.training.engine import epoch_order, steps_per_epoch
+from elboroom.training.order import epoch_order, steps_per_epoch
 
 INDICES = np.arange(3, 3 * 54, 3)  # 53 examples, in places that a mere count would miss
 

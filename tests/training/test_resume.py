@@ -16,10 +16,11 @@ from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
 from elboroom.run import Run, load
-from elboroom.training import Stopped, loop
+from elboroom.training import Stopped, checkpoints
 
 from .runs import (
     after_step,
+    always_due,
     assert_identical,
     assert_same_run,
     build,
@@ -149,7 +150,7 @@ def test_a_death_between_any_two_writes_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As kill -9 leaves it: some files of an epoch are new and the rest are old. The first 5 writes come
-    # before there is anything to go on with; then there are up to 5 an epoch and 4 at the end.
+    # before there is anything to go on with; then there are up to 6 after every step and at the end.
     class Death(BaseException):
         pass
 
@@ -161,11 +162,12 @@ def test_a_death_between_any_two_writes_changes_nothing(
             raise Death
         flush(descriptor)
 
-    monkeypatch.setattr(loop, "_CHECKPOINT_SHARE", float("inf"))  # after every epoch, however short
+    always_due(monkeypatch)
+    monkeypatch.setattr(checkpoints.Checkpoints, "begin", checkpoints.Checkpoints.save)
     options = {"validation": 0.2, "batches_per_epoch": 2}
     train(build(), tmp_path / "whole", 2, **options)
     deaths = 0
-    for writes in range(5, 40):
+    for writes in range(5, 60):
         out, left[0] = tmp_path / str(writes), writes
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", flush_or_die)
@@ -177,7 +179,7 @@ def test_a_death_between_any_two_writes_changes_nothing(
         if checkpoint(out)["engine"]["steps"] < 4:
             train(build(seed=7), out, 2, resume=True)
         assert_same_run(out, tmp_path / "whole")
-    assert deaths >= 10
+    assert deaths >= 18
 
 
 def test_a_callback_that_draws_and_switches_modes_changes_nothing(whole: Any, tmp_path: Path) -> None:

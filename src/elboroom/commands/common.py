@@ -19,7 +19,7 @@ from elboroom.errors import UsageError, nearest
 from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.run import Run
-from elboroom.training.engine import find_device
+from elboroom.training.devices import find_device
 from elboroom.training.prepare import prepare
 
 _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")

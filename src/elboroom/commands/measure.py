@@ -20,7 +20,7 @@ from elboroom.evaluation import evaluate as evaluate_examples
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
 from elboroom.run import Run
-from elboroom.training.engine import find_device
+from elboroom.training.devices import find_device
 
 Split = Literal["test", "validation", "train", "all"]
 

@@ -18,7 +18,8 @@ from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
 from elboroom.networks import summarize
 from elboroom.run import Run, check_free
-from elboroom.training.engine import find_device, steps_per_epoch
+from elboroom.training.devices import find_device
+from elboroom.training.order import steps_per_epoch
 from elboroom.training.loop import Training
 
 

@@ -6,6 +6,7 @@ program becomes a `Dataset`.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,14 @@ import numpy as np
 
 from elboroom.data.arrays import from_array, load_npy, load_npz
 from elboroom.data.cache import cache_dir
-from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
+from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped, require_memory
 from elboroom.data.face_files import is_prepared, load_prepared
 from elboroom.data.folder import load_folder
 from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
 from elboroom.data.images import read_image, resize_images
 from elboroom.data.named import NAMED, load_named
+from elboroom.data.rows import chunks
+from elboroom.data.shards import find_shards, load_shards
 from elboroom.data.table import load_csv
 from elboroom.errors import UsageError, nearest
 
@@ -50,9 +53,11 @@ def load_data(
     Parameters
     ----------
     source : str, path, numpy.ndarray or Dataset
-        A name in `NAMED`; the path of a ``.npy``, ``.npz`` or ``.csv`` file, of a folder of images, or of a
-        directory of ``<number>.txt`` files as the Haskell program has them; an array; or a data set, which is
-        returned as it is. A path that is called like a named set is written ``./mnist``.
+        A name in `NAMED`; the path of a ``.npy``, ``.npz`` or ``.csv`` file, of a folder of images, of a
+        folder of ``.tar`` shards (WebDataset) or ``.npy`` shards or a pattern that names some, such as
+        ``shards/train-{000..009}.tar``, or of a directory of ``<number>.txt`` files as the Haskell program
+        has them; an array; or a data set, which is returned as it is. A path that is called like a named set
+        is written ``./mnist``.
     size : int or (int, int), optional
         Side, or height and width, that images are brought to: their largest centred part of that aspect.
     channels : {1, 3}, optional
@@ -91,15 +96,32 @@ def load_data(
     name = os.fspath(source)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
         return _of_size(load_named(name), size, channels)
-    path = _existing(name)
     try:
+        shards = _shards(name)
+        if shards:
+            data = load_shards(shards, name, size=size, channels=channels, strict=strict)
+            return _of_size(data, size, channels)
+        path = _existing(name)
         if path.is_dir() and is_prepared(path):
             return _of_size(load_prepared(path), size, channels)
         if path.is_dir() and not is_haskell_directory(path):
             return load_folder(path, size=size, channels=channels, strict=strict)
         return _of_size(_load_path(path, strict), size, channels)
     except PermissionError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        where = error.filename or name
+        raise UsageError(f"{where}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _shards(text: str) -> list[Path]:
+    try:
+        path = Path(text).expanduser()
+        return [] if path.is_dir() and is_prepared(path) else find_shards(text)
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:  # no path at all, which _existing will say
+        if isinstance(error, UsageError):
+            raise
+        return []
 
 
 def _existing(text: str) -> Path:
@@ -128,7 +150,7 @@ def _load_path(path: Path, strict: bool) -> Dataset:
         return load_csv(path, strict)
     raise UsageError(
         f"{path}: a file ending in {suffix or 'nothing'!r} cannot be loaded; it must be .npy, .npz or .csv, "
-        "a folder of images, or a directory of <number>.txt files"
+        "a folder of images, a directory of <number>.txt files, or .tar or .npy shards"
     )
 
 
@@ -161,4 +183,10 @@ def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) 
             f"{data.name} is {has} and {asked} was asked for; only pixels of 0 to 255 can be resized, "
             "so leave size and channels out"
         )
-    return replace(data, x=resize_images(data.x, shape))
+    needed = len(data) * math.prod(shape)
+    require_memory(needed, f"{data.name}: images are resized in memory", data.name)
+    resized, start = np.empty((len(data), *shape), np.uint8), 0
+    for part in chunks(data.x):
+        resized[start : start + len(part)] = resize_images(part, shape)
+        start += len(part)
+    return replace(data, x=resized)

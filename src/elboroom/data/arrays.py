@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
+from elboroom.data.dataset import Array, Dataset, Skipped, convert, draw_split
+from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError
 
 _PICKLE = "arrays of Python objects, which are never unpickled; save plain numbers or strings"
@@ -27,7 +28,7 @@ def from_array(
 
     Parameters
     ----------
-    x : numpy.ndarray
+    x : numpy.ndarray or Joined
         ``(n, h, w)`` or ``(n, h, w, c)`` images or ``(n, d)`` rows. uint8 has scale 255, or 1 if all values
         are 0 or 1; so have other whole numbers of images, which must lie in 0..255. Whole numbers in rows
         are taken as measurements: float32, scale 1. Floats keep their values, scale 1.
@@ -53,7 +54,8 @@ def from_array(
     >>> data.shape, data.scale, float(data.values(np.array([0])).max())
     ((2, 3, 1), 255.0, 0.2...)
     """
-    x = np.asanyarray(x)
+    if not isinstance(x, Joined):
+        x = np.asanyarray(x)
     if x.dtype == object:
         raise UsageError(f"{name}: holds {_PICKLE}")
     if x.ndim == 3:
@@ -63,11 +65,12 @@ def from_array(
             f"{name}: images of shape {x.shape[1:]} have {x.shape[-1]} channels; the last axis must be 1 or 3"
         )
     scale = 1.0
-    if x.size and np.issubdtype(x.dtype, np.integer):
+    if 0 not in x.shape and np.issubdtype(x.dtype, np.integer):
         if x.ndim == 2 and x.dtype != np.uint8:
             x = _whole_numbers_as_float(x, name)
         else:
-            scale = 255.0 if x.max() > 1 else 1.0
+            # The first chunk settles it nearly always, so that a large map is not read to its end.
+            scale = 255.0 if any(part.max() > 1 for part in chunks(x)) else 1.0
     if labels is not None:
         labels, label_names = encode_labels(labels, label_names, name)
     drawn = draw_split(len(x)) if split is None else split
@@ -76,12 +79,13 @@ def from_array(
 
 def _whole_numbers_as_float(x: Array, name: str) -> Array:
     exact = 1 << 24  # beyond this, float32 skips whole numbers
-    if x.min() < -exact or x.max() > exact:
+    low, high = extent(x)
+    if low < -exact or high > exact:
         raise UsageError(
-            f"{name}: {x.dtype} values run from {x.min()} to {x.max()}; float32 holds whole numbers up to "
+            f"{name}: {x.dtype} values run from {low} to {high}; float32 holds whole numbers up to "
             f"{exact:,} exactly, so scale them first"
         )
-    return x.astype(np.float32)
+    return convert(x, np.float32, name)
 
 
 def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Array, tuple[str, ...]]:
@@ -128,12 +132,22 @@ def load_npy(path: Path) -> Dataset:
     UsageError
         If the file is damaged, holds Python objects, or its array cannot be used.
     """
+    return from_array(map_npy(path), path.name, origin="a file")
+
+
+def map_npy(path: Path) -> Array:
+    """Map the array of a ``.npy`` file into memory, to be read only.
+
+    Raises
+    ------
+    UsageError
+        If the file is damaged or holds Python objects.
+    """
     _check_magic(path)
     try:
-        x = np.lib.format.open_memmap(path, mode="r")
+        return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:
         raise UsageError(f"{path}: {_reason(error)}") from error
-    return from_array(x, path.name, origin="a file")
 
 
 def load_npz(path: Path) -> Dataset:

@@ -11,24 +11,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.data.dataset import Dataset
+from elboroom.data.memory import fits
+from elboroom.data.rows import RowReader, chunks, extent
+from elboroom.data.stream import stream_rows
 from elboroom.errors import UsageError
 
 Binarize = Literal["none", "threshold", "stochastic"]
 
 
 class Batches:
-    """A data set resident on a device, as the model sees it.
+    """A data set as the model sees it, resident on a device or streamed to it.
+
+    What a batch holds depends on the row numbers alone, and not on where the data live.
 
     Parameters
     ----------
     data : Dataset
-        Copied to the device once, in its own dtype.
+        Kept in its own dtype.
     device : torch.device
         Where batches are made.
     binarize : {"none", "threshold", "stochastic"}
         Leave pixels, cut them at one half, or draw them anew at every look (from torch's generator).
     flip : bool
         Mirror images left to right, each with probability one half, when they are trained on.
+    resident : bool, optional
+        Whether all data are copied to the device once, or read when they are wanted. By default they are
+        copied if they take at most half of the memory that is free there.
+
+    Attributes
+    ----------
+    resident : bool
+        What was chosen.
+    x : torch.Tensor
+        The data ``(n, *shape)`` on the device; ``(0, *shape)`` if they are streamed.
 
     Examples
     --------
@@ -46,16 +61,32 @@ class Batches:
         *,
         binarize: Binarize = "none",
         flip: bool = False,
+        resident: bool | None = None,
     ):
-        # A memory map is read-only, which torch warns of; the copy is wanted anyway.
-        self.x = torch.from_numpy(np.array(data.x)).to(device)
+        self.resident = fits(data.x.nbytes, device) if resident is None else resident
+        self._reader = RowReader(data.x)
+        kind = torch.from_numpy(np.empty(0, data.x.dtype)).dtype
+        self.x = torch.empty((len(data) if self.resident else 0, *data.shape), dtype=kind, device=device)
+        if self.resident:
+            start = 0
+            for rows in chunks(data.x):
+                # torch warns of what is read-only, so such a chunk is copied.
+                self.x[start : start + len(rows)].copy_(torch.from_numpy(np.require(rows, None, ["C", "W"])))
+                start += len(rows)
         self.scale = data.scale
         self.binarize = binarize
         self.flip = flip
 
-    def __getitem__(self, indices: Tensor) -> Tensor:
-        """Examples (b, *shape) as floats, the pixel value ``scale`` as 1."""
-        x = self.x.index_select(0, indices)
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Examples ``(b, *shape)`` as floats, the pixel value ``scale`` as 1.
+
+        Parameters
+        ----------
+        rows : torch.Tensor
+            int64 row numbers ``(b,)``, or what :meth:`stream` yields. Where data are streamed, the host reads
+            numbered rows at once, and waits for them.
+        """
+        x = self._raw(rows)
         if x.dtype == torch.uint8:
             x = x.float()
         if self.scale != 1:
@@ -66,14 +97,35 @@ class Batches:
             return torch.bernoulli(x)
         return x
 
+    def _raw(self, rows: Tensor) -> Tensor:
+        if rows.dtype != torch.int64:  # examples are uint8 or float32
+            return rows
+        if self.resident:
+            return self.x.index_select(0, rows)
+        found = torch.empty((len(rows), *self.x.shape[1:]), dtype=self.x.dtype)
+        self._reader.read([rows.cpu().numpy()], [found.numpy()])
+        return found.to(self.x.device)
+
     def stream(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """For each batch of row numbers in turn, what :meth:`for_training` and ``batches[...]`` take."""
+        """For each batch of row numbers in turn, what :meth:`for_training` and ``batches[...]`` take.
+
+        Row numbers if the data are resident. Else rows as they are stored, uint8 or float32 ``(b, *shape)``,
+        read ahead by threads that end with this generator; see :func:`elboroom.data.stream.stream_rows`.
+
+        Raises
+        ------
+        FailureError
+            Where a row is due that cannot be read.
+        """
+        if not self.resident:
+            yield from stream_rows(self._reader, order, self.x.device)
+            return
         for rows in order:
             yield torch.from_numpy(rows).to(self.x.device)
 
-    def for_training(self, indices: Tensor) -> Tensor:
-        """As ``batches[indices]``, with what is done to training examples only."""
-        x = self[indices]
+    def for_training(self, rows: Tensor) -> Tensor:
+        """As ``batches[rows]``, with what is done to training examples only."""
+        x = self[rows]
         if not self.flip:
             return x
         mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
@@ -91,7 +143,9 @@ def check_support(data: Dataset, support: tuple[float, float] | None, binarize: 
     wanted = (0.0, 1.0) if binarize == "stochastic" else support
     if wanted is None or binarize == "threshold" or not len(data):
         return
-    low, high = float(data.x.min()) / data.scale, float(data.x.max()) / data.scale
+    if data.x.dtype == np.uint8 and data.scale >= 255:
+        return  # in [0, 1] whatever it holds
+    low, high = (float(value) / data.scale for value in extent(data.x))
     if low < wanted[0] or high > wanted[1]:
         raise UsageError(
             f"{data.name} holds values from {low:.6g} to {high:.6g}, outside [0, 1]; "

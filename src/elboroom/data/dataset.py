@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from elboroom.data.memory import fits
+from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
+from elboroom.data.rows import chunks as chunks
+from elboroom.data.rows import extent, take
 from elboroom.errors import UsageError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Part = Literal["train", "test", "validation", "all"]
 
 TRAIN, TEST, VALIDATION = 0, 1, 2
 _PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
 
-_CHUNK_BYTES = 16 << 20
 _FINGERPRINT_BYTES = 64 << 20
 
 
@@ -41,7 +42,8 @@ class Dataset:
         What the user called it.
     x : numpy.ndarray
         The examples: uint8 or float32, ``(n, h, w, c)`` for images, ``(n, d)`` for rows; perhaps a memory
-        map. Float16 and float64 become float32, and integers that fit become uint8, when the object is built.
+        map, or `Joined` ones, which may be larger than memory: `values` reads their files. Float16 and
+        float64 become float32, and integers that fit become uint8, when the object is built.
     split : numpy.ndarray
         uint8 ``(n,)`` of `TRAIN`, `TEST` and `VALIDATION`.
     labels : numpy.ndarray, optional
@@ -134,7 +136,7 @@ class Dataset:
 
     def values(self, indices: Array | slice) -> Array:
         """Return what the model sees of these rows: ``x[indices] / scale``, float32 ``(len, *shape)``."""
-        rows = np.asarray(self.x[indices], dtype=np.float32)
+        rows = np.asarray(take(self.x, indices), dtype=np.float32)
         return rows if self.scale == 1.0 else rows / np.float32(self.scale)
 
     def fingerprint(self) -> str:
@@ -152,8 +154,9 @@ class Dataset:
                 digest.update(np.ascontiguousarray(rows).data)
         else:
             count = max(2, _FINGERPRINT_BYTES // row_bytes)
-            for row in np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64):
-                digest.update(np.ascontiguousarray(self.x[row]).data)
+            spread = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64)
+            for some in np.array_split(spread, 16):
+                digest.update(np.ascontiguousarray(take(self.x, some)).data)
         return digest.hexdigest()
 
     def with_validation(self, fraction: float, seed: int = 0) -> Dataset:
@@ -221,13 +224,6 @@ def draw_split(n: int, fraction: float = 0.1) -> Array:
     return split
 
 
-def chunks(x: Array) -> Iterator[Array]:
-    """Yield views of consecutive rows of some 16 MB, so that a memory map is never read in whole."""
-    step = max(1, _CHUNK_BYTES // max(1, x.nbytes // max(1, len(x))))
-    for start in range(0, len(x), step):
-        yield x[start : start + step]
-
-
 def as_examples(x: Array, name: str) -> Array:
     """Check an array and bring it to uint8 or float32, never with a cast that wraps.
 
@@ -242,24 +238,59 @@ def as_examples(x: Array, name: str) -> Array:
             "with at least one example"
         )
     if x.dtype == np.bool_:
-        return x.astype(np.uint8)
+        return convert(x, np.uint8, name)
     if x.dtype == np.uint8:
         return x  # without a look at the values: a memory map may be larger than memory
     if np.issubdtype(x.dtype, np.integer):
-        low, high = x.min(), x.max()
+        low, high = extent(x)
         if low < 0 or high > 255:
             raise UsageError(
                 f"{name}: {x.dtype} values run from {low} to {high}; whole numbers must lie in 0..255, "
                 "so pass float32 in the range you want modelled"
             )
-        return x if x.dtype == np.uint8 else x.astype(np.uint8)
+        return convert(x, np.uint8, name)
     if not np.issubdtype(x.dtype, np.floating):
         raise UsageError(f"{name}: the array holds {x.dtype}; it must hold uint8 or float32")
     if x.dtype != np.float32:
         with np.errstate(over="ignore"):  # what does not fit turns infinite, and is reported as such below
-            x = x.astype(np.float32)
-    _refuse_non_finite(x, name)
+            x = convert(x, np.float32, name)
+    if not all(map(math.isfinite, extent(x))):
+        _refuse_non_finite(x, name)
     return x
+
+
+def convert(x: Array, dtype: type[np.generic], name: str) -> Array:
+    """Copy an array into memory as another type, part by part.
+
+    Raises
+    ------
+    UsageError
+        If the copy of a memory map does not fit.
+    """
+    needed = math.prod(x.shape) * np.dtype(dtype).itemsize
+    if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
+        require_memory(needed, f"{name}: {x.dtype} values are brought to {np.dtype(dtype)} in memory", name)
+    converted = np.empty(x.shape, dtype)
+    start = 0
+    for part in chunks(x):
+        converted[start : start + len(part)] = part
+        start += len(part)
+    return converted
+
+
+def require_memory(needed: int, what: str, name: str) -> None:
+    """Refuse to make an array of so many bytes where it would not leave memory for anything else.
+
+    Raises
+    ------
+    UsageError
+        If they are more than half of what is free.
+    """
+    if not fits(needed):
+        raise UsageError(
+            f"{what}, which takes {needed / 1e9:,.1f} GB and leaves too little; save {name} as the uint8 or "
+            "float32 array that is wanted, which is read from the disk piece by piece"
+        )
 
 
 def _refuse_non_finite(x: Array, name: str) -> None:

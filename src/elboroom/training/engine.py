@@ -1,8 +1,7 @@
-"""One training step over a batch of indices, and the means it adds up on the device."""
+"""One training step over a batch, and the means it adds up on the device."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,65 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.config import Config, TrainingConfig
+from elboroom.config import Config, OptimizerConfig
 from elboroom.data.batches import Batches
-from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.model import VAE, Terms
 from elboroom.objectives import Objective
-from elboroom.training.optimizers import make_lr_schedule, make_optimizer
+from elboroom.training.allocator import keep_freed_memory
+from elboroom.training.chains import Chains
+from elboroom.training.devices import find_precision
+from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
+from elboroom.training.update import Update
+from elboroom.training.workers import Part, Workers
 
 # A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
 _GRADIENT_NORM_EVERY = 10
 _METERS = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
 _EVALUATION_BATCH = 1000
 Means = dict[str, float]
-
-
-def find_device(name: str) -> torch.device:
-    """Resolve "auto", "cpu", "cuda", "cuda:1", "mps".
-
-    Raises
-    ------
-    UsageError
-        If the name is not a device, or the device is not there.
-    """
-    have = ["cpu"]
-    have += [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    have += ["mps"] if torch.backends.mps.is_available() else []
-    if name == "auto":
-        return torch.device(have[1] if len(have) > 1 else "cpu")
-    if name not in have and not (name == "cuda" and "cuda:0" in have):
-        raise UsageError(
-            f"device = {name!r} is not there; this machine has {', '.join(have)}, and auto chooses"
-        )
-    return torch.device(name)
-
-
-def steps_per_epoch(examples: int, config: TrainingConfig) -> int:
-    """Number of batches in an epoch; the last of a shuffled pass may be smaller."""
-    return config.batches_per_epoch or math.ceil(examples / config.batch_size)
-
-
-def epoch_order(indices: NDArray[np.int64], config: TrainingConfig, epoch: int) -> list[NDArray[np.int64]]:
-    """Batches of one epoch, a function of seed and epoch alone, so that any epoch can be had again.
-
-    Parameters
-    ----------
-    indices : array
-        Of the training examples.
-    config : TrainingConfig
-        A shuffled pass in batches of ``batch_size``, or ``batches_per_epoch`` draws with replacement.
-    epoch : int
-        Counted from 0.
-    """
-    draw = np.random.default_rng([config.seed, epoch])
-    if config.batches_per_epoch is not None:
-        chosen = draw.integers(len(indices), size=(config.batches_per_epoch, config.batch_size))
-        return list(indices[chosen])
-    shuffled = draw.permutation(indices)
-    return [
-        shuffled[start : start + config.batch_size] for start in range(0, len(shuffled), config.batch_size)
-    ]
 
 
 class Engine:
@@ -84,24 +40,35 @@ class Engine:
     batches : Batches
         Data on the same device.
     config : Config
-        Its optimizer section.
+        Its optimizer and training sections.
     device : torch.device
         Where all of it is.
+    workers : Workers, optional
+        The processes that train together, each with an engine of its own.
     """
 
     def __init__(
-        self, vae: VAE, objective: Objective, batches: Batches, config: Config, device: torch.device
+        self,
+        vae: VAE,
+        objective: Objective,
+        batches: Batches,
+        config: Config,
+        device: torch.device,
+        workers: Workers | None = None,
     ):
         self.vae = vae.to(device)
         self.objective = objective.to(device)
         self.batches = batches
         self.device = device
-        self.clip = config.optimizer.clip
-        self.parameters = [
-            p for p in itertools.chain(vae.parameters(), objective.parameters()) if p.requires_grad
-        ]
-        self.optimizer = make_optimizer(self.parameters, config.optimizer, device)
-        self.lr_schedule = make_lr_schedule(self.optimizer, config.optimizer, config.training.epochs)
+        self.workers = workers or Workers(device)
+        self.workers.spread([*vae.state_dict().values(), *objective.state_dict().values()])
+        self._make_updates(config)
+        self.precision = find_precision(
+            config.training.precision, device, self.vae, config.training.batch_size
+        )
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        self._chains = Chains(self.vae, self.update.flat, dtype)
+        self._autocast = self.precision == "bf16" and not self._chains.hold_all_products
         self.steps = 0
         self.ema = config.training.ema
         self.average = [p.detach().clone() for p in vae.parameters()] if self.ema is not None else None
@@ -111,27 +78,96 @@ class Engine:
         self.meters = torch.zeros(
             len(_METERS), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64
         )
+        self.told = torch.zeros(0, device=device)
+        self.skipped = SkippedSteps(device)
+        # What a batch changes besides weights (running means, codebooks); a skipped step may not.
+        self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
+        keep_freed_memory()
 
-    def step(self, indices: Tensor) -> None:
-        """Update the weights from examples ``indices`` (b,) on the device; the host waits for nothing."""
+    def _make_updates(self, config: Config) -> None:
+        """One for the model with what trains along with it, one for each part that trains against it."""
+        opponents = self.objective.opponents
+        apart = {p for part in opponents for p in part.parameters()}
+        together = [*self.vae.parameters(), *self.objective.parameters()]
+        self.parameters = [p for p in together if p.requires_grad and p not in apart]
+        epochs, shard = config.training.epochs, config.training.shard_optimizer
+        self.update = Update(self.parameters, config.optimizer, epochs, self.workers, shard=shard)
+        self.updates = [self.update]
+        for part in opponents:
+            own = OptimizerConfig(optimizer="Adam", lr=part.lr, optimizer_options={"betas": list(part.betas)})
+            self.updates.append(Update(list(part.parameters()), own, epochs, self.workers))
+
+    def step(self, rows: Tensor, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
+        """Update the weights; the host waits for nothing.
+
+        Parameters
+        ----------
+        rows : Tensor
+            A batch of :meth:`Batches.stream`.
+        part : Part, optional
+            Which part of the whole batch it is, if other processes have the rest.
+        notes : tuple of float
+            Summed over all processes on the way; :attr:`told` has the sums.
+        """
         self._set_coefficients(self.steps)
-        terms = self.vae(self.batches.for_training(indices), self.objective.num_samples)
-        loss = self.objective(terms, self.coefficients)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = self._gradient_norm()
-        self.optimizer.step()
+        part = part or Part(0, len(rows), len(rows), 1.0)
+        before = [buffer.clone() for buffer in self._moving]
+        for update in self.updates:
+            update.begin()
+        terms, loss = self._backward(rows, part)
         with torch.no_grad():
-            self._update_average()
-            measured = [
-                torch.full_like(loss, len(indices)),
-                loss * len(indices),
-                terms.distortion.sum(),
-                terms.rate.sum(),
-            ]
-            measured += [torch.zeros_like(loss)] * 2 if norm is None else [torch.ones_like(loss), norm]
-            self.meters += torch.stack(measured)
+            whole, *told = self._collect(loss.detach() * part.weight, notes)
+            self.told = torch.stack(told) if told else self.told
+            bad = self._is_bad(whole)
+            self.skipped.note(bad, self.steps)
+            norm = self._gradient_norm()
+            for update in self.updates:
+                update.apply(bad)
+            self._update_average(bad)
+            for buffer, old in zip(self._moving, before, strict=True):
+                buffer.copy_(torch.where(bad, old, buffer))
+            self._measure(terms, loss, part.counted, norm, bad)
         self.steps += 1
+
+    def _backward(self, rows: Tensor, part: Part) -> tuple[Terms, Tensor]:
+        with self.workers.noise_of(part):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast), self._chains():
+                terms = self.vae(self.batches.for_training(rows), self.objective.num_samples)
+            loss = self.objective(terms, self.coefficients)
+            against = self.objective.own_loss(terms)
+        total = loss if against is None else loss + against
+        torch.autograd.backward(total if part.weight == 1 else total * part.weight)
+        return terms, loss
+
+    def _collect(self, loss: Tensor, notes: tuple[float, ...]) -> list[Tensor]:
+        """Gradients of all processes, the whole batch's loss, and the sums of the notes."""
+        told = self.update.collect([loss, *(torch.full_like(loss, note) for note in notes)])
+        for update in self.updates[1:]:
+            update.collect()
+        return list(told)
+
+    def _is_bad(self, loss: Tensor) -> Tensor:
+        """Whether the loss or a gradient is not finite."""
+        for update in self.updates:
+            loss = loss + update.total()
+        return ~torch.isfinite(loss)
+
+    def _gradient_norm(self) -> Tensor | None:
+        if self.update.clip is None and self.steps % _GRADIENT_NORM_EVERY:
+            return None
+        return self.update.norm()
+
+    def _measure(self, terms: Terms, loss: Tensor, examples: int, norm: Tensor | None, bad: Tensor) -> None:
+        if not examples:
+            return
+        measured = [
+            torch.full_like(loss, examples),
+            loss * examples,
+            terms.distortion.sum(),
+            terms.rate.sum(),
+        ]
+        measured += [torch.zeros_like(loss)] * 2 if norm is None else [torch.ones_like(loss), norm]
+        self.meters += torch.where(bad, 0.0, torch.stack(measured))
 
     def _set_coefficients(self, step: int) -> None:
         for i, value in enumerate(self.objective.coefficients(step)):
@@ -139,18 +175,12 @@ class Engine:
                 self.coefficients[i].fill_(value)
                 self._values[i] = value
 
-    def _gradient_norm(self) -> Tensor | None:
-        if self.clip is not None:
-            return torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        if self.steps % _GRADIENT_NORM_EVERY:
-            return None
-        return torch.nn.utils.get_total_norm(p.grad for p in self.parameters if p.grad is not None)
-
-    def _update_average(self) -> None:
-        if self.average is not None and self.ema is not None:
-            # A young average forgets faster: the first steps are the worst.
-            decay = min(self.ema, (1 + self.steps) / (10 + self.steps))
-            torch._foreach_lerp_(self.average, list(self.vae.parameters()), 1 - decay)
+    def _update_average(self, bad: Tensor) -> None:
+        if self.average is None or self.ema is None or (bad.device.type == "cpu" and bad):
+            return
+        # A young average forgets faster: the first steps are the worst.
+        decay = min(self.ema, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.average, list(self.vae.parameters()), 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -169,9 +199,13 @@ class Engine:
         with torch.no_grad():
             torch._foreach_copy_(list(self.vae.parameters()), weights)
 
-    def means(self) -> Means:
-        """Means since :meth:`reset_meters`, per example in nats; here the host waits for the device."""
-        sums = dict(zip(_METERS, self.meters.tolist(), strict=True))
+    def means(self, *, everywhere: bool = True) -> Means:
+        """Means since :meth:`reset_meters`, per example in nats; here the host waits for the device.
+
+        With ``everywhere`` all processes must ask, and get the means over all of them.
+        """
+        meters = self.workers.sum_(self.meters.clone()) if everywhere else self.meters
+        sums = dict(zip(_METERS, meters.tolist(), strict=True))
         examples = max(sums["examples"], 1.0)
         rate = sums["rate"] / examples
         return {
@@ -190,19 +224,23 @@ class Engine:
     def reset_meters(self) -> None:
         """Start new means."""
         self.meters.zero_()
+        self.skipped.reset()
 
     def measure(self, indices: NDArray[np.int64], seed: int) -> Means:
         """Means over held-out examples, with the same noise at every call; training's noise is left alone."""
         sums = torch.zeros(3, device=self.device, dtype=self.meters.dtype)
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.averaged(), self.vae.at_rest():
-            torch.manual_seed(seed)
+        with self.same_noise(seed), self.averaged(), self.vae.at_rest():
             for start in range(0, len(indices), _EVALUATION_BATCH):
-                batch = torch.from_numpy(indices[start : start + _EVALUATION_BATCH]).to(self.device)
-                terms = self.vae(self.batches[batch], self.objective.num_samples)
-                loss = self.objective(terms, self.coefficients)
-                sums += torch.stack((loss * len(batch), terms.distortion.sum(), terms.rate.sum()))
-        loss_, distortion, rate = (sums / len(indices)).tolist()
+                whole = indices[start : start + _EVALUATION_BATCH]
+                (own,), (part,) = self.workers.share([whole])
+                batch = torch.from_numpy(own).to(self.device)
+                with self.workers.noise_of(part):
+                    terms = self.vae(self.batches[batch], self.objective.num_samples)
+                    loss = self.objective(terms, self.coefficients)
+                if part.counted:
+                    found = (loss * part.counted, terms.distortion.sum(), terms.rate.sum())
+                    sums += torch.stack(found)
+        loss_, distortion, rate = (self.workers.sum_(sums) / len(indices)).tolist()
         return {
             "loss": loss_,
             "distortion": distortion,
@@ -211,40 +249,59 @@ class Engine:
             "elbo": -(distortion + rate),
         }
 
+    @contextmanager
+    def same_noise(self, seed: int) -> Iterator[None]:
+        """Draw from a seed, and leave training's generators as they were."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+    def explain(self, indices: NDArray[np.int64]) -> Finding | None:
+        """Say what is not finite when these examples are looked at again, with the weights as they are."""
+        with self.same_noise(0):
+            x = self.batches[torch.from_numpy(indices).to(self.device)]
+            return find_first(self.vae, self.objective, x, self.coefficients)
+
     @property
     def learning_rate(self) -> float:
-        """Of the first parameter group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """Of the model's optimiser."""
+        return self.update.learning_rate
 
     @property
     def beta(self) -> float:
         """Weight of the rate in the next step."""
         return self.objective.coefficients(self.steps)[0]
 
+    def lower_learning_rate(self, factor: float) -> None:
+        """Multiply all learning rates."""
+        for update in self.updates:
+            update.lower_learning_rate(factor)
+
     def end_epoch(self, loss: float) -> None:
         """Step the learning-rate schedule; one that follows a measure gets ``loss``."""
-        if self.lr_schedule is None:
-            return
-        follows_a_measure = isinstance(self.lr_schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        try:
-            self.lr_schedule.step(*([loss] if follows_a_measure else []))
-        except Exception as error:
-            # Some options are wrong only at a later step: a cycle of 0 epochs, or fewer than there are.
-            name = type(self.lr_schedule).__name__
-            raise UsageError(
-                f"{name} fails at step {self.steps}: {error}; change --lr-schedule-options"
-            ) from None
+        self.update.end_epoch(loss, self.steps)
+
+    def release(self) -> None:
+        """Give all weights storages of their own again; after that there are no more steps."""
+        for update in self.updates:
+            update.flat.release()
+
+    def settle(self) -> None:
+        """Where processes have running statistics of their own, take the mean."""
+        if not self.workers.alone:
+            for buffer in self._moving:
+                self.workers.sum_(buffer).div_(self.workers.size)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, but the data and the random generators."""
         return {
             "steps": self.steps,
-            "meters": self.meters,
+            "meters": self.workers.sum_(self.meters.clone()),
+            "skipped": self.skipped.counts[:3],
             "model": dict(self.vae.state_dict()),
             "average": self.average,
             "objective": dict(self.objective.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "lr_schedule": self.lr_schedule.state_dict() if self.lr_schedule is not None else None,
+            "updates": [update.state_dict() for update in self.updates],
         }
 
     def use_weights(self, state: dict[str, Any]) -> None:
@@ -256,10 +313,18 @@ class Engine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
         self.steps = state["steps"]
+        self.skipped.load(state["skipped"])
+        self.skipped.set_clock(self.steps)
         self.meters.copy_(state["meters"])
+        if not self.workers.is_first:
+            self.meters.zero_()  # the first has what all had
         self.vae.load_state_dict(state["model"])
         self.average = None if state["average"] is None else [w.to(self.device) for w in state["average"]]
         self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.lr_schedule is not None and state["lr_schedule"] is not None:
-            self.lr_schedule.load_state_dict(state["lr_schedule"])
+        for update, kept in zip(self.updates, state["updates"], strict=True):
+            update.load_state_dict(kept)
+
+
+def _saved_buffers(vae: VAE) -> list[Tensor]:
+    saved = vae.state_dict(keep_vars=True)
+    return [buffer for name, buffer in vae.named_buffers() if name in saved]

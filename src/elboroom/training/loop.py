@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +21,16 @@ from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.run import Run
-from elboroom.training.engine import Engine, epoch_order, find_device, steps_per_epoch
+from elboroom.training.checkpoints import KEEP, Checkpoints
+from elboroom.training.devices import find_device
+from elboroom.training.engine import Engine
+from elboroom.training.order import epoch_order, steps_per_epoch
 from elboroom.training.prepare import check_same, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
+from elboroom.training.record import Record
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
-from elboroom.training.state import copy_state, load_state, random_state, save_state, set_random_state
+from elboroom.training.state import copy_state
 
-# Checkpoints may cost this part of the time; short epochs share one.
-_CHECKPOINT_SHARE = 0.05
 _BAR_SECONDS = 0.5
 
 OnEpoch = Callable[[VAE, dict[str, Any]], None]
@@ -56,55 +60,71 @@ class Training:
         objective = objective or Objective.from_config(config.objective, self.epoch_steps)
         self.engine = Engine(vae, objective, batches, config, device)
         self.folder: Run | None = None
-        self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None
-        self.seconds = 0.0  # of the epoch under way, before the last stop
+        self.checkpoints = Checkpoints(None, self._say)
+        self.record = Record(self.engine, custom_objective=self._custom_objective)
+        self._bar: TrainingProgress | None = None
         with self._own_randomness():
             torch.manual_seed(config.training.seed)
-            self._random = random_state(device)
+            self.record.note_random()
 
     # The run folder.
 
     def create(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Start a run folder, with a first checkpoint so that it can be resumed from any moment on."""
         custom = self.engine.vae.config is None
-        # Weights with two moments, as last and best checkpoint, each beside its predecessor meanwhile.
+        # A checkpoint holds weights, two moments, and the best weights; there are the last ones, the best,
+        # one more while it is written, and the model.
         numbers = sum(p.numel() * p.element_size() for p in self.engine.parameters)
-        check_space(Path(path), 3 * 2 * 2 * numbers)
+        check_space(Path(path), (4 * (KEEP + 2) + 1) * numbers)
         self.folder = Run.create(path, self.config, custom_model=custom, overwrite=overwrite)
-        self._write_environment()
-        self.folder.write_model(self.engine.vae)
-        self.save()
+        self.checkpoints = Checkpoints(self.folder, self._say)
+        try:
+            self._write_environment()
+            self._save()
+        except BaseException:
+            self.folder.unlock()
+            raise
 
     def open(self, folder: Run, *, finish: bool = False) -> None:
-        """Go on with a run, from its last checkpoint.
+        """Go on with a run, from its newest good checkpoint.
 
         With ``finish`` one that has all its epochs is fine too: killed before its last files were written.
 
         Raises
         ------
         UsageError
-            If the data are not those it was trained on, or the checkpoint is missing or damaged.
+            If the data are not those it was trained on, another process trains in the folder, or no
+            checkpoint is good.
+        FailureError
+            If the folder is read-only.
         """
+        folder.lock()
+        try:
+            self._open(folder, finish)
+        except BaseException:
+            self.folder = None
+            folder.unlock()
+            raise
+
+    def _open(self, folder: Run, finish: bool) -> None:
         known = folder.environment.get("data_fingerprint")
         if known is not None and known != self.data.fingerprint():
             raise UsageError(
                 f"{self.data.name} is not what {folder.path} was trained on: contents, split or validation "
                 "part differ; resume with the same data, or start a new run"
             )
-        state = load_state(folder.path / "checkpoints" / "last" / "state.safetensors")
+        self.folder = folder
+        self.checkpoints = Checkpoints(folder, self._say)
+        state = self.checkpoints.load()
         check_same(folder, self.config, custom_objective=self._custom_objective, state=state)
         try:
-            self._load(state)
+            self.record.load(state)
         except (RuntimeError, KeyError, ValueError) as error:
             detail = " ".join(str(error).split())
             raise UsageError(f"the model is not the one that {folder.path} was made with: {detail}") from None
-        best = folder.path / "checkpoints" / "best" / "state.safetensors"
-        self.best = load_state(best) if best.exists() else None
-        self.folder = folder
         self._check_more_to_do(folder, finish)
         folder.write_config(self.config)
-        folder.write_history(self.history)
+        folder.write_history(self.record.history)
 
     def _check_more_to_do(self, folder: Run, finish: bool) -> None:
         done, wanted = self.epochs_done, self.config.training.epochs
@@ -119,32 +139,19 @@ class Training:
                 f"best validation ELBO; give a higher --patience to go on"
             )
 
-    def save(self) -> None:
-        """Write checkpoints, history and the weights to use."""
-        if self.folder is None:
-            return
-        checkpoints = self.folder.path / "checkpoints"
-        # The best first: then it is never older than what the last checkpoint knows of.
-        if self.best is not None:
-            save_state(checkpoints / "best" / "state.safetensors", self.best)
-        save_state(checkpoints / "last" / "state.safetensors", self.state())
-        self.folder.write_history(self.history)
+    def _save(self) -> None:
+        """Write a checkpoint, history and the weights to use, and wait for it."""
+        self.checkpoints.save(self.record.snapshot(self.checkpoints), self.record.usable)
 
-    def state(self) -> dict[str, Any]:
-        """All that going on depends on: weights, optimiser, randomness, position, history, best so far."""
-        return {
-            "engine": self.engine.state_dict(),
-            "random": self._random,
-            "history": self.history,
-            "seconds": self.seconds,
-            "custom_objective": self._custom_objective,
-        }
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.engine.load_state_dict(state["engine"])
-        self._random = state["random"]
-        self.history = state["history"]
-        self.seconds = state["seconds"]
+    def _say(self, line: str) -> None:
+        """Tell of a fault, above the bar and in the log; even where no progress is shown."""
+        with contextlib.suppress(FailureError):
+            if self.folder is not None:
+                self.folder.log(line)
+        if self._bar is not None and not self.quiet:
+            self._bar.epoch(line)
+        else:
+            print(f"elboroom: {line}", file=sys.stderr)
 
     def _write_environment(self) -> None:
         assert self.folder is not None
@@ -165,34 +172,50 @@ class Training:
     @property
     def best_epoch(self) -> int | None:
         """Epoch of the best validation ELBO so far, counted from 1."""
-        scores = [(row["val_elbo"], -row["epoch"]) for row in self.history if "val_elbo" in row]
-        return -max(scores)[1] if scores else None
+        best = self.record.best_row
+        return best["epoch"] if best is not None else None
 
     def run(self, on_epoch: OnEpoch | None = None) -> list[dict[str, Any]]:
         """Train up to the configured epoch and return the history."""
-        epochs = self.config.training.epochs
-        bar = TrainingProgress(epochs * self.epoch_steps, self.engine.steps, quiet=self.quiet)
-        spent, started = 0.0, time.perf_counter()
-        with self._own_randomness(), stop_on_signal() as request, bar:
-            set_random_state(self._random, self.engine.device)
-            while self.epochs_done < epochs and not self._out_of_patience():
-                row = self._epoch(request, bar)
-                self._note(row, bar)
-                if on_epoch is not None:
-                    with self.engine.averaged():
-                        on_epoch(self.engine.vae, row)
-                    set_random_state(self._random, self.engine.device)
-                if spent < _CHECKPOINT_SHARE * (time.perf_counter() - started):
-                    spent += _timed(self.save)
-            self._random = random_state(self.engine.device)
-        self.save()
-        self._finish()
+        total = self.config.training.epochs * self.epoch_steps
+        self._bar = bar = TrainingProgress(total, self.engine.steps, quiet=self.quiet)
+        wait = True
+        try:
+            with self._own_randomness(), stop_on_signal() as request, bar:
+                try:
+                    self._epochs(request, bar, on_epoch)
+                    self._finish()
+                except Exception:
+                    self.checkpoints.rescue()
+                    raise
+        except Stopped:
+            raise
+        except KeyboardInterrupt:
+            wait = False
+            if self.folder is None:
+                raise
+            raise KeyboardInterrupt(f"stopped at once; {self.checkpoints.kept()}") from None
+        finally:
+            self._bar = None
+            self.checkpoints.close(wait=wait)
         if request.signal_number is not None:
             where = f" in {self.folder.path}" if self.folder else ""
             raise Stopped(
                 f"stopped after the last epoch; the model{where} is complete", request.signal_number
             )
-        return self.history
+        return self.record.history
+
+    def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
+        self.record.restore_random()
+        self.checkpoints.start()
+        while self.epochs_done < self.config.training.epochs and not self._out_of_patience():
+            row = self._epoch(request, bar)
+            self._note(row, bar)
+            if on_epoch is not None:
+                self._call(on_epoch, row)
+            if self.checkpoints.due(time.perf_counter()) and self.epochs_done < self.config.training.epochs:
+                self._begin_checkpoint()
+        self.record.note_random()
 
     def _epoch(self, request: StopRequest, bar: TrainingProgress) -> dict[str, Any]:
         """Train the rest of the epoch under way."""
@@ -201,11 +224,12 @@ class Training:
         done = engine.steps % self.epoch_steps
         if not done:
             engine.reset_meters()
+        before = self.record.seconds
         started = shown = time.perf_counter()
         engine.vae.train()
         for batch in engine.batches.stream(order[done:]):
             if request.signal_number is not None:
-                self.seconds += time.perf_counter() - started
+                self.record.seconds = before + time.perf_counter() - started
                 self._stop(request.signal_number)
             engine.step(batch)
             now = time.perf_counter()
@@ -216,10 +240,24 @@ class Training:
                 speed = (engine.steps % self.epoch_steps or self.epoch_steps) - done
                 bar.update(engine.steps, epoch + 1, shown_means, speed * len(batch) / (now - started))
                 shown = now
+            # After the last step comes the epoch's end, which has its own.
+            if self.checkpoints.due(now) and engine.steps % self.epoch_steps:
+                self.record.seconds = before + now - started
+                self._checkpoint_within_epoch()
         means = engine.means()
-        seconds = self.seconds + time.perf_counter() - started
-        self.seconds = 0.0
+        seconds = before + time.perf_counter() - started
+        self.record.seconds = 0.0
         return self._row(epoch + 1, means, seconds, sum(map(len, order)))
+
+    def _checkpoint_within_epoch(self) -> None:
+        if self._is_finite():
+            self.record.note_random()
+            self._begin_checkpoint()
+        else:
+            self.checkpoints.postpone()
+
+    def _begin_checkpoint(self) -> None:
+        self.checkpoints.begin(self.record.snapshot(self.checkpoints), self.record.usable)
 
     def _row(self, epoch: int, means: dict[str, float], seconds: float, examples: int) -> dict[str, Any]:
         engine = self.engine
@@ -238,37 +276,43 @@ class Training:
         return row
 
     def _note(self, row: dict[str, Any], bar: TrainingProgress) -> None:
-        self.history.append(row)
-        self._random = random_state(self.engine.device)
+        self.record.add(row, self.checkpoints)
         line = epoch_line(row, self.config.training.epochs)
         bar.epoch(line)
-        if self.best_epoch == row["epoch"]:
-            self.best = copy_state(self.state())
         if self.folder is not None:
-            self.folder.log(line)
-            self.folder.write_history(self.history)
-            if self.best is None or self.best_epoch == row["epoch"]:
-                with self.engine.averaged():
-                    self.folder.write_model(self.engine.vae)
+            with contextlib.suppress(FailureError):  # a full disk; the next checkpoint says so
+                self.folder.log(line)
+
+    def _call(self, on_epoch: OnEpoch, row: dict[str, Any]) -> None:
+        try:
+            with self.engine.averaged():
+                on_epoch(self.engine.vae, row)
+        except (FailureError, OSError) as error:  # a picture that finds no room on the disk
+            self._say(f"after epoch {row['epoch']}: {error}; training goes on")
+        except Exception:
+            self.record.snapshot(self.checkpoints)
+            raise
+        self.record.restore_random()
 
     def _finish(self) -> None:
         """Leave the best weights in the model and in the folder."""
-        state = self.engine.state_dict() if self.best is None else self.best["engine"]
-        self.engine.use_weights(state)
+        final = self.record.snapshot(self.checkpoints)
+        self.engine.use_weights(self.record.best or final.state["engine"])
         self.engine.vae.eval()
-        self.engine.optimizer.zero_grad()
-        if self.folder is not None:
-            self.folder.write_model(self.engine.vae)
+        for parameter in self.engine.parameters:
+            parameter.grad = None
+        self.checkpoints.save(final, copy_state(dict(self.engine.vae.state_dict())))
 
     def _stop(self, number: int) -> None:
-        self._random = random_state(self.engine.device)
-        self.save()
         done = f"stopped in epoch {self.epochs_done + 1} after step {self.engine.steps}"
         if self.folder is None:
             raise Stopped(f"{done}; nothing was saved: give out= to keep a run", number)
-        how = f"elboroom resume {self.folder.path}"
+        if not self._is_finite():
+            raise Stopped(f"{done}, where weights are not finite; {self.checkpoints.kept()}", number)
+        self.record.note_random()
+        self._save()
         self.folder.log(done)
-        raise Stopped(f"{done}; saved. Go on with: {how}", number)
+        raise Stopped(f"{done}; saved. Go on with: elboroom resume {self.folder.path}", number)
 
     def _out_of_patience(self) -> bool:
         patience, best = self.config.training.patience, self.best_epoch
@@ -284,13 +328,11 @@ class Training:
             f"(now {self.engine.learning_rate:g}) or set --clip{kept}"
         )
 
+    def _is_finite(self) -> bool:
+        """Whether this moment may become a checkpoint; here the host waits for the device."""
+        return all(map(math.isfinite, (*self.engine.means().values(), self.engine.largest_norm())))
+
     def _own_randomness(self) -> Any:
         """Leave the caller's generators as they were."""
         cuda = self.engine.device.type == "cuda"
         return torch.random.fork_rng(devices=[self.engine.device] if cuda else [])
-
-
-def _timed(action: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started

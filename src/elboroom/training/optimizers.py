@@ -16,6 +16,16 @@ from elboroom.errors import UsageError, nearest
 
 # These cannot be driven by one backward pass over dense gradients.
 _UNFIT = {"LBFGS", "SparseAdam", "Optimizer"}
+# These treat each number by itself, so all weights may be one long tensor.
+_ELEMENTWISE = {
+    *("adadelta", "adagrad", "adam", "adamax", "adamw", "asgd"),
+    *("nadam", "radam", "rmsprop", "rprop", "sgd"),
+}
+
+
+def works_elementwise(config: OptimizerConfig) -> bool:
+    """Whether the optimiser that ``config`` names gives the same for one long tensor as for its parts."""
+    return config.optimizer.lower() in _ELEMENTWISE
 
 
 def make_optimizer(

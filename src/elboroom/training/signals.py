@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the current step."""
+"""Ctrl-C, SIGTERM and a lost terminal as a wish to stop after the current step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Stopped(KeyboardInterrupt):
     Attributes
     ----------
     signal_number : int
-        SIGINT or SIGTERM; a shell's exit code is 128 more.
+        SIGINT, SIGTERM or SIGHUP; a shell's exit code is 128 more.
     """
 
     def __init__(self, message: str, signal_number: int):
@@ -32,7 +32,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Catch the first SIGINT or SIGTERM; a second one acts as it would have without us."""
+    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would have without us."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
@@ -46,6 +46,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, on_signal)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, on_signal)
     try:
         yield request
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.run import read_tensors, write_tensors
+from elboroom.files import read_tensors, tensors_content, write_atomic
 
 _TENSOR = "__tensor__"
 _ITEMS = "__items__"
@@ -18,9 +19,20 @@ _ITEMS = "__items__"
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a tree atomically: tensors as such, all else as JSON in the file's header."""
+    write_atomic(path, state_content(state))
+
+
+def state_content(state: dict[str, Any]) -> Callable[[Path], None]:
+    """Make what fills a checkpoint's file, for :func:`elboroom.files.whole_file`.
+
+    Raises
+    ------
+    TypeError
+        If the tree holds anything but dicts, lists, numbers, strings, None and tensors.
+    """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(state, tensors, "")
-    write_tensors(path, tensors, {"state": json.dumps(skeleton)})
+    return tensors_content(tensors, {"state": json.dumps(skeleton)})
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -36,15 +48,18 @@ def load_state(path: Path) -> dict[str, Any]:
     tensors, metadata = read_tensors(path)
     if "state" not in metadata:
         raise UsageError(f"{path} is no checkpoint of elboroom")
-    state = _unflatten(json.loads(metadata["state"]), tensors)
+    try:
+        state = _unflatten(json.loads(metadata["state"]), tensors)
+    except (ValueError, KeyError, TypeError) as error:  # only a file from before there were checksums
+        raise UsageError(f"{path} is damaged or cut short ({error}): restore it from a copy") from None
     assert isinstance(state, dict)
     return state
 
 
 def copy_state(tree: Any) -> Any:
-    """Copy of a tree whose tensors no longer change with the original's."""
+    """Copy of a tree, in main memory, whose tensors no longer change with the original's."""
     if isinstance(tree, Tensor):
-        return tree.detach().clone()
+        return tree.detach().to("cpu", copy=True)
     if isinstance(tree, dict):
         return {key: copy_state(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

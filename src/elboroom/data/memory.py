@@ -1,0 +1,51 @@
+"""How much memory there is to put data into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_SHARE = 0.5  # the model, its gradients and what else runs must fit too
+_CONTROL = Path("/sys/fs/cgroup")
+
+
+def fits(nbytes: int, device: torch.device | None = None) -> bool:
+    """Whether so many bytes take at most half of what is free on the device; of main memory without one."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return nbytes <= _SHARE * torch.cuda.mem_get_info(device)[0]
+    return nbytes <= _SHARE * available_memory()
+
+
+def available_memory() -> int:
+    """Bytes of main memory to be had: what the machine has free, or a container's limit leaves."""
+    import psutil  # here, so that what needs no data loads quickly
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        group = Path("/proc/self/cgroup").read_text().partition("0::/")[2].split("\n")[0]
+    except OSError:
+        return free
+    return min(free, _left_by_limits(_CONTROL, _CONTROL / group.strip("/")))
+
+
+def _left_by_limits(root: Path, group: Path) -> int:
+    """Least bytes that a control group (version 2) and those above it still allow."""
+    left = 1 << 62
+    for folder in (group, *group.parents):
+        try:
+            limit = (folder / "memory.max").read_text().strip()
+            used = int((folder / "memory.current").read_text())
+            facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            limit = "max"
+        if limit != "max":
+            # Pages of files that were read count as used, and are given up when they are needed.
+            left = min(left, int(limit) - used + int(facts.get("inactive_file", 0)))
+        if folder == root:
+            break
+    return max(0, left)

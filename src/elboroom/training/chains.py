@@ -1,0 +1,219 @@
+"""Linear layers as the training step runs them: all weights cast at once, gradients put in place.
+
+Autograd's own way allocates each weight gradient and adds it to ``grad``; under autocast it casts each
+weight by itself; and each layer costs several calls. Here a whole chain of layers is one node of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from elboroom.training.flat import FlatParameters
+
+_aten = torch.ops.aten
+
+# Activation → (value of x, gradient from (gradient of y, x, y)).
+_ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    nn.ReLU: (torch.relu, lambda g, _x, y: _aten.threshold_backward(g, y, 0)),
+    nn.Tanh: (torch.tanh, lambda g, _x, y: _aten.tanh_backward(g, y)),
+    nn.Sigmoid: (torch.sigmoid, lambda g, _x, y: _aten.sigmoid_backward(g, y)),
+    nn.SiLU: (F.silu, lambda g, x, _y: _aten.silu_backward(g, x)),
+    nn.Softplus: (F.softplus, lambda g, x, _y: _aten.softplus_backward(g, x, 1, 20)),
+    nn.GELU: (F.gelu, lambda g, x, _y: _aten.gelu_backward(g, x)),
+    nn.ELU: (F.elu, lambda g, x, _y: _aten.elu_backward(g, 1, 1, 1, False, x)),
+    nn.LeakyReLU: (F.leaky_relu, lambda g, x, _y: _aten.leaky_relu_backward(g, x, 0.01, False)),
+}
+_FLATTEN, _UNFLATTEN = nn.Flatten, nn.Unflatten
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One linear layer with the low-precision copies of its weights, and the activation after it."""
+
+    own: nn.Linear
+    weight: Tensor
+    bias: Tensor | None
+    activation: type | None
+
+
+class Chains:
+    """Replaces the forward of a model's chains of linear layers while a step runs.
+
+    A chain is an ``nn.Sequential`` of flatten, linear, activation and unflatten alone, or a linear layer by
+    itself. Layers with hooks, parametrisations or frozen weights are left to autograd.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Whose chains are taken.
+    flat : FlatParameters
+        Of all trained parameters.
+    dtype : torch.dtype
+        Of the products; the hardware keeps the sums inside them in float32.
+    """
+
+    def __init__(self, model: nn.Module, flat: FlatParameters, dtype: torch.dtype):
+        self._model = model
+        self.flat = flat
+        known = set(flat.parameters)
+        self._shadows = [
+            torch.empty_like(values, dtype=dtype, requires_grad=False)
+            if values.dtype == torch.float32 != dtype
+            else values.detach()
+            for values in flat.values
+        ]
+        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
+        self._held: set[nn.Parameter] = set()
+        for module in model.modules():
+            layers = _layers_of(module, known)
+            if layers and not self._held.intersection(p for layer, _ in layers for p in layer.parameters()):
+                chain = [self._with_copies(*layer) for layer in layers]
+                self._held.update(p for layer in chain for p in layer.own.parameters())
+                self._forwards.append((module, partial(self._forward, module, chain)))
+
+    @property
+    def hold_all_products(self) -> bool:
+        """Whether no other layer has weights to multiply with."""
+        return all(p in self._held for p in self._model.parameters() if p.dim() > 1)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Refresh the copies and let the chains run this way."""
+        for values, shadow in zip(self.flat.values, self._shadows, strict=True):
+            if shadow.dtype != values.dtype:
+                shadow.copy_(values.detach())
+        for module, forward in self._forwards:
+            module.__dict__["forward"] = forward
+        try:
+            yield
+        finally:
+            for module, _ in self._forwards:
+                del module.__dict__["forward"]
+
+    def _with_copies(self, layer: nn.Linear, activation: type | None) -> _Layer:
+        bias = None if layer.bias is None else self._copy(layer.bias)
+        return _Layer(layer, self._copy(layer.weight), bias, activation)
+
+    def _copy(self, parameter: Tensor) -> Tensor:
+        buffer, start = self.flat.offset(parameter)
+        return self._shadows[buffer][start : start + parameter.numel()].view(parameter.shape)
+
+    def _forward(self, module: nn.Module, layers: Sequence[_Layer], x: Tensor) -> Tensor:
+        shape = x.shape[:-1]
+        if isinstance(module, nn.Sequential):
+            if isinstance(module[0], _FLATTEN):
+                shape, x = x.shape[:1], x.flatten(1)
+            y = _apply(x, layers[0].own.weight, layers, self.flat)
+            return module[-1](y) if isinstance(module[-1], _UNFLATTEN) else y.view(*shape, y.shape[-1])
+        return _apply(x, layers[0].own.weight, layers, self.flat)
+
+
+class _Chain(torch.autograd.Function):
+    """x → W x + b → activation → …; gradients of W and b go into the flat buffer, not to autograd.
+
+    One weight is an argument only so that autograd calls backward for inputs that need no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, _weight: Tensor, layers: Sequence[_Layer], flat: FlatParameters
+    ) -> Tensor:
+        ctx.shape, ctx.dtype, ctx.layers, ctx.flat, ctx.kept = x.shape, x.dtype, layers, flat, []
+        y = x.reshape(-1, x.shape[-1])
+        for layer in layers:
+            rows = y.to(layer.weight.dtype)
+            pre = y = F.linear(rows, layer.weight, layer.bias)
+            if layer.activation is not None:
+                y = _ACTIVATIONS[layer.activation][0](pre)
+            ctx.kept.append((rows, pre, y))
+        return y.view(*x.shape[:-1], y.shape[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        g = gradient.reshape(-1, gradient.shape[-1])
+        kept = ctx.kept
+        for i in reversed(range(len(kept))):
+            layer, (rows, pre, y) = ctx.layers[i], kept[i]
+            g = g.to(layer.weight.dtype)
+            if layer.activation is not None:
+                g = _ACTIVATIONS[layer.activation][1](g, pre, y)
+            _product_into(ctx.flat, layer.own.weight, g.t(), rows)
+            if layer.own.bias is not None:
+                ctx.flat.write(layer.own.bias, g.sum(0))
+            if i or ctx.needs_input_grad[0]:
+                g = torch.mm(g, layer.weight)
+        upwards = g.view(ctx.shape).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return upwards, None, None, None
+
+
+_apply: Callable[..., Tensor] = _Chain.apply
+
+
+def _product_into(flat: FlatParameters, parameter: Tensor, a: Tensor, b: Tensor) -> None:
+    if a.dtype != parameter.dtype:
+        flat.write(parameter, torch.mm(a, b))
+        return
+    own = flat.slot(parameter)
+    if own is not None:
+        torch.mm(a, b, out=own)
+    else:
+        flat.gradient(parameter).addmm_(a, b)
+
+
+def _layers_of(module: nn.Module, known: set[nn.Parameter]) -> list[tuple[nn.Linear, type | None]]:
+    """Linear layers with the activation after each, or [] if the module is no chain."""
+    if _is_plain_linear(module, known):
+        return [(module, None)]  # type: ignore[list-item]
+    own_forward = type(module).forward is not nn.Sequential.forward or "forward" in module.__dict__
+    if not isinstance(module, nn.Sequential) or own_forward:
+        return []
+    children = list(module)
+    if children and type(children[0]) is _FLATTEN and (children[0].start_dim, children[0].end_dim) == (1, -1):
+        children = children[1:]
+    if children and type(children[-1]) is _UNFLATTEN and children[-1].dim == 1:
+        children = children[:-1]
+    layers: list[tuple[nn.Linear, type | None]] = []
+    for child in children:
+        if _is_plain_linear(child, known):
+            layers.append((child, None))  # type: ignore[arg-type]
+        elif layers and layers[-1][1] is None and _is_plain_activation(child):
+            layers[-1] = (layers[-1][0], type(child))
+        else:
+            return []
+    return layers
+
+
+def _is_plain_linear(layer: nn.Module, known: set[nn.Parameter]) -> bool:
+    if type(layer) is not nn.Linear or "forward" in layer.__dict__ or _has_hooks(layer):
+        return False
+    own = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+    return all(isinstance(p, nn.Parameter) and p in known for p in own)
+
+
+def _is_plain_activation(layer: nn.Module) -> bool:
+    """Whether it is a known one with its options as they come."""
+    kind = type(layer)
+    return (
+        kind in _ACTIVATIONS
+        and repr(layer).replace("inplace=True", "") == repr(kind())
+        and not _has_hooks(layer)
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )

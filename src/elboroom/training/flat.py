@@ -1,0 +1,149 @@
+"""All weights in one buffer, all gradients in another: one optimiser call, one norm, one all-reduce."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Views start on a cache line.
+_ALIGNMENT = 64
+
+
+class FlatParameters:
+    """Parameters as views of one buffer for each dtype, their gradients as views of another.
+
+    The parameters stay the same objects; only their storage moves. Gaps between them, which align them,
+    stay zero. :meth:`release` gives each its own storage again.
+
+    Parameters
+    ----------
+    parameters : sequence of nn.Parameter
+        All on one device.
+    multiple : int
+        Each buffer can be cut into this many equal parts.
+
+    Attributes
+    ----------
+    values : list of nn.Parameter
+        One buffer for each dtype.
+    gradients : list of Tensor
+        Theirs; also as ``grad``.
+    sizes : list of int
+        How long each would be with ``multiple`` = 1.
+
+    Examples
+    --------
+    >>> layer = nn.Linear(2, 1)
+    >>> flat = FlatParameters(list(layer.parameters()))
+    >>> flat.values[0].fill_(1.0).shape  # 2 weights and a bias, each on a cache line of its own
+    torch.Size([32])
+    >>> layer.weight.tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], *, multiple: int = 1):
+        self.multiple = multiple
+        self.sizes: list[int] = []
+        self._messages: list[Tensor] = []
+        self.parameters = list(parameters)
+        self.values: list[nn.Parameter] = []
+        self.gradients: list[Tensor] = []
+        self._own_gradient: dict[Tensor, Tensor] = {}
+        for dtype in dict.fromkeys(p.dtype for p in self.parameters):
+            self._join([p for p in self.parameters if p.dtype == dtype])
+        self._written: set[Tensor] = set()
+
+    def _join(self, parameters: list[nn.Parameter]) -> None:
+        like = parameters[0]
+        step = _ALIGNMENT // like.element_size()
+        starts, size = [], 0
+        for parameter in parameters:
+            starts.append(size)
+            size += -(-parameter.numel() // step) * step
+        self.sizes.append(size)
+        size = -(-size // (step * self.multiple)) * step * self.multiple
+        values = torch.zeros(size, dtype=like.dtype, device=like.device)
+        # Behind the gradients there is room for notes that travel with them.
+        self._messages.append(torch.zeros(size + step, dtype=like.dtype, device=like.device))
+        gradients = self._messages[-1][:size]
+        for start, parameter in zip(starts, parameters, strict=True):
+            own = slice(start, start + parameter.numel())
+            values[own].copy_(parameter.detach().reshape(-1))
+            parameter.data = values[own].view(parameter.shape)
+            parameter.grad = None
+            self._own_gradient[parameter] = gradients[own].view(parameter.shape)
+        buffer = nn.Parameter(values)
+        buffer.grad = gradients
+        self.values.append(buffer)
+        self.gradients.append(gradients)
+
+    def offset(self, parameter: Tensor) -> tuple[int, int]:
+        """Which buffer a parameter is in, and where it starts there."""
+        buffer = next(i for i, values in enumerate(self.values) if values.dtype == parameter.dtype)
+        return buffer, int(parameter.storage_offset())
+
+    def gradient(self, parameter: Tensor) -> Tensor:
+        """View of a parameter's part of the gradient buffer."""
+        return self._own_gradient[parameter]
+
+    def begin(self) -> None:
+        """Forget the gradients of the last step."""
+        self._written.clear()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def write(self, parameter: Tensor, gradient: Tensor) -> None:
+        """Add a gradient that autograd does not see; the first of a step replaces what is there."""
+        own = self._own_gradient[parameter]
+        if parameter in self._written:
+            own.add_(gradient.view(own.shape))
+        else:
+            own.copy_(gradient.view(own.shape))
+            self._written.add(parameter)
+
+    def slot(self, parameter: Tensor) -> Tensor | None:
+        """Buffer to write the first gradient of a step into, or None if there is one already."""
+        if parameter in self._written:
+            return None
+        self._written.add(parameter)
+        return self._own_gradient[parameter]
+
+    def collect(self) -> None:
+        """Bring what autograd left in ``grad`` into the buffer; what got no gradient has 0."""
+        into: list[Tensor] = []
+        found: list[Tensor] = []
+        for parameter, own in self._own_gradient.items():
+            if parameter.grad is None:
+                if parameter not in self._written:
+                    own.zero_()
+            elif parameter in self._written:
+                own.add_(parameter.grad)
+            else:
+                into.append(own)
+                found.append(parameter.grad)
+            parameter.grad = None
+        if into:
+            torch._foreach_copy_(into, found)
+        for values, gradients in zip(self.values, self.gradients, strict=True):
+            values.grad = gradients
+
+    def sum_over(self, add_up: Callable[[Tensor], Tensor], notes: Tensor) -> Tensor:
+        """Sum the gradients of all processes, and with them a few numbers; these are returned."""
+        room = self._messages[0][len(self.gradients[0]) :]
+        room[: len(notes)] = notes
+        for message in self._messages:
+            add_up(message)
+        return room[: len(notes)].clone()
+
+    def hand_out(self) -> None:
+        """Let each parameter's ``grad`` be its part of the buffer, for optimisers that look at shapes."""
+        for parameter, own in self._own_gradient.items():
+            parameter.grad = own
+
+    def release(self) -> None:
+        """Give each parameter a storage of its own, without a gradient."""
+        for parameter in self.parameters:
+            parameter.data = parameter.detach().clone()
+            parameter.grad = None

@@ -1,0 +1,182 @@
+"""Steps whose loss or gradients are not finite: counted on the device, explained on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elboroom.model import VAE, Terms
+from elboroom.objectives import Objective
+
+_SHOWN_ROWS = 8
+
+
+class SkippedSteps:
+    """How many steps were left out: in a row up to now, and since :meth:`reset`, with the first of these.
+
+    Counters live on the device, so that the host need not wait to know.
+
+    Examples
+    --------
+    >>> skipped = SkippedSteps(torch.device("cpu"))
+    >>> for step, bad in enumerate([False, True, False, True, True]):
+    ...     skipped.note(torch.tensor(bad), step)
+    >>> skipped.read()
+    (2, 3, 1)
+    """
+
+    def __init__(self, device: torch.device):
+        self.counts = torch.tensor([0, 0, -1, 0], device=device)
+        self._clean = True  # on the CPU, where a look costs nothing
+
+    def note(self, bad: Tensor, step: int) -> None:
+        """Count one step; on a GPU the steps are counted there, so that the call may be captured."""
+        in_a_row, total, first, clock = self.counts.unbind()
+        if self.counts.device.type == "cpu":
+            if self._clean and not bad:
+                return
+            self._clean = not bad
+            clock.fill_(step)
+        flag = bad.to(self.counts.dtype)
+        first.copy_(torch.where((flag == 1) & (first < 0), clock, first))
+        in_a_row.add_(1).mul_(flag)
+        total.add_(flag)
+        clock.add_(1)
+
+    def set_clock(self, step: int) -> None:
+        """Say which step comes next."""
+        self.counts[3] = step
+
+    def read(self) -> tuple[int, int, int]:
+        """In a row, since the last reset, and the first of these (−1: none); here the host waits."""
+        in_a_row, total, first, _ = self.counts.tolist()
+        return in_a_row, total, first
+
+    def reset(self, *, row_too: bool = False) -> None:
+        """Forget all but how many came in a row; that too after the weights were changed."""
+        self.counts[1] = 0
+        self.counts[2] = -1
+        if row_too:
+            self.counts[0] = 0
+            self._clean = True
+
+    def load(self, counts: Tensor) -> None:
+        """Put saved counts back."""
+        self.counts[:3] = counts
+        self._clean = not self.counts[0].item()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The first tensor in the order of computation that is not finite.
+
+    Attributes
+    ----------
+    tensor : str
+        Which: the data, a weight, a layer's output, a term of the loss, a gradient.
+    statistic : str
+        How many of its numbers are nan or infinite, and the largest of the others.
+    rows : list of int
+        Positions in the batch that are concerned; all of them where it is not per example.
+    """
+
+    tensor: str
+    statistic: str
+    rows: list[int]
+
+    def describe(self, indices: list[int]) -> str:
+        """One line; ``indices`` are the batch's rows of the data set."""
+        named = [indices[row] for row in self.rows]
+        shown = ", ".join(map(str, named[:_SHOWN_ROWS]))
+        more = f" and {len(named) - _SHOWN_ROWS} more" if len(named) > _SHOWN_ROWS else ""
+        return f"first bad tensor: {self.tensor} ({self.statistic}); data rows {shown}{more}"
+
+
+def find_first(vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor) -> Finding | None:
+    """Run a batch again, looking at every tensor on the way.
+
+    Parameters
+    ----------
+    vae, objective
+        As they were in the step; no weight is changed.
+    x : Tensor
+        The batch (b, *shape) in model units.
+    coefficients : Tensor
+        Of the objective's schedules.
+
+    Returns
+    -------
+    Finding or None
+        None if all is finite this time: then the noise of that step had a part in it.
+    """
+    seen: list[Finding] = []
+
+    def look(name: str, tensor: Any) -> None:
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not seen:
+            seen.extend(_judge(name, tensor, len(x)))
+
+    look("the data", x)
+    for name, weight in [*vae.named_parameters(), *vae.named_buffers()]:
+        look(name, weight)
+    with torch.enable_grad(), _outputs_of(vae, look):
+        terms = vae(x, objective.num_samples)
+        _look_at_terms(terms, look)
+        loss = objective(terms, coefficients)
+    look("the loss", loss)
+    if not seen:
+        parameters = [(name, p) for name, p in vae.named_parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, [p for _, p in parameters], allow_unused=True)
+        # Backwards: the decoder's last layer is the first to get one.
+        for (name, _), gradient in reversed(list(zip(parameters, gradients, strict=True))):
+            look(f"gradient of {name}", gradient)
+    return seen[0] if seen else None
+
+
+def _look_at_terms(terms: Terms, look: Any) -> None:
+    look("posterior mean", terms.posterior.mean)
+    look("posterior scale", getattr(terms.posterior, "scale", None))
+    look("code z", terms.z.transpose(0, 1))
+    look("log p(x|z)", terms.log_likelihood.transpose(0, 1))
+    look("rate", terms.rate)
+
+
+@contextmanager
+def _outputs_of(vae: VAE, look: Any) -> Iterator[None]:
+    """Look at what each layer puts out, in the order of computation."""
+    hooks = []
+    for name, module in vae.named_modules():
+        if name and not any(module.children()):
+
+            def hook(
+                _module: nn.Module, _inputs: Any, output: Any, *, what: str = f"output of {name}"
+            ) -> None:
+                look(what, output)
+
+            hooks.append(module.register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for each in hooks:
+            each.remove()
+
+
+def _judge(name: str, tensor: Tensor, batch: int) -> list[Finding]:
+    tensor = tensor.detach()
+    bad = ~torch.isfinite(tensor)
+    count = int(bad.sum())
+    if not count:
+        return []
+    kinds = [("nan", torch.isnan(tensor)), ("infinite", torch.isinf(tensor))]
+    counts = " and ".join(f"{int(found.sum()):,} {kind}" for kind, found in kinds if found.any())
+    finite = tensor[~bad]
+    rest = f", the others up to {finite.abs().max().item():.3g}" if finite.numel() else ""
+    per_example = tensor.ndim > 0 and len(tensor) == batch
+    rows = torch.nonzero(bad.flatten(1).any(1) if tensor.ndim > 1 else bad).flatten().tolist()
+    return [
+        Finding(name, f"{counts} of {tensor.numel():,}{rest}", rows if per_example else list(range(batch)))
+    ]

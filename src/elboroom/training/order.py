@@ -1,0 +1,37 @@
+"""Which examples a step sees: a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elboroom.config import TrainingConfig
+
+
+def steps_per_epoch(examples: int, config: TrainingConfig) -> int:
+    """Number of batches in an epoch; the last of a shuffled pass may be smaller."""
+    return config.batches_per_epoch or math.ceil(examples / config.batch_size)
+
+
+def epoch_order(indices: NDArray[np.int64], config: TrainingConfig, epoch: int) -> list[NDArray[np.int64]]:
+    """Batches of one epoch, a function of seed and epoch alone, so that any epoch can be had again.
+
+    Parameters
+    ----------
+    indices : array
+        Of the training examples.
+    config : TrainingConfig
+        A shuffled pass in batches of ``batch_size``, or ``batches_per_epoch`` draws with replacement.
+    epoch : int
+        Counted from 0.
+    """
+    draw = np.random.default_rng([config.seed, epoch])
+    if config.batches_per_epoch is not None:
+        chosen = draw.integers(len(indices), size=(config.batches_per_epoch, config.batch_size))
+        return list(indices[chosen])
+    shuffled = draw.permutation(indices)
+    return [
+        shuffled[start : start + config.batch_size] for start in range(0, len(shuffled), config.batch_size)
+    ]

@@ -1,0 +1,207 @@
+"""Several processes, one training: who is who, sums over all, and what to say when one is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elboroom import noise
+from elboroom.errors import ElboroomError, FailureError, UsageError
+
+T = TypeVar("T")
+# A process that dies breaks its connections at once; this is for one that hangs, or prepares data for long.
+_TIMEOUT = timedelta(minutes=10)
+
+
+class AnotherFailedError(FailureError):
+    """The first process has said what is wrong; the others only leave."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Share of a batch that one process has: rows ``start`` to ``stop`` of ``total``.
+
+    ``weight`` is its share of the batch's mean. A batch with fewer examples than there are processes leaves
+    some without: they compute one of another's with weight 0, so that all take part in every sum.
+    """
+
+    start: int
+    stop: int
+    total: int
+    weight: float
+
+    @property
+    def counted(self) -> int:
+        """Examples that count."""
+        return self.stop - self.start if self.weight else 0
+
+
+class Workers:
+    """The processes of one training; one alone if nothing has launched more.
+
+    Parameters
+    ----------
+    device : torch.device
+        CPU processes talk through gloo, those with a GPU each through nccl.
+
+    Raises
+    ------
+    UsageError
+        If the environment that a launcher sets is incomplete.
+    """
+
+    def __init__(self, device: torch.device):
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
+        if self.size > 1 and not dist.is_initialized():
+            _join(device)
+        self._names = self._exchange(f"{socket.gethostname()} {os.getpid()}") if self.size > 1 else [""]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are no others."""
+        return self.size == 1
+
+    def part(self, total: int) -> Part:
+        """Which rows of a batch of ``total`` are this process's."""
+        start, stop = self.rank * total // self.size, (self.rank + 1) * total // self.size
+        if start == stop:
+            return Part(0, min(1, total), total, 0.0)
+        return Part(start, stop, total, (stop - start) / total)
+
+    def share(self, order: Sequence[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], list[Part]]:
+        """Rows of each batch that are this process's, and which part they are."""
+        parts = [self.part(len(rows)) for rows in order]
+        return [rows[part.start : part.stop] for rows, part in zip(order, parts, strict=True)], parts
+
+    @contextmanager
+    def noise_of(self, part: Part) -> Iterator[None]:
+        """Draw the noise of the whole batch and take this part's."""
+        if self.alone:
+            yield
+            return
+        with noise.part_of_batch(part.start, part.stop - part.start, part.total):
+            yield
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all processes."""
+        if not self.alone:
+            with self._explaining():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def gather_into(self, whole: Tensor, own: Tensor) -> None:
+        """Join the processes' equal parts in the order of their ranks."""
+        with self._explaining():
+            dist.all_gather_into_tensor(whole, own)
+
+    def spread(self, tensors: Sequence[Tensor]) -> None:
+        """Give all processes the first one's values."""
+        if not self.alone:
+            with self._explaining():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
+
+    def first(self, action: Callable[[], T]) -> T | None:
+        """Let the first process do something while the others wait; what fails there fails everywhere.
+
+        Returns
+        -------
+        object
+            What ``action`` returned, in the first process; None in the others.
+        """
+        if self.alone:
+            return action()
+        result: T | None = None
+        error: Exception | None = None
+        if self.is_first:
+            try:
+                result = action()
+            except ElboroomError as caught:
+                error = caught
+        told: list[Any] = [None if error is None else type(error) is UsageError]
+        with self._explaining():
+            dist.broadcast_object_list(told, 0)
+        if error is not None:
+            raise error
+        if told[0] is not None:
+            raise AnotherFailedError("the first process has failed")
+        return result
+
+    def close(self) -> None:
+        """Leave the group."""
+        if not self.alone and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _exchange(self, own: str) -> list[str]:
+        names: list[Any] = [None] * self.size
+        with self._explaining():
+            dist.all_gather_object(names, own)
+        return [str(name) for name in names]
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Turn a broken connection into one line that names who is gone."""
+        try:
+            yield
+        except (RuntimeError, dist.DistError) as error:
+            raise FailureError(
+                f"process {self.rank} of {self.size} stops: {self._who_is_gone()} ({_first_line(error)})"
+            ) from None
+
+    def _who_is_gone(self) -> str:
+        gone = [
+            f"process {rank} ({name.replace(' ', ', pid ')})"
+            for rank, name in enumerate(getattr(self, "_names", []))
+            if not _lives(name)
+        ]
+        return f"{' and '.join(gone)} is gone" if gone else "another process does not answer"
+
+
+def launched_by_torchrun() -> bool:
+    """Whether this process is one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _join(device: torch.device) -> None:
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} is not set: launch with "
+            "torchrun or --devices, or unset WORLD_SIZE"
+        )
+    if device.type == "cuda":
+        dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=_TIMEOUT)
+
+
+def _lives(name: str) -> bool:
+    host, pid = name.rsplit(" ", 1)
+    if host != socket.gethostname():
+        return True  # not to be known from here
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(int(pid)).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
