@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from elboroom.probability import (
     Likelihood,
     Posterior,
     StandardNormal,
-    rate,
+    find_closed_form,
 )
 
 Array = Tensor | NDArray[Any]
@@ -45,14 +45,12 @@ class Terms:
         q(z|x) of b examples, p(x|z) of (k, b) codes, p(z).
     z : Tensor
         Codes (k, b, d), differentiable in the posterior's parameters.
-    log_q : Tensor
-        log q(z|x), (k, b), nats.
-    log_likelihood : Tensor
-        log p(x|z), (k, b), nats.
-    rate : Tensor
-        KL(q ‖ p), (b,), nats per example.
     generate : callable
         Codes (..., b, d) → p(x|z), for bounds that need a second pass through the decoder.
+    known : mapping of str to Tensor
+        What came up on the way: ``log_q``, ``log_prior``, ``rate``; else they are computed when asked for.
+    rates : Tensor, optional
+        Of each stochastic layer, (L, b), top first, if there are several; they add up to ``rate``.
     """
 
     x: Tensor
@@ -60,21 +58,47 @@ class Terms:
     likelihood: Likelihood
     prior: Any
     z: Tensor
-    log_q: Tensor
-    log_likelihood: Tensor
-    rate: Tensor
     generate: Callable[[Tensor], Likelihood]
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+    rates: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.__dict__.update(self.known)
+
+    @cached_property
+    def log_likelihood(self) -> Tensor:
+        """Log p(x|z), (k, b), nats."""
+        return self.likelihood.log_prob(self.x)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """Log q(z|x), (k, b), nats."""
+        posterior: Any = self.posterior
+        return posterior.log_prob(self.z)
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """Log p(z), (k, b), nats."""
+        return self.prior.log_prob(self.z)
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """KL(q ‖ p), (b,), nats per example: in closed form where there is one, else by Monte Carlo."""
+        closed_form = find_closed_form(self.posterior, self.prior)
+        if closed_form is not None:
+            return closed_form(self.posterior, self.prior)
+        return (self.log_q - self.log_prior).mean(0)
 
     @cached_property
     def distortion(self) -> Tensor:
         """−E_q log p(x|z), the mean over the k samples: (b,), nats per example."""
-        return -self.log_likelihood.mean(0)
+        log_likelihood = self.log_likelihood
+        return -(log_likelihood[0] if len(log_likelihood) == 1 else log_likelihood.mean(0))
 
     @cached_property
     def log_weights(self) -> Tensor:
         """Importance weights log p(x|z) + log p(z) − log q(z|x), (k, b), nats."""
-        log_prior: Tensor = self.prior.log_prob(self.z)
-        return self.log_likelihood + log_prior - self.log_q
+        return self.log_likelihood + self.log_prior - self.log_q
 
 
 class NLL(NamedTuple):
@@ -199,12 +223,14 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor, num_samples: int = 1) -> Terms:
         """Encode x (b, *shape), draw k codes of each, decode them."""
-        q = self.infer(x)
-        z, log_q = q.rsample_and_log_prob(num_samples)
-        p = self.generate(z)
-        return Terms(
-            x, q, p, self.prior, z, log_q, p.log_prob(x), rate(q, self.prior, z, log_q), self.generate
-        )
+        q: Any = self.infer(x)
+        # Where the rate has a closed form, few ask for the density of a draw.
+        if hasattr(q, "rsample") and find_closed_form(q, self.prior) is not None:
+            z, known = q.rsample(num_samples), {}
+        else:
+            z, log_q = q.rsample_and_log_prob(num_samples)
+            known = {"log_q": log_q}
+        return Terms(x, q, self.generate(z), self.prior, z, self.generate, known)
 
     # For use: arrays in, no gradients, evaluation mode, and the training mode left as it was.
 

@@ -13,6 +13,12 @@ from elboroom.data_verbs import data_faces, data_import_haskell, data_list, data
 from elboroom.errors import UsageError
 
 Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Devices = Annotated[
+    int,
+    arg(
+        help="Train in so many processes of this machine, one a GPU if there are; torchrun does it over many."
+    ),
+]
 Images = Annotated[
     tuple[str, ...],
     arg(
@@ -46,14 +52,17 @@ class Train:
         Path | None, arg(help="Lay a TOML file over it; the command line goes before both.")
     ] = None
     overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
+    devices: Devices = 1
     quiet: Annotated[bool, arg(help="Show no progress.")] = False
     dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, and stop.")] = False
     settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
 
     def __call__(self) -> None:
         """Run it; ``preset`` and ``config`` were read before, as the defaults of ``settings``."""
-        from elboroom.commands.train import train
+        from elboroom.commands.train import launched, train
 
+        if launched(self.devices):
+            return
         settings = self.settings if self.source is None else self.settings.updated(source=self.source)
         train(settings, self.out, overwrite=self.overwrite, quiet=self.quiet, dry_run=self.dry_run)
 
@@ -67,12 +76,16 @@ def resume(
         int | None, arg(metavar="INT", help="Stop after so many epochs without a better one.")
     ] = None,
     device: Annotated[str | None, arg(metavar="NAME", help="Train on another device than before.")] = None,
+    devices: Devices = 1,
     quiet: Annotated[bool, arg(help="Show no progress.")] = False,
 ) -> None:
     """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
+    from elboroom.commands.train import launched
     from elboroom.commands.train import resume as run_training
     from elboroom.run import Run
 
+    if launched(devices):
+        return
     folder = Run(run)
     changes = {"epochs": epochs, "patience": patience, "device": device}
     changes = {name: value for name, value in changes.items() if value is not None}

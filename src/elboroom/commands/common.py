@@ -21,13 +21,14 @@ from elboroom.model import VAE
 from elboroom.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.prepare import prepare
+from elboroom.training.workers import speaks
 
 _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")
 
 
 def console() -> Console:
     """Where verbs tell what they do; standard output stays free for results."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks())
 
 
 def full_name(source: str) -> str:

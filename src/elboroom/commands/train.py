@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,25 +20,39 @@ from elboroom.model import VAE
 from elboroom.networks import summarize
 from elboroom.run import Run, check_free
 from elboroom.training.devices import find_device
-from elboroom.training.order import steps_per_epoch
 from elboroom.training.loop import Training
+from elboroom.training.order import steps_per_epoch
+from elboroom.training.workers import Workers, launched_by_torchrun
+
+
+def launched(devices: int) -> bool:
+    """Run the command line in several processes, if that is wished and this is not one of them."""
+    if devices == 1 or launched_by_torchrun():
+        return False
+    from elboroom.training.launch import check_devices, launch
+
+    check_devices(devices)
+    launch(devices, sys.argv[1:])
+    return True
 
 
 def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry_run: bool) -> None:
     """Train on the configuration's data and leave a run folder with numbers and pictures."""
     say = console()
     folder = out or _new_folder(config)
-    check_free(folder, overwrite=overwrite)
-    find_device(config.training.device)
-    data = read_data(config)
+    workers = Workers(find_device(config.training.device))
+    workers.first(lambda: check_free(folder, overwrite=overwrite))
+    data = workers.in_turn(lambda: read_data(config))
     config = config.updated(source=full_name(config.data.source or data.name))
     _check_model_matches(config, data)
     scale = config.data.pixel_scale or data.scale
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         vae = VAE.build(config.model, shape=data.shape, scale=scale)
-    training = Training(vae, data, config, quiet=quiet)
+    training = Training(vae, data, config, quiet=quiet, workers=workers)
     if dry_run:
+        if not workers.is_first:
+            return
         say.print(training.data.describe())
         print(summarize(vae, vae.shape, config.training.batch_size))
         return
@@ -52,8 +67,10 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
         raise UsageError(
             f"{run.path} holds a model composed in Python: build it and call elboroom.fit(..., resume=True)"
         )
+    workers = Workers(find_device(config.training.device))
     vae = VAE.build(config.model)
-    training = Training(vae, read_data(config), config, quiet=quiet)
+    data = workers.in_turn(lambda: read_data(config))
+    training = Training(vae, data, config, quiet=quiet, workers=workers)
     training.open(run, finish=not run.metrics)
     _run(console(), training, vae)
 
@@ -62,6 +79,9 @@ def _run(say: Console, training: Training, vae: VAE) -> None:
     assert training.folder is not None
     folder = training.folder.path
     history = training.run(_draw_while_training(training.data, training.config, folder))
+    training.workers.close()
+    if not training.workers.is_first:
+        return
     _conclude(say, vae, training.data, history, training.folder)
 
 

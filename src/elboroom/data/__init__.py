@@ -16,11 +16,12 @@ import numpy as np
 
 from elboroom.data.arrays import from_array, load_npy, load_npz
 from elboroom.data.cache import cache_dir
-from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped, require_memory
+from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
 from elboroom.data.face_files import is_prepared, load_prepared
 from elboroom.data.folder import load_folder
 from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
 from elboroom.data.images import read_image, resize_images
+from elboroom.data.memory import require_memory
 from elboroom.data.named import NAMED, load_named
 from elboroom.data.rows import chunks
 from elboroom.data.shards import find_shards, load_shards
@@ -115,7 +116,8 @@ def load_data(
 def _shards(text: str) -> list[Path]:
     try:
         path = Path(text).expanduser()
-        return [] if path.is_dir() and is_prepared(path) else find_shards(text)
+        is_other = path.is_dir() and (is_prepared(path) or is_haskell_directory(path))
+        return [] if is_other else find_shards(text)
     except PermissionError:
         raise
     except (OSError, ValueError, RuntimeError) as error:  # no path at all, which _existing will say

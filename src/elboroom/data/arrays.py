@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from elboroom.data.dataset import Array, Dataset, Skipped, convert, draw_split
+from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
+from elboroom.data.memory import convert
 from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError
 

@@ -15,6 +15,7 @@ from elboroom.data.memory import fits
 from elboroom.data.rows import RowReader, chunks, extent
 from elboroom.data.stream import stream_rows
 from elboroom.errors import UsageError
+from elboroom.noise import uniform
 
 Binarize = Literal["none", "threshold", "stochastic"]
 
@@ -94,7 +95,7 @@ class Batches:
         if self.binarize == "threshold":
             return (x >= 0.5).to(x.dtype)
         if self.binarize == "stochastic":
-            return torch.bernoulli(x)
+            return (uniform(*x.shape, batch_dim=0, like=x) < x).to(x.dtype)
         return x
 
     def _raw(self, rows: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class Batches:
         x = self[rows]
         if not self.flip:
             return x
-        mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+        mirrored = uniform(len(x), 1, 1, 1, batch_dim=0, like=x) < 0.5
         return torch.where(mirrored, x.flip(2), x)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from elboroom.data.memory import fits
+from elboroom.data.memory import convert
 from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
 from elboroom.data.rows import chunks as chunks
 from elboroom.data.rows import extent, take
@@ -257,40 +257,6 @@ def as_examples(x: Array, name: str) -> Array:
     if not all(map(math.isfinite, extent(x))):
         _refuse_non_finite(x, name)
     return x
-
-
-def convert(x: Array, dtype: type[np.generic], name: str) -> Array:
-    """Copy an array into memory as another type, part by part.
-
-    Raises
-    ------
-    UsageError
-        If the copy of a memory map does not fit.
-    """
-    needed = math.prod(x.shape) * np.dtype(dtype).itemsize
-    if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
-        require_memory(needed, f"{name}: {x.dtype} values are brought to {np.dtype(dtype)} in memory", name)
-    converted = np.empty(x.shape, dtype)
-    start = 0
-    for part in chunks(x):
-        converted[start : start + len(part)] = part
-        start += len(part)
-    return converted
-
-
-def require_memory(needed: int, what: str, name: str) -> None:
-    """Refuse to make an array of so many bytes where it would not leave memory for anything else.
-
-    Raises
-    ------
-    UsageError
-        If they are more than half of what is free.
-    """
-    if not fits(needed):
-        raise UsageError(
-            f"{what}, which takes {needed / 1e9:,.1f} GB and leaves too little; save {name} as the uint8 or "
-            "float32 array that is wanted, which is read from the disk piece by piece"
-        )
 
 
 def _refuse_non_finite(x: Array, name: str) -> None:

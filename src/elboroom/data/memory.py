@@ -1,9 +1,15 @@
-"""How much memory there is to put data into."""
+"""How much memory there is to put data into, and refusing what does not fit."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elboroom.data.rows import Array, chunks
+from elboroom.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +37,40 @@ def available_memory() -> int:
     except OSError:
         return free
     return min(free, _left_by_limits(_CONTROL, _CONTROL / group.strip("/")))
+
+
+def convert(x: Array, dtype: type[np.generic], name: str) -> Array:
+    """Copy an array into memory as another type, part by part.
+
+    Raises
+    ------
+    UsageError
+        If the copy of a memory map does not fit.
+    """
+    needed = math.prod(x.shape) * np.dtype(dtype).itemsize
+    if not isinstance(x, np.ndarray) or isinstance(x, np.memmap):
+        require_memory(needed, f"{name}: {x.dtype} values are brought to {np.dtype(dtype)} in memory", name)
+    converted = np.empty(x.shape, dtype)
+    start = 0
+    for part in chunks(x):
+        converted[start : start + len(part)] = part
+        start += len(part)
+    return converted
+
+
+def require_memory(needed: int, what: str, name: str) -> None:
+    """Refuse to make an array of so many bytes where it would not leave memory for anything else.
+
+    Raises
+    ------
+    UsageError
+        If they are more than half of what is free.
+    """
+    if not fits(needed):
+        raise UsageError(
+            f"{what}, which takes {needed / 1e9:,.1f} GB and leaves too little; save {name} as the uint8 or "
+            "float32 array that is wanted, which is read from the disk piece by piece"
+        )
 
 
 def _left_by_limits(root: Path, group: Path) -> int:

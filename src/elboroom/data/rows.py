@@ -42,8 +42,8 @@ class _FilePart:
 class Joined:
     """Arrays one after the other, as one: what ``numpy.concatenate`` gives, with nothing copied.
 
-    It has what a `Dataset` asks of its array: ``shape dtype ndim nbytes``, length, and rows by number, slice
-    or array of numbers. Those are read when they are asked for.
+    It has what a `Dataset` asks of its array: ``shape dtype ndim nbytes min max``, length, and rows by
+    number, slice or array of numbers. Those are read when they are asked for.
 
     Parameters
     ----------
@@ -79,6 +79,14 @@ class Joined:
             raise ValueError("parts of an array cannot be joined without a copy")
         whole = take(self, slice(None))
         return whole if dtype is None else whole.astype(dtype)
+
+    def min(self) -> Any:
+        """Smallest value."""
+        return extent(self)[0]
+
+    def max(self) -> Any:
+        """Largest value."""
+        return extent(self)[1]
 
     def take(self, rows: Rows) -> Array:
         """Rows by number, through the parts; see :func:`take` for reading their files instead."""

@@ -154,6 +154,10 @@ def _join(shards: list[Path], splits: list[int] | None, name: str) -> Dataset:
     parts: list[Array] = []
     for shard in shards:
         part = map_npy(shard)
+        if part.ndim < 2:
+            raise UsageError(
+                f"{shard}: holds an array of shape {part.shape}; a shard must be (n, h, w[, c]) or (n, d)"
+            )
         part = part[..., None] if part.ndim == 3 else part
         if not part.flags.c_contiguous:
             raise UsageError(

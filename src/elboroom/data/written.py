@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from elboroom.data.cache import reserve
-from elboroom.data.dataset import Array, require_memory
+from elboroom.data.memory import require_memory
+from elboroom.data.rows import Array
 
 
 class WrittenRows:

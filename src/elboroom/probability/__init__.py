@@ -2,6 +2,7 @@
 
 from elboroom.probability.bernoulli import Bernoulli, BernoulliHead, ContinuousBernoulli
 from elboroom.probability.choice import POSTERIORS, PRIORS
+from elboroom.probability.codes import AutoregressiveCodes, UniformCodes, fit_code_prior
 from elboroom.probability.counts import (
     NegativeBinomial,
     NegativeBinomialHead,
@@ -36,13 +37,15 @@ from elboroom.probability.posteriors import (
     Posterior,
 )
 from elboroom.probability.priors import MixturePrior, StandardNormal, VampPrior
-from elboroom.probability.rates import check_pair, rate
+from elboroom.probability.quantizers import FiniteScalarQuantizer, Quantized, VectorQuantizer
+from elboroom.probability.rates import check_pair, find_closed_form, rate
 from elboroom.probability.spherical import PowerSpherical, PowerSphericalHead, UniformSphere
 
 __all__ = [
     "LIKELIHOODS",
     "POSTERIORS",
     "PRIORS",
+    "AutoregressiveCodes",
     "Bernoulli",
     "BernoulliHead",
     "Categorical",
@@ -54,6 +57,7 @@ __all__ = [
     "DiagonalGaussianHead",
     "DiscretizedLogistic",
     "DiscretizedLogisticHead",
+    "FiniteScalarQuantizer",
     "FlowPosterior",
     "FlowPrior",
     "FullGaussian",
@@ -76,12 +80,17 @@ __all__ = [
     "Posterior",
     "PowerSpherical",
     "PowerSphericalHead",
+    "Quantized",
     "StandardNormal",
     "StudentT",
     "StudentTHead",
+    "UniformCodes",
     "UniformSphere",
     "VampPrior",
+    "VectorQuantizer",
     "ZeroInflatedNegativeBinomial",
     "check_pair",
+    "find_closed_form",
+    "fit_code_prior",
     "rate",
 ]

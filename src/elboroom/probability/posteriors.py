@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
+from elboroom.noise import normal
 
 LOG_2PI = math.log(2 * math.pi)
 _NUDGE = 1e-6
@@ -68,7 +69,7 @@ def changed(posterior: Q, change: Callable[[Tensor], Tensor]) -> Q:
 
 def noise_like(mean: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
     """Standard normal noise (k, b, d) and its log-density (k, b)."""
-    noise = torch.randn(num_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
+    noise = normal(num_samples, *mean.shape, batch_dim=1, like=mean)
     return noise, -0.5 * (noise.square() + LOG_2PI).sum(-1)
 
 
@@ -126,7 +127,12 @@ class DiagonalGaussian:
             (k, b), nats.
         """
         noise, log_noise = noise_like(self.mean, num_samples)
-        return self.mean + self.scale * noise, log_noise - self.scale.log().sum(-1)
+        return torch.addcmul(self.mean, self.scale, noise), log_noise - self.scale.log().sum(-1)
+
+    def rsample(self, num_samples: int) -> Tensor:
+        """Draw the same codes (k, b, d) without their density, for where nobody asks for it."""
+        noise = normal(num_samples, *self.mean.shape, batch_dim=1, like=self.mean)
+        return torch.addcmul(self.mean, self.scale, noise)
 
     def marginal_log_prob(self, z: Tensor) -> Tensor:
         """Log-density of each dimension of z (..., b, d) in nats, (..., b, d).

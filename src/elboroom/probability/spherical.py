@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Dirichlet
 from torch.nn import functional as F
 
+from elboroom import noise
 from elboroom.probability.posteriors import at_least, changed, unit_vector
 
 # There a code strays from its direction by about 1e-3, and float32 still tells such points apart well.
@@ -59,7 +60,9 @@ class PowerSpherical:
         # The shares (1 + t)/2 and (1 − t)/2, both of them drawn: by subtraction the smaller would be lost.
         pair = torch.stack([alpha, beta.expand_as(alpha)], -1)
         near, far = Dirichlet(pair, validate_args=False).rsample((num_samples,)).unbind(-1)
-        aside = F.normalize(torch.randn_like(self.mean[..., 1:].expand(num_samples, -1, -1)), dim=-1)
+        aside = F.normalize(
+            noise.normal(num_samples, *self.mean[..., 1:].shape, batch_dim=1, like=self.mean), dim=-1
+        )
         height = (near - far)[..., None]
         width = 2 * (near * far).clamp_min(torch.finfo(near.dtype).tiny).sqrt()[..., None]
         # Around the first axis, pointing away from μ, then mirrored onto μ: a distance of √2 or more between

@@ -163,12 +163,15 @@ class Checkpoints:
         except FailureError as error:
             raise FailureError(f"{error}; {self.kept()}") from None
 
-    def rescue(self) -> None:
-        """Write the newest copy, if the disk does not have it and will take it: for when training fails."""
+    def rescue(self, weights: Weights | None) -> None:
+        """As :meth:`save` of the newest copy, if the disk does not have it and will take it.
+
+        For when training fails, and has an error of its own to tell.
+        """
         self.wait()
         if self.last_good is not None and self.last_good.position != self._written:
             with contextlib.suppress(FailureError):
-                self._write(self.last_good, None)
+                self._write(self.last_good, weights)
 
     def wait(self) -> None:
         """Wait for the write that is under way."""

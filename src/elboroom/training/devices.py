@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
@@ -22,6 +24,8 @@ def find_device(name: str) -> torch.device:
     have = ["cpu"]
     have += [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     have += ["mps"] if torch.backends.mps.is_available() else []
+    if name in ("auto", "cuda") and len(have) > 2:  # each process of a launcher has one of its own
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if name == "auto":
         return torch.device(have[1] if len(have) > 1 else "cpu")
     if name not in have and not (name == "cuda" and "cuda:0" in have):

@@ -186,7 +186,7 @@ class Training:
                     self._epochs(request, bar, on_epoch)
                     self._finish()
                 except Exception:
-                    self.checkpoints.rescue()
+                    self.checkpoints.rescue(self.record.usable)
                     raise
         except Stopped:
             raise
@@ -301,7 +301,8 @@ class Training:
         self.engine.vae.eval()
         for parameter in self.engine.parameters:
             parameter.grad = None
-        self.checkpoints.save(final, copy_state(dict(self.engine.vae.state_dict())))
+        self.record.usable = copy_state(dict(self.engine.vae.state_dict()))
+        self.checkpoints.save(final, self.record.usable)
 
     def _stop(self, number: int) -> None:
         done = f"stopped in epoch {self.epochs_done + 1} after step {self.engine.steps}"

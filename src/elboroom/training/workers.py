@@ -146,6 +146,11 @@ class Workers:
             raise AnotherFailedError("the first process has failed")
         return result
 
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """Let the first process do something before the others do it too: it fills the cache for all."""
+        result = self.first(action)
+        return action() if result is None else result
+
     def close(self) -> None:
         """Leave the group."""
         if not self.alone and dist.is_initialized():
@@ -179,6 +184,11 @@ class Workers:
 def launched_by_torchrun() -> bool:
     """Whether this process is one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def speaks() -> bool:
+    """Whether this process is the first, or the only one."""
+    return not launched_by_torchrun() or os.environ.get("RANK", "0") == "0"
 
 
 def _join(device: torch.device) -> None:

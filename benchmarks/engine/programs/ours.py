@@ -1,0 +1,80 @@
+"""elboroom, by its public face: ``fit``, ``VAE.nll``, ``VAE.embed`` on uint8 images."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.engine.images import read_images
+from benchmarks.engine.programs import Absent, Done, Job
+
+import elboroom
+
+VERSION = elboroom.__version__
+# Training ends when no more pieces are wanted, never by itself.
+_FOREVER = 1_000_000
+
+
+def precision_options(program: str) -> dict[str, Any]:
+    """Option of ``fit`` that makes this program of elboroom; none where elboroom has no such option."""
+    sections = elboroom.Config()
+    known = any(hasattr(getattr(sections, name), "precision") for name in elboroom.Config.model_fields)
+    if not known:
+        if program == "elboroom-fp32":
+            raise Absent("this elboroom has no option precision: its other row is fp32")
+        return {}
+    return {"precision": "fp32" if program == "elboroom-fp32" else "auto"}
+
+
+def _model(job: Job) -> elboroom.VAE:
+    torch.manual_seed(0)
+    net = job.case.net
+    kind: dict[str, Any] = {"hidden": net.hidden} if net.hidden else {"network": "conv"}
+    return elboroom.VAE.build(shape=net.shape, latent_dim=net.latent_dim, activation="relu", **kind)
+
+
+def train(job: Job, count: int, done: Done) -> None:
+    """One epoch of ``fit`` is a piece; it is the epoch's own ``seconds`` that count."""
+    case = job.case
+    x = read_images(job.images)
+    data = elboroom.Dataset("benchmark", x, np.zeros(len(x), np.uint8), scale=255.0, published_split=True)
+    batches = math.ceil(count / case.batch)
+    elboroom.fit(
+        _model(job),
+        data,
+        epochs=_FOREVER,
+        batch_size=case.batch,
+        batches_per_epoch=batches,
+        lr=1e-3,
+        validation=0.0,
+        device=job.device,
+        quiet=True,
+        on_epoch=lambda _, row: done(batches * case.batch, row["seconds"]),
+        **precision_options(job.program),
+    )
+
+
+def nll(job: Job, count: int, done: Done) -> None:
+    """``VAE.nll`` of ``count`` images in one call."""
+    vae = _model(job).to(job.device)
+    x = np.array(read_images(job.images)[:count])
+    while True:
+        started = time.perf_counter()
+        vae.nll(x, num_samples=job.case.num_samples).value.sum().item()
+        done(len(x), time.perf_counter() - started)
+
+
+def embed(job: Job, count: int, done: Done) -> None:
+    """``VAE.embed`` of all images in one call."""
+    vae = _model(job).to(job.device)
+    x = np.array(read_images(job.images))
+    while True:
+        started = time.perf_counter()
+        vae.embed(x).cpu()
+        done(len(x), time.perf_counter() - started)
+
+
+TASKS = {"train": train, "nll": nll, "embed": embed}

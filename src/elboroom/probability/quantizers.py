@@ -1,0 +1,292 @@
+"""Discrete posteriors: heads that replace each of an example's code vectors by an entry of a codebook.
+
+All of them are deterministic: q(z|x) puts its whole mass on one row of ``indices``, so log q = 0 and the
+rate is −log p(indices), what it takes to name them under a prior over codes (``probability.codes``).
+Gradients go straight through the replacement (arXiv:1711.00937 §3.2). A head holds no weights that an
+optimiser moves; codebooks follow the features by running averages, in training mode only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from elboroom.errors import UsageError
+from elboroom.probability.codebooks import Codebook, counts_of, perplexity
+
+# FSQ's outermost levels lie this share inside the range of its tanh, so that all of them can be reached.
+_FSQ_MARGIN = 1e-3
+# Beyond, the margin would be wider than half a level and the outermost round to one too many.
+_MOST_FSQ_LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The codes of b examples, each P indices into a codebook of K.
+
+    Parameters
+    ----------
+    mean : Tensor
+        Quantised codes (b, d); their gradient goes straight through to the features.
+    indices : Tensor
+        (b, P), int64.
+    loss : Tensor
+        What pulls the features to their codes, (b,), already weighted; to be added to the objective.
+    perplexity : Tensor
+        exp of the entropy of the codes' use in this batch, from 1 to K, (). The mean over codebooks.
+    """
+
+    stochastic: ClassVar[bool] = False
+
+    mean: Tensor
+    indices: Tensor
+    loss: Tensor
+    perplexity: Tensor
+
+    def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
+        """Give the one code there is k times, (k, b, d), with log 1 = 0, (k, b)."""
+        z = self.mean.expand(num_samples, *self.mean.shape)
+        return z, self.mean.new_zeros(num_samples, len(self.mean))
+
+    def detached(self) -> Quantized:
+        """The same codes, cut from the graph."""
+        return Quantized(self.mean.detach(), self.indices, self.loss.detach(), self.perplexity.detach())
+
+
+class Quantizer(Protocol):
+    """What a prior over codes needs of a quantiser."""
+
+    latent_dim: int
+    num_indices: int
+    codebook_size: int
+
+    def codes_of(self, indices: Tensor) -> Tensor:
+        """Codes (n, d) of indices (n, P)."""
+        ...
+
+    def indices_of(self, z: Tensor) -> Tensor:
+        """Indices (n, P) of codes (n, d)."""
+        ...
+
+
+class VectorQuantizer(nn.Module):
+    """Features (b, ..., c) → :class:`Quantized`: each vector's nearest code, or a sum of several.
+
+    With ``depth`` > 1 each further codebook quantises what the ones before it left over (residual vector
+    quantisation, arXiv:2107.03312 §III-C). The loss is ``commitment`` · Σ ‖v − code‖² over the vectors
+    and codebooks of an example, with no gradient to the code (arXiv:1711.00937 eq. 3): a *sum*, as the
+    distortion is one, and equal to KL(N(v, s²) ‖ N(code, s²)) for s² = 1/(2 · commitment), in nats.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Of one example's features; the last is the length c of a vector, the others a grid of them.
+    codebook_size : int
+        K, codes in each codebook.
+    depth : int
+        Codebooks whose codes add up. The indices of one vector stand side by side.
+    commitment : float
+        Weight of the loss.
+    decay, revive_below, kmeans_steps
+        As in :class:`Codebook`.
+
+    Raises
+    ------
+    UsageError
+        If the shape has no grid of vectors or a number is out of range.
+
+    Examples
+    --------
+    >>> q = VectorQuantizer((7, 7, 16), codebook_size=32)(torch.randn(5, 7, 7, 16))
+    >>> q.mean.shape, q.indices.shape
+    (torch.Size([5, 784]), torch.Size([5, 49]))
+    """
+
+    makes = Quantized
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        codebook_size: int = 512,
+        *,
+        depth: int = 1,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        revive_below: float = 0.01,
+        kmeans_steps: int = 10,
+    ):
+        super().__init__()
+        self.in_shape = _grid_of_vectors(in_shape)
+        _check("codebook_size", codebook_size, 2)
+        _check("depth", depth, 1)
+        _check("kmeans_steps", kmeans_steps, 0)
+        for name, value, most in (
+            ("commitment", commitment, math.inf),
+            ("decay", decay, 1.0),
+            ("revive_below", revive_below, 1.0),
+        ):
+            if not 0 <= value < most:
+                raise UsageError(f"{name} = {value}: from 0 to below {most:g} is needed")
+        self.latent_dim = math.prod(in_shape)
+        self.codebook_size = codebook_size
+        self.num_indices = math.prod(in_shape[:-1]) * depth
+        self.commitment = commitment
+        self.codebooks = nn.ModuleList(
+            Codebook(
+                codebook_size, in_shape[-1], decay=decay, revive_below=revive_below, kmeans_steps=kmeans_steps
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, features: Tensor) -> Quantized:
+        """Quantise features (b, *in_shape)."""
+        b = len(features)
+        vectors = features.reshape(-1, self.in_shape[-1]).to(self._dtype)
+        rest, loss = vectors, vectors.new_zeros(b)
+        codes, indices, perplexities = [], [], []
+        for book in self._books():
+            book.start(rest.detach())
+            chosen = book.nearest(rest.detach())
+            code = book.codes[chosen]  # before the codebook moves
+            loss = loss + self.commitment * (rest - code).square().reshape(b, self.latent_dim).sum(1)
+            book.follow(rest.detach(), chosen)
+            perplexities.append(perplexity(counts_of(chosen, self.codebook_size)))
+            codes.append(code)
+            indices.append(chosen)
+            rest = rest - code
+        # Exactly the codes, as the difference is exactly 0, with the gradient of the vectors.
+        through = torch.stack(codes).sum(0) + (vectors - vectors.detach())
+        return Quantized(
+            through.reshape(b, self.latent_dim),
+            torch.stack(indices, -1).reshape(b, self.num_indices),
+            loss,
+            torch.stack(perplexities).mean(),
+        )
+
+    def codes_of(self, indices: Tensor) -> Tensor:
+        """Codes (n, d) of indices (n, P)."""
+        depth = len(self.codebooks)
+        by_book = indices.reshape(len(indices), self.num_indices // depth, depth)
+        codes = [book.codes[by_book[..., i]] for i, book in enumerate(self._books())]
+        return torch.stack(codes).sum(0).flatten(1)
+
+    def indices_of(self, z: Tensor) -> Tensor:
+        """Indices (n, P) of codes (n, d): exact for depth 1; deeper, those that encoding z would give."""
+        rest = z.reshape(-1, self.in_shape[-1]).to(self._dtype)
+        indices = []
+        for book in self._books():
+            indices.append(book.nearest(rest))
+            rest = rest - book.codes[indices[-1]]
+        return torch.stack(indices, -1).reshape(len(z), self.num_indices)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the codes: distances in half precision would choose wrong ones."""
+        return self._books()[0].codes.dtype
+
+    def _books(self) -> list[Codebook]:
+        return [book for book in self.codebooks if isinstance(book, Codebook)]
+
+
+class FiniteScalarQuantizer(nn.Module):
+    """Features (b, ..., c) → :class:`Quantized`: each number rounded to one of a few levels in [−1, 1].
+
+    Finite scalar quantisation (arXiv:2309.15505 eq. 1 and appendix A.1): round(⌊L/2⌋-wide tanh), L levels
+    for each of the c numbers of a vector, which makes an implied codebook of K = Π L. Nothing to learn,
+    nothing to collapse, and the loss is 0.
+
+    Parameters
+    ----------
+    in_shape : tuple of int
+        Of one example's features; the last must be the number of levels given.
+    levels : sequence of int
+        L for each number of a vector, from 3 to 256; the paper advises 5 or more.
+
+    Raises
+    ------
+    UsageError
+        If the levels do not fit the shape or are out of range.
+
+    Examples
+    --------
+    >>> quantizer = FiniteScalarQuantizer((1, 2), levels=[3, 5])
+    >>> quantizer(torch.tensor([[[9.0, 0.1]]])).mean
+    tensor([[1., 0.]])
+    """
+
+    makes = Quantized
+
+    levels: Tensor
+    bases: Tensor
+
+    def __init__(self, in_shape: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5)):
+        super().__init__()
+        self.in_shape = _grid_of_vectors(in_shape)
+        if len(levels) != in_shape[-1]:
+            raise UsageError(
+                f"levels = {list(levels)}: one for each of the {in_shape[-1]} numbers of a vector; "
+                f"give {in_shape[-1]} levels, or features (..., {len(levels)})"
+            )
+        wrong = [level for level in levels if not 3 <= level <= _MOST_FSQ_LEVELS]
+        if wrong:
+            raise UsageError(f"levels = {list(levels)}: each from 3 to {_MOST_FSQ_LEVELS} is needed")
+        self.latent_dim = math.prod(in_shape)
+        self.num_indices = math.prod(in_shape[:-1])
+        self.codebook_size = math.prod(levels)
+        bases = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        self.register_buffer("bases", torch.tensor(bases), persistent=False)
+
+    def forward(self, features: Tensor) -> Quantized:
+        """Quantise features (b, *in_shape)."""
+        b = len(features)
+        vectors = features.reshape(b, self.num_indices, len(self.levels))
+        half = (self.levels - 1) * (1 + _FSQ_MARGIN) / 2
+        # An even number of levels has none at 0: shift by half of one, so that 0 still goes to 0.
+        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
+        bounded = torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
+        rounded = bounded.round() + (bounded - bounded.detach())
+        indices = self._index(rounded.detach())
+        return Quantized(
+            (rounded / (self.levels // 2)).flatten(1),
+            indices,
+            features.new_zeros(b),
+            perplexity(counts_of(indices, self.codebook_size)),
+        )
+
+    def _index(self, rounded: Tensor) -> Tensor:
+        steps = rounded.round().long() + self.levels // 2
+        return (steps * self.bases).sum(-1)
+
+    def codes_of(self, indices: Tensor) -> Tensor:
+        """Codes (n, d) of indices (n, P)."""
+        steps = indices[..., None] // self.bases % self.levels
+        half = self.levels // 2
+        return ((steps - half) / half).flatten(1)
+
+    def indices_of(self, z: Tensor) -> Tensor:
+        """Indices (n, P) of codes (n, d)."""
+        return self._index(z.reshape(len(z), self.num_indices, len(self.levels)) * (self.levels // 2))
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"levels={self.levels.tolist()}, codebook_size={self.codebook_size}"
+
+
+def _grid_of_vectors(shape: Sequence[int]) -> tuple[int, ...]:
+    if len(shape) < 2 or min(shape) < 1:
+        raise UsageError(
+            f"in_shape = {tuple(shape)}: a quantiser takes vectors on a grid, such as (7, 7, 16), or (8, 16) "
+            "for 8 vectors of 16 numbers"
+        )
+    return tuple(shape)
+
+
+def _check(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"{name} = {value}: at least {least} is needed")
