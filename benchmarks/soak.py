@@ -4,9 +4,9 @@
 
     python benchmarks/soak.py --steps 5000000 --out benchmarks/results/soak.json
 
-Two hours of a model this small are some millions of steps on one core. The resident set is read after every
-epoch of 1,000 steps; its slope is fitted after the first fifth, in which caches fill. An epoch's row of history,
-about 2 kB, is kept on purpose: 2 MB in a million steps.
+Two hours of a model this small are some millions of steps on one core. The resident set is read after each
+epoch of 1,000 steps; its slope is fitted after the first fifth, in which caches fill. The history grows on
+purpose, by a row of about 2 kB an epoch: 2 MB in a million steps.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ def _option(argument: Any) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"elboroom: {message}", file=sys.stderr)
+    # Of several processes that one training runs in, the first speaks for all.
+    if message and os.environ.get("RANK", "0") == "0":
+        print(f"elboroom: {message}", file=sys.stderr)
     return code
 
 

@@ -99,8 +99,8 @@ def after_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], 
     """Do something once, right after this many steps were taken."""
     take = Engine.step
 
-    def step_and_act(engine: Engine, indices: Tensor) -> None:
-        take(engine, indices)
+    def step_and_act(engine: Engine, *batch: Any) -> None:
+        take(engine, *batch)
         if engine.steps == step:
             monkeypatch.setattr(Engine, "step", take)
             action()

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from elboroom.config import Config
 from elboroom.run import Run
@@ -203,8 +202,8 @@ def test_weights_that_are_not_finite_never_become_a_checkpoint(
     always_due(monkeypatch)
     step = Engine.step
 
-    def spoil(engine: Engine, rows: Tensor) -> None:
-        step(engine, rows)
+    def spoil(engine: Engine, *batch: Any) -> None:
+        step(engine, *batch)
         if engine.steps == 4:
             with torch.no_grad():
                 next(engine.vae.parameters()).fill_(torch.nan)
@@ -212,7 +211,7 @@ def test_weights_that_are_not_finite_never_become_a_checkpoint(
             signal_self(signal.SIGTERM)()
 
     monkeypatch.setattr(Engine, "step", spoil)
-    with pytest.raises(Stopped, match=r"after step 6, where weights are not finite; .*of step [0-3] "):
+    with pytest.raises(Stopped, match=r"after step 6, where not all is finite; .*of step [0-3] "):
         train(build(), tmp_path / "run", 2, validation=0.0)
     kept = checkpoint(tmp_path / "run")["engine"]
     assert kept["steps"] < 4

@@ -56,8 +56,8 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
     try:
         elastic_launch(config, sys.executable)("-m", "elboroom", *without_devices(arguments))
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        raise LaunchFailedError(_describe(first, devices), _exit_code(first)) from None
+        rank, first = min(error.failures.items(), key=lambda item: item[1].timestamp)
+        raise LaunchFailedError(_describe(rank, first, devices), _exit_code(first)) from None
     except SignalException as stopped:
         raise LaunchFailedError("", 128 + stopped.sigval) from None
 
@@ -92,12 +92,12 @@ def check_devices(devices: int) -> None:
         raise UsageError(f"--devices {devices}: at least 1")
 
 
-def _describe(failure: ProcessFailure, devices: int) -> str:
+def _describe(rank: int, failure: ProcessFailure, devices: int) -> str:
     if failure.exitcode >= 0:
         return ""
     name = signal.Signals(-failure.exitcode).name
     return (
-        f"process {failure.global_rank} of {devices} (pid {failure.pid}) was ended by {name}, and the others "
+        f"process {rank} of {devices} (pid {failure.pid}) was ended by {name}, and the others "
         "with it; 'elboroom resume RUN' goes on from the last checkpoint"
     )
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from elboroom.config import Config
 from elboroom.data import Dataset
@@ -28,8 +31,10 @@ from elboroom.training.order import epoch_order, steps_per_epoch
 from elboroom.training.prepare import check_same, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.record import Record
+from elboroom.training.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.state import copy_state
+from elboroom.training.workers import Workers
 
 _BAR_SECONDS = 0.5
 
@@ -47,21 +52,24 @@ class Training:
         objective: Objective | None = None,
         *,
         quiet: bool = False,
+        workers: Workers | None = None,
     ):
+        device = find_device(config.training.device)
+        self.workers = workers or Workers(device)
         self.data = prepare(data, config)
         self.config = resolve(vae, self.data, config)
-        self.quiet = quiet
+        self.quiet = quiet or not self.workers.is_first
         self.train_indices = self.data.indices("train")
         self.validation_indices = self.data.indices("validation")
         self.epoch_steps = steps_per_epoch(len(self.train_indices), config.training)
-        device = find_device(config.training.device)
         batches = Batches(self.data, device, binarize=config.data.binarize, flip=config.data.flip)
         self._custom_objective = objective is not None
         objective = objective or Objective.from_config(config.objective, self.epoch_steps)
-        self.engine = Engine(vae, objective, batches, config, device)
+        self.engine = Engine(vae, objective, batches, self.config, device, self.workers)
         self.folder: Run | None = None
         self.checkpoints = Checkpoints(None, self._say)
         self.record = Record(self.engine, custom_objective=self._custom_objective)
+        self.recovery = Recovery(self.engine, self.record, self._say)
         self._bar: TrainingProgress | None = None
         with self._own_randomness():
             torch.manual_seed(config.training.seed)
@@ -71,6 +79,14 @@ class Training:
 
     def create(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Start a run folder, with a first checkpoint so that it can be resumed from any moment on."""
+        self.workers.first(lambda: self._make_folder(path, overwrite))
+        try:
+            self._save()
+        except BaseException:
+            self.checkpoints.close()
+            raise
+
+    def _make_folder(self, path: str | os.PathLike[str], overwrite: bool) -> None:
         custom = self.engine.vae.config is None
         # A checkpoint holds weights, two moments, and the best weights; there are the last ones, the best,
         # one more while it is written, and the model.
@@ -80,7 +96,6 @@ class Training:
         self.checkpoints = Checkpoints(self.folder, self._say)
         try:
             self._write_environment()
-            self._save()
         except BaseException:
             self.folder.unlock()
             raise
@@ -98,9 +113,9 @@ class Training:
         FailureError
             If the folder is read-only.
         """
-        folder.lock()
+        self.workers.first(folder.lock)
         try:
-            self._open(folder, finish)
+            self.workers.in_turn(lambda: self._open(folder, finish))
         except BaseException:
             self.folder = None
             folder.unlock()
@@ -113,9 +128,13 @@ class Training:
                 f"{self.data.name} is not what {folder.path} was trained on: contents, split or validation "
                 "part differ; resume with the same data, or start a new run"
             )
-        self.folder = folder
+        self.folder = folder if self.workers.is_first else None
         self.checkpoints = Checkpoints(folder, self._say)
         state = self.checkpoints.load()
+        if not self.workers.is_first:
+            good = self.checkpoints.last_good
+            self.checkpoints = Checkpoints(None, self._say)
+            self.checkpoints.last_good = good
         check_same(folder, self.config, custom_objective=self._custom_objective, state=state)
         try:
             self.record.load(state)
@@ -123,8 +142,9 @@ class Training:
             detail = " ".join(str(error).split())
             raise UsageError(f"the model is not the one that {folder.path} was made with: {detail}") from None
         self._check_more_to_do(folder, finish)
-        folder.write_config(self.config)
-        folder.write_history(self.record.history)
+        if self.workers.is_first:
+            folder.write_config(self.config)
+            folder.write_history(self.record.history)
 
     def _check_more_to_do(self, folder: Run, finish: bool) -> None:
         done, wanted = self.epochs_done, self.config.training.epochs
@@ -145,6 +165,8 @@ class Training:
 
     def _say(self, line: str) -> None:
         """Tell of a fault, above the bar and in the log; even where no progress is shown."""
+        if not self.workers.is_first:
+            return
         with contextlib.suppress(FailureError):
             if self.folder is not None:
                 self.folder.log(line)
@@ -208,12 +230,19 @@ class Training:
     def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
         self.record.restore_random()
         self.checkpoints.start()
+        if self.checkpoints.last_good is None:
+            self.record.snapshot(self.checkpoints)
         while self.epochs_done < self.config.training.epochs and not self._out_of_patience():
-            row = self._epoch(request, bar)
+            try:
+                row = self._epoch(request, bar)
+            except _DivergedError as diverged:
+                self.recovery.go_back(str(diverged), self.checkpoints)
+                continue
             self._note(row, bar)
-            if on_epoch is not None:
+            if on_epoch is not None and self.workers.is_first:
                 self._call(on_epoch, row)
-            if self.checkpoints.due(time.perf_counter()) and self.epochs_done < self.config.training.epochs:
+            last = self.epochs_done == self.config.training.epochs
+            if self.workers.agree(self._is_due(time.perf_counter())) and not last and self.recovery.sound:
                 self._begin_checkpoint()
         self.record.note_random()
 
@@ -221,35 +250,69 @@ class Training:
         """Train the rest of the epoch under way."""
         engine, epoch = self.engine, self.epochs_done
         order = epoch_order(self.train_indices, self.config.training, epoch)
+        own, parts = self.workers.share(order)
         done = engine.steps % self.epoch_steps
         if not done:
             engine.reset_meters()
         before = self.record.seconds
-        started = shown = time.perf_counter()
+        started = shown = now = time.perf_counter()
         engine.vae.train()
-        for batch in engine.batches.stream(order[done:]):
-            if request.signal_number is not None:
-                self.record.seconds = before + time.perf_counter() - started
-                self._stop(request.signal_number)
-            engine.step(batch)
+        batches = engine.batches.stream(own[done:])
+        if self.workers.agree(request.signal_number is not None):
+            self._stop(request)
+        for batch, part in zip(batches, parts[done:], strict=True):
+            engine.step(batch, part, () if self.workers.alone else self._wishes(request, now))
             now = time.perf_counter()
             if now - shown > _BAR_SECONDS:
-                # Here the host waits for the device, twice a second at most.
-                now_means = engine.means()
-                shown_means = {name: now_means[name] for name in ("loss", "distortion", "rate")}
-                speed = (engine.steps % self.epoch_steps or self.epoch_steps) - done
-                bar.update(engine.steps, epoch + 1, shown_means, speed * len(batch) / (now - started))
+                self._show(
+                    bar, epoch, part.total * (engine.steps - epoch * self.epoch_steps - done), now - started
+                )
                 shown = now
-            # After the last step comes the epoch's end, which has its own.
-            if self.checkpoints.due(now) and engine.steps % self.epoch_steps:
+            if not engine.steps % self.epoch_steps:
+                break  # what follows is looked after at the epoch's end
+            if not engine.steps % LOOK_EVERY:
+                self._look(order, epoch)
+            stop, due = self._wishes(request, now) if self.workers.alone else self._told()
+            if stop or due:
                 self.record.seconds = before + now - started
+                if stop:
+                    self._stop(request)
                 self._checkpoint_within_epoch()
+        self._look(order, epoch, at_end=True)
+        engine.settle()
         means = engine.means()
         seconds = before + time.perf_counter() - started
         self.record.seconds = 0.0
-        return self._row(epoch + 1, means, seconds, sum(map(len, order)))
+        return self._row(epoch + 1, means, seconds, order)
+
+    def _is_due(self, now: float) -> bool:
+        """Whether it is time for a checkpoint; where there are several processes, the first says so."""
+        return self.workers.is_first and self.checkpoints.due(now)
+
+    def _wishes(self, request: StopRequest, now: float) -> tuple[bool, bool]:
+        """Whether this process wishes to stop, and to write a checkpoint."""
+        return request.signal_number is not None, self._is_due(now)
+
+    def _told(self) -> tuple[bool, bool]:
+        """What any process wished, as it came along with the gradients."""
+        if self.engine.device.type == "cuda" and self.engine.steps % LOOK_EVERY:
+            return False, False  # the host does not wait for the device at every step
+        stop, due = (total > 0 for total in self.engine.told.tolist())
+        return stop, due
+
+    def _show(self, bar: TrainingProgress, epoch: int, examples: int, seconds: float) -> None:
+        """Move the bar; here the host waits for the device, twice a second at most."""
+        means = self.engine.means(everywhere=False)
+        shown = {name: means[name] for name in ("loss", "distortion", "rate")}
+        bar.update(self.engine.steps, epoch + 1, shown, examples / seconds)
+
+    def _look(self, order: Order, epoch: int, *, at_end: bool = False) -> None:
+        reason = self.recovery.needed(order, epoch * self.epoch_steps, at_end=at_end)
+        if reason is not None:
+            raise _DivergedError(reason)
 
     def _checkpoint_within_epoch(self) -> None:
+        self.engine.settle()
         if self._is_finite():
             self.record.note_random()
             self._begin_checkpoint()
@@ -259,19 +322,23 @@ class Training:
     def _begin_checkpoint(self) -> None:
         self.checkpoints.begin(self.record.snapshot(self.checkpoints), self.record.usable)
 
-    def _row(self, epoch: int, means: dict[str, float], seconds: float, examples: int) -> dict[str, Any]:
+    def _row(self, epoch: int, means: dict[str, float], seconds: float, order: Order) -> dict[str, Any]:
         engine = self.engine
-        self._check_finite(epoch, {**means, "weights": engine.largest_norm()})
+        self._check_finite(epoch, {**means, "weights": engine.largest_norm()}, order[-1])
         row: dict[str, Any] = {"epoch": epoch, "step": engine.steps, **means}
         row |= {
             "beta": engine.objective.coefficients(engine.steps - 1)[0],
             "learning_rate": engine.learning_rate,
         }
-        row |= {"images_per_second": examples / seconds, "seconds": seconds}
+        row |= {"images_per_second": sum(map(len, order)) / seconds, "seconds": seconds}
+        skipped = engine.skipped.read()[1]
+        if skipped:
+            row["skipped_steps"] = skipped
         if len(self.validation_indices):
             measured = engine.measure(self.validation_indices, self.config.training.seed)
-            self._check_finite(epoch, {f"val_{name}": value for name, value in measured.items()})
-            row |= {f"val_{name}": value for name, value in measured.items()}
+            found = {f"val_{name}": value for name, value in measured.items()}
+            self._check_finite(epoch, found, self.validation_indices[: len(order[-1])])
+            row |= found
         engine.end_epoch(row.get("val_loss", row["loss"]))
         return row
 
@@ -299,19 +366,22 @@ class Training:
         final = self.record.snapshot(self.checkpoints)
         self.engine.use_weights(self.record.best or final.state["engine"])
         self.engine.vae.eval()
-        for parameter in self.engine.parameters:
-            parameter.grad = None
+        self.engine.release()
         self.record.usable = copy_state(dict(self.engine.vae.state_dict()))
         self.checkpoints.save(final, self.record.usable)
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, request: StopRequest) -> None:
+        number = request.signal_number or signal.SIGTERM
         done = f"stopped in epoch {self.epochs_done + 1} after step {self.engine.steps}"
-        if self.folder is None:
+        if self.workers.is_first and self.folder is None:
             raise Stopped(f"{done}; nothing was saved: give out= to keep a run", number)
+        self.engine.settle()
         if not self._is_finite():
-            raise Stopped(f"{done}, where weights are not finite; {self.checkpoints.kept()}", number)
+            raise Stopped(f"{done}, where not all is finite; {self.checkpoints.kept()}", number)
         self.record.note_random()
         self._save()
+        if self.folder is None:
+            raise Stopped(done, number)
         self.folder.log(done)
         raise Stopped(f"{done}; saved. Go on with: elboroom resume {self.folder.path}", number)
 
@@ -319,21 +389,22 @@ class Training:
         patience, best = self.config.training.patience, self.best_epoch
         return patience is not None and best is not None and self.epochs_done - best >= patience
 
-    def _check_finite(self, epoch: int, means: dict[str, float]) -> None:
-        wrong = next((name for name, value in means.items() if not math.isfinite(value)), None)
-        if wrong is None:
-            return
-        kept = f"; {self.folder.path} keeps the last good checkpoint" if self.folder else ""
-        raise FailureError(
-            f"{wrong} is {means[wrong]} in epoch {epoch}: training has diverged; lower --lr "
-            f"(now {self.engine.learning_rate:g}) or set --clip{kept}"
-        )
+    def _check_finite(self, epoch: int, means: dict[str, float], indices: NDArray[np.int64]) -> None:
+        for name, value in means.items():
+            if not math.isfinite(value):
+                found = self.recovery.explain(indices)
+                raise _DivergedError(f"{name} is {value} in epoch {epoch} ({found})")
 
     def _is_finite(self) -> bool:
         """Whether this moment may become a checkpoint; here the host waits for the device."""
-        return all(map(math.isfinite, (*self.engine.means().values(), self.engine.largest_norm())))
+        finite = all(map(math.isfinite, (*self.engine.means().values(), self.engine.largest_norm())))
+        return finite and self.recovery.sound
 
     def _own_randomness(self) -> Any:
         """Leave the caller's generators as they were."""
         cuda = self.engine.device.type == "cuda"
         return torch.random.fork_rng(devices=[self.engine.device] if cuda else [])
+
+
+class _DivergedError(Exception):
+    """Numbers are not finite, for a reason that is its text."""

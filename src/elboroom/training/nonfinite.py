@@ -116,24 +116,24 @@ def find_first(vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor) 
     """
     seen: list[Finding] = []
 
-    def look(name: str, tensor: Any) -> None:
+    def look(name: str, tensor: Any, *, per_example: bool = True) -> None:
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not seen:
-            seen.extend(_judge(name, tensor, len(x)))
+            seen.extend(_judge(name, tensor, len(x), per_example=per_example))
 
     look("the data", x)
     for name, weight in [*vae.named_parameters(), *vae.named_buffers()]:
-        look(name, weight)
+        look(name, weight, per_example=False)
     with torch.enable_grad(), _outputs_of(vae, look):
         terms = vae(x, objective.num_samples)
         _look_at_terms(terms, look)
         loss = objective(terms, coefficients)
-    look("the loss", loss)
+    look("the loss", loss, per_example=False)
     if not seen:
         parameters = [(name, p) for name, p in vae.named_parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, [p for _, p in parameters], allow_unused=True)
         # Backwards: the decoder's last layer is the first to get one.
         for (name, _), gradient in reversed(list(zip(parameters, gradients, strict=True))):
-            look(f"gradient of {name}", gradient)
+            look(f"gradient of {name}", gradient, per_example=False)
     return seen[0] if seen else None
 
 
@@ -165,7 +165,7 @@ def _outputs_of(vae: VAE, look: Any) -> Iterator[None]:
             each.remove()
 
 
-def _judge(name: str, tensor: Tensor, batch: int) -> list[Finding]:
+def _judge(name: str, tensor: Tensor, batch: int, *, per_example: bool) -> list[Finding]:
     tensor = tensor.detach()
     bad = ~torch.isfinite(tensor)
     count = int(bad.sum())
@@ -175,7 +175,7 @@ def _judge(name: str, tensor: Tensor, batch: int) -> list[Finding]:
     counts = " and ".join(f"{int(found.sum()):,} {kind}" for kind, found in kinds if found.any())
     finite = tensor[~bad]
     rest = f", the others up to {finite.abs().max().item():.3g}" if finite.numel() else ""
-    per_example = tensor.ndim > 0 and len(tensor) == batch
+    per_example = per_example and tensor.ndim > 0 and len(tensor) == batch
     rows = torch.nonzero(bad.flatten(1).any(1) if tensor.ndim > 1 else bad).flatten().tolist()
     return [
         Finding(name, f"{counts} of {tensor.numel():,}{rest}", rows if per_example else list(range(batch)))

@@ -33,6 +33,8 @@ class Record:
         Weights for model.safetensors: the best, or without validation those of the newest copy.
     seconds : float
         Spent in the epoch under way.
+    rollbacks : int
+        How often training went back to a good state.
     """
 
     def __init__(self, engine: Engine, *, custom_objective: bool):
@@ -43,6 +45,7 @@ class Record:
         self.best: dict[str, Any] | None = None
         self.usable: dict[str, Any] | None = None
         self.seconds = 0.0
+        self.rollbacks = 0
         self.random: dict[str, torch.Tensor] = {}
 
     def note_random(self) -> None:
@@ -82,6 +85,7 @@ class Record:
             "random": self.random,
             "history": self.history[:],
             "seconds": self.seconds,
+            "rollbacks": self.rollbacks,
             "best": None if self.best is None else dict(self.best),
             "custom_objective": self.custom_objective,
         }
@@ -95,6 +99,7 @@ class Record:
         measured = [row for row in self.history if "val_elbo" in row]
         self.best_row = max(measured, key=lambda row: row["val_elbo"], default=None)
         self.seconds = state["seconds"]
+        self.rollbacks = state["rollbacks"]
         self.best = None if state["best"] is None else dict(state["best"])
         if self.best is not None and self.best["model"] is None:
             self.best |= _weights(state)

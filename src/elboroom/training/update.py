@@ -95,7 +95,9 @@ class Update:
         """Norm of all gradients before clipping; they are clipped if that is wished."""
         norm = torch.nn.utils.get_total_norm(self.flat.gradients)
         if self.clip is not None:
-            torch._foreach_mul_(self.flat.gradients, torch.clamp(self.clip / (norm + 1e-6), max=1.0))
+            # A nan would stay in the gaps between gradients, which no step writes to.
+            scale = torch.clamp(self.clip / (norm + 1e-6), max=1.0).nan_to_num(1.0)
+            torch._foreach_mul_(self.flat.gradients, scale)
         return norm
 
     def apply(self, bad: Tensor) -> None:

@@ -26,8 +26,12 @@ T = TypeVar("T")
 _TIMEOUT = timedelta(minutes=10)
 
 
-class AnotherFailedError(FailureError):
-    """The first process has said what is wrong; the others only leave."""
+class AnotherFailedError(ElboroomError):
+    """Another process has met an error; the first one says which, the others only leave."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Workers:
     """
 
     def __init__(self, device: torch.device):
+        self.device = device
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
         if self.size > 1 and not dist.is_initialized():
@@ -120,6 +125,41 @@ class Workers:
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
+    def agree(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        if self.alone:
+            return wish
+        return bool(self.sum_(torch.tensor(float(wish), device=self.device)).item())
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do something in all processes, or fail in all of them: the first one raises what any has met.
+
+        Raises
+        ------
+        ElboroomError
+            In the first process: what it met, or what another did.
+        AnotherFailedError
+            In the others, with the same exit code.
+        """
+        if self.alone:
+            return action()
+        result: list[T] = []
+        met: ElboroomError | None = None
+        try:
+            result.append(action())
+        except ElboroomError as error:
+            met = error
+        told: list[Any] = [None] * self.size
+        with self._explaining():
+            dist.all_gather_object(told, None if met is None else (str(met), met.exit_code))
+        failed = next((rank for rank, each in enumerate(told) if each is not None), None)
+        if failed is None:
+            return result[0]
+        if self.is_first and met is not None:
+            raise met
+        message, code = told[failed]
+        raise AnotherFailedError(f"process {failed}: {message}", code)
+
     def first(self, action: Callable[[], T]) -> T | None:
         """Let the first process do something while the others wait; what fails there fails everywhere.
 
@@ -128,28 +168,12 @@ class Workers:
         object
             What ``action`` returned, in the first process; None in the others.
         """
-        if self.alone:
-            return action()
-        result: T | None = None
-        error: Exception | None = None
-        if self.is_first:
-            try:
-                result = action()
-            except ElboroomError as caught:
-                error = caught
-        told: list[Any] = [None if error is None else type(error) is UsageError]
-        with self._explaining():
-            dist.broadcast_object_list(told, 0)
-        if error is not None:
-            raise error
-        if told[0] is not None:
-            raise AnotherFailedError("the first process has failed")
-        return result
+        return self.together(lambda: action() if self.is_first else None)
 
     def in_turn(self, action: Callable[[], T]) -> T:
         """Let the first process do something before the others do it too: it fills the cache for all."""
-        result = self.first(action)
-        return action() if result is None else result
+        done = self.together(lambda: [action()] if self.is_first else [])
+        return self.together(lambda: done or [action()])[0]
 
     def close(self) -> None:
         """Leave the group."""
