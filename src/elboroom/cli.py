@@ -18,7 +18,7 @@ from tyro import _errors as tyro_errors
 
 from elboroom import __version__
 from elboroom.config import Config, read_preset, read_toml
-from elboroom.errors import ElboroomError, UsageError, nearest
+from elboroom.errors import AnotherFailedError, ElboroomError, UsageError, nearest
 from elboroom.verbs import VERBS, Train
 
 
@@ -27,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail("" if _another_tells(error) else str(error), error.exit_code)
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "stopped", 128 + getattr(stop, "signal_number", 2))
+        code = 128 + getattr(stop, "signal_number", 2)
+        return _fail("" if _another_tells(stop) else str(stop) or "stopped", code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -41,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("out of memory; take a smaller --batch-size, --hidden or data set", 1)
     except Exception as error:
         return _unexpected(error)
+
+
+def _another_tells(error: BaseException) -> bool:
+    """Of several processes that one training runs in, the first speaks for all where all meet the same."""
+    first = os.environ.get("RANK", "0") == "0"
+    return not first and isinstance(error, AnotherFailedError | KeyboardInterrupt)
 
 
 def _unexpected(error: Exception) -> int:
@@ -166,8 +173,7 @@ def _option(argument: Any) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    # Of several processes that one training runs in, the first speaks for all.
-    if message and os.environ.get("RANK", "0") == "0":
+    if message:
         print(f"elboroom: {message}", file=sys.stderr)
     return code
 

@@ -22,6 +22,14 @@ class FailureError(ElboroomError, RuntimeError):
     """The request was fine and the world was not: a full disk, a damaged file, no network."""
 
 
+class AnotherFailedError(ElboroomError):
+    """Another process has met an error; the first one says which, the others only leave."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Name the known word closest to a mistyped one, as the end of an error message.
 

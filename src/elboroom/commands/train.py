@@ -76,13 +76,12 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
 
 
 def _run(say: Console, training: Training, vae: VAE) -> None:
-    assert training.folder is not None
-    folder = training.folder.path
-    history = training.run(_draw_while_training(training.data, training.config, folder))
+    folder = training.folder
+    draw = _draw_while_training(training.data, training.config, folder.path) if folder else None
+    history = training.run(draw)
     training.workers.close()
-    if not training.workers.is_first:
-        return
-    _conclude(say, vae, training.data, history, training.folder)
+    if folder is not None:  # the other processes have none, and are done
+        _conclude(say, vae, training.data, history, folder)
 
 
 def _new_folder(config: Config) -> Path:

@@ -37,6 +37,7 @@ from elboroom.training.state import copy_state
 from elboroom.training.workers import Workers
 
 _BAR_SECONDS = 0.5
+_DEAF_SECONDS = 10.0
 
 OnEpoch = Callable[[VAE, dict[str, Any]], None]
 
@@ -203,7 +204,11 @@ class Training:
         self._bar = bar = TrainingProgress(total, self.engine.steps, quiet=self.quiet)
         wait = True
         try:
-            with self._own_randomness(), stop_on_signal() as request, bar:
+            with (
+                self._own_randomness(),
+                stop_on_signal(0.0 if self.workers.alone else _DEAF_SECONDS) as request,
+                bar,
+            ):
                 try:
                     self._epochs(request, bar, on_epoch)
                     self._finish()

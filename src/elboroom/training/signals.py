@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -31,18 +32,34 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would have without us."""
+def stop_on_signal(deaf_for: float = 0.0) -> Iterator[StopRequest]:
+    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would have without us.
+
+    Parameters
+    ----------
+    deaf_for : float
+        Seconds in which another signal is taken for the same: a launcher passes on what a terminal has sent
+        to all processes already.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
         return
     previous: dict[signal.Signals, Any] = {}
+    heard: list[float] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        request.signal_number = number
+        if request.signal_number is None:
+            request.signal_number = number
+            heard.append(time.monotonic())
+            if deaf_for:
+                return
+        elif time.monotonic() < heard[0] + deaf_for:
+            return
         for each, handler in previous.items():
             signal.signal(each, handler)
+        if deaf_for:  # this was the second one
+            signal.raise_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, on_signal)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,19 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom import noise
-from elboroom.errors import ElboroomError, FailureError, UsageError
+from elboroom.errors import AnotherFailedError, ElboroomError, FailureError, UsageError
 
 T = TypeVar("T")
 # A process that dies breaks its connections at once; this is for one that hangs, or prepares data for long.
 _TIMEOUT = timedelta(minutes=10)
-
-
-class AnotherFailedError(ElboroomError):
-    """Another process has met an error; the first one says which, the others only leave."""
-
-    def __init__(self, message: str, exit_code: int):
-        super().__init__(message)
-        self.exit_code = exit_code
+_SECONDS_TO_DIE = 3.0
 
 
 @dataclass(frozen=True)
@@ -197,12 +192,14 @@ class Workers:
             ) from None
 
     def _who_is_gone(self) -> str:
-        gone = [
-            f"process {rank} ({name.replace(' ', ', pid ')})"
-            for rank, name in enumerate(getattr(self, "_names", []))
-            if not _lives(name)
-        ]
-        return f"{' and '.join(gone)} is gone" if gone else "another process does not answer"
+        names = getattr(self, "_names", [])
+        until = time.monotonic() + _SECONDS_TO_DIE
+        while not (gone := [rank for rank, name in enumerate(names) if not _lives(name)]):
+            if time.monotonic() > until:
+                return "another process does not answer"
+            time.sleep(0.1)
+        named = [f"process {rank} ({names[rank].replace(' ', ', pid ')})" for rank in gone]
+        return f"{' and '.join(named)} {'is' if len(named) == 1 else 'are'} gone"
 
 
 def launched_by_torchrun() -> bool:
@@ -238,4 +235,6 @@ def _lives(name: str) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    """What a library says, without where in its sources."""
+    text = re.sub(r"^(\[[^\]]*\]\s*)+", "", str(error).strip())
+    return text.splitlines()[0].split(". ")[0][:120] if text else type(error).__name__

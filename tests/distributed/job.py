@@ -1,0 +1,122 @@
+"""What one process of a test's training does; run as a script by each of them.
+
+WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=… python job.py FOLDER [SCENARIO ...]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from elboroom import VAE, Dataset, Objective, fit
+from elboroom.objectives import schedules
+from elboroom.objectives.critics import total_correlation_critic
+from elboroom.training.engine import Engine
+
+BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
+
+
+def images(n: int = 70) -> Dataset:
+    """Small grey images; 56 to train on make batches of 16, 16, 16 and 8."""
+    x = np.random.default_rng(0).integers(0, 256, (n, 6, 6, 1), dtype=np.uint8)
+    return Dataset("images", x, split=np.zeros(n, np.uint8), scale=255)
+
+
+def build(**fields: Any) -> VAE:
+    """Make a model whose weights depend on nothing else."""
+    torch.manual_seed(0)
+    return VAE.build(**{"shape": (6, 6, 1), "latent_dim": 2, "hidden": [8], **fields})
+
+
+def plain(out: Path) -> None:
+    fit(build(), images(), out=out, **BASE, flip=True, binarize="stochastic", ema=0.9, clip=1.0)
+
+
+def few_examples(out: Path) -> None:
+    """Batches of 2, which leave a process of three without any."""
+    fit(build(), images(), out=out, **BASE | {"batch_size": 2, "epochs": 1})
+
+
+def sharded(out: Path) -> None:
+    fit(build(), images(), out=out, **BASE, shard_optimizer=True)
+
+
+def batch_norm(out: Path) -> None:
+    fit(build(normalization="batch"), images(), out=out, **BASE | {"batch_size": 28, "epochs": 2})
+
+
+def critic(out: Path) -> None:
+    torch.manual_seed(1)
+    penalty = total_correlation_critic(2, hidden=(8,))
+    objective = Objective(penalties={"tc": (penalty, schedules.constant(5.0))})
+    fit(build(), images(), out=out, objective=objective, **BASE | {"epochs": 2})
+
+
+def bad_example(out: Path) -> None:
+    x = np.random.default_rng(0).random((56, 6), dtype=np.float32)
+    data = Dataset("rows", x, split=np.zeros(56, np.uint8), published_split=True)
+    own = Engine.__init__
+
+    def spoilt(engine: Engine, *args: Any, **options: Any) -> None:
+        own(engine, *args, **options)
+        engine.batches.x[17] = torch.nan
+
+    Engine.__init__ = spoilt  # type: ignore[method-assign]
+    try:
+        fit(build(shape=(6,)), data, out=out, **BASE | {"validation": 0.0})
+    finally:
+        Engine.__init__ = own  # type: ignore[method-assign]
+
+
+def two_epochs(out: Path) -> None:
+    fit(build(), images(), out=out, **BASE | {"epochs": 2})
+
+
+def two_epochs_sharded(out: Path) -> None:
+    fit(build(), images(), out=out, **BASE | {"epochs": 2}, shard_optimizer=True)
+
+
+def goes_on(out: Path) -> None:
+    """Two more epochs of a run that another number of processes began."""
+    fit(build(), images(), out=out, resume=True, epochs=4, quiet=True)
+
+
+def dies(out: Path) -> None:
+    """The second process is killed in the second epoch."""
+    take = Engine.step
+
+    def step(engine: Engine, *batch: Any) -> None:
+        take(engine, *batch)
+        if engine.steps == 6 and engine.workers.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Engine.step = step  # type: ignore[method-assign]
+    fit(build(), images(), out=out, **BASE)
+
+
+SCENARIOS: dict[str, Callable[[Path], None]] = {
+    each.__name__: each
+    for each in (
+        *(plain, few_examples, sharded, batch_norm, critic, bad_example),
+        *(two_epochs, two_epochs_sharded, goes_on, dies),
+    )
+}
+
+
+def run(folder: Path, names: list[str]) -> None:
+    """Run scenarios, each named NAME or NAME:FOLDER."""
+    torch.set_num_threads(1)
+    for name in names:
+        scenario, _, out = name.partition(":")
+        SCENARIOS[scenario](folder / (out or scenario))
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2:])

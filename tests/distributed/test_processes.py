@@ -1,0 +1,142 @@
+"""Two and three processes train as one does: the same curve, the same checkpoints, one fate."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from elboroom.training.state import load_state
+
+from . import job
+
+SCRIPT = Path(job.__file__)
+CURVES = ["plain", "few_examples", "sharded", "critic", "bad_example"]
+# Sums over parts of a batch are in another order: single-precision rounding, which training passes on.
+CLOSE = {"rel": 2e-4, "abs": 1e-5}
+
+
+def launch(
+    size: int, folder: Path, names: list[str], timeout: float = 100
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run a job in processes as a launcher would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder), *names],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+    ended = []
+    for process in processes:
+        out, err = process.communicate(timeout=timeout)
+        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return ended
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def assert_same_curve(run: Path, other: Path) -> None:
+    one, two = history(run), history(other)
+    assert len(one) == len(two)
+    for row, row2 in zip(one, two, strict=True):
+        for name in row.keys() - {"seconds", "images_per_second"}:
+            assert row2[name] == pytest.approx(row[name], **CLOSE), name
+    a, b = (load_state(r / "checkpoints" / "last" / "state.safetensors")["engine"] for r in (run, other))
+    for name, weight in a["model"].items():
+        torch.testing.assert_close(b["model"][name], weight, rtol=2e-3, atol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders 1, 2 and 3: what so many processes make of the same."""
+    folder = tmp_path_factory.mktemp("runs")
+    for size in (1, 2, 3):
+        (folder / str(size)).mkdir()
+    threads = torch.get_num_threads()
+    job.run(folder / "1", [*CURVES, "batch_norm", "two_epochs", "two_epochs:whole"])
+    job.run(folder / "1", ["goes_on:whole"])
+    torch.set_num_threads(threads)
+    ends = launch(2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded"])
+    assert [end.returncode for end in ends] == [0, 0], ends
+    for name in ("two_epochs", "two_epochs_sharded"):
+        for size in (1, 3):
+            shutil.copytree(folder / "2" / name, folder / str(size) / f"{name}_on")
+    job.run(folder / "1", ["goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"])
+    torch.set_num_threads(threads)
+    ends = launch(3, folder / "3", [*CURVES, "goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"])
+    assert [end.returncode for end in ends] == [0, 0, 0], ends
+    return folder
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("name", CURVES)
+def test_the_curve_is_that_of_one_process(runs: Path, name: str, size: int) -> None:
+    if name == "critic":
+        # A critic shuffles codes among the examples that its process has, and so sees other pairs.
+        assert len(history(runs / str(size) / name)) == 2
+        return
+    assert_same_curve(runs / "1" / name, runs / str(size) / name)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("name", ["two_epochs_on", "two_epochs_sharded_on"])
+def test_a_checkpoint_of_two_goes_on_in_one_and_in_three(runs: Path, name: str, size: int) -> None:
+    assert_same_curve(runs / "1" / "whole", runs / str(size) / name)
+
+
+def test_a_checkpoint_tells_nothing_of_how_many_wrote_it(runs: Path) -> None:
+    one, two, sharded = (
+        load_state(run / "checkpoints" / "last" / "state.safetensors")["engine"]
+        for run in (runs / "1" / "two_epochs", runs / "2" / "two_epochs", runs / "2" / "two_epochs_sharded")
+    )
+    for state in (two, sharded):
+        moments = state["updates"][0]["optimizer"]["state"][0]
+        for name, moment in one["updates"][0]["optimizer"]["state"][0].items():
+            torch.testing.assert_close(moments[name], moment, rtol=2e-3, atol=1e-6)
+
+
+def test_the_bad_example_is_left_out_by_all_and_named_once(runs: Path) -> None:
+    assert [row["skipped_steps"] for row in history(runs / "3" / "bad_example")] == [1, 1, 1]
+    log = (runs / "3" / "bad_example" / "log.txt").read_text()
+    assert log.count("data rows 17") == 3
+
+
+def test_running_statistics_are_the_mean_over_processes(runs: Path) -> None:
+    one, two = (history(runs / size / "batch_norm") for size in "12")
+    # Each process normalises by its own half of a batch: near, not the same.
+    assert two[-1]["loss"] == pytest.approx(one[-1]["loss"], rel=0.05)
+
+
+def test_when_one_dies_the_others_say_who_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    started = time.monotonic()
+    ends = launch(3, tmp_path, ["dies"])
+    assert time.monotonic() - started < 60
+    assert ends[1].returncode == -signal.SIGKILL
+    for end in (ends[0], ends[2]):
+        assert end.returncode != 0
+        assert re.search(r"process [02] of 3 stops: process 1 \(.*, pid \d+\) is gone", end.stderr)
+    job.run(tmp_path, ["goes_on:dies", "two_epochs:whole"])
+    job.run(tmp_path, ["goes_on:whole"])
+    assert_same_curve(tmp_path / "whole", tmp_path / "dies")
