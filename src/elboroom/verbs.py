@@ -61,7 +61,7 @@ class Train:
         """Run it; ``preset`` and ``config`` were read before, as the defaults of ``settings``."""
         from elboroom.commands.train import launched, train
 
-        if launched(self.devices):
+        if launched(self.devices, self.settings.training.device):
             return
         settings = self.settings if self.source is None else self.settings.updated(source=self.source)
         train(settings, self.out, overwrite=self.overwrite, quiet=self.quiet, dry_run=self.dry_run)
@@ -84,9 +84,9 @@ def resume(
     from elboroom.commands.train import resume as run_training
     from elboroom.run import Run
 
-    if launched(devices):
-        return
     folder = Run(run)
+    if launched(devices, device or folder.config.training.device):
+        return
     changes = {"epochs": epochs, "patience": patience, "device": device}
     changes = {name: value for name, value in changes.items() if value is not None}
     run_training(folder, folder.config.updated(**changes), quiet=quiet)

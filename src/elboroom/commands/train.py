@@ -25,13 +25,14 @@ from elboroom.training.order import steps_per_epoch
 from elboroom.training.workers import Workers, launched_by_torchrun
 
 
-def launched(devices: int) -> bool:
+def launched(devices: int, device: str) -> bool:
     """Run the command line in several processes, if that is wished and this is not one of them."""
     if devices == 1 or launched_by_torchrun():
         return False
     from elboroom.training.launch import check_devices, launch
 
     check_devices(devices)
+    find_device(device)
     launch(devices, sys.argv[1:])
     return True
 

@@ -13,9 +13,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from elboroom.errors import ElboroomError, UsageError
 
-# What the launcher logs of a failed process is said here in one line.
-_LOGGERS = ("torch.distributed.elastic", "torch.distributed.launcher", "torch.distributed.run")
-
 
 class LaunchFailedError(ElboroomError):
     """A process ended badly; it has said itself what was wrong, or this does."""
@@ -40,8 +37,6 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
     LaunchFailedError
         If one of them failed; the others are ended within seconds. Empty if it has told the reason itself.
     """
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -53,6 +48,7 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
         max_restarts=0,
         monitor_interval=0.2,
     )
+    logging.disable(logging.CRITICAL)  # what the launcher logs of a failure is said here in one line
     try:
         elastic_launch(config, sys.executable)("-m", "elboroom", *without_devices(arguments))
     except ChildFailedError as error:
@@ -60,6 +56,8 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
         raise LaunchFailedError(_describe(rank, first, devices), _exit_code(first)) from None
     except SignalException as stopped:
         raise LaunchFailedError("", 128 + stopped.sigval) from None
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def without_devices(arguments: Sequence[str]) -> list[str]:
