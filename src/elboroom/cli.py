@@ -87,15 +87,20 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _starting_point(argv: Sequence[str]) -> Config:
-    """Read --preset and --config ahead of the options that they are the defaults of."""
+    """Read --preset, --recipe and --config ahead of the options that they are the defaults of."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset")
+    early.add_argument("--recipe")
     early.add_argument("--config", type=Path)
     try:
         found, _ = early.parse_known_args(argv)
     except argparse.ArgumentError:
         return Config()  # a missing value, which the full parser explains
     settings = read_preset(found.preset) if found.preset is not None else Config()
+    if found.recipe is not None:
+        from elboroom.objectives.recipes import recipe
+
+        settings = recipe(found.recipe, settings)
     return read_toml(found.config, settings) if found.config is not None else settings
 
 

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
 
 _LOCK = ".lock"
-_DIGEST = "sha256"
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 Content = str | bytes | Callable[[Path], None]
@@ -82,75 +75,6 @@ def _fill(temporary: Path, content: Content) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
         os.fsync(file.fileno())
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors and text to a safetensors file, atomically, with a SHA-256 over all of it."""
-    write_atomic(path, tensors_content(tensors, metadata))
-
-
-def tensors_content(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> Callable[[Path], None]:
-    """Make what fills a safetensors file, for :func:`write_atomic` and :func:`whole_file`."""
-    own: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        kept = tensor.detach().cpu().contiguous()
-        # Weights may be shared between layers; the file format wants each for itself.
-        own[name] = kept.clone() if kept.untyped_storage().data_ptr() in seen else kept
-        seen.add(kept.untyped_storage().data_ptr())
-    text = dict(metadata or {})
-    text[_DIGEST] = _digest(own, text)
-
-    def fill(path: Path) -> None:
-        try:
-            save_file(own, path, text)
-        except SafetensorError as error:
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
-
-    return fill
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file and its metadata; one that tells its SHA-256 is checked against it.
-
-    Raises
-    ------
-    UsageError
-        If it is cut short, any of its bits has flipped, or it is not a safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
-    told = metadata.pop(_DIGEST, None)
-    # A digest under another name is ours with a bit flipped in the name.
-    lost = told is None and any(re.fullmatch("[0-9a-f]{64}", value) for value in metadata.values())
-    if lost or (told is not None and told != _digest(tensors, metadata)):
-        raise _damaged(path, "its SHA-256 is not the one it was written with")
-    return tensors, metadata
-
-
-def _damaged(path: Path, how: str) -> UsageError:
-    return UsageError(f"{path} is damaged or cut short ({how}): restore it from a copy or train again")
-
-
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over text, names, dtypes, shapes and values."""
-    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def flush_folder(folder: Path) -> None:

@@ -28,12 +28,11 @@ from elboroom.files import (
     explain_disk,
     is_trace,
     lock_folder,
-    read_tensors,
     remove_leftovers,
     write_atomic,
-    write_tensors,
 )
 from elboroom.model import VAE
+from elboroom.tensors import read_tensors, write_tensors
 
 _FILES = ("config.json", "environment.json", "model.safetensors", "history.jsonl", "metrics.json", "log.txt")
 _FOLDERS = ("checkpoints", "figures", "samples")

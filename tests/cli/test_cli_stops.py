@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elboroom.run import Run, read_tensors
+from elboroom.run import Run
+from elboroom.tensors import read_tensors
 
 from .conftest import Command
 

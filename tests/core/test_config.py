@@ -41,10 +41,18 @@ WRONG: list[tuple[type[Section], str, Any, str]] = [
     (ModelConfig, "activation", "rleu", "'relu', 'tanh'"),
     (ModelConfig, "normalization", "spectral", "'auto', 'none', 'layer', 'batch' or 'group'"),
     (ModelConfig, "init", "", "'torch', 'xavier', 'kaiming' or 'affine'"),
-    (ModelConfig, "likelihood", "normal", "'bernoulli' or 'gaussian'"),
+    (ModelConfig, "likelihood", "normal", "'bernoulli', 'continuous_bernoulli', 'gaussian'"),
+    (ModelConfig, "posterior", "normal", "'diagonal', 'full'"),
+    (ModelConfig, "prior", "diagonal", "'auto', 'normal', 'mixture'"),
+    (ModelConfig, "network", "unet", "'mlp', 'conv', 'ladder' or 'chain'"),
+    (ModelConfig, "prior_components", 0, "must be at least 1"),
+    (ModelConfig, "codebook_size", 1, "must be at least 2"),
+    (ModelConfig, "fsq_levels", (0,), "must be at least 3"),
+    (ModelConfig, "chain_dims", (0,), "must be at least 1"),
+    (ModelConfig, "df", 0.0, "must be above 0"),
     (ModelConfig, "likelihood_scale", 0.0, "must be above 0"),
     (ModelConfig, "likelihood_scale", math.nan, "finite"),
-    (ModelConfig, "learn_scale", "perhaps", "must be true or false"),
+    (ModelConfig, "learn_scale", "perhaps", "must be 'none', 'shared', 'pixel' or 'optimal'"),
     (ObjectiveConfig, "beta", -1.0, "must be at least 0"),
     (ObjectiveConfig, "beta", math.nan, "finite"),
     (ObjectiveConfig, "beta", math.inf, "finite"),
@@ -52,6 +60,11 @@ WRONG: list[tuple[type[Section], str, Any, str]] = [
     (ObjectiveConfig, "beta_schedule", "cosine", "'constant', 'linear'"),
     (ObjectiveConfig, "beta_ramp", 0.0, "must be above 0"),
     (ObjectiveConfig, "beta_delay", -0.5, "must be at least 0"),
+    (ObjectiveConfig, "bound", "IWAE", "'elbo', 'iwae'"),
+    (ObjectiveConfig, "num_samples", 0, "must be at least 1"),
+    (ObjectiveConfig, "elbo_share", 1.5, "must be at most 1"),
+    (ObjectiveConfig, "penalties", 3, "must be a table"),
+    (ObjectiveConfig, "penalties", {"total_corelation": 1}, "did you mean 'total_correlation'?"),
     (OptimizerConfig, "lr", 0.0, "must be above 0"),
     (OptimizerConfig, "lr", -math.inf, "finite"),
     (OptimizerConfig, "clip", 0.0, "must be above 0"),
@@ -104,6 +117,11 @@ def test_an_unknown_key_is_an_error_with_the_nearest_name(
     assert f"did you mean {meant!r}?" in str(error.value)
 
 
+def test_a_wrong_weight_is_named_with_its_penalty() -> None:
+    with pytest.raises(UsageError, match=r"^penalties.mmd_rbf = 'strong': must be a number$"):
+        ObjectiveConfig(penalties={"mmd_rbf": "strong"})
+
+
 def test_an_unknown_key_near_none_lists_them_all() -> None:
     with pytest.raises(UsageError) as error:
         ObjectiveConfig(xyzzy=1)
@@ -146,6 +164,27 @@ def test_values_are_brought_to_their_types(given: dict[str, Any], field: str, ke
 def test_options_may_be_given_as_toml(text: str, options: dict[str, Any]) -> None:
     assert OptimizerConfig(optimizer_options=text).optimizer_options == options
     assert OptimizerConfig(optimizer_options=options).optimizer_options == options
+
+
+def test_weights_may_be_given_as_toml() -> None:
+    expected = {"mmd_rbf": 10.0, "code_norm": 0.5}
+    assert ObjectiveConfig(penalties="mmd_rbf=10, code_norm=0.5").penalties == expected
+
+
+@pytest.mark.parametrize(("old", "new"), [(False, "none"), (True, "shared")])
+def test_scales_of_old_runs_are_read(old: bool, new: str) -> None:
+    assert ModelConfig(likelihood="gaussian", learn_scale=old).learn_scale == new
+
+
+def test_a_run_of_before_the_zoo_is_read() -> None:
+    model = {"latent_dim": 2, "network": "mlp", "likelihood": "gaussian", "learn_scale": True}
+    model |= {"likelihood_scale": 0.3, "output": "sigmoid", "posterior_scale": "exp", "shape": [3]}
+    config = Config(model=model, objective={"beta": 4.0, "beta_schedule": "linear"})
+    assert (config.model.posterior, config.model.prior, config.objective.bound) == (
+        "diagonal",
+        "auto",
+        "elbo",
+    )
 
 
 def test_field_names_are_unique_across_sections() -> None:
@@ -281,6 +320,13 @@ CHANGED = {
     "hidden": (),
     "decoder_hidden": (7, 5),
     "optimizer_options": {"betas": [0.9, 0.95], "fused": True},
+    "learn_scale": "pixel",
+    "posterior": "iaf",
+    "posterior_steps": 3,
+    "prior": "flow",
+    "bound": "miwae",
+    "num_samples": 16,
+    "penalties": {"mmd_rbf": 1 / 3},
     "lr": 3e-5,
     "clip": None,
     "validation": 0.0,

@@ -14,7 +14,7 @@ ROOT = Path(elboroom.__file__).parent
 
 _BASE = {"errors", "config"}
 _MODEL = _BASE | {"networks", "probability", "model"}
-_RUN = _MODEL | {"files", "data", "run"}
+_RUN = _MODEL | {"files", "tensors", "data", "run"}
 _VIEWS = {
     *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets"),
     *("figures", "pictures", "gallery", "explorer"),
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "errors": set(),
     "config": {"errors"},
     "files": {"errors"},
+    "tensors": {"errors", "files"},
     "noise": set(),
     "networks": _BASE | {"noise"},
     "probability": _BASE | {"noise"},
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "objectives": _MODEL,
     "data": {"errors", "files", "noise"},
     "haskell_weights": _BASE | {"model"},
-    "run": _BASE | {"model", "data", "files"},
+    "run": _BASE | {"model", "data", "files", "tensors"},
     **dict.fromkeys(_VIEWS, _RUN | _VIEWS),
     "training": _RUN | {"objectives", "gallery", "noise"},
     "estimator": _ANYTHING,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from elboroom.data import TEST, TRAIN, VALIDATION, Dataset, Skipped
+from elboroom.data import TEST, TRAIN, VALIDATION, Dataset, Skipped, rows
 from elboroom.data import dataset as module
 from elboroom.data.dataset import draw_split
 from elboroom.errors import UsageError
@@ -50,7 +50,7 @@ def test_wide_floats_narrow_and_integers_never_wrap():
 def test_non_finite_values_are_counted_and_the_first_row_named(monkeypatch):
     x = np.zeros((10, 3), np.float32)
     x[4, 1], x[4, 2], x[7, 0] = np.nan, np.inf, -np.inf
-    monkeypatch.setattr(module, "_CHUNK_BYTES", 24)  # two rows a chunk, so that counting crosses chunks
+    monkeypatch.setattr(rows, "_CHUNK_BYTES", 24)  # two rows a chunk, so that counting crosses chunks
     with pytest.raises(UsageError, match=r"3 value\(s\) in 2 row\(s\).*first in row 4"):
         make(x=x)
     with pytest.raises(UsageError, match=r"1 value\(s\) in 1 row\(s\).*first in row 0"):

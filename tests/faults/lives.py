@@ -26,9 +26,9 @@ import torch
 
 from elboroom import files
 from elboroom.errors import UsageError
-from elboroom.files import read_tensors
 from elboroom.model import VAE
 from elboroom.run import Run
+from elboroom.tensors import read_tensors
 from elboroom.training import checkpoints, fit
 
 STATE = "state.safetensors"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
-from elboroom.files import read_tensors, write_tensors
 from elboroom.run import load
+from elboroom.tensors import read_tensors, write_tensors
 from elboroom.training.state import load_state, save_state
 
 from .conftest import LONG

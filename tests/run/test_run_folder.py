@@ -20,7 +20,8 @@ from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.networks import MLP
 from elboroom.probability import StandardNormal
-from elboroom.run import Run, load, read_tensors, write_tensors
+from elboroom.run import Run, load
+from elboroom.tensors import read_tensors, write_tensors
 from elboroom.training import fit
 
 X = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
-from elboroom.run import write_tensors
+from elboroom.tensors import write_tensors
 from elboroom.training.state import copy_state, load_state, random_state, save_state, set_random_state
 
 from .runs import assert_identical

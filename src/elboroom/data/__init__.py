@@ -114,6 +114,8 @@ def load_data(
 
 
 def _shards(text: str) -> list[Path]:
+    if not text.strip():
+        return []  # the folder one happens to be in is not meant
     try:
         path = Path(text).expanduser()
         is_other = path.is_dir() and (is_prepared(path) or is_haskell_directory(path))

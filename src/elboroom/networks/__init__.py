@@ -3,6 +3,15 @@
 from elboroom.networks.choice import networks_of
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
+from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
 from elboroom.networks.summary import summarize
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "networks_of", "summarize"]
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "PythaeDecoder",
+    "PythaeEncoder",
+    "networks_of",
+    "summarize",
+]

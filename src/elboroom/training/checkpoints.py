@@ -26,8 +26,9 @@ from typing import Any
 from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
-from elboroom.files import flush_folder, whole_file, write_tensors
+from elboroom.files import flush_folder, whole_file
 from elboroom.run import Run
+from elboroom.tensors import write_tensors
 from elboroom.training.state import load_state, save_state, state_content
 
 KEEP = 2

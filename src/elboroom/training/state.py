@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.files import read_tensors, tensors_content, write_atomic
+from elboroom.files import write_atomic
+from elboroom.tensors import read_tensors, tensors_content
 
 _TENSOR = "__tensor__"
 _ITEMS = "__items__"

@@ -1,4 +1,4 @@
-"""A VAE of networks of your own: any modules that map the shapes."""
+"""A network of your own: any module that maps the shapes; here a small convolutional encoder."""
 
 import torch
 from torch import nn

@@ -1,0 +1,204 @@
+"""Each paper: what it is composed of, in few lines; and that all of it trains, is kept and is used."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import elboroom
+from elboroom.errors import UsageError
+from elboroom.model import VAE, Terms
+from elboroom.objectives import RECIPES, Objective, mmd, ms_ssim, recipe, recipes, total_correlation
+from elboroom.run import Run
+
+from .small import EXAMPLES, build, images, objective_of, small
+
+each_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+def test_each_recipe_takes_ten_lines_at_most() -> None:
+    tree = ast.parse(inspect.getsource(recipes))
+    (table,) = (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RECIPES"
+    )
+    assert isinstance(table, ast.Dict)
+    lines = {
+        ast.literal_eval(key): value.end_lineno - key.lineno + 1  # type: ignore[operator, arg-type]
+        for key, value in zip(table.keys, table.values, strict=True)
+        if key is not None
+    }
+    assert lines.keys() == RECIPES.keys()
+    assert {name: count for name, count in lines.items() if count > 10} == {}
+
+
+@each_recipe
+def test_each_says_what_it_does_and_where_it_is_from(name: str) -> None:
+    one = RECIPES[name]
+    assert 0 < len(one.summary) <= 60
+    assert one.arxiv
+    assert all(re.fullmatch(r"\d{4}\.\d{4,5}", number) for number in one.arxiv)
+    assert one.fields
+
+
+def test_an_unknown_recipe_is_an_error_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match=r"unknown recipe 'beta-tcva'; did you mean 'beta-tcvae'\?"):
+        recipe("beta-tcva")
+
+
+def test_a_recipe_lies_over_a_configuration_and_options_over_it() -> None:
+    base = elboroom.Config().updated(epochs=7, beta=2.0)
+    config = recipe("beta-vae", base, latent_dim=5)
+    assert (config.training.epochs, config.objective.beta, config.model.latent_dim) == (7, 4.0, 5)
+    assert recipe("beta-vae", base, beta=9.0).objective.beta == 9.0
+
+
+# What is minimised, beside the formula written out. One step's terms give both, so they agree to rounding.
+
+
+def _elbo(t: Terms, beta: float = 1.0) -> Tensor:
+    return (t.distortion + beta * t.rate).mean()
+
+
+def _weights(vae: VAE) -> Tensor:
+    return 0.5 * torch.stack([p.square().sum() for p in vae.decoder.parameters() if p.ndim > 1]).sum()
+
+
+def _half_squares(t: Terms) -> Tensor:
+    return 0.5 * t.z.square().sum(-1).mean()
+
+
+def _log_mean_weight(t: Terms) -> Tensor:
+    return -t.log_weights.exp().mean(0).log().mean()
+
+
+def _mean_of_bounds(t: Terms) -> Tensor:
+    groups = t.log_weights.reshape(8, 8, -1)
+    return -groups.exp().mean(1).log().mean()
+
+
+def _covariance_cost(covariance: Tensor, diagonal: float) -> Tensor:
+    d = len(covariance)
+    off = sum(covariance[i, j] ** 2 for i in range(d) for j in range(d) if i != j)
+    return torch.as_tensor(off + diagonal * sum((covariance[i, i] - 1) ** 2 for i in range(d)))
+
+
+def _covariance_of_means(t: Terms) -> Tensor:
+    return torch.cov(t.posterior.mean.T, correction=0)
+
+
+FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
+    "vae": lambda t, _: _elbo(t),
+    "ae": lambda t, _: t.distortion.mean(),
+    "beta-vae": lambda t, _: _elbo(t, 4.0),
+    "annealed-vae": lambda t, _: _elbo(t, 0.5),  # halfway up the ramp
+    "cyclical-vae": lambda t, _: _elbo(t, 1.0),  # halfway in the cycle, and so just up its ramp
+    "capacity-vae": lambda t, _: t.distortion.mean() + 1000 * (t.rate.mean() - 12.5).abs(),
+    "iwae": lambda t, _: _log_mean_weight(t),
+    "miwae": lambda t, _: _mean_of_bounds(t),
+    "piwae": lambda t, _: _log_mean_weight(t),
+    "dreg": lambda t, _: _log_mean_weight(t),
+    "ciwae": lambda t, _: 0.5 * _elbo(t) + 0.5 * _log_mean_weight(t),
+    "stl": lambda t, _: _elbo(t),
+    "beta-tcvae": lambda t, _: _elbo(t) + 5 * total_correlation(EXAMPLES)(t),
+    "dip-vae-i": lambda t, _: _elbo(t) + 10 * _covariance_cost(_covariance_of_means(t), 10.0),
+    "dip-vae-ii": lambda t, _: (
+        _elbo(t)
+        + 10
+        * _covariance_cost(
+            _covariance_of_means(t) + torch.diag(t.posterior.variance.mean(0)),  # type: ignore[attr-defined]
+            1.0,
+        )
+    ),
+    "info-vae": lambda t, _: t.distortion.mean() + 1000 * mmd("rbf")(t),
+    "wae-mmd": lambda t, _: t.distortion.mean() + 10 * mmd("imq")(t),
+    "ms-ssim-vae": lambda t, _: _elbo(t) + 100 * (1 - ms_ssim(t.likelihood.mean, t.x).mean()),
+    "rae-l2": lambda t, vae: t.distortion.mean() + 1e-2 * _half_squares(t) + 1e-4 * _weights(vae),
+    "rae-sn": lambda t, _: t.distortion.mean() + 1e-2 * _half_squares(t),
+    "vq-vae": lambda t, _: _elbo(t) + 0.25 * t.posterior.loss.mean(),  # type: ignore[attr-defined]
+    "two-layer": lambda t, _: _elbo(t),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_loss_is_the_papers(name: str) -> None:
+    config = small(name)
+    vae = build(config).double()
+    objective = objective_of(config, vae)
+    terms = vae(torch.from_numpy(images(6)).double() / 255, config.objective.num_samples)
+    step = 15  # five epochs of three steps
+    torch.manual_seed(3)  # of the prior's draws that codes are compared with
+    loss = objective(terms, torch.tensor(objective.coefficients(step), dtype=torch.float64))
+    torch.manual_seed(3)
+    # exp of log-weights of −100 nats is still far from float64's smallest; the rest is rounding
+    torch.testing.assert_close(loss, FORMULAS[name](terms, vae), rtol=1e-9, atol=1e-9)
+
+
+def test_rates_of_quantisers_are_what_it_takes_to_name_their_codes() -> None:
+    for name, nats in (("vq-vae", 4 * torch.tensor(8.0).log()), ("fsq", 16 * torch.tensor(1000.0).log())):
+        vae = build(small(name))
+        rate = vae(torch.rand(3, 12, 12, 1)).rate
+        torch.testing.assert_close(rate, nats.expand(3))
+
+
+# The whole way.
+
+
+def _use(vae: VAE, x: Any) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return {
+        "codes": vae.embed(x),
+        "rebuilt": vae.reconstruct(x),
+        "samples": vae.sample(3),
+        "observed": vae.sample(3, observe=True),
+        "between": vae.interpolate(x[0], x[1], 3),
+        "elbo": vae.elbo(x),
+    }
+
+
+@each_recipe
+def test_each_recipe_trains_and_is_kept_and_used(name: str, tmp_path: Path) -> None:
+    config = small(name)
+    vae, x = build(config), images()
+    before = {key: value.clone() for key, value in vae.decoder.state_dict().items()}
+    (row,) = elboroom.fit(vae, x, config=config, out=tmp_path / "run", quiet=True)
+    assert row["step"] == 3
+    assert torch.isfinite(torch.tensor([row["loss"], row["distortion"], row["rate"]])).all()
+    assert any(not torch.equal(before[key], value) for key, value in vae.decoder.state_dict().items())
+    assert Run(tmp_path / "run").config.objective == config.objective
+    again = elboroom.load(tmp_path / "run")
+    found, expected = _use(again, x[:4]), _use(vae, x[:4])
+    for what, value in found.items():
+        assert torch.isfinite(value).all(), what
+        torch.testing.assert_close(value, expected[what], rtol=0, atol=0, msg=what)  # the same weights
+    assert found["rebuilt"].shape == (4, 12, 12, 1)
+
+
+@pytest.mark.parametrize("name", ["aae", "beta-tcvae", "vq-vae", "vamp", "rae-sn"])
+def test_a_recipe_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
+    """One epoch and then another are two, to the last bit: critics, codebooks and power iterations too."""
+    x = images()
+    for folder, first in (("one", 2), ("two", 1)):
+        vae = build(config := small(name, epochs=first))
+        torch.manual_seed(2)  # critics start from it
+        elboroom.fit(vae, x, config=config, out=tmp_path / folder, quiet=True)
+    again = build(small(name))
+    elboroom.fit(again, x, out=tmp_path / "two", resume=True, epochs=2, quiet=True)
+    weights = elboroom.load(tmp_path / "one").state_dict()
+    for key, value in elboroom.load(tmp_path / "two").state_dict().items():
+        assert torch.equal(value, weights[key]), key
+
+
+def test_penalties_need_the_model_and_the_data() -> None:
+    config = recipe("beta-tcvae")
+    with pytest.raises(UsageError, match=r"give Objective.from_config vae= and examples="):
+        Objective.from_config(config.objective, 3)
