@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from elboroom.evaluation import evaluate
     from elboroom.model import VAE
     from elboroom.objectives import Objective
+    from elboroom.objectives.recipes import recipe
     from elboroom.run import Run, load
     from elboroom.training import fit
 
@@ -38,6 +39,7 @@ _HOME = {
     "load": "elboroom.run",
     "load_data": "elboroom.data",
     "pictures": "elboroom",
+    "recipe": "elboroom.objectives.recipes",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "load_data",
     "pictures",
+    "recipe",
 ]
 
 

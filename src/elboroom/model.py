@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,17 +21,19 @@ from elboroom.networks import networks_of
 from elboroom.probability import (
     BernoulliHead,
     DiagonalGaussianHead,
-    GaussianHead,
     Likelihood,
     Posterior,
-    StandardNormal,
+    check_pair,
     find_closed_form,
 )
+from elboroom.probability.choice import likelihood_of, posterior_of, prior_for
+from elboroom.probability.posteriors import unit_vector
 
 Array = Tensor | NDArray[Any]
 
 # Decoder outputs held at once while importance sampling: about 64 MB of 28×28 images.
 _DECODED_NUMBERS = 16_000_000
+_SEVERAL_LAYERS = ("ladder", "chain")
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,11 @@ class VAE(nn.Module):
         self.scale = scale
         self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
         self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
+        check_pair(self.posterior, prior)
+        self._space: str | None = getattr(getattr(self.posterior, "makes", None), "space", None)
+        if hasattr(prior, "bind"):  # made of posteriors, so it is where they are
+            prior.bind(self.infer)
+            prior.space = self._space
         self.config: ModelConfig | None = None
         """The configuration it was built from, if it was; a run can then be reloaded without code."""
 
@@ -182,28 +190,24 @@ class VAE(nn.Module):
             If a field is unknown or its value does not fit, or no shape is given.
         """
         config = ModelConfig(**({**dict(config), **fields} if config else fields))
-        shape, d = config.shape, config.latent_dim
+        shape = config.shape
         if shape is None:
             raise UsageError("shape is not set: give the shape of one example, such as shape=data.shape")
         config = ModelConfig(**{**dict(config), "scale": config.scale or 255.0})
-        posterior = DiagonalGaussianHead(d, scale=config.posterior_scale)
-        likelihood: BernoulliHead | GaussianHead
-        if config.likelihood == "bernoulli":
-            likelihood = BernoulliHead(shape)
+        likelihood = likelihood_of(config, shape)
+        vae: VAE
+        if config.network in _SEVERAL_LAYERS:
+            # Their VAE is a subclass of this one and stands above it: imported when it is asked for.
+            hierarchies = import_module("elboroom.hierarchies.choice")
+            vae = hierarchies.hierarchy_of(config, shape, likelihood, scale=config.scale)
         else:
-            likelihood = GaussianHead(
-                shape, scale=config.likelihood_scale, learn_scale=config.learn_scale, mean=config.output
+            posterior: Any = posterior_of(config)
+            prior = prior_for(config, posterior, shape, likelihood)
+            encoder, decoder = networks_of(
+                config, shape, posterior.in_shape, posterior.latent_dim, likelihood.in_shape
             )
-        encoder, decoder = networks_of(config, shape, posterior.in_shape, d, likelihood.in_shape)
-        vae = cls(
-            encoder,
-            decoder,
-            StandardNormal(d),
-            shape=shape,
-            posterior=posterior,
-            likelihood=likelihood,
-            scale=config.scale or 255.0,
-        )
+            parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood}
+            vae = cls(encoder, decoder, prior, shape=shape, **parts, scale=config.scale or 255.0)
         vae.config = config
         return vae
 
@@ -221,16 +225,21 @@ class VAE(nn.Module):
         likelihood: Likelihood = self.likelihood(features.reshape(*z.shape[:-1], *self.likelihood.in_shape))
         return likelihood
 
+    def onto_space(self, z: Tensor) -> Tensor:
+        """Give the codes nearest to z (..., d) that there can be: of length 1 on a sphere, elsewhere z."""
+        return unit_vector(z) if self._space == "sphere" else z
+
     def forward(self, x: Tensor, num_samples: int = 1) -> Terms:
         """Encode x (b, *shape), draw k codes of each, decode them."""
         q: Any = self.infer(x)
         # Where the rate has a closed form, few ask for the density of a draw.
-        if hasattr(q, "rsample") and find_closed_form(q, self.prior) is not None:
+        prior = _fixed(self.prior)
+        if hasattr(q, "rsample") and find_closed_form(q, prior) is not None:
             z, known = q.rsample(num_samples), {}
         else:
             z, log_q = q.rsample_and_log_prob(num_samples)
             known = {"log_q": log_q}
-        return Terms(x, q, self.generate(z), self.prior, z, self.generate, known)
+        return Terms(x, q, self.generate(z), prior, z, self.generate, known)
 
     # For use: arrays in, no gradients, evaluation mode, and the training mode left as it was.
 
@@ -240,13 +249,14 @@ class VAE(nn.Module):
             return self.infer(self.as_input(x))
 
     def decode(self, z: Array) -> Likelihood:
-        """p(x|z) of codes (..., d); its ``mean`` is the picture."""
+        """p(x|z) of codes (..., d); its ``mean`` is the picture. On a sphere z's direction is the code."""
         with self.at_rest():
-            return self.generate(self._as_code(z))
+            return self.generate(self.onto_space(self._as_code(z)))
 
     def embed(self, x: Array) -> Tensor:
         """Code of each example: the posterior mean, (b, d), the same at every call."""
-        return self.encode(x).mean
+        with self.at_rest():  # some posteriors compute it only now
+            return self.infer(self.as_input(x)).mean
 
     def reconstruct(self, x: Array) -> Tensor:
         """Decoded code of each example, (b, *shape); nothing is drawn."""
@@ -261,14 +271,21 @@ class VAE(nn.Module):
             return likelihood.sample() if observe else likelihood.mean
 
     def interpolate(self, a: Array, b: Array, steps: int = 25) -> Tensor:
-        """Decode the straight line between the codes of examples a and b (*shape), (steps, *shape)."""
+        """Decode the straight line between the codes of examples a and b (*shape), (steps, *shape).
+
+        On a sphere the line is drawn out to it from the middle.
+        """
         _at_least_one("steps", steps)
         ends = self.embed(torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]]))
         weights = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
         return self.decode(torch.lerp(ends[:1], ends[1:], weights)).mean
 
     def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
-        """−(distortion + rate) of each example with k samples, (b,), nats; higher is better."""
+        """−(distortion + rate) of each example with k samples, (b,), nats; higher is better.
+
+        Of a quantiser too it bounds log p(x); a deterministic posterior has no rate, and what is left of it,
+        −distortion, bounds nothing.
+        """
         _at_least_one("num_samples", num_samples)
         with self.at_rest():
             terms = self(self.as_input(x), num_samples)
@@ -293,7 +310,7 @@ class VAE(nn.Module):
         Raises
         ------
         UsageError
-            If ``num_samples`` < 1.
+            If ``num_samples`` < 1, or the posterior gives one code of each example and no density.
         """
         _at_least_one("num_samples", num_samples)
         with self.at_rest():
@@ -310,12 +327,23 @@ class VAE(nn.Module):
         log_likelihood, log_weights : Tensor
             log p(x|z) and log p(x|z) + log p(z) − log q(z|x), both (k', b), nats; the k' add up to
             ``num_samples``.
+
+        Raises
+        ------
+        UsageError
+            If the posterior gives one code of each example and no density.
         """
-        q = self.infer(x)
+        q, prior = self.infer(x), _fixed(self.prior)
+        if not getattr(q, "stochastic", True):
+            raise UsageError(
+                f"num_samples = {num_samples}: importance sampling draws codes by their density, and "
+                f"{type(q).__name__} has none; take 0 samples (no NLL) and read the ELBO, which is a "
+                "bound for a quantiser and none for a deterministic posterior"
+            )
         chunk = max(1, min(num_samples, _DECODED_NUMBERS // max(1, x.numel())))
         for done in range(0, num_samples, chunk):
             z, log_q = q.rsample_and_log_prob(min(chunk, num_samples - done))
-            log_prior: Tensor = self.prior.log_prob(z)
+            log_prior: Tensor = prior.log_prob(z)
             log_likelihood = self.generate(z).log_prob(x)
             yield log_likelihood, log_likelihood + log_prior - log_q
 
@@ -371,6 +399,11 @@ def _as_tensor(array: Array) -> Tensor:
     if isinstance(array, np.ndarray) and not (array.flags.writeable and array.flags.c_contiguous):
         array = array.copy()  # torch takes no reversed views, and warns of memory maps
     return torch.as_tensor(array)
+
+
+def _fixed(prior: Any) -> Any:
+    """The prior, or of one that is made anew at each use, such as VampPrior, what it is at this moment."""
+    return prior.mixture() if hasattr(prior, "mixture") else prior
 
 
 def _at_least_one(name: str, value: int) -> None:

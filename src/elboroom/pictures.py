@@ -6,7 +6,7 @@ place, so that every function here serves both. Values are in model units and cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from elboroom.model import VAE, Array
 from elboroom.plates import Plate, as_images, stack
 
 _ROWS = 12  # most latent dimensions in traversals
+_DRAWS = 500  # from a prior without quantiles
 
 
 def pairs(x: Array, reconstruction: Array, **words: object) -> Plate:
@@ -102,7 +103,8 @@ def manifold_grid(
         Code (d,) that the other dimensions keep; the prior's median if not given.
     radius : float, optional
         Half the side of a square around ``center``. If not given, the grid is at the prior's quantiles 0.02
-        to 0.98, so that each code stands for as much probability as the next.
+        to 0.98, so that each code stands for as much probability as the next. Of a prior that knows none,
+        they are those of each dimension by itself, among draws that are always the same.
     dims : sequence of int
         The dimension that grows to the right and the one that grows upwards.
 
@@ -135,14 +137,30 @@ def manifold_grid(
     for dim in dims[1:]:
         offset[..., dim] = line.flip(0)[:, None]
     with torch.no_grad():
-        median: Tensor = vae.prior.quantile(torch.full_like(offset, 0.5))
+        quantile = _quantiles(vae)
+        median: Tensor = quantile(torch.full_like(offset, 0.5))
         origin = median if center is None else _code(vae, center).expand_as(offset)
         if radius is not None:
-            return origin + radius * offset
-        grid: Tensor = vae.prior.quantile(0.5 + 0.48 * offset)
+            return vae.onto_space(origin + radius * offset)
+        grid: Tensor = quantile(0.5 + 0.48 * offset)
     still = [dim for dim in range(d) if dim not in dims]
     grid[..., still] = origin[..., still]
-    return grid
+    return vae.onto_space(grid)
+
+
+def _quantiles(vae: VAE) -> Callable[[Tensor], Tensor]:
+    """Function u (..., d) in (0, 1) → codes (..., d): the prior's own, or of each dimension by itself."""
+    if hasattr(vae.prior, "quantile"):
+        own: Callable[[Tensor], Tensor] = vae.prior.quantile
+        return own
+    with seeded(vae, 0), vae.at_rest():
+        ordered = vae.prior.sample(_DRAWS).sort(dim=0).values
+
+    def among_draws(u: Tensor) -> Tensor:
+        rows = (u.reshape(-1, u.shape[-1]) * (_DRAWS - 1)).round().long()
+        return ordered.gather(0, rows).reshape(u.shape)
+
+    return among_draws
 
 
 def _known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:

@@ -180,9 +180,10 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
         optimizer = torch.optim.Adam([code], lr=lr)
         best, least = start.detach().clone(), torch.full((len(target),), torch.inf).to(target)
         for step in range(steps + 1):
-            loss = -vae.generate(code).log_prob(target) - vae.prior.log_prob(code)
+            z_now = vae.onto_space(code)
+            loss = -vae.generate(z_now).log_prob(target) - vae.prior.log_prob(z_now)
             better = loss.detach() < least
-            best[better], least[better] = code.detach()[better], loss.detach()[better]
+            best[better], least[better] = z_now.detach()[better], loss.detach()[better]
             if step < steps:
                 (code.grad,) = torch.autograd.grad(loss.sum(), code)
                 optimizer.step()

@@ -48,8 +48,11 @@ class Train:
     ] = None
     out: Annotated[Path | None, arg(help="Folder of the run; runs/DATA if not given.")] = None
     preset: Annotated[str | None, arg(help="Start from a configuration that comes with elboroom.")] = None
+    recipe: Annotated[
+        str | None, arg(help="Lay a paper's composition over it; 'elboroom recipes' lists them.")
+    ] = None
     config: Annotated[
-        Path | None, arg(help="Lay a TOML file over it; the command line goes before both.")
+        Path | None, arg(help="Lay a TOML file over that; the command line goes before all.")
     ] = None
     overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
     devices: Devices = 1
@@ -58,7 +61,7 @@ class Train:
     settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
 
     def __call__(self) -> None:
-        """Run it; ``preset`` and ``config`` were read before, as the defaults of ``settings``."""
+        """Run it; ``preset``, ``recipe`` and ``config`` were read before, as the defaults of ``settings``."""
         from elboroom.commands.train import launched, train
 
         if launched(self.devices, self.settings.training.device):
@@ -333,6 +336,17 @@ def embed(
     measure.embed(Run(run), data, out, device)
 
 
+def recipes(
+    name: Annotated[
+        Positional[str | None], arg(metavar="RECIPE", help="Show what this one sets; all if not given.")
+    ] = None,
+) -> None:
+    """List the papers that can be trained by name, each a composition of parts."""
+    from elboroom.commands import recipes as command
+
+    command.show(name) if name is not None else command.show_all()
+
+
 def _at_least(option: str, value: int, least: int) -> int:
     if value < least:
         raise UsageError(f"{option} {value}: at least {least}")
@@ -341,6 +355,7 @@ def _at_least(option: str, value: int, least: int) -> int:
 
 VERBS: dict[str, Any] = {
     "train": Train,
+    "recipes": recipes,
     "resume": resume,
     "evaluate": evaluate,
     "report": report,

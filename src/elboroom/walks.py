@@ -17,6 +17,7 @@ from torch import Tensor
 from elboroom.canvas import evenly
 from elboroom.errors import UsageError
 from elboroom.model import Array
+from elboroom.probability.posteriors import unit_vector
 
 LogDensity = Callable[[Tensor], Tensor]
 """From codes (..., d) to the logarithm of a density, (...), differentiably; in nats."""
@@ -190,11 +191,22 @@ def code_density(codes: Array) -> LogDensity:
     return log_density
 
 
+def _where_codes_are(prior: Any, walk: Walk) -> Walk:
+    """The walk itself, or where codes are points on a sphere, drawn out to it from the middle."""
+    if getattr(prior, "space", None) != "sphere":
+        return walk
+
+    def on_sphere(a: Tensor, b: Tensor, steps: int) -> Tensor:
+        return _with_ends(unit_vector(walk(a, b, steps)), a, b)
+
+    return on_sphere
+
+
 WALKS: dict[str, Callable[[Any, Callable[[], Array]], Walk]] = {
-    "linear": lambda _prior, _codes: linear,
+    "linear": lambda prior, _codes: _where_codes_are(prior, linear),
     "spherical": lambda _prior, _codes: spherical,
-    "dense": lambda prior, _codes: partial(dense, log_density=prior.log_prob),
-    "data": lambda _prior, codes: partial(dense, log_density=code_density(codes())),
+    "dense": lambda prior, _codes: _where_codes_are(prior, partial(dense, log_density=prior.log_prob)),
+    "data": lambda prior, codes: _where_codes_are(prior, partial(dense, log_density=code_density(codes()))),
 }
 """How each walk is made from a prior and a function that returns codes (n, d) of encoded data."""
 

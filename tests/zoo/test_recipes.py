@@ -179,6 +179,7 @@ def test_each_recipe_trains_and_is_kept_and_used(name: str, tmp_path: Path) -> N
     found, expected = _use(again, x[:4]), _use(vae, x[:4])
     for what, value in found.items():
         assert torch.isfinite(value).all(), what
+        assert not value.requires_grad, what
         torch.testing.assert_close(value, expected[what], rtol=0, atol=0, msg=what)  # the same weights
     assert found["rebuilt"].shape == (4, 12, 12, 1)
 

@@ -16,7 +16,7 @@ from elboroom.data import load_data
 from elboroom.data.batches import check_support
 from elboroom.errors import UsageError
 from elboroom.model import VAE
-from elboroom.objectives import RECIPES, recipe
+from elboroom.objectives import recipe
 from elboroom.probability import (
     POSTERIORS,
     PRIORS,
@@ -83,7 +83,6 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
         "takes the covariance",
         "'diagonal', 'full' or 'householder'",
     ),
-    ({"penalties": {"commitment": 1}}, "entries of a codebook", "posterior = 'vq'"),
     (
         {"posterior": "power_spherical", "latent_dim": 3, "penalties": {"code_norm": 1}},
         "all of length 1",
@@ -167,6 +166,13 @@ def test_structure_is_compared_of_images_only() -> None:
         objective_of(config, build(config, (5,)))
 
 
+@pytest.mark.parametrize("posterior", ["diagonal", "fsq"])
+def test_commitment_is_to_codebooks_that_follow(posterior: str) -> None:
+    config = recipe("fsq", posterior=posterior, hidden=(8,), penalties={"commitment": 1})
+    with pytest.raises(UsageError, match="take posterior = 'vq', or leave the penalty out"):
+        objective_of(config, build(config))
+
+
 @pytest.mark.parametrize("name", ["ae", "vq-vae", "fsq"])
 def test_codes_without_a_density_have_no_nll(name: str) -> None:
     vae = build(small(name))
@@ -229,8 +235,6 @@ def test_pixels_of_eight_bits_are_levels_without_a_look() -> None:
 def test_options_over_a_recipe_are_checked_with_it() -> None:
     with pytest.raises(UsageError, match="gives one code and no density"):
         recipe("vq-vae", bound="iwae", num_samples=5)
-    with pytest.raises(UsageError, match="penalty commitment"):
-        elboroom.Config().updated(**{**RECIPES["vq-vae"].fields, "posterior": "fsq"})
 
 
 def test_penalties_of_no_model_that_is_there_are_found_in_fit() -> None:

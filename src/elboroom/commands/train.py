@@ -107,7 +107,7 @@ def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Pa
     for skipped in data.skipped[:5]:
         say.print(f"  skipped {skipped.path}: {skipped.reason}")
     parameters = sum(p.numel() for p in vae.parameters())
-    sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else "conv"
+    sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else config.model.network
     say.print(
         f"encoder {'×'.join(map(str, vae.shape))}-{sizes}-{vae.latent_dim}, "
         f"{config.model.likelihood} likelihood, {parameters:,} parameters, on "
@@ -125,11 +125,16 @@ def beta_note(config: Config, data: Dataset) -> str:
         size *= side
     beta, batch = config.objective.beta, config.training.batch_size
     kind = "cross-entropy"
-    if config.model.likelihood == "gaussian":
+    words = f"beta {beta:g} (1 is the ELBO)"
+    if config.objective.bound == "capacity":
+        return f"beta {beta:g} is the weight of |rate - capacity|, nats"
+    if config.model.likelihood == "gaussian" and config.model.learn_scale in ("none", "shared"):
         # distortion = squared error / (2σ²) + constant
         beta, kind = beta * 2 * config.model.likelihood_scale**2, "squared error"
+    elif config.model.likelihood != "bernoulli":
+        return words
     return (
-        f"beta {config.objective.beta:g} (1 is the ELBO): the KL's weight would be {beta / size:.3g} beside "
+        f"{words}: the KL's weight would be {beta / size:.3g} beside "
         f"a {kind} averaged over batch and dimensions, or {beta / size / batch:.3g} if summed over the batch"
     )
 

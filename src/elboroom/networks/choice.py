@@ -9,6 +9,7 @@ from torch import nn
 from elboroom.config import ModelConfig
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
+from elboroom.networks.spectral import with_spectral_norm
 
 Shape = tuple[int, ...]
 
@@ -17,7 +18,8 @@ def networks_of(
     config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
 ) -> tuple[nn.Module, nn.Module]:
     """Make the encoder (b, *shape) → (b, *features) and the decoder (b, latent_dim) → (b, *output)."""
-    return _NETWORKS[config.network](config, shape, features, latent_dim, output)
+    encoder, decoder = _NETWORKS[config.network](config, shape, features, latent_dim, output)
+    return encoder, with_spectral_norm(decoder) if config.decoder_norm == "spectral" else decoder
 
 
 def _mlps(

@@ -1,5 +1,6 @@
 """Objectives: a bound, a scheduled beta and penalties."""
 
+from elboroom.networks.spectral import with_spectral_norm
 from elboroom.objectives.bounds import (
     ScheduledBound,
     capacity,
@@ -15,13 +16,16 @@ from elboroom.objectives.critics import Critic, prior_critic, total_correlation_
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.objective import Objective
-from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay, with_spectral_norm
+from elboroom.objectives.recipes import RECIPES, Recipe, recipe
+from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import ms_ssim, structural_dissimilarity
 from elboroom.objectives.total_correlation import total_correlation
 
 __all__ = [
+    "RECIPES",
     "Critic",
     "Objective",
+    "Recipe",
     "ScheduledBound",
     "capacity",
     "ciwae",
@@ -36,6 +40,7 @@ __all__ = [
     "ms_ssim",
     "piwae",
     "prior_critic",
+    "recipe",
     "sticking_the_landing",
     "structural_dissimilarity",
     "total_correlation",

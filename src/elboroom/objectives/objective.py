@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import Terms
-from elboroom.objectives import schedules
+from elboroom.model import VAE, Terms
+from elboroom.objectives import choice, schedules
 from elboroom.objectives.bounds import Bound, elbo
+from elboroom.objectives.choice import Penalty
 from elboroom.objectives.critics import Opponent
 from elboroom.objectives.schedules import Schedule
-
-Penalty = Callable[[Terms], Tensor]
 
 
 class Objective(nn.Module):
@@ -92,19 +91,33 @@ class Objective(nn.Module):
         return torch.stack(losses).sum() if losses else None
 
     @classmethod
-    def from_config(cls, config: ObjectiveConfig, steps_per_epoch: int) -> Objective:
-        """Turn a configuration's epochs into steps."""
-        beta = config.beta
-        delay, ramp, period = (
-            # 0.07 · 100 is a little more than 7, and a cycle would start a step late.
-            round(epochs * steps_per_epoch, 9)
-            for epochs in (config.beta_delay, config.beta_ramp, config.beta_period)
+    def from_config(
+        cls,
+        config: ObjectiveConfig,
+        steps_per_epoch: int,
+        *,
+        vae: VAE | None = None,
+        examples: int | None = None,
+    ) -> Objective:
+        """Compose what a configuration names, its epochs turned into steps.
+
+        Parameters
+        ----------
+        config : ObjectiveConfig
+            Of bound, beta and penalties.
+        steps_per_epoch : int
+            Of training.
+        vae, examples : optional
+            The model and the number of training examples, on which penalties depend.
+
+        Raises
+        ------
+        UsageError
+            If there are penalties and these are not given, or one does not suit the model.
+        """
+        return cls(
+            choice.beta_of(config, steps_per_epoch),
+            bound=choice.BOUNDS[config.bound](config, steps_per_epoch),
+            penalties=choice.penalties_of(config, vae, examples),
+            num_samples=config.num_samples,
         )
-        schedule = {
-            "constant": lambda: schedules.constant(beta),
-            "linear": lambda: schedules.linear(beta, ramp),
-            "delayed": lambda: schedules.delayed(beta, delay, ramp),
-            "sigmoid": lambda: schedules.sigmoid(beta, delay, ramp),
-            "cyclical": lambda: schedules.cyclical(beta, ramp, period),
-        }[config.beta_schedule]()
-        return cls(schedule)

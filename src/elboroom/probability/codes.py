@@ -30,6 +30,8 @@ class UniformCodes(nn.Module):
     12.876
     """
 
+    space = "codes"
+
     def __init__(self, quantizer: Quantizer):
         super().__init__()
         self.latent_dim = quantizer.latent_dim
@@ -77,6 +79,8 @@ class AutoregressiveCodes(nn.Module):
     UsageError
         If the heads do not divide the width.
     """
+
+    space = "codes"
 
     def __init__(self, quantizer: Quantizer, *, width: int = 128, layers: int = 2, heads: int = 4):
         super().__init__()

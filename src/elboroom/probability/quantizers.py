@@ -42,6 +42,7 @@ class Quantized:
     """
 
     stochastic: ClassVar[bool] = False
+    space: ClassVar[str] = "codes"
 
     mean: Tensor
     indices: Tensor

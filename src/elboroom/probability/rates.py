@@ -107,10 +107,10 @@ def check_pair(head: nn.Module, prior: nn.Module) -> None:
     Raises
     ------
     UsageError
-        If they differ in the number of dimensions; if codes on a sphere meet a density on all of R^d, or
-        the reverse; if a VampPrior gets a posterior without a density.
+        If they differ in the number of dimensions; if the codes of one are on a sphere or in a codebook and
+        the other's are not; if a VampPrior gets a posterior without a density.
     """
-    if head.latent_dim != prior.latent_dim:
+    if getattr(head, "latent_dim", prior.latent_dim) != prior.latent_dim:
         raise UsageError(
             f"{type(head).__name__} has latent_dim = {head.latent_dim} and {type(prior).__name__} has "
             f"{prior.latent_dim}; build both with the same"
@@ -129,14 +129,20 @@ def check_pair(head: nn.Module, prior: nn.Module) -> None:
 def _check_space(posterior: type, prior: Any) -> None:
     if isinstance(prior, VampPrior):
         return  # made of posteriors, it is where they are
-    q_on_sphere, p_on_sphere = (getattr(part, "space", None) == "sphere" for part in (posterior, prior))
-    if q_on_sphere and not p_on_sphere:
+    q_space, p_space = (getattr(part, "space", None) for part in (posterior, prior))
+    if q_space == p_space:
+        return
+    if "codes" in (q_space, p_space):
+        raise UsageError(
+            f"{posterior.__name__} and {type(prior).__name__}: only one of the two is about entries of a "
+            "codebook, so there is no rate; a quantiser goes with UniformCodes or AutoregressiveCodes"
+        )
+    if q_space == "sphere":
         raise UsageError(
             f"{posterior.__name__} puts codes on a sphere, where {type(prior).__name__}, a density on all of "
             "R^d, has no mass, so there is no rate; take UniformSphere or a VampPrior"
         )
-    if p_on_sphere and not q_on_sphere:
-        raise UsageError(
-            f"{type(prior).__name__} has codes on the sphere alone, which {posterior.__name__} all but never "
-            "meets, so there is no rate; take the PowerSpherical posterior, or a prior on all of R^d"
-        )
+    raise UsageError(
+        f"{type(prior).__name__} has codes on the sphere alone, which {posterior.__name__} all but never "
+        "meets, so there is no rate; take the PowerSpherical posterior, or a prior on all of R^d"
+    )

@@ -23,9 +23,10 @@ _aten = torch.ops.aten
 
 # Activation → (value of x, gradient from (gradient of y, x, y)).
 _ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
-    nn.ReLU: (torch.relu, lambda g, _x, y: _aten.threshold_backward(g, y, 0)),
-    nn.Tanh: (torch.tanh, lambda g, _x, y: _aten.tanh_backward(g, y)),
-    nn.Sigmoid: (torch.sigmoid, lambda g, _x, y: _aten.sigmoid_backward(g, y)),
+    # In place where the gradient is read off the result.
+    nn.ReLU: (torch.relu_, lambda g, _x, y: _aten.threshold_backward(g, y, 0)),
+    nn.Tanh: (torch.tanh_, lambda g, _x, y: _aten.tanh_backward(g, y)),
+    nn.Sigmoid: (torch.sigmoid_, lambda g, _x, y: _aten.sigmoid_backward(g, y)),
     nn.SiLU: (F.silu, lambda g, x, _y: _aten.silu_backward(g, x)),
     nn.Softplus: (F.softplus, lambda g, x, _y: _aten.softplus_backward(g, x, 1, 20)),
     nn.GELU: (F.gelu, lambda g, x, _y: _aten.gelu_backward(g, x)),
@@ -36,13 +37,16 @@ _FLATTEN, _UNFLATTEN = nn.Flatten, nn.Unflatten
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """One linear layer with the low-precision copies of its weights, and the activation after it."""
 
     own: nn.Linear
     weight: Tensor
     bias: Tensor | None
     activation: type | None
+
+
+Kept = list[tuple[Tensor, Tensor, Tensor]]
 
 
 class Chains:
@@ -65,12 +69,13 @@ class Chains:
         self._model = model
         self.flat = flat
         known = set(flat.parameters)
-        self._shadows = [
+        self.shadows = [
             torch.empty_like(values, dtype=dtype, requires_grad=False)
             if values.dtype == torch.float32 != dtype
             else values.detach()
             for values in flat.values
         ]
+        self.layers: dict[nn.Module, list[Layer]] = {}
         self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
         self._held: set[nn.Parameter] = set()
         for module in model.modules():
@@ -78,7 +83,19 @@ class Chains:
             if layers and not self._held.intersection(p for layer, _ in layers for p in layer.parameters()):
                 chain = [self._with_copies(*layer) for layer in layers]
                 self._held.update(p for layer in chain for p in layer.own.parameters())
+                self.layers[module] = chain
                 self._forwards.append((module, partial(self._forward, module, chain)))
+
+    @property
+    def vouched_for(self) -> set[Tensor]:
+        """Weights whose gradient is finite if the bias's is: the same times finite inputs."""
+        layers = [layer.own for chain in self.layers.values() for layer in chain]
+        return {layer.weight for layer in layers if layer.bias is not None}
+
+    @property
+    def hold_everything(self) -> bool:
+        """Whether all that is trained is in them."""
+        return self._held.issuperset(self.flat.parameters)
 
     @property
     def hold_all_products(self) -> bool:
@@ -87,10 +104,7 @@ class Chains:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Refresh the copies and let the chains run this way."""
-        for values, shadow in zip(self.flat.values, self._shadows, strict=True):
-            if shadow.dtype != values.dtype:
-                shadow.copy_(values.detach())
+        """Let the chains run this way."""
         for module, forward in self._forwards:
             module.__dict__["forward"] = forward
         try:
@@ -99,15 +113,21 @@ class Chains:
             for module, _ in self._forwards:
                 del module.__dict__["forward"]
 
-    def _with_copies(self, layer: nn.Linear, activation: type | None) -> _Layer:
+    def refresh(self) -> None:
+        """Cast all weights, in one call."""
+        for values, shadow in zip(self.flat.values, self.shadows, strict=True):
+            if shadow.dtype != values.dtype:
+                shadow.copy_(values.detach())
+
+    def _with_copies(self, layer: nn.Linear, activation: type | None) -> Layer:
         bias = None if layer.bias is None else self._copy(layer.bias)
-        return _Layer(layer, self._copy(layer.weight), bias, activation)
+        return Layer(layer, self._copy(layer.weight), bias, activation)
 
     def _copy(self, parameter: Tensor) -> Tensor:
         buffer, start = self.flat.offset(parameter)
-        return self._shadows[buffer][start : start + parameter.numel()].view(parameter.shape)
+        return self.shadows[buffer][start : start + parameter.numel()].view(parameter.shape)
 
-    def _forward(self, module: nn.Module, layers: Sequence[_Layer], x: Tensor) -> Tensor:
+    def _forward(self, module: nn.Module, layers: Sequence[Layer], x: Tensor) -> Tensor:
         shape = x.shape[:-1]
         if isinstance(module, nn.Sequential):
             if isinstance(module[0], _FLATTEN):
@@ -125,42 +145,58 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, _weight: Tensor, layers: Sequence[_Layer], flat: FlatParameters
+        ctx: Any, x: Tensor, _weight: Tensor, layers: Sequence[Layer], flat: FlatParameters
     ) -> Tensor:
-        ctx.shape, ctx.dtype, ctx.layers, ctx.flat, ctx.kept = x.shape, x.dtype, layers, flat, []
-        y = x.reshape(-1, x.shape[-1])
-        for layer in layers:
-            rows = y.to(layer.weight.dtype)
-            pre = y = F.linear(rows, layer.weight, layer.bias)
-            if layer.activation is not None:
-                y = _ACTIVATIONS[layer.activation][0](pre)
-            ctx.kept.append((rows, pre, y))
+        ctx.shape, ctx.dtype, ctx.layers, ctx.flat = x.shape, x.dtype, layers, flat
+        y, ctx.kept = run(layers, x.reshape(-1, x.shape[-1]))
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         g = gradient.reshape(-1, gradient.shape[-1])
-        kept = ctx.kept
-        for i in reversed(range(len(kept))):
-            layer, (rows, pre, y) = ctx.layers[i], kept[i]
-            g = g.to(layer.weight.dtype)
-            if layer.activation is not None:
-                g = _ACTIVATIONS[layer.activation][1](g, pre, y)
-            _product_into(ctx.flat, layer.own.weight, g.t(), rows)
-            if layer.own.bias is not None:
-                ctx.flat.write(layer.own.bias, g.sum(0))
-            if i or ctx.needs_input_grad[0]:
-                g = torch.mm(g, layer.weight)
-        upwards = g.view(ctx.shape).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return upwards, None, None, None
+        upwards = run_back(ctx.layers, ctx.kept, g, ctx.flat, to_input=ctx.needs_input_grad[0])
+        return upwards if upwards is None else upwards.view(ctx.shape).to(ctx.dtype), None, None, None
+
+
+def run(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Kept]:
+    """Rows (n, d) through a chain: what comes out, and what :func:`run_back` needs of each layer."""
+    kept: Kept = []
+    y = x
+    for layer in layers:
+        rows = y.to(layer.weight.dtype)
+        before = y = torch.mm(rows, layer.weight.t())
+        if layer.bias is not None:
+            y.add_(layer.bias)  # faster than the product that adds it
+        if layer.activation is not None:
+            y = _ACTIVATIONS[layer.activation][0](before)
+        kept.append((rows, before, y))
+    return y, kept
+
+
+def run_back(
+    layers: Sequence[Layer], kept: Kept, gradient: Tensor, flat: FlatParameters, *, to_input: bool
+) -> Tensor | None:
+    """From the gradient of what came out (n, d') to that of what went in; the weights' go into ``flat``."""
+    g = gradient
+    for i in reversed(range(len(layers))):
+        layer, (rows, before, y) = layers[i], kept[i]
+        g = g.to(layer.weight.dtype)
+        if layer.activation is not None:
+            g = _ACTIVATIONS[layer.activation][1](g, before, y)
+        _product_into(flat, layer.own.weight, g.t(), rows)
+        if layer.own.bias is not None:
+            _sum_into(flat, layer.own.bias, g)
+        if i or to_input:
+            g = torch.mm(g, layer.weight)
+    return g if to_input else None
 
 
 _apply: Callable[..., Tensor] = _Chain.apply
 
 
 def _product_into(flat: FlatParameters, parameter: Tensor, a: Tensor, b: Tensor) -> None:
-    if a.dtype != parameter.dtype:
+    if a.dtype != flat.gradient(parameter).dtype:
         flat.write(parameter, torch.mm(a, b))
         return
     own = flat.slot(parameter)
@@ -168,6 +204,15 @@ def _product_into(flat: FlatParameters, parameter: Tensor, a: Tensor, b: Tensor)
         torch.mm(a, b, out=own)
     else:
         flat.gradient(parameter).addmm_(a, b)
+
+
+def _sum_into(flat: FlatParameters, parameter: Tensor, rows: Tensor) -> None:
+    if rows.dtype == flat.gradient(parameter).dtype:
+        own = flat.slot(parameter)
+        if own is not None:
+            torch.sum(rows, 0, out=own)
+            return
+    flat.write(parameter, rows.sum(0))
 
 
 def _layers_of(module: nn.Module, known: set[nn.Parameter]) -> list[tuple[nn.Linear, type | None]]:

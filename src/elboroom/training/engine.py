@@ -14,11 +14,12 @@ from torch import Tensor
 
 from elboroom.config import Config, OptimizerConfig
 from elboroom.data.batches import Batches
-from elboroom.model import VAE, Terms
+from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
+from elboroom.training.direct import Direct, Sums
 from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
 from elboroom.training.update import Update
 from elboroom.training.workers import Part, Workers
@@ -27,6 +28,8 @@ from elboroom.training.workers import Part, Workers
 _GRADIENT_NORM_EVERY = 10
 _METERS = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
 _EVALUATION_BATCH = 1000
+# Where low-precision copies follow the weights, they are made anew so often, lest a change go unseen.
+_REFRESH_EVERY = 50
 Means = dict[str, float]
 
 
@@ -68,6 +71,11 @@ class Engine:
         )
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self._chains = Chains(self.vae, self.update.flat, dtype)
+        low = device.type == "cpu" and dtype != torch.float32 and self._chains.hold_everything
+        self._copies_follow = low and self.update.lower_gradients(self._chains.shadows)
+        self.refresh()
+        self.update.watch(self._chains.vouched_for)
+        self._direct = Direct.of(self.vae, self.objective, self._chains)
         self._autocast = self.precision == "bf16" and not self._chains.hold_all_products
         self.steps = 0
         self.ema = config.training.ema
@@ -110,14 +118,15 @@ class Engine:
             Summed over all processes on the way; :attr:`told` has the sums.
         """
         self._set_coefficients(self.steps)
+        if not self._copies_follow or not self.steps % _REFRESH_EVERY:
+            self.refresh()
         part = part or Part(0, len(rows), len(rows), 1.0)
         before = [buffer.clone() for buffer in self._moving]
         for update in self.updates:
             update.begin()
-        terms, loss = self._backward(rows, part)
+        sums = self._backward(rows, part)
         with torch.no_grad():
-            whole, *told = self._collect(loss.detach() * part.weight, notes)
-            self.told = torch.stack(told) if told else self.told
+            whole = self._collect(sums.loss, part, notes)
             bad = self._is_bad(whole)
             self.skipped.note(bad, self.steps)
             norm = self._gradient_norm()
@@ -125,49 +134,64 @@ class Engine:
                 update.apply(bad)
             self._update_average(bad)
             for buffer, old in zip(self._moving, before, strict=True):
-                buffer.copy_(torch.where(bad, old, buffer))
-            self._measure(terms, loss, part.counted, norm, bad)
+                buffer.copy_(torch.where(torch.as_tensor(bad), old, buffer))
+            self._measure(sums, part.counted, norm, bad)
         self.steps += 1
 
-    def _backward(self, rows: Tensor, part: Part) -> tuple[Terms, Tensor]:
+    def refresh(self) -> None:
+        """Take note that something else has changed the weights."""
+        self._chains.refresh()
+
+    def _backward(self, rows: Tensor, part: Part) -> Sums:
         with self.workers.noise_of(part):
+            if self._direct is not None:
+                return self._direct(self.batches.for_training(rows), self.coefficients[0], part.weight)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast), self._chains():
                 terms = self.vae(self.batches.for_training(rows), self.objective.num_samples)
             loss = self.objective(terms, self.coefficients)
             against = self.objective.own_loss(terms)
         total = loss if against is None else loss + against
         torch.autograd.backward(total if part.weight == 1 else total * part.weight)
-        return terms, loss
+        return Sums(loss.detach(), terms.distortion.detach().sum(), terms.rate.detach().sum())
 
-    def _collect(self, loss: Tensor, notes: tuple[float, ...]) -> list[Tensor]:
-        """Gradients of all processes, the whole batch's loss, and the sums of the notes."""
-        told = self.update.collect([loss, *(torch.full_like(loss, note) for note in notes)])
+    def _collect(self, loss: Tensor, part: Part, notes: tuple[float, ...]) -> Tensor:
+        """Bring the gradients of all processes together, and with them the loss of the whole batch."""
+        if self.workers.alone:
+            for update in self.updates:
+                update.flat.collect()
+            return loss
+        told = self.update.collect([loss * part.weight, *(torch.full_like(loss, note) for note in notes)])
         for update in self.updates[1:]:
             update.collect()
-        return list(told)
+        self.told = told[1:]
+        return told[0]
 
-    def _is_bad(self, loss: Tensor) -> Tensor:
-        """Whether the loss or a gradient is not finite."""
-        for update in self.updates:
-            loss = loss + update.total()
-        return ~torch.isfinite(loss)
+    def _is_bad(self, loss: Tensor) -> Tensor | bool:
+        """Whether the loss or a gradient is not finite; on the CPU it costs nothing to know at once."""
+        sums = [loss, *(total for update in self.updates for total in update.totals())]
+        if self.device.type == "cpu":
+            return not all(math.isfinite(each.item()) for each in sums)
+        return ~torch.isfinite(torch.stack(sums)).all()
 
     def _gradient_norm(self) -> Tensor | None:
         if self.update.clip is None and self.steps % _GRADIENT_NORM_EVERY:
             return None
         return self.update.norm()
 
-    def _measure(self, terms: Terms, loss: Tensor, examples: int, norm: Tensor | None, bad: Tensor) -> None:
+    def _measure(self, sums: Sums, examples: int, norm: Tensor | None, bad: Tensor | bool) -> None:
         if not examples:
             return
-        measured = [
-            torch.full_like(loss, examples),
-            loss * examples,
-            terms.distortion.sum(),
-            terms.rate.sum(),
-        ]
-        measured += [torch.zeros_like(loss)] * 2 if norm is None else [torch.ones_like(loss), norm]
-        self.meters += torch.where(bad, 0.0, torch.stack(measured))
+        measured = [sums.loss * examples, sums.distortion, sums.rate, sums.loss if norm is None else norm]
+        if self.device.type == "cpu":
+            if not bad:
+                loss, distortion, rate, last = (each.item() for each in measured)
+                last = 0.0 if norm is None else last
+                values = [examples, loss, distortion, rate, float(norm is not None), last]
+                self.meters += torch.tensor(values, dtype=self.meters.dtype)
+            return
+        one = torch.ones_like(sums.loss)
+        norms = [0 * one, 0 * one] if norm is None else [one, norm]
+        self.meters += torch.where(bad, 0.0, torch.stack([examples * one, *measured[:3], *norms]))  # type: ignore[arg-type]
 
     def _set_coefficients(self, step: int) -> None:
         for i, value in enumerate(self.objective.coefficients(step)):
@@ -175,8 +199,8 @@ class Engine:
                 self.coefficients[i].fill_(value)
                 self._values[i] = value
 
-    def _update_average(self, bad: Tensor) -> None:
-        if self.average is None or self.ema is None or (bad.device.type == "cpu" and bad):
+    def _update_average(self, bad: Tensor | bool) -> None:
+        if self.average is None or self.ema is None or bad is True:
             return
         # A young average forgets faster: the first steps are the worst.
         decay = min(self.ema, (1 + self.steps) / (10 + self.steps))
@@ -198,6 +222,7 @@ class Engine:
     def _set_weights(self, weights: list[Tensor]) -> None:
         with torch.no_grad():
             torch._foreach_copy_(list(self.vae.parameters()), weights)
+        self.refresh()
 
     def means(self, *, everywhere: bool = True) -> Means:
         """Means since :meth:`reset_meters`, per example in nats; here the host waits for the device.
@@ -319,6 +344,7 @@ class Engine:
         if not self.workers.is_first:
             self.meters.zero_()  # the first has what all had
         self.vae.load_state_dict(state["model"])
+        self.refresh()
         self.average = None if state["average"] is None else [w.to(self.device) for w in state["average"]]
         self.objective.load_state_dict(state["objective"])
         for update, kept in zip(self.updates, state["updates"], strict=True):

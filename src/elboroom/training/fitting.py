@@ -83,6 +83,8 @@ def fit(
         raise UsageError("resume=True needs out=, the folder of the run to go on with")
     folder = Run(out) if resume and out is not None else None
     config = config or (folder.config if folder else Config())
+    if vae.config is not None:  # options are checked against the model that is trained
+        config = config.merged({"model": dict(vae.config)})
     training = Training(vae, load_data(data), config.updated(**options), objective, quiet=quiet)
     if folder is not None:
         training.open(folder)

@@ -45,6 +45,7 @@ class FlatParameters:
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, multiple: int = 1):
         self.multiple = multiple
+        self._lowered = False
         self.sizes: list[int] = []
         self._messages: list[Tensor] = []
         self.parameters = list(parameters)
@@ -78,6 +79,17 @@ class FlatParameters:
         buffer.grad = gradients
         self.values.append(buffer)
         self.gradients.append(gradients)
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """Keep gradients in another precision; ``grad`` of the buffers is then left alone."""
+        self._lowered = True
+        for i, values in enumerate(self.values):
+            values.grad = None
+            self.gradients[i] = torch.zeros_like(values, dtype=dtype, requires_grad=False)
+        for parameter in self.parameters:
+            buffer, start = self.offset(parameter)
+            own = self.gradients[buffer][start : start + parameter.numel()]
+            self._own_gradient[parameter] = own.view(parameter.shape)
 
     def offset(self, parameter: Tensor) -> tuple[int, int]:
         """Which buffer a parameter is in, and where it starts there."""
@@ -126,8 +138,9 @@ class FlatParameters:
             parameter.grad = None
         if into:
             torch._foreach_copy_(into, found)
-        for values, gradients in zip(self.values, self.gradients, strict=True):
-            values.grad = gradients
+        if not self._lowered:
+            for values, gradients in zip(self.values, self.gradients, strict=True):
+                values.grad = gradients
 
     def sum_over(self, add_up: Callable[[Tensor], Tensor], notes: Tensor) -> Tensor:
         """Sum the gradients of all processes, and with them a few numbers; these are returned."""

@@ -65,7 +65,11 @@ class Training:
         self.epoch_steps = steps_per_epoch(len(self.train_indices), config.training)
         batches = Batches(self.data, device, binarize=config.data.binarize, flip=config.data.flip)
         self._custom_objective = objective is not None
-        objective = objective or Objective.from_config(config.objective, self.epoch_steps)
+        with self._own_randomness():
+            torch.manual_seed(config.training.seed)  # a critic is drawn, too
+            objective = objective or Objective.from_config(
+                config.objective, self.epoch_steps, vae=vae, examples=len(self.train_indices)
+            )
         self.engine = Engine(vae, objective, batches, self.config, device, self.workers)
         self.folder: Run | None = None
         self.checkpoints = Checkpoints(None, self._say)
@@ -262,6 +266,7 @@ class Training:
         before = self.record.seconds
         started = shown = now = time.perf_counter()
         engine.vae.train()
+        engine.refresh()
         batches = engine.batches.stream(own[done:])
         if self.workers.agree(request.signal_number is not None):
             self._stop(request)
@@ -407,8 +412,8 @@ class Training:
 
     def _own_randomness(self) -> Any:
         """Leave the caller's generators as they were."""
-        cuda = self.engine.device.type == "cuda"
-        return torch.random.fork_rng(devices=[self.engine.device] if cuda else [])
+        device = self.workers.device
+        return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 class _DivergedError(Exception):

@@ -25,7 +25,7 @@ class SkippedSteps:
     --------
     >>> skipped = SkippedSteps(torch.device("cpu"))
     >>> for step, bad in enumerate([False, True, False, True, True]):
-    ...     skipped.note(torch.tensor(bad), step)
+    ...     skipped.note(bad, step)
     >>> skipped.read()
     (2, 3, 1)
     """
@@ -34,15 +34,15 @@ class SkippedSteps:
         self.counts = torch.tensor([0, 0, -1, 0], device=device)
         self._clean = True  # on the CPU, where a look costs nothing
 
-    def note(self, bad: Tensor, step: int) -> None:
+    def note(self, bad: Tensor | bool, step: int) -> None:
         """Count one step; on a GPU the steps are counted there, so that the call may be captured."""
+        if self._clean and bad is False:
+            return
         in_a_row, total, first, clock = self.counts.unbind()
         if self.counts.device.type == "cpu":
-            if self._clean and not bad:
-                return
             self._clean = not bad
             clock.fill_(step)
-        flag = bad.to(self.counts.dtype)
+        flag = torch.as_tensor(bad).to(self.counts)
         first.copy_(torch.where((flag == 1) & (first < 0), clock, first))
         in_a_row.add_(1).mul_(flag)
         total.add_(flag)

@@ -45,7 +45,8 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"build it with scale={data.scale:g}"
         )
     _check_batch_norm(vae, data, config)
-    check_support(data, vae.likelihood.support, config.data.binarize)
+    spacing = getattr(vae.likelihood, "spacing", None)
+    check_support(data, vae.likelihood.support, config.data.binarize, spacing)
     if config.data.flip and not data.is_image:
         raise UsageError(
             f"flip mirrors images, and {data.name} holds rows of {data.shape[0]} numbers; leave it out"

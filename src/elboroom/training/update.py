@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError
+from elboroom.training.chunked import ChunkedAdam
 from elboroom.training.flat import FlatParameters
 from elboroom.training.optimizers import make_lr_schedule, make_optimizer, works_elementwise
 from elboroom.training.sharding import Shards
@@ -46,6 +47,8 @@ class Update:
         self.workers = workers
         self.clip = config.clip
         self.flat = FlatParameters(self.parameters, multiple=workers.size if shard else 1)
+        self._watched = self.flat.gradients
+        self._chunked: ChunkedAdam | None = None
         self._elementwise = works_elementwise(config)
         self._shards = Shards(self.flat, workers) if shard and not workers.alone else None
         if shard and not self._elementwise:
@@ -64,12 +67,28 @@ class Update:
             self.optimizer, "_step_supports_amp_scaling", False
         )
 
+    def lower_gradients(self, shadows: Sequence[Tensor]) -> bool:
+        """Keep gradients in the products' precision, if the optimiser can be stepped from there.
+
+        Parameters
+        ----------
+        shadows : sequence of Tensor
+            Copies of the flat buffers that the products are made with; from here on :meth:`apply` keeps
+            them up to date.
+        """
+        if not (self.workers.alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)):
+            return False
+        self.flat.lower(shadows[0].dtype)
+        self._watched = self.flat.gradients
+        self._chunked = ChunkedAdam(self.optimizer, self.flat.gradients[0], shadows[0])
+        return True
+
     def begin(self) -> None:
         """Forget the gradients of the last step."""
         self.flat.begin()
 
     def collect(self, notes: Sequence[Tensor] = ()) -> Tensor:
-        """Bring all gradients together, from all processes.
+        """Bring the gradients of all processes together.
 
         Parameters
         ----------
@@ -83,30 +102,37 @@ class Update:
         """
         self.flat.collect()
         told = torch.stack([note.float() for note in notes]) if notes else torch.empty(0)
-        if self.workers.alone:
-            return told
         return self.flat.sum_over(self.workers.sum_, told)
 
-    def total(self) -> Tensor:
-        """Sum of all gradients: not finite if one is not, and cheaper to have than their norm."""
-        return torch.stack([gradients.sum() for gradients in self.flat.gradients]).sum()
+    def watch(self, vouched_for: set[Tensor]) -> None:
+        """Leave some parameters out of :meth:`totals`."""
+        watched = [p for p in self.parameters if p not in vouched_for]
+        if len(watched) < len(self.parameters):
+            self._watched = [self.flat.gradient(p) for p in watched]
+
+    def totals(self) -> list[Tensor]:
+        """Sums of the gradients: not finite if one is not, and cheaper to have than their norm."""
+        return [gradients.sum() for gradients in self._watched]
 
     def norm(self) -> Tensor:
         """Norm of all gradients before clipping; they are clipped if that is wished."""
-        norm = torch.nn.utils.get_total_norm(self.flat.gradients)
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.flat.gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
         if self.clip is not None:
             # A nan would stay in the gaps between gradients, which no step writes to.
             scale = torch.clamp(self.clip / (norm + 1e-6), max=1.0).nan_to_num(1.0)
             torch._foreach_mul_(self.flat.gradients, scale)
         return norm
 
-    def apply(self, bad: Tensor) -> None:
+    def apply(self, bad: Tensor | bool) -> None:
         """Step the optimiser, unless the step is bad."""
         if self._skips_on_device:
-            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+            self.optimizer.found_inf = torch.as_tensor(bad).float()  # type: ignore[attr-defined]
         elif bad:
             return
-        if self._elementwise:
+        if self._chunked is not None:
+            self._chunked.step()
+        elif self._elementwise:
             self.optimizer.step()
             if self._shards is not None:
                 self._shards.gather()

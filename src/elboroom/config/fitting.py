@@ -1,0 +1,137 @@
+"""Which posterior goes with which prior, bound and penalty; for what does not, why, and what would.
+
+By name, so that a configuration is refused before anything is built. Parts that are composed in Python are
+checked by :func:`elboroom.probability.check_pair` and by the bounds and penalties themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from elboroom.config.sections import either
+
+if TYPE_CHECKING:
+    from elboroom.config.model import ModelConfig
+    from elboroom.config.objective import ObjectiveConfig
+
+_GAUSSIAN = ("diagonal", "full", "householder")
+_SPACES = {
+    **dict.fromkeys(("power_spherical", "sphere"), "points on a sphere"),
+    **dict.fromkeys(("vq", "fsq", "uniform", "autoregressive"), "entries of a codebook"),
+}
+_ANYWHERE = "any points of R^d"
+
+# Posterior → priors that fit, the one that "auto" means first.
+_PRIORS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_GAUSSIAN, ("normal", "mixture", "vamp", "flow")),
+    **dict.fromkeys(("planar", "iaf"), ("normal", "mixture", "flow")),
+    "power_spherical": ("sphere", "vamp"),
+    "deterministic": ("normal",),
+    **dict.fromkeys(("vq", "fsq"), ("uniform", "autoregressive")),
+}
+
+_WITH_NOISE = (*_GAUSSIAN, "planar", "iaf", "power_spherical", "ladder", "chain")
+_WITH_DENSITY = (*_GAUSSIAN, "power_spherical")
+
+# Bound → posteriors (or networks of several layers) that fit, and what it needs of them.
+_Needs = dict[str, tuple[tuple[str, ...], str]]
+_BOUNDS: _Needs = {
+    **dict.fromkeys(("iwae", "miwae", "piwae", "ciwae"), (_WITH_NOISE, "weighs samples by their density")),
+    **dict.fromkeys(("dreg", "stl"), (_WITH_DENSITY, "takes the density of q(z|x) at given codes")),
+    "capacity": (_WITH_NOISE, "leads the rate to the capacity"),
+}
+_PENALTIES: _Needs = {
+    "total_correlation": (("diagonal",), "takes the density of each dimension by itself"),
+    "decorrelation_ii": (_GAUSSIAN, "takes the covariance of q(z|x)"),
+    "code_norm": (
+        (*(name for name in _PRIORS if name != "power_spherical"), "ladder", "chain"),
+        "shortens codes, all of length 1 on a sphere",
+    ),
+}
+_LEARNED = ("mixture", "vamp", "flow")
+
+
+def prior_of(posterior: str, prior: str) -> str:
+    """Name of the prior that is meant, "auto" being the simplest where the posterior puts its codes.
+
+    Examples
+    --------
+    >>> prior_of("vq", "auto")
+    'uniform'
+    """
+    return _PRIORS[posterior][0] if prior == "auto" else prior
+
+
+def check_prior(posterior: str, prior: str) -> None:
+    """Refuse a prior that has no use beside a posterior.
+
+    Raises
+    ------
+    ValueError
+        With both names, why, and which priors and posteriors would do.
+    """
+    fitting = _PRIORS[posterior]
+    if prior_of(posterior, prior) in fitting:
+        return
+    where, there = (_SPACES.get(name, _ANYWHERE) for name in (posterior, prior))
+    if prior == "vamp":
+        why = f"is a mean of densities q(z|u), and posterior = {posterior!r} has none at any given code"
+    elif where != there:
+        why = f"is over {there}, and posterior = {posterior!r} gives {where}: no rate can be taken"
+    else:
+        why = f"learns from the rate, and posterior = {posterior!r} has none"
+    others = [name for name, priors in _PRIORS.items() if prior in priors]
+    raise ValueError(
+        f"prior = {prior!r} {why}; take prior = {either(fitting)}, or posterior = {either(others)}"
+    )
+
+
+def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
+    """Refuse an objective that has no meaning for a model.
+
+    Raises
+    ------
+    ValueError
+        With both names, why, and what would do.
+    """
+    layered = model.network in ("ladder", "chain")
+    kind, name = ("network", model.network) if layered else ("posterior", model.posterior)
+    asked: list[tuple[str, str, _Needs]] = [("bound", objective.bound, _BOUNDS)]
+    asked += [("penalty", penalty, _PENALTIES) for penalty in objective.penalties]
+    for what, choice, table in asked:
+        fitting, need = table.get(choice, ((name,), ""))
+        if name not in fitting:
+            instead = {"bound": "bound = 'elbo'", "penalty": "leave the penalty out"}[what]
+            if choice == "total_correlation":
+                instead = "the penalty total_correlation_critic"
+            raise ValueError(
+                f"{what} {choice} {need}, and {kind} = {name!r} {_lack(name)}; "
+                f"take {_kinds(fitting)}, or {instead}"
+            )
+    if objective.num_samples > 1 and name not in _WITH_NOISE:
+        raise ValueError(
+            f"num_samples = {objective.num_samples}, and posterior = {name!r} gives the same code each time; "
+            "leave num_samples out, or take a posterior with noise, such as 'diagonal'"
+        )
+    if "total_correlation" in objective.penalties and model.latent_dim < 2:
+        raise ValueError(
+            "penalty total_correlation is between dimensions of the code, and latent_dim is 1; give 2 or more"
+        )
+    if objective.beta == 0 and model.prior in _LEARNED:
+        raise ValueError(
+            f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
+            "0, or leave the prior out"
+        )
+
+
+def _lack(name: str) -> str:
+    if name in ("deterministic", "vq", "fsq"):
+        return "gives one code and no density"
+    if name == "power_spherical":
+        return "puts them on one"
+    return "has no such thing"
+
+
+def _kinds(fitting: Iterable[str]) -> str:
+    return f"posterior = {either(name for name in fitting if name in _PRIORS)}"

@@ -1,0 +1,212 @@
+"""Networks and distributions: which there are, their options, and which of them go together."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+import tyro
+from pydantic import BeforeValidator, Field, model_validator
+
+from elboroom.config.fitting import check_prior
+from elboroom.config.sections import FLAT, FLAT_INT, AtLeastOne, Positive, Section, Uses, check_in_use
+
+# The names that may be asked for; kept here so that parsing a command line need not import torch.
+Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
+Normalization = Literal["auto", "none", "layer", "batch", "group"]
+Init = Literal["torch", "xavier", "kaiming", "affine"]
+Network = Literal["mlp", "conv", "ladder", "chain"]
+PosteriorName = Literal[
+    "diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic", "vq", "fsq"
+]
+PriorName = Literal["auto", "normal", "mixture", "vamp", "flow", "sphere", "uniform", "autoregressive"]
+LikelihoodName = Literal[
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "student_t",
+    "categorical",
+    "discretized_logistic",
+    "poisson",
+    "negative_binomial",
+    "zero_inflated_negative_binomial",
+]
+LearnScale = Literal["none", "shared", "pixel", "optimal"]
+
+_REAL = ("gaussian", "laplace", "student_t")
+_COUNTED = ("negative_binomial", "zero_inflated_negative_binomial")
+_FLAT_CODES = ("diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic")
+_ONE_LAYER = ("mlp", "conv")
+
+# Options that would do nothing without one of these choices; a head gets those that go with it.
+_ONLY_WITH: Uses = (
+    ("likelihood", _REAL, ("likelihood_scale", "learn_scale", "output")),
+    ("likelihood", ("student_t",), ("df", "learn_df")),
+    ("likelihood", ("categorical", "discretized_logistic"), ("levels",)),
+    ("likelihood", ("discretized_logistic",), ("mixtures",)),
+    ("likelihood", _COUNTED, ("dispersion",)),
+    ("network", ("mlp",), ("hidden", "decoder_hidden", "init")),
+    ("network", ("conv", "ladder"), ("conv_width", "conv_levels", "conv_blocks")),
+    ("network", ("ladder",), ("ladder_layers", "ladder_z_channels")),
+    ("network", ("chain",), ("chain_dims", "chain_hidden")),
+    ("network", (*_ONE_LAYER, "chain"), ("activation",)),
+    ("network", _ONE_LAYER, ("latent_dim", "posterior", "prior", "normalization", "decoder_norm")),
+    ("network", _ONE_LAYER, ("posterior_scale",)),
+    ("posterior", _FLAT_CODES, ("latent_dim",)),
+    ("posterior", ("diagonal", "full", "householder", "planar", "iaf"), ("posterior_scale",)),
+    ("posterior", ("householder", "planar", "iaf"), ("posterior_steps",)),
+    ("posterior", ("iaf",), ("posterior_hidden", "posterior_context")),
+    ("posterior", ("vq", "fsq"), ("code_grid",)),
+    ("posterior", ("vq",), ("code_channels", "codebook_size", "codebook_depth")),
+    ("posterior", ("fsq",), ("fsq_levels",)),
+    ("prior", ("mixture", "vamp"), ("prior_components",)),
+    ("prior", ("flow",), ("prior_steps", "prior_hidden", "prior_bins")),
+)
+
+# What a head calls an option, where that is not the field's name.
+_KEYWORDS = {
+    **{"likelihood_scale": "scale", "output": "mean"},
+    **{"posterior_scale": "scale", "posterior_steps": "steps"},
+    **{"posterior_hidden": "hidden", "posterior_context": "context"},
+    **{"codebook_depth": "depth", "fsq_levels": "levels"},
+    **{"prior_components": "components", "prior_steps": "steps"},
+    **{"prior_hidden": "hidden", "prior_bins": "bins"},
+}
+# Which make the shape of a quantiser's features, and no option of it.
+_SHAPING = ("latent_dim", "code_grid", "code_channels")
+
+
+def _spelled_out(value: object) -> object:
+    """Read what runs of version 0.1 wrote: false and true."""
+    return {False: "none", True: "shared"}[value] if isinstance(value, bool) else value
+
+
+class ModelConfig(Section):
+    """Networks and distributions."""
+
+    shape: tyro.conf.Suppress[Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] | None] = None
+    """Shape of one example, (h, w, c) or (d,); taken from the data if not given."""
+    scale: tyro.conf.Suppress[Positive | None] = None
+    """The pixel value that the model sees as 1; taken from the data if not given."""
+    latent_dim: Annotated[AtLeastOne, FLAT] = 2
+    """Numbers in a code; 2 can be drawn as a map."""
+
+    network: Annotated[Network, FLAT] = "mlp"
+    """mlp, for anything; conv, for images; of several stochastic layers: chain as mlp, ladder as conv."""
+    hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
+    """Width of each hidden layer of the mlp encoder, first to last."""
+    decoder_hidden: Annotated[tuple[AtLeastOne, ...] | None, tyro.conf.arg(metavar="[INT ...]")] = None
+    """Widths of the mlp decoder; the encoder's in reverse if not given."""
+    conv_width: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """Channels of the conv networks' finest level; chosen by the image's size if not given."""
+    conv_levels: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """How often the conv networks halve the image; down to about 4×4 if not given."""
+    conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
+    """Residual blocks of each coarse level of the conv networks."""
+    ladder_layers: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None, tyro.conf.arg(metavar="[INT ...]")
+    ] = None
+    """Stochastic layers of each grid, coarsest first; 2 2 2 and then none if not given."""
+    ladder_z_channels: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    """Numbers of a code in a cell of a grid; a sixteenth of its channels if not given."""
+    chain_dims: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (50, 100)
+    """Numbers in each stochastic layer of the chain, top first."""
+    chain_hidden: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (100, 200)
+    """Width of the two hidden layers below each of them, top first; the last is next to the data."""
+    activation: Annotated[Activation, FLAT] = "relu"
+    """Between layers."""
+    normalization: Normalization = "auto"
+    """Before each activation; auto: none for mlp, group for conv."""
+    init: Init = "torch"
+    """How an mlp's weights start; 'affine' is U(±1/sqrt(fan_in + 1))."""
+    decoder_norm: Literal["none", "spectral"] = "none"
+    """spectral: divide each of the decoder's weight matrices by its largest singular value."""
+
+    posterior: Annotated[PosteriorName, FLAT] = "diagonal"
+    """Gaussian, or bent by steps (planar, iaf), on a sphere, the code itself, or of a codebook (vq, fsq)."""
+    posterior_scale: Literal["softplus", "exp"] = "softplus"
+    """How the encoder's output becomes a standard deviation."""
+    posterior_steps: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    """Steps that turn or bend the Gaussian; if not given, planar has 8, householder and iaf 4."""
+    posterior_hidden: tuple[AtLeastOne, ...] = (64, 64)
+    """Widths of the network of each iaf step."""
+    posterior_context: AtLeastOne = 32
+    """Numbers that the encoder tells each iaf step."""
+    code_grid: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (16,)
+    """Grid of a quantiser's vectors, such as 7 7; its codes have this many times their length."""
+    code_channels: AtLeastOne = 8
+    """Length of each vector that vq replaces; fsq's have one number for each of its levels."""
+    codebook_size: Annotated[int, Field(ge=2)] = 512
+    """Entries of each codebook of vq."""
+    codebook_depth: AtLeastOne = 1
+    """Codebooks of vq, each for what those before it left over (residual quantisation)."""
+    fsq_levels: Annotated[tuple[Annotated[int, Field(ge=3, le=256)], ...], Field(min_length=1)] = (8, 5, 5, 5)
+    """To how many levels fsq rounds each number of a vector."""
+
+    prior: Annotated[PriorName, FLAT] = "auto"
+    """auto: normal, or sphere or uniform as the posterior asks; mixture, vamp, flow, autoregressive learn."""
+    prior_components: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    """Of a mixture, or pseudo-inputs of vamp; if not given, 10 and 500."""
+    prior_steps: AtLeastOne = 4
+    """Layers of the flow."""
+    prior_hidden: tuple[AtLeastOne, ...] = (64, 64)
+    """Widths of the network of each of its layers."""
+    prior_bins: Annotated[int, Field(ge=2)] = 8
+    """Pieces of each of its splines."""
+
+    likelihood: Annotated[LikelihoodName, FLAT] = "bernoulli"
+    """Data in [0, 1]: the first two; any numbers: the next three; pixels as levels: the next two; counts."""
+    likelihood_scale: Positive = math.sqrt(0.5)
+    """Scale of the gaussian (its standard deviation), laplace or student_t, or where it starts from."""
+    learn_scale: Annotated[LearnScale, BeforeValidator(_spelled_out)] = "none"
+    """shared: one for all numbers; pixel: for each, by the decoder; optimal: a batch's best (gaussian)."""
+    output: Literal["identity", "sigmoid"] = "identity"
+    """What the mean of these likelihoods passes through; sigmoid keeps pictures inside (0, 1)."""
+    df: Positive = 4.0
+    """Degrees of freedom of student_t, or where they start from."""
+    learn_df: bool = False
+    """Learn them."""
+    levels: Annotated[int, Field(ge=2, le=2**16)] = 256
+    """Values that a pixel may take, for categorical and discretized_logistic."""
+    mixtures: AtLeastOne = 1
+    """Components of discretized_logistic."""
+    dispersion: Literal["feature", "network"] = "feature"
+    """Of negative binomial counts: one for each feature, or put out by the decoder."""
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Self:
+        check_in_use(self, _ONLY_WITH)
+        if self.network == "mlp" and self.normalization == "group":
+            raise ValueError(
+                "normalization = 'group' goes with network = 'conv'; an mlp takes none, layer or batch"
+            )
+        if self.learn_scale == "optimal" and self.likelihood != "gaussian":
+            raise ValueError(
+                f"learn_scale = 'optimal' has a formula for likelihood = 'gaussian' only, and likelihood is "
+                f"{self.likelihood!r}; take 'shared' or 'pixel'"
+            )
+        if len(self.chain_hidden) != len(self.chain_dims):
+            raise ValueError(
+                f"chain_hidden = {self.chain_hidden!r}: one width for each of the {len(self.chain_dims)} "
+                f"layers of chain_dims = {self.chain_dims!r}"
+            )
+        check_prior(self.posterior, self.prior)
+        return self
+
+    def options(self, part: Literal["likelihood", "posterior", "prior"]) -> dict[str, Any]:
+        """Keyword arguments of the head or prior that is chosen for a part; what is None is left to it.
+
+        Examples
+        --------
+        >>> ModelConfig(likelihood="laplace").options("likelihood")["learn_scale"]
+        'none'
+        """
+        names = [
+            name
+            for one, choices, names in _ONLY_WITH
+            for name in names
+            if one == part and getattr(self, part) in choices and name not in _SHAPING
+        ]
+        values = {_KEYWORDS.get(name, name): getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}

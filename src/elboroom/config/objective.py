@@ -1,0 +1,115 @@
+"""What is minimised: the bound, its coefficients over time, and penalties."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from elboroom.config.sections import (
+    FLAT,
+    OPTIONS_FROM_TEXT,
+    AtLeastOne,
+    NotNegative,
+    Positive,
+    Section,
+    Uses,
+    check_in_use,
+    read_options,
+)
+from elboroom.errors import nearest
+
+BoundName = Literal["elbo", "iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "capacity"]
+PenaltyName = Literal[
+    "total_correlation",
+    "total_correlation_critic",
+    "decorrelation_i",
+    "decorrelation_ii",
+    "mmd_rbf",
+    "mmd_imq",
+    "prior_critic",
+    "code_norm",
+    "weight_decay",
+    "jacobian_norm",
+    "structural_dissimilarity",
+    "commitment",
+]
+
+_ONLY_WITH: Uses = (
+    ("bound", ("miwae", "piwae"), ("bound_groups",)),
+    ("bound", ("ciwae",), ("elbo_share",)),
+    ("bound", ("capacity",), ("capacity", "capacity_ramp")),
+)
+# Bounds that are the elbo with one sample, and how many their papers draw.
+_SAMPLES = {"iwae": 50, "miwae": 64, "piwae": 64, "ciwae": 64, "dreg": 64}
+
+
+def _with_known_names(penalties: object) -> object:
+    for name in penalties if isinstance(penalties, dict) else ():
+        if name not in get_args(PenaltyName):
+            raise ValueError(f"there is no penalty {name!r}; {nearest(name, get_args(PenaltyName))}")
+    return penalties
+
+
+Weights = Annotated[
+    dict[str, Annotated[float, Field(allow_inf_nan=False)]],
+    BeforeValidator(_with_known_names),
+    BeforeValidator(read_options),
+    OPTIONS_FROM_TEXT,
+]
+
+
+class ObjectiveConfig(Section):
+    """−bound with beta(step) as the weight of the rate, plus Σ weight · penalty."""
+
+    beta: Annotated[NotNegative, FLAT] = 1.0
+    """Weight of the rate; 1 is the true ELBO."""
+    beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
+        "constant"
+    )
+    """How beta grows from 0: linear; after a delay; as an S after a delay; again in each period."""
+    beta_delay: Annotated[NotNegative, FLAT] = 0.0
+    """Epochs at beta 0 before a delayed or sigmoid ramp."""
+    beta_ramp: Annotated[Positive, FLAT] = 10.0
+    """Epochs that a ramp takes."""
+    beta_period: Annotated[Positive, FLAT] = 20.0
+    """Epochs of one cycle of the cyclical schedule; must be at least --beta-ramp."""
+    bound: Annotated[BoundName, FLAT] = "elbo"
+    """Of several samples: iwae to dreg; the path gradient: stl; the rate led to so many nats: capacity."""
+    num_samples: Annotated[AtLeastOne, FLAT] = 1
+    """Codes drawn of each example in a step."""
+    bound_groups: AtLeastOne = 8
+    """Groups of samples of miwae and piwae."""
+    elbo_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weight of the elbo in ciwae."""
+    capacity: Positive = 25.0
+    """Rate in nats that bound capacity ends at; beta is the weight of the distance from it."""
+    capacity_ramp: Positive = 10.0
+    """Epochs in which it gets there from 0."""
+    penalties: Annotated[Weights, FLAT] = Field(default={})
+    """Weights of further terms, as in 'total_correlation=5'; 'elboroom recipes' shows them all."""
+
+    @model_validator(mode="after")
+    def _ramp_fits(self) -> Self:
+        if self.beta_schedule == "cyclical" and self.beta_ramp > self.beta_period:
+            raise ValueError(
+                f"beta_ramp = {self.beta_ramp:g} epochs does not fit in beta_period = {self.beta_period:g}; "
+                "make the period at least as long as the ramp"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _coefficients_have_use(self) -> Self:
+        check_in_use(self, _ONLY_WITH)
+        usual = _SAMPLES.get(self.bound)
+        if usual is not None and self.num_samples == 1:
+            raise ValueError(
+                f"bound = {self.bound!r} with num_samples = 1 is the elbo; give more samples, such as "
+                f"num_samples = {usual}, or take bound = 'elbo'"
+            )
+        if self.bound in ("miwae", "piwae") and self.num_samples % self.bound_groups:
+            raise ValueError(
+                f"bound_groups = {self.bound_groups} does not divide num_samples = {self.num_samples}; take "
+                f"a multiple, such as num_samples = {8 * self.bound_groups}"
+            )
+        return self

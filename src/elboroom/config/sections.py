@@ -1,0 +1,132 @@
+"""What all sections share: their base, the types of their fields, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import pydantic
+import tyro
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from elboroom.errors import UsageError, nearest
+
+FLAT = tyro.conf.arg(prefix_name=False)
+"""Marks a common option: ``--beta`` and not ``--objective.beta``."""
+FLAT_INT = tyro.conf.arg(prefix_name=False, metavar="INT")
+FLAT_FLOAT = tyro.conf.arg(prefix_name=False, metavar="FLOAT")
+FLAT_NAME = tyro.conf.arg(prefix_name=False, metavar="NAME")
+
+
+def read_options(value: object) -> object:
+    """Accept keyword arguments as a dict or as TOML, ``"betas=[0.9, 0.99], weight_decay=0.01"``."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = tomllib.loads(f"options = {{{value}}}")
+    except tomllib.TOMLDecodeError:
+        found = {}
+    if set(found) != {"options"}:  # a brace in the value may close the table and open another
+        raise ValueError("must be 'key=value, key=value', the values as in TOML: 0.9, true, [1, 2], 'text'")
+    return found["options"]
+
+
+def _write_options(options: Any) -> list[str]:
+    return [", ".join(f"{key}={json.dumps(value)}" for key, value in options.items())]
+
+
+OPTIONS_FROM_TEXT = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="KEY=VALUE,...",
+    instance_from_str=lambda texts: read_options(texts[0]),
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=_write_options,
+)
+"""How a command line writes a table."""
+Options = Annotated[dict[str, Any], BeforeValidator(read_options), OPTIONS_FROM_TEXT]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+# What pydantic's checks are called here; others come with a message of their own.
+_WORDING = {
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be above {gt:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list, such as [400, 400]",
+    "dict_type": "must be a table, such as {{ key = value }}",
+}
+
+
+class Section(pydantic.BaseModel):
+    """Base of all sections: frozen, no unknown keys, errors in one line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any):
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            raise UsageError(_one_line(error, type(self))) from None
+
+
+def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]) -> str:
+    """Name the first bad field, the value got and what is allowed."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or "the configuration"
+    if first["type"] == "extra_forbidden":
+        known = section.model_fields
+        return f"unknown option {name!r} in {section.__name__}; {nearest(name, known)}"
+    wording = _WORDING.get(first["type"])
+    what = wording.format(**first.get("ctx", {})) if wording else first["msg"].removeprefix("Value error, ")
+    if first["loc"]:
+        return f"{name} = {first['input']!r}: {what}"
+    return what
+
+
+Uses = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
+"""(a choice's field, its values, the fields that do nothing without one of these values), …"""
+
+
+def check_in_use(section: Section, uses: Uses) -> None:
+    """Refuse an option that differs from its default and would do nothing.
+
+    Raises
+    ------
+    ValueError
+        With the option, the choice it goes with, and what was chosen.
+    """
+    for part, choices, names in uses:
+        chosen = getattr(section, part)
+        for name in names if chosen not in choices else ():
+            value = getattr(section, name)
+            if value != type(section).model_fields[name].default:
+                raise ValueError(
+                    f"{name} = {value!r} goes with {part} = {either(choices)}, and {part} is {chosen!r}; "
+                    f"leave it out, or set {part} = {choices[0]!r}"
+                )
+
+
+def either(names: Iterable[str]) -> str:
+    """Write names as a choice.
+
+    Examples
+    --------
+    >>> either(["a", "b", "c"])
+    "'a', 'b' or 'c'"
+    """
+    *most, last = map(repr, names)
+    return f"{', '.join(most)} or {last}" if most else last

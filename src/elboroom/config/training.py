@@ -1,0 +1,82 @@
+"""Optimiser, data and training: the sections that say nothing of the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field
+
+from elboroom.config.sections import (
+    FLAT,
+    FLAT_FLOAT,
+    FLAT_INT,
+    FLAT_NAME,
+    AtLeastOne,
+    Options,
+    Positive,
+    Section,
+)
+
+
+class OptimizerConfig(Section):
+    """Any optimiser and learning-rate schedule of torch, by name."""
+
+    optimizer: Annotated[str, FLAT_NAME] = "Adam"
+    """Name in torch.optim, such as Adam, AdamW, SGD, RMSprop."""
+    lr: Annotated[Positive, FLAT] = 1e-3
+    """Learning rate."""
+    optimizer_options: Annotated[Options, FLAT] = Field(default={})
+    """Further arguments, as in 'betas=[0.9, 0.95], weight_decay=0.01'."""
+    lr_schedule: Annotated[str | None, FLAT_NAME] = None
+    """Name in torch.optim.lr_scheduler, such as CosineAnnealingLR; stepped once an epoch."""
+    lr_schedule_options: Annotated[Options, FLAT] = Field(default={})
+    """Its arguments, as in 'T_max=100'."""
+    clip: Annotated[Positive | None, FLAT_FLOAT] = None
+    """Largest norm of the gradient; longer ones are shortened to it."""
+
+
+class DataConfig(Section):
+    """Where examples come from and how they are seen."""
+
+    source: tyro.conf.Suppress[str | None] = None
+    """Named set, file or folder."""
+    size: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    """Height and width to which images are brought."""
+    channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}")] = None
+    """Bring images to grey (1) or colour (3)."""
+    pixel_scale: Annotated[Positive | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """The pixel value that the model sees as 1, instead of the data's own."""
+    binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
+    """Grey pixels to 0/1: at one half, or drawn anew in each step with the pixel as probability."""
+    flip: Annotated[bool, FLAT] = False
+    """Mirror half of the training images left to right, drawn anew each time."""
+    validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT_FLOAT] = None
+    """Part held out to choose the best epoch; if not given 0.1, or 0 of sets with a published split."""
+    strict: Annotated[bool, FLAT] = False
+    """Stop at a damaged file instead of skipping it."""
+
+
+class TrainingConfig(Section):
+    """How long, how much at a time, and what is kept."""
+
+    epochs: Annotated[AtLeastOne, FLAT] = 20
+    """Passes over the training data."""
+    batch_size: Annotated[AtLeastOne, FLAT] = 100
+    """Examples in one step."""
+    batches_per_epoch: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """Call this many batches an epoch, drawn with replacement, instead of one shuffled pass."""
+    patience: Annotated[AtLeastOne | None, FLAT_INT] = None
+    """Stop after this many epochs without a better validation ELBO."""
+    ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT_FLOAT] = None
+    """Decay of a running average of the weights, such as 0.999; the average is what is measured and kept."""
+    seed: Annotated[int, Field(ge=0, lt=2**63), FLAT] = 0
+    """Of everything drawn: weights, order, noise, validation split."""
+    device: Annotated[str, FLAT] = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
+    precision: Annotated[Literal["auto", "fp32", "bf16"], FLAT] = "auto"
+    """Of matrix products; auto takes bf16 where the machine has it and it pays. All else is float32."""
+    shard_optimizer: Annotated[bool, FLAT] = False
+    """With several devices: each keeps a share of the optimiser's state, where the model leaves no room."""
+    figures_every: Annotated[int, Field(ge=0), FLAT] = 5
+    """Draw figures every so many epochs, to watch it learn; 0: only at the end."""

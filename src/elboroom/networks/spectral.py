@@ -1,0 +1,44 @@
+"""Networks whose layers cannot stretch (arXiv:1802.05957)."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+from elboroom.errors import UsageError
+
+_LAYERS_WITH_A_MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+def with_spectral_norm(module: nn.Module) -> nn.Module:
+    """Divide each weight matrix of a module by its largest singular value, in place (RAE-SN).
+
+    Each layer is then 1-Lipschitz as a matrix; the singular value is followed by one power iteration at
+    each training step (arXiv:1802.05957). Names in the state dict change: apply it before weights are
+    loaded. A layer that has it already is left alone.
+
+    Returns
+    -------
+    nn.Module
+        The same module.
+
+    Raises
+    ------
+    UsageError
+        If it has no linear or convolutional layer.
+
+    Examples
+    --------
+    >>> decoder = with_spectral_norm(nn.Sequential(nn.Linear(2, 50), nn.ReLU(), nn.Linear(50, 784)))
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, _LAYERS_WITH_A_MATRIX)]
+    if not layers:
+        raise UsageError(
+            f"spectral norm of {type(module).__name__}, which has no linear or convolutional layer; "
+            "give a decoder"
+        )
+    for layer in layers:
+        if not parametrize.is_parametrized(layer, "weight"):
+            spectral_norm(layer)
+    return module

@@ -1,0 +1,120 @@
+"""Bounds, schedules and penalties by the names that a configuration gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from elboroom.config import ObjectiveConfig
+from elboroom.errors import UsageError
+from elboroom.model import VAE, Terms
+from elboroom.objectives import bounds, schedules
+from elboroom.objectives.bounds import Bound
+from elboroom.objectives.critics import prior_critic, total_correlation_critic
+from elboroom.objectives.mmd import mmd
+from elboroom.objectives.moments import code_norm, decorrelation
+from elboroom.objectives.schedules import Schedule
+from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
+from elboroom.objectives.ssim import structural_dissimilarity
+from elboroom.objectives.total_correlation import total_correlation
+
+Penalty = Callable[[Terms], Tensor]
+
+SCHEDULES: dict[str, Callable[[float, float, float, float], Schedule]] = {
+    "constant": lambda value, _delay, _ramp, _period: schedules.constant(value),
+    "linear": lambda value, _delay, ramp, _period: schedules.linear(value, ramp),
+    "delayed": lambda value, delay, ramp, _period: schedules.delayed(value, delay, ramp),
+    "sigmoid": lambda value, delay, ramp, _period: schedules.sigmoid(value, delay, ramp),
+    "cyclical": lambda value, _delay, ramp, period: schedules.cyclical(value, ramp, period),
+}
+"""Name → schedule, from a value and the steps of delay, ramp and period."""
+
+BOUNDS: dict[str, Callable[[ObjectiveConfig, float], Bound]] = {
+    "elbo": lambda _config, _steps: bounds.elbo,
+    "iwae": lambda _config, _steps: bounds.iwae(),
+    "miwae": lambda config, _steps: bounds.miwae(config.bound_groups),
+    "piwae": lambda config, _steps: bounds.piwae(config.bound_groups),
+    "ciwae": lambda config, _steps: bounds.ciwae(config.elbo_share),
+    "dreg": lambda _config, _steps: bounds.dreg(),
+    "stl": lambda _config, _steps: bounds.sticking_the_landing(),
+    "capacity": lambda config, steps: bounds.capacity(
+        schedules.linear(config.capacity, _in_steps(config.capacity_ramp, steps))
+    ),
+}
+"""Name → bound, from the configuration and the steps of an epoch."""
+
+PENALTIES: dict[str, Callable[[VAE, int], Penalty]] = {
+    "total_correlation": lambda _vae, examples: total_correlation(examples),
+    "total_correlation_critic": lambda vae, _examples: total_correlation_critic(vae.latent_dim),
+    "decorrelation_i": lambda _vae, _examples: decorrelation("I"),
+    "decorrelation_ii": lambda _vae, _examples: decorrelation("II"),
+    "mmd_rbf": lambda _vae, _examples: mmd("rbf"),
+    "mmd_imq": lambda _vae, _examples: mmd("imq"),
+    "prior_critic": lambda vae, _examples: prior_critic(vae.latent_dim),
+    "code_norm": lambda _vae, _examples: code_norm,
+    "weight_decay": lambda vae, _examples: weight_decay(vae.decoder),
+    "jacobian_norm": lambda _vae, _examples: jacobian_norm,
+    "structural_dissimilarity": lambda vae, _examples: _of_images(vae),
+    "commitment": lambda vae, _examples: _of_codebooks(vae),
+}
+"""Name → penalty, from the model and the number of training examples."""
+
+
+def commitment(terms: Terms) -> Tensor:
+    """Squared distance of features from their codes, mean over examples (arXiv:1711.00937 eq. 3)."""
+    loss: Tensor = terms.posterior.loss  # type: ignore[attr-defined]
+    return loss.mean()
+
+
+def beta_of(config: ObjectiveConfig, steps_per_epoch: float) -> Schedule:
+    """Schedule of beta, its epochs turned into steps."""
+    times = (config.beta_delay, config.beta_ramp, config.beta_period)
+    delay, ramp, period = (_in_steps(epochs, steps_per_epoch) for epochs in times)
+    return SCHEDULES[config.beta_schedule](config.beta, delay, ramp, period)
+
+
+def penalties_of(
+    config: ObjectiveConfig, vae: VAE | None, examples: int | None
+) -> dict[str, tuple[Penalty, Schedule]]:
+    """Penalties with their weights.
+
+    Raises
+    ------
+    UsageError
+        If there are some, and the model or the number of training examples is not known; or if one does not
+        suit the model.
+    """
+    if config.penalties and (vae is None or examples is None):
+        raise UsageError(
+            f"penalties = {config.penalties}: they depend on model and data; give Objective.from_config vae= "
+            "and examples="
+        )
+    return {
+        name: (PENALTIES[name](vae, examples), schedules.constant(weight))  # type: ignore[arg-type]
+        for name, weight in config.penalties.items()
+    }
+
+
+def _in_steps(epochs: float, steps_per_epoch: float) -> float:
+    # 0.07 · 100 is a little more than 7, and a cycle would start a step late.
+    return round(epochs * steps_per_epoch, 9)
+
+
+def _of_codebooks(vae: VAE) -> Penalty:
+    # Asked of the model and not of its configuration, as one composed in Python has none.
+    if not hasattr(vae.posterior, "codebooks"):
+        raise UsageError(
+            "penalty commitment pulls features to their entries of a codebook, and "
+            f"{type(vae.posterior).__name__} has none; take posterior = 'vq', or leave the penalty out"
+        )
+    return commitment
+
+
+def _of_images(vae: VAE) -> Penalty:
+    if len(vae.shape) != 3:
+        raise UsageError(
+            f"penalty structural_dissimilarity compares images (h, w, c), and the model's examples "
+            f"have shape {vae.shape}; leave it out for rows"
+        )
+    return structural_dissimilarity

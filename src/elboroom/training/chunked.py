@@ -1,0 +1,88 @@
+"""Adam in pieces that fit into the cache: cast the gradient, update the weights, cast them for the products.
+
+Done over whole buffers, each of the three streams megabytes through the cache; with small batches that is
+most of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+
+# Measured: smaller pieces cost more in calls than they save, larger ones leave the cache (2 cores, 2^15 … 2^21).
+_CHUNK = 1 << 19
+_KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
+
+
+class ChunkedAdam:
+    """Steps an Adam or AdamW whose gradients are in low precision.
+
+    The optimiser keeps its settings and state, so schedules and checkpoints see nothing of this.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Adam or AdamW
+        Of one flat buffer on the CPU.
+    gradient : Tensor
+        Of the same length, in the precision of the products.
+    shadow : Tensor
+        Copy of the weights for the products, kept up to date.
+    """
+
+    def __init__(self, optimizer: Optimizer, gradient: Tensor, shadow: Tensor):
+        self.optimizer = optimizer
+        self.gradient = gradient
+        self.shadow = shadow
+        self._kernel = _KERNELS[type(optimizer)]
+        self._pieces: list[tuple[Tensor, ...]] = []
+        self._of: Tensor | None = None
+
+    @staticmethod
+    def fits(optimizer: Optimizer) -> bool:
+        """Whether the optimiser is one of these, as it comes."""
+        group = optimizer.param_groups[0]
+        special = any(
+            group.get(name) for name in ("amsgrad", "maximize", "capturable", "differentiable", "foreach")
+        )
+        return type(optimizer) in _KERNELS and not special and bool(group.get("fused"))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update weights, moments and the copy."""
+        state, group = self._state(), self.optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        settings = {
+            "lr": group["lr"],
+            "beta1": beta1,
+            "beta2": beta2,
+            "weight_decay": group["weight_decay"],
+            "eps": group["eps"],
+            "amsgrad": False,
+            "maximize": False,
+        }
+        steps = [state["step"].add_(1)]
+        for weight, first, second, low, copy, gradient in self._pieces:
+            gradient.copy_(low)
+            self._kernel([weight], [gradient], [first], [second], [], steps, **settings)
+            copy.copy_(weight)
+
+    def _state(self) -> dict[str, Tensor]:
+        (parameter,) = self.optimizer.param_groups[0]["params"]
+        state = self.optimizer.state[parameter]
+        if not state:  # as the optimiser itself begins
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
+            state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
+        if self._of is not state["exp_avg"]:  # loading a checkpoint puts others there
+            self._of = state["exp_avg"]
+            buffers = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"], self.gradient, self.shadow)
+            scratch = torch.empty(_CHUNK)
+            self._pieces = [
+                (*pieces, scratch[: len(pieces[0])])
+                for pieces in zip(*(buffer.split(_CHUNK) for buffer in buffers), strict=True)
+            ]
+        return state

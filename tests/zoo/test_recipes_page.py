@@ -1,0 +1,52 @@
+"""docs/recipes.md tells of everything there is, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from elboroom.config import Config
+from elboroom.config.fitting import _PRIORS
+from elboroom.config.model import LikelihoodName, PosteriorName, PriorName
+from elboroom.config.objective import BoundName, PenaltyName
+from elboroom.objectives import RECIPES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([a-z0-9_*-]+)`", PAGE))
+KINDS = [LikelihoodName, PosteriorName, PriorName, BoundName, PenaltyName]
+
+
+def test_every_recipe_stands_in_a_table_with_its_reference() -> None:
+    for name, one in RECIPES.items():
+        rows = [line for line in PAGE.splitlines() if line.startswith("|") and f"`{name}`" in line]
+        told = {number for row in rows for number in re.findall(r"arxiv.org/abs/([\d.]+)", row)}
+        assert set(one.arxiv) <= told, name
+
+
+@pytest.mark.parametrize("names", KINDS)
+def test_every_part_is_named(names: object) -> None:
+    assert set(get_args(names)) <= NAMED
+
+
+def test_what_is_named_is_there() -> None:
+    sections = [type(getattr(Config(), name)) for name in Config.model_fields]
+    fields = {field for section in sections for field in section.model_fields}
+    parts = {name for kind in KINDS for name in get_args(kind)}
+    words = {"optimal", "rae-*", "log_prob", "sample", "decode", "--preset", "--recipe"}
+    assert {*RECIPES, *fields, *parts, *words} >= NAMED
+
+
+def test_the_table_of_pairs_is_the_programs() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`\w+`(?:, )?)+) \|$", PAGE, re.MULTILINE)
+    told = {q: tuple(re.findall(r"\w+", priors)) for qs, priors in rows for q in re.findall(r"\w+", qs)}
+    assert told == _PRIORS
+
+
+def test_the_python_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(code, "recipes.md", "exec"), {})
+    assert (tmp_path / "runs" / "tc" / "config.json").exists()
