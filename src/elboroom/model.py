@@ -31,8 +31,9 @@ from elboroom.probability.posteriors import unit_vector
 
 Array = Tensor | NDArray[Any]
 
-# Decoder outputs held at once while importance sampling: about 64 MB of 28×28 images.
-_DECODED_NUMBERS = 16_000_000
+# Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
+_DECODED_NUMBERS = 2_000_000
+_EMBEDDED_ROWS = 2_000
 _SEVERAL_LAYERS = ("ladder", "chain")
 
 
@@ -256,7 +257,7 @@ class VAE(nn.Module):
     def embed(self, x: Array) -> Tensor:
         """Code of each example: the posterior mean, (b, d), the same at every call."""
         with self.at_rest():  # some posteriors compute it only now
-            return self.infer(self.as_input(x)).mean
+            return torch.cat([self.infer(piece).mean for piece in self._pieces(x, _EMBEDDED_ROWS)])
 
     def reconstruct(self, x: Array) -> Tensor:
         """Decoded code of each example, (b, *shape); nothing is drawn."""
@@ -314,10 +315,21 @@ class VAE(nn.Module):
         """
         _at_least_one("num_samples", num_samples)
         with self.at_rest():
-            log_weights = torch.cat(
-                [weights for _, weights in self.importance(self.as_input(x), num_samples)]
-            )
-        return NLL.from_log_weights(log_weights)
+            rows = max(1, _DECODED_NUMBERS // math.prod(self.shape))
+            found = [
+                NLL.from_log_weights(
+                    torch.cat([weights for _, weights in self.importance(piece, num_samples)])
+                )
+                for piece in self._pieces(x, rows)
+            ]
+        values, errors = zip(*found, strict=True)
+        return NLL(torch.cat(values), torch.cat(errors))
+
+    def _pieces(self, x: Array, rows: int) -> Iterator[Tensor]:
+        """Inputs as the model takes them, some at a time."""
+        tensor = _as_tensor(x)
+        self.as_input(tensor[:0] if tensor.ndim else tensor)  # refuses another shape
+        return (self.as_input(tensor[i : i + rows]) for i in range(0, max(len(tensor), 1), rows))
 
     def importance(self, x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples of x (b, *shape) in chunks that fit in memory; x is encoded once.

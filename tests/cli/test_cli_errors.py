@@ -347,7 +347,8 @@ def test_divergence(elboroom: Command, world: World) -> None:
     result = elboroom("train", world.images, "--lr", "1e30", "--out", "out", *SMALL)
     assert result.code == 1
     assert re.match(
-        r"elboroom: .*training has diverged, .*lower --lr\. out keeps the checkpoint of step 0", result.lines[-1]
+        r"elboroom: .*training has diverged, .*lower --lr\. out keeps the checkpoint of step 0",
+        result.lines[-1],
     )
 
 

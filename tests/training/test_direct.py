@@ -1,0 +1,129 @@
+"""The step that does without autograd gives the loss and the gradients of the one that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elboroom import VAE, Dataset, Objective
+from elboroom.config import Config
+from elboroom.data.batches import Batches
+from elboroom.objectives import iwae, schedules
+from elboroom.training.chunked import ChunkedAdam
+from elboroom.training.engine import Engine
+from elboroom.training.workers import Part
+
+CPU = torch.device("cpu")
+MODELS: dict[str, dict[str, Any]] = {
+    "bernoulli": {},
+    "gaussian": {"likelihood": "gaussian"},
+    "pictures": {"likelihood": "gaussian", "output": "sigmoid", "likelihood_scale": 0.3},
+    "log-variance": {"posterior_scale": "exp"},
+    "deep": {"hidden": [9, 7, 5], "activation": "tanh", "latent_dim": 3},
+    "affine": {"hidden": []},
+}
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "learned scale": ({"likelihood": "gaussian", "learn_scale": "shared"}, {}),
+    "continuous": ({"likelihood": "continuous_bernoulli"}, {}),
+    "normalisation": ({"normalization": "layer"}, {}),
+    "posterior": ({"posterior": "full"}, {}),
+    "prior": ({"prior": "mixture"}, {}),
+    "bound": ({}, {"bound": iwae(), "num_samples": 2}),
+    "samples": ({}, {"num_samples": 2}),
+    "penalty": ({}, {"penalties": {"p": (lambda terms: terms.z.sum(), schedules.constant(1.0))}}),
+}
+
+
+def engine_of(model: dict[str, Any], objective: dict[str, Any] | None = None, **options: Any) -> Engine:
+    x = np.random.default_rng(0).integers(0, 256, (24, 4, 3, 1), dtype=np.uint8)
+    data = Dataset("images", x, split=np.zeros(24, np.uint8), scale=255)
+    torch.manual_seed(0)
+    vae = VAE.build(shape=data.shape, **{"latent_dim": 2, "hidden": [8]} | model)
+    config = Config().updated(epochs=1, batch_size=8, **options)
+    return Engine(vae, Objective(**{"beta": 0.7} | (objective or {})), Batches(data, CPU), config, CPU)
+
+
+def gradients(engine: Engine, part: Part) -> tuple[list[float], torch.Tensor]:
+    """Sums of a batch, and the gradients it leaves."""
+    torch.manual_seed(1)
+    engine._set_coefficients(0)
+    engine.refresh()
+    engine.update.begin()
+    sums = engine._backward(torch.arange(8), part)
+    engine.update.flat.collect()
+    return [value.item() for value in sums], engine.update.flat.gradients[0].float().clone()
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+@pytest.mark.parametrize("name", MODELS)
+def test_losses_and_gradients_are_autograds(name: str, weight: float) -> None:
+    engine = engine_of(MODELS[name], precision="fp32")
+    assert engine._direct is not None
+    part = Part(0, 8, 8, weight)
+    sums, gradient = gradients(engine, part)
+    engine._direct = None
+    expected_sums, expected = gradients(engine, part)
+    # The same operations in another order, in single precision.
+    assert sums == pytest.approx(expected_sums, rel=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert expected.abs().max() > 1e-3
+
+
+def test_in_low_precision_too() -> None:
+    engine = engine_of({}, precision="bf16")
+    part = Part(0, 8, 8, 1.0)
+    sums, gradient = gradients(engine, part)
+    engine._direct = None
+    expected_sums, expected = gradients(engine, part)
+    # bfloat16 keeps 8 bits; where it rounds differs between the two.
+    assert sums == pytest.approx(expected_sums, rel=1e-2)
+    torch.testing.assert_close(gradient, expected, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_whatever_else_there_is_goes_through_autograd(name: str) -> None:
+    model, objective = OTHERS[name]
+    assert engine_of(model, objective, precision="fp32")._direct is None
+
+
+def test_a_frozen_layer_or_a_hook_goes_through_autograd() -> None:
+    engine = engine_of({})
+    vae = engine.vae
+    vae.encoder[1].requires_grad_(False)
+    frozen = Engine(vae, Objective(), engine.batches, Config(), CPU)
+    assert frozen._direct is None
+    vae.requires_grad_(True)
+    vae.decoder.register_forward_hook(lambda *_: None)
+    assert Engine(vae, Objective(), engine.batches, Config(), CPU)._direct is None
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_adam_in_pieces_is_adam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elboroom.training.chunked._CHUNK", 24)
+    torch.manual_seed(0)
+    start, kind = torch.randn(100), getattr(torch.optim, name)
+    whole, pieces = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    one, other = (kind([p], lr=0.1, weight_decay=0.01, fused=True) for p in (whole, pieces))
+    low, shadow = torch.zeros(100, dtype=torch.bfloat16), torch.zeros(100, dtype=torch.bfloat16)
+    chunked = ChunkedAdam(other, low, shadow)
+    for step in range(4):
+        low.copy_(torch.randn(100))
+        whole.grad = low.float()
+        if step == 2:  # as after loading a checkpoint
+            other.load_state_dict(one.state_dict())
+        one.step()
+        chunked.step()
+        assert torch.equal(whole, pieces)
+        assert torch.equal(shadow, pieces.detach().bfloat16())
+    assert one.state_dict()["state"][0]["step"] == other.state_dict()["state"][0]["step"] == 4
+
+
+def test_only_a_plain_fused_adam_is_cut() -> None:
+    p = torch.nn.Parameter(torch.zeros(3))
+    assert ChunkedAdam.fits(torch.optim.Adam([p], fused=True))
+    assert not ChunkedAdam.fits(torch.optim.Adam([p]))
+    assert not ChunkedAdam.fits(torch.optim.Adam([p], amsgrad=True, fused=True))
+    assert not ChunkedAdam.fits(torch.optim.SGD([p], lr=0.1))
