@@ -328,7 +328,7 @@ class VAE(nn.Module):
     def _pieces(self, x: Array, rows: int) -> Iterator[Tensor]:
         """Inputs as the model takes them, some at a time."""
         tensor = _as_tensor(x)
-        self.as_input(tensor[:0] if tensor.ndim else tensor)  # refuses another shape
+        self._check_shape(tensor)
         return (self.as_input(tensor[i : i + rows]) for i in range(0, max(len(tensor), 1), rows))
 
     def importance(self, x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -368,9 +368,7 @@ class VAE(nn.Module):
             If its shape is not (b, *shape).
         """
         tensor = _as_tensor(x)
-        if tensor.shape[1:] != self.shape or tensor.ndim == 0:
-            wanted = ", ".join(map(str, self.shape))
-            raise UsageError(f"got an array of shape {tuple(tensor.shape)}; the model takes (n, {wanted})")
+        self._check_shape(tensor)
         weight = self._weight()
         if tensor.dtype == torch.uint8:
             return tensor.to(weight.device).to(weight.dtype) / self.scale
@@ -380,6 +378,11 @@ class VAE(nn.Module):
                 f"got {kind} numbers; give pixels as uint8, or floats in which {self.scale:g} is 1.0"
             )
         return tensor.to(weight.device, weight.dtype)
+
+    def _check_shape(self, x: Tensor) -> None:
+        if x.shape[1:] != self.shape or x.ndim == 0:
+            wanted = ", ".join(map(str, self.shape))
+            raise UsageError(f"got an array of shape {tuple(x.shape)}; the model takes (n, {wanted})")
 
     def _as_code(self, z: Array) -> Tensor:
         code = _as_tensor(z)

@@ -55,7 +55,10 @@ def test_it_trains_resumes_and_reloads(tmp_path: Path) -> None:
         ({"network": "conv", "hidden": (7,)}, r"hidden = \(7,\) goes with network = 'mlp'"),
         ({"network": "conv", "init": "xavier"}, "init = 'xavier' goes with network = 'mlp'"),
         ({"normalization": "group"}, "an mlp takes none, layer or batch"),
-        ({"learn_scale": True}, "learn_scale = True goes with likelihood = 'gaussian'"),
+        (
+            {"learn_scale": True},
+            "learn_scale = 'shared' goes with likelihood = 'gaussian', 'laplace' or 'student_t'",
+        ),
     ],
 )
 def test_options_without_effect_are_refused(fields: dict[str, object], words: str) -> None:
@@ -67,7 +70,7 @@ def test_dogpeople_presets() -> None:
     ours, haskell = read_preset("dogpeople"), read_preset("haskell-dogpeople")
     assert ours.model.network == "conv"
     assert ours.data.flip
-    assert ours.model.learn_scale
+    assert ours.model.learn_scale == "shared"
     assert haskell.data.size == 50
     assert haskell.objective.beta == 0
     assert haskell.optimizer.optimizer_options["eps"] == pytest.approx(1e-6 * 50 * 50)

@@ -179,7 +179,7 @@ def test_the_presets_are_the_programs_numbers(name: str, beta: float, schedule: 
     model = config.model
     assert (model.latent_dim, model.hidden, model.decoder_hidden) == (2, (1000,), None)
     assert (model.activation, model.init, model.posterior_scale) == ("tanh", "affine", "softplus")
-    assert (model.likelihood, model.output, model.learn_scale) == ("gaussian", "sigmoid", False)
+    assert (model.likelihood, model.output, model.learn_scale) == ("gaussian", "sigmoid", "none")
     assert 2 * model.likelihood_scale**2 == pytest.approx(1, rel=1e-15)
     assert (config.data.source, config.data.pixel_scale, config.data.validation) == ("mnist", 256.0, 0.0)
     assert config.data.binarize == "none"
