@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench test lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench soak faults copies test lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,7 +13,7 @@ help:  ## this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"elboroom needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,quantizers]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k]"
 	@touch $@
 
 install: $(READY)  ## make .venv with elboroom and everything it needs, from the pins
@@ -32,8 +32,20 @@ pictures-dogpeople: $(READY)  ## draw the README's walk from people to dogs (nee
 
 bench: $(READY)  ## measure against other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json
+	$(BIN)/python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
+	$(BIN)/python benchmarks/processes.py --out benchmarks/results/processes.json
 	$(BIN)/python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
 	$(BIN)/python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
+
+soak: $(READY)  ## train a tiny model for millions of steps and watch its memory (hours)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json
+
+faults: $(READY)  ## kill, fill and damage trainings, the long form (two minutes)
+	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
+
+copies: $(READY)  ## near-copies in the package, worst first
+	$(BIN)/python tests/core/near_copies.py
 
 test: lint types $(READY)  ## the whole check: lint, format, types, tests, doctests
 	$(BIN)/python -m pytest

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from elboroom.commands.common import console, shown
 from elboroom.data import NAMED, load_data
+from elboroom.data.rows import extent
 
 
 def list_sets() -> None:
@@ -28,7 +29,8 @@ def show(source: str, strict: bool) -> None:
     if data.labels is not None:
         found = zip(*np.unique(data.labels, return_counts=True), strict=True)
         print("labels  " + ", ".join(f"{data.label_name(int(label))} {count:,}" for label, count in found))
-    print(f"values  {data.x.min():g} to {data.x.max():g}, of which {data.scale:g} is seen as 1")
+    low, high = extent(data.x)
+    print(f"values  {low:g} to {high:g}, of which {data.scale:g} is seen as 1")
     for skipped in data.skipped:
         print(f"skipped {skipped.path}: {skipped.reason}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +88,8 @@ def _run(say: Console, training: Training, vae: VAE) -> None:
 
 def _new_folder(config: Config) -> Path:
     """runs/NAME, with a number if that is taken."""
-    name = Path(full_name(config.data.source or "run")).resolve().stem or "run"
+    name = Path(full_name(config.data.source or "run")).resolve().stem
+    name = re.sub(r"[^\w.-]+", "-", name).strip("-") or "run"  # a pattern of shards has braces and stars
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1

@@ -64,10 +64,16 @@ class TrainingConfig(Section):
     """Passes over the training data."""
     batch_size: Annotated[AtLeastOne, FLAT] = 100
     """Examples in one step."""
+    shuffle_chunk: Annotated[AtLeastOne, FLAT] = 1
+    """Shuffle runs of so many neighbours, for data streamed from a slow disk; 1 shuffles each example."""
+    shuffle_window: Annotated[AtLeastOne, FLAT] = 512
+    """With chunks: mix the examples of so many of them."""
     batches_per_epoch: Annotated[AtLeastOne | None, FLAT_INT] = None
     """Call this many batches an epoch, drawn with replacement, instead of one shuffled pass."""
     patience: Annotated[AtLeastOne | None, FLAT_INT] = None
     """Stop after this many epochs without a better validation ELBO."""
+    keep_checkpoints: Annotated[AtLeastOne, FLAT] = 2
+    """How many of the newest checkpoints to keep; the best is kept besides."""
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT_FLOAT] = None
     """Decay of a running average of the weights, such as 0.999; the average is what is measured and kept."""
     seed: Annotated[int, Field(ge=0, lt=2**63), FLAT] = 0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-# Measured: smaller pieces cost more in calls than they save, larger ones leave the cache (2 cores, 2^15 … 2^21).
+# Measured on two cores: smaller pieces cost more in calls than they save, larger ones leave the cache.
 _CHUNK = 1 << 19
 _KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 

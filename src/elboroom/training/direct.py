@@ -103,7 +103,7 @@ class Direct:
         return torch.sigmoid(raw) if head.scale == "softplus" else 0.5 * (scale - head.min_scale)
 
     def _distortion(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """−log p(x|z) summed over the batch, and its gradient by the features (b, D), to be changed freely."""
+        """−log p(x|z) summed over the batch, and its gradient by the features (b, D), the caller's own."""
         head = self.vae.likelihood
         if isinstance(head, BernoulliHead):
             nats = F.binary_cross_entropy_with_logits(features, x, reduction="sum")

@@ -24,7 +24,7 @@ from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.run import Run
-from elboroom.training.checkpoints import KEEP, Checkpoints
+from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine
 from elboroom.training.order import epoch_order, steps_per_epoch
@@ -96,9 +96,9 @@ class Training:
         # A checkpoint holds weights, two moments, and the best weights; there are the last ones, the best,
         # one more while it is written, and the model.
         numbers = sum(p.numel() * p.element_size() for p in self.engine.parameters)
-        check_space(Path(path), (4 * (KEEP + 2) + 1) * numbers)
+        check_space(Path(path), (4 * (self.config.training.keep_checkpoints + 2) + 1) * numbers)
         self.folder = Run.create(path, self.config, custom_model=custom, overwrite=overwrite)
-        self.checkpoints = Checkpoints(self.folder, self._say)
+        self.checkpoints = Checkpoints(self.folder, self._say, self.config.training.keep_checkpoints)
         try:
             self._write_environment()
         except BaseException:
@@ -134,7 +134,7 @@ class Training:
                 "part differ; resume with the same data, or start a new run"
             )
         self.folder = folder if self.workers.is_first else None
-        self.checkpoints = Checkpoints(folder, self._say)
+        self.checkpoints = Checkpoints(folder, self._say, self.config.training.keep_checkpoints)
         state = self.checkpoints.load()
         if not self.workers.is_first:
             good = self.checkpoints.last_good

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elboroom.config import TrainingConfig
+from elboroom.data.stream import chunked_permutation
 
 
 def steps_per_epoch(examples: int, config: TrainingConfig) -> int:
@@ -31,7 +32,7 @@ def epoch_order(indices: NDArray[np.int64], config: TrainingConfig, epoch: int) 
     if config.batches_per_epoch is not None:
         chosen = draw.integers(len(indices), size=(config.batches_per_epoch, config.batch_size))
         return list(indices[chosen])
-    shuffled = draw.permutation(indices)
+    shuffled = chunked_permutation(indices, config.shuffle_chunk, config.shuffle_window, draw)
     return [
         shuffled[start : start + config.batch_size] for start in range(0, len(shuffled), config.batch_size)
     ]

@@ -16,6 +16,7 @@ from elboroom.model import VAE
 from elboroom.run import Run
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source"}
+_MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer"}
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:

@@ -1,0 +1,106 @@
+"""Where a training runs, in which precision, and which part of a batch is whose."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from elboroom import noise
+from elboroom.errors import UsageError
+from elboroom.training import devices
+from elboroom.training.allocator import keep_freed_memory
+from elboroom.training.devices import find_device, find_precision
+from elboroom.training.workers import Workers
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "batch", "has", "found"),
+    [
+        ("auto", nn.Linear(1000, 1000), 100, True, "bf16"),
+        ("auto", nn.Linear(1000, 1000), 100, False, "fp32"),
+        ("auto", nn.Linear(1000, 1000), 1, True, "fp32"),  # casting would cost more than it saves
+        ("auto", nn.Linear(1000, 1000).double(), 100, True, "fp32"),
+        ("fp32", nn.Linear(1000, 1000), 100, True, "fp32"),
+        ("bf16", nn.Linear(2, 2), 1, False, "bf16"),
+    ],
+)
+def test_precision(
+    name: str, layer: nn.Module, batch: int, has: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "has_bf16", lambda _device: has)
+    assert find_precision(name, CPU, layer, batch) == found
+
+
+def test_a_process_of_a_launcher_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert find_device("auto") == torch.device("cuda:2")
+    assert find_device("cuda") == torch.device("cuda:2")
+    assert find_device("cuda:1") == torch.device("cuda:1")
+    assert find_device("cpu") == CPU
+    monkeypatch.setenv("LOCAL_RANK", "7")
+    with pytest.raises(UsageError, match="device = 'cuda:7' is not there"):
+        find_device("auto")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an allocator of another system")
+def test_the_allocator_listens() -> None:
+    assert isinstance(keep_freed_memory(), bool)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("total", [1, 2, 5, 100])
+def test_parts_make_up_the_batch(size: int, total: int) -> None:
+    workers = Workers(CPU)
+    parts = []
+    for rank in range(size):
+        workers.size, workers.rank = size, rank
+        parts.append(workers.part(total))
+    counted = [row for part in parts if part.weight for row in range(part.start, part.stop)]
+    assert counted == list(range(total))
+    assert sum(part.weight for part in parts) == pytest.approx(1.0)
+    assert all(part.stop > part.start for part in parts)  # each computes something
+    assert sum(part.counted for part in parts) == total
+
+
+def test_noise_of_parts_is_that_of_the_whole() -> None:
+    like = torch.zeros(())
+    torch.manual_seed(0)
+    whole = [noise.normal(2, 5, 3, batch_dim=1, like=like), noise.uniform(5, 4, batch_dim=0, like=like)]
+    joined: list[list[torch.Tensor]] = [[], []]
+    for start, stop in ((0, 2), (2, 5)):
+        torch.manual_seed(0)
+        with noise.part_of_batch(start, stop - start, 5):
+            joined[0].append(noise.normal(2, stop - start, 3, batch_dim=1, like=like))
+            joined[1].append(noise.uniform(stop - start, 4, batch_dim=0, like=like))
+    assert torch.equal(torch.cat(joined[0], 1), whole[0])
+    assert torch.equal(torch.cat(joined[1], 0), whole[1])
+    # Noise that is not one draw for each example is nobody's part.
+    with noise.part_of_batch(0, 2, 5):
+        assert noise.normal(7, 3, batch_dim=0, like=like).shape == (7, 3)
+
+
+def test_the_environment_of_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="WORLD_SIZE is 2, and RANK, MASTER_ADDR, MASTER_PORT is not set"):
+        Workers(CPU)
+
+
+def test_order_in_chunks_is_a_permutation() -> None:
+    from elboroom.config import Config
+    from elboroom.training.order import epoch_order
+
+    indices = np.arange(0, 1000, 2)
+    config = Config().updated(batch_size=32, shuffle_chunk=8, shuffle_window=4).training
+    order = np.concatenate(epoch_order(indices, config, 3))
+    assert sorted(order) == indices.tolist()
+    assert not np.array_equal(order, np.concatenate(epoch_order(indices, config, 4)))
