@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
         max_restarts=0,
         monitor_interval=0.2,
     )
+    # Without this each process would start a thread for every core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     logging.disable(logging.CRITICAL)  # what the launcher logs of a failure is said here in one line
     try:
         elastic_launch(config, sys.executable)("-m", "elboroom", *without_devices(arguments))
