@@ -159,10 +159,31 @@ def test_every_preset_is_taken_as_it_is(name: str, settings: Any) -> None:
 
 def test_every_field_is_an_option(settings: Any) -> None:
     config = settings(
-        "digits", "--hidden", 10, 20, "--model.decoder-hidden", 5, "--model.learn-scale", "shared",
-        "--likelihood", "gaussian", "--optimizer-options", "betas=[0.8, 0.9], amsgrad=true", "--clip", 2, "--binarize",
-        "threshold", "--data.size", 8, "--data.channels", 1, "--model.init", "xavier", "--patience", 3,
-    )  # fmt: skip
+        "digits",
+        "--hidden",
+        10,
+        20,
+        "--model.decoder-hidden",
+        5,
+        "--model.learn-scale",
+        "shared",
+        "--likelihood",
+        "gaussian",
+        "--optimizer-options",
+        "betas=[0.8, 0.9], amsgrad=true",
+        "--clip",
+        2,
+        "--binarize",
+        "threshold",
+        "--data.size",
+        8,
+        "--data.channels",
+        1,
+        "--model.init",
+        "xavier",
+        "--patience",
+        3,
+    )
     assert (config.model.hidden, config.model.decoder_hidden) == ((10, 20), (5,))
     assert config.model.learn_scale == "shared"
     assert config.optimizer.optimizer_options == {"betas": [0.8, 0.9], "amsgrad": True}
