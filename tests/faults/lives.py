@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elboroom import files
+from elboroom import tensors as tensors_module
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.run import Run
@@ -129,16 +129,16 @@ def at_each_operation(act: Callable[[], None]) -> Iterator[None]:
         act()
         path.write_bytes(content)
 
-    save_file = files.save_file
+    save_file = tensors_module.save_file
     real = os.fsync, os.link, Path.replace
     os.fsync, os.link = first(os.fsync), first(os.link)
     Path.replace = first(Path.replace)  # type: ignore[method-assign]
-    files.save_file = save_in_halves
+    tensors_module.save_file = save_in_halves
     try:
         yield
     finally:
         os.fsync, os.link, Path.replace = real  # type: ignore[method-assign]
-        files.save_file = save_file
+        tensors_module.save_file = save_file
 
 
 def fork(live: Callable[[], Any]) -> int:

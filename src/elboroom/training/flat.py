@@ -37,7 +37,7 @@ class FlatParameters:
     --------
     >>> layer = nn.Linear(2, 1)
     >>> flat = FlatParameters(list(layer.parameters()))
-    >>> flat.values[0].fill_(1.0).shape  # 2 weights and a bias, each on a cache line of its own
+    >>> flat.values[0].detach().fill_(1.0).shape  # 2 weights and a bias, each on a cache line of its own
     torch.Size([32])
     >>> layer.weight.tolist()
     [[1.0, 1.0]]
