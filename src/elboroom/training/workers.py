@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -111,7 +112,7 @@ class Workers:
     def gather_into(self, whole: Tensor, own: Tensor) -> None:
         """Join the processes' equal parts in the order of their ranks."""
         with self._explaining():
-            dist.all_gather_into_tensor(whole, own)
+            _gather(whole, own)
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
         """Give all processes the first one's values."""
@@ -172,8 +173,8 @@ class Workers:
 
     def close(self) -> None:
         """Leave the group."""
-        if not self.alone and dist.is_initialized():
-            dist.destroy_process_group()
+        if not self.alone:
+            _leave()
 
     def _exchange(self, own: str) -> list[str]:
         names: list[Any] = [None] * self.size
@@ -219,10 +220,21 @@ def _join(device: torch.device) -> None:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} is not set: launch with "
             "torchrun or --devices, or unset WORLD_SIZE"
         )
+    atexit.register(_leave)
     if device.type == "cuda":
         dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
     else:
         dist.init_process_group("gloo", timeout=_TIMEOUT)
+
+
+# One function with two names: torch renames it.
+_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+
+
+def _leave() -> None:
+    """Before the interpreter ends: threads of the group that outlive it would abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _lives(name: str) -> bool:
