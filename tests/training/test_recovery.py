@@ -102,12 +102,10 @@ def test_spoilt_weights_are_rolled_back(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_absurd_learning_rate_is_lowered_until_it_learns(tmp_path: Path) -> None:
     vae = build()
-    with torch.no_grad():
-        start = -vae.elbo(torch.rand(100, *vae.shape)).mean()
     history = train(vae, tmp_path / "run", 4, lr=1e18, validation=0.0)
     assert history[-1]["learning_rate"] < 1e17
     assert all(math.isfinite(value) for row in history for value in row.values())
-    assert start > 0
+    assert all(p.isfinite().all() for p in vae.parameters())
 
 
 def test_resuming_after_rollbacks_is_bit_for_bit(tmp_path: Path) -> None:
