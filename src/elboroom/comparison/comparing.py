@@ -1,0 +1,224 @@
+"""Compare recipes in one call: plan, train what is missing, measure, write tables and a picture."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from elboroom.canvas import to_png
+from elboroom.comparison.plan import Plan, names_of, sift, wants_all
+from elboroom.comparison.progress import ComparisonProgress
+from elboroom.comparison.report import Comparison
+from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_in
+from elboroom.comparison.summary import Summary
+from elboroom.config import Config
+from elboroom.data import NAMED, Dataset, load_data
+from elboroom.errors import ElboroomError, UsageError
+from elboroom.files import explain_disk, lock_folder, write_atomic
+from elboroom.objectives.recipes import recipe
+from elboroom.training.signals import Stopped
+
+Failures = dict[str, dict[int, str]]
+
+
+def compare(
+    data: Dataset | NDArray[Any] | str | os.PathLike[str],
+    recipes: str | Sequence[str],
+    *,
+    out: str | os.PathLike[str],
+    seeds: int = 3,
+    nll_samples: int = 100,
+    config: Config | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Comparison:
+    """Train recipes on the same data with the same nets and several seeds, and set them side by side.
+
+    Called again with the same ``out`` it goes on where it was stopped, and adds recipes and seeds.
+
+    Parameters
+    ----------
+    data : Dataset, array or source
+        Anything :func:`elboroom.load_data` takes; measured on its test part, or else on validation.
+    recipes : str or sequence of str
+        Names, or "all" for all that fit the data and the options.
+    out : path
+        Folder of the comparison: ``RECIPE/seed-N`` are runs, ``table.csv summary.csv table.md table.png``.
+    seeds : int
+        Runs of each recipe, with seeds from ``seed`` (0 if not given) on.
+    nll_samples : int
+        Importance samples of each example for the NLL.
+    config : Config, optional
+        What recipes are laid over. Nothing is held out for validation if it does not say so.
+    quiet : bool
+        Show no progress.
+    **options
+        Fields of the configuration that are laid over every recipe: ``epochs=20, latent_dim=10, …``
+
+    Returns
+    -------
+    Comparison
+        With ``rows``, ``summaries``, ``markdown()``, ``text()``, ``csv()`` and ``figure()``.
+
+    Raises
+    ------
+    UsageError
+        Before anything is trained: if a recipe is unknown or refused, or ``out`` holds another comparison.
+    Stopped
+        On Ctrl-C or SIGTERM, after saving.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = compare("digits", ["vae", "ae"], out=folder, seeds=2, epochs=1, hidden=[8], quiet=True)
+    >>> [(one.recipe, len(one.rows), len(one.values("nll"))) for one in found.summaries]
+    [('vae', 2, 2), ('ae', 2, 0)]
+    """
+    everything = wants_all(recipes)
+    if isinstance(data, str | os.PathLike):
+        name = os.fspath(data)
+        options["source"] = name if name in NAMED else str(Path(name).expanduser().absolute())
+    configs, refused = sift(
+        names_of(recipes), lambda one: recipe(one, config, **options), leave_out=everything
+    )
+    first = next(iter(configs.values())).data
+    loaded = load_data(data, size=first.size, channels=first.channels, strict=first.strict)
+    return compare_configs(
+        loaded, configs, refused, Path(out), seeds, nll_samples, leave_out=everything, quiet=quiet
+    )
+
+
+def compare_configs(
+    data: Dataset,
+    configs: Mapping[str, Config],
+    refused: Mapping[str, str],
+    out: Path,
+    seeds: int,
+    nll_samples: int,
+    *,
+    leave_out: bool,
+    quiet: bool,
+) -> Comparison:
+    """Do what :func:`compare` does, with the recipes' configurations made.
+
+    Parameters
+    ----------
+    data : Dataset
+        As loaded; nothing is held out yet.
+    configs : mapping
+        Of each recipe, the first seed in its training section.
+    refused : mapping
+        Recipes that are left out already, with the reason.
+    out, seeds, nll_samples
+        As in :func:`compare`.
+    leave_out : bool
+        Leave out further recipes that do not fit the data, instead of refusing them.
+    quiet : bool
+        Show no progress.
+    """
+    for option, value in (("seeds", seeds), ("nll_samples", nll_samples)):
+        if value < 1:
+            raise UsageError(f"{option} = {value}: at least 1")
+    configs = {name: _with_one_split(one, seeds) for name, one in configs.items()}
+    known = Plan.read(out)
+    plan = Plan.of(data, configs, nll_samples)
+    plan = known.extended(plan, out) if known is not None else plan
+    first = next(iter(configs.values())).training.seed
+    jobs = [
+        Job.of(out, name, one, seed) for seed in range(first, first + seeds) for name, one in configs.items()
+    ]
+    jobs = [job for job in jobs if not job.is_done]
+    waiting = list(dict.fromkeys(job.recipe for job in jobs))
+    fitting, misfits = sift(waiting, lambda name: _check(configs[name], data), leave_out=leave_out)
+    del fitting
+    refused = {**refused, **misfits}
+    jobs = [job for job in jobs if job.recipe not in misfits]
+    plan = Plan(plan.data, plan.fingerprint, plan.nll_samples, _without(plan.configs, misfits))
+    with explain_disk(out):
+        out.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(out)
+    try:
+        plan.write(out)
+        failures = _carry_out(jobs, data, plan, refused, quiet=quiet)
+        found = _collect(out, plan, refused, failures)
+        _write(found, out)
+        write_atomic(out / "table.png", to_png(found.figure()))
+    finally:
+        lock.release()
+    return found
+
+
+def _check(config: Config, data: Dataset) -> None:
+    measured_part(begin(config, data).data)
+
+
+def _without(configs: Mapping[str, Config], names: Mapping[str, str]) -> dict[str, Config]:
+    return {name: one for name, one in configs.items() if name not in names}
+
+
+def _with_one_split(config: Config, seeds: int) -> Config:
+    """Hold out nothing if nothing is said: what is held out depends on the seed."""
+    if config.data.validation is None:
+        return config.updated(validation=0.0)
+    if config.data.validation and seeds > 1:
+        raise UsageError(
+            f"validation = {config.data.validation:g} with {seeds} seeds: each would hold out other "
+            "examples; leave it out, take one seed, or give an .npz whose split has a validation part"
+        )
+    return config
+
+
+def _carry_out(
+    jobs: Sequence[Job], data: Dataset, plan: Plan, refused: Mapping[str, str], *, quiet: bool
+) -> Failures:
+    """Run after run; one that fails is noted, and those after it go on."""
+    failures: Failures = {}
+    done = 0
+    with ComparisonProgress(jobs, quiet=quiet) as shown:
+        for name, why in refused.items():
+            shown.say(f"{name} is left out: {why}")
+        for job in jobs:
+            shown.begin(job)
+            try:
+                row = carry_out(job, data, plan.nll_samples, partial(shown.epochs, job))
+                shown.end(job, row)
+            except KeyboardInterrupt as stop:
+                number = getattr(stop, "signal_number", signal.SIGINT)
+                raise Stopped(
+                    f"stopped after {done} of {len(jobs)} runs; the same command goes on from here", number
+                ) from None
+            except Exception as error:
+                if os.environ.get("ELBOROOM_TRACEBACK"):
+                    raise
+                reason = _reason(error)
+                failures.setdefault(job.recipe, {})[job.seed] = reason
+                shown.end(job, None, reason)
+            done += 1
+            _write(_collect(job.folder.parents[1], plan, refused, failures), job.folder.parents[1])
+    return failures
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line; what is no error of ours has its type before it."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ElboroomError) else f"{type(error).__name__}: {text}"
+
+
+def _collect(out: Path, plan: Plan, refused: Mapping[str, str], failures: Failures) -> Comparison:
+    """All that the folder holds, in the order in which recipes were first named."""
+    summaries = [Summary(name, rows_in(out, name), failures.get(name, {})) for name in plan.configs]
+    summaries += [Summary(name, [], {}, why) for name, why in refused.items() if name not in plan.configs]
+    return Comparison(summaries, plan.data, plan.nll_samples, out)
+
+
+def _write(found: Comparison, out: Path) -> None:
+    write_atomic(out / "table.csv", found.csv())
+    write_atomic(out / "summary.csv", found.summary_csv())
+    write_atomic(out / "table.md", found.markdown())

@@ -1,0 +1,139 @@
+"""What one sees while recipes are compared: which run of how many, and how long it may still take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from elboroom.comparison.runs import Job, Row
+
+
+def seconds_left(done: Sequence[tuple[str, float]], left: Sequence[str]) -> float | None:
+    """Guess how long the runs that are left will take.
+
+    Parameters
+    ----------
+    done : sequence of (str, float)
+        Recipe and seconds of each run that is done.
+    left : sequence of str
+        Recipes of the others; one that has no run yet counts as the mean of all.
+
+    Examples
+    --------
+    >>> seconds_left([("vae", 10.0), ("iwae", 30.0)], ["iwae", "vamp"])
+    50.0
+    """
+    if not done:
+        return None
+    times: dict[str, list[float]] = {}
+    for recipe, seconds in done:
+        times.setdefault(recipe, []).append(seconds)
+    usual = sum(seconds for _, seconds in done) / len(done)
+    return sum(sum(times[one]) / len(times[one]) if one in times else usual for one in left)
+
+
+def words(seconds: float) -> str:
+    """Say a time roughly.
+
+    Examples
+    --------
+    >>> words(8.2), words(300), words(9000)
+    ('9 s', '5 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{int(seconds) + 1} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class ComparisonProgress:
+    """A bar over all epochs on a terminal, and a line for every run that ends.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        To be carried out, in this order.
+    quiet : bool
+        Show nothing.
+    console : Console, optional
+        Where to show it; standard error if not given.
+    """
+
+    def __init__(self, jobs: Sequence[Job], *, quiet: bool = False, console: Console | None = None):
+        self.console = console or Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._jobs, self._done = jobs, list[tuple[str, float]]()
+        self._number, self._started = 0, 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+            transient=True,
+        )
+        total = sum(job.config.training.epochs for job in jobs)
+        self._task = self._bar.add_task("", total=total, note="")
+        self._before = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(line, markup=False)
+
+    def begin(self, job: Job) -> None:
+        """Turn to the next run."""
+        self._number += 1
+        self._started = time.perf_counter()
+        self._bar.update(self._task, description=f"{self._label(job)} seed {job.seed}", note=self._left())
+
+    def epochs(self, job: Job, done: int) -> None:
+        """So many epochs of this run are done."""
+        note = f"epoch {done}/{job.config.training.epochs}  {self._left()}"
+        self._bar.update(self._task, completed=self._before + done, note=note)
+
+    def end(self, job: Job, row: Mapping[str, Any] | None, reason: str = "") -> None:
+        """Report a run's numbers, or why it failed."""
+        seconds = time.perf_counter() - self._started
+        self._done.append((job.recipe, seconds))
+        self._before += job.config.training.epochs
+        self._bar.update(self._task, completed=self._before)
+        found = numbers_of(row) if row is not None else f"failed: {reason}"
+        left = self._left(ended=True)
+        self.say(f"{self._label(job)}  seed {job.seed}  {found}  {words(seconds)}{left and f'; {left}'}")
+
+    def _label(self, job: Job) -> str:
+        digits = len(str(len(self._jobs)))
+        width = max(len(each.recipe) for each in self._jobs)
+        return f"run {self._number:>{digits}} of {len(self._jobs)}  {job.recipe:<{width}}"
+
+    def _left(self, *, ended: bool = False) -> str:
+        first = self._number if ended else self._number - 1
+        seconds = seconds_left(self._done, [job.recipe for job in self._jobs[first:]])
+        if seconds is None or not self._jobs[first:]:
+            return ""
+        running = 0.0 if ended else time.perf_counter() - self._started
+        return f"about {words(max(0.0, seconds - running))} left"
+
+
+def numbers_of(row: Row | Mapping[str, Any]) -> str:
+    """A run's numbers in a few words, nats per example.
+
+    Examples
+    --------
+    >>> numbers_of(dict(elbo=-20.25, nll=None, nll_stderr=None, distortion=15.0, rate=5.25))
+    'ELBO -20.25  distortion 15.00  rate 5.25'
+    """
+    shown = [("ELBO", "elbo"), ("NLL", "nll"), ("distortion", "distortion"), ("rate", "rate")]
+    return "  ".join(f"{title} {row[name]:.2f}" for title, name in shown if row[name] is not None)

@@ -1,0 +1,225 @@
+"""The result: rows of all runs, one line per recipe, as CSV, Markdown and plain text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from elboroom.comparison.picture import draw
+from elboroom.comparison.runs import WITHOUT_DENSITY, WITHOUT_RATE, Row
+from elboroom.comparison.summary import METRICS, Interval, Metric, Summary, groups, winner
+
+_COLUMNS = (
+    *("recipe", "seed", "status", "reason", "elbo", "nll", "nll_stderr", "nll_num_samples"),
+    *("distortion", "rate", "active_units", "latent_dim", "weights", "epochs", "seconds"),
+    *("likelihood", "posterior", "split", "examples"),
+)
+_DASH = "–"
+_LINE = 110
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NO_RATE = (
+    "no noise, so no rate and no density to sample by; what the ELBO would be, −distortion, bounds nothing"
+)
+_NO_DENSITY = "one code per example and no density to sample by; the ELBO is a bound"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    summaries : list of Summary
+        A recipe each, in the order in which they were asked for.
+    data : str
+        Name of the data.
+    nll_samples : int
+        Importance samples of each example.
+    folder : path or None
+        Where runs and tables are.
+    """
+
+    summaries: list[Summary]
+    data: str
+    nll_samples: int
+    folder: Path | None = None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One dict per run, failed ones and recipes that were left out among them."""
+        rows = []
+        for one in self.summaries:
+            failed = [_empty(one.recipe, "failed", why, seed) for seed, why in one.failures.items()]
+            rows += sorted([*one.rows, *failed], key=lambda row: int(row["seed"]))
+            if one.left_out is not None:
+                rows.append(_empty(one.recipe, "left out", one.left_out))
+        return rows
+
+    @property
+    def failed(self) -> list[Row]:
+        """Rows of the runs that failed."""
+        return [row for row in self.rows if row["status"] == "failed"]
+
+    def csv(self) -> str:
+        """One line per run: nats per example, seconds of training; empty where there is no such number."""
+        return _csv(_COLUMNS, ([row.get(name) for name in _COLUMNS] for row in self.rows))
+
+    def summary_csv(self) -> str:
+        """One line per recipe: means over its runs, and ``*_ci95``, half of the 95 % interval."""
+        names = [key for metric in METRICS for key in (metric.name, f"{metric.name}_ci95")]
+        lines = []
+        for one in self.summaries:
+            found = [one.interval(metric.name) or (None, None) for metric in METRICS]
+            runs = (one.recipe, one.known("likelihood"), len(one.rows), len(one.failures))
+            lines.append([*runs, *(x for pair in found for x in pair), one.monte_carlo, one.known("weights")])
+        return _csv(("recipe", "likelihood", "runs", "failed", *names, "nll_monte_carlo", "weights"), lines)
+
+    def markdown(self) -> str:
+        """The table as Markdown, its columns aligned in the source too, with notes below."""
+        head, lines, notes = self._cells("**{}**")
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        table = "\n".join(f"| {' | '.join(_padded(line, widths))} |" for line in (head, rule, *lines))
+        return f"{table}\n\n" + "".join(f"{note}  \n" for note in notes)
+
+    def text(self) -> str:
+        """The table for a terminal, with notes below."""
+        head, lines, notes = self._cells("*{}")
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        table = "\n".join("  ".join(_padded(line, widths)) for line in (head, *lines))
+        return f"{table}\n\n" + "\n".join(textwrap.fill(note, _LINE) for note in notes)
+
+    def figure(self) -> Any:
+        """Dots with intervals for each metric, and rate against distortion, as a matplotlib figure."""
+        return draw(self.summaries, f"{self.data}: {self._caption()}")
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def _caption(self) -> str:
+        known = next((one for one in self.summaries if one.rows), None)
+        where = f"{known.known('examples'):,} {known.known('split')} examples" if known else "no run is done"
+        several = any(len(one.rows) > 1 for one in self.summaries)
+        return f"{where}, " + (
+            "mean and Student's 95 % interval over seeds" if several else "one seed, so no intervals"
+        )
+
+    def _cells(self, mark: str) -> tuple[list[str], list[list[str]], list[str]]:
+        """Heading, lines and notes; ``mark`` is put around what is best."""
+        notes = _Notes()
+        kinds = groups(self.summaries)
+        best = {
+            (found.recipe, metric.name)
+            for members in kinds.values()
+            for metric in METRICS
+            if (found := winner(members, metric)) is not None
+        }
+        several = len(kinds) > 1
+        head = ["recipe", *(["likelihood"] if several else []), "runs"]
+        for metric in METRICS:
+            head += [metric.title, *(["± MC"] if metric.name == "nll" else [])]
+        lines = []
+        for one in self.summaries:
+            line = [one.recipe, *([one.known("likelihood") or _DASH] if several else []), _runs(one, notes)]
+            for metric in METRICS:
+                cell = _cell(one, metric, notes)
+                line.append(mark.format(cell) if (one.recipe, metric.name) in best else cell)
+                if metric.name == "nll":
+                    line.append(_DASH if one.monte_carlo is None else f"{one.monte_carlo:.2f}")
+            weights = one.known("weights")
+            lines.append([*line, _DASH if weights is None else f"{weights:,}"])
+        sentences = [self._units(), *_verdicts(kinds, best, mark), *notes.lines]
+        return [*head, "weights"], lines, sentences
+
+    def _units(self) -> str:
+        return (
+            f"{self.data}, {self._caption()}. Nats per example; NLL by {self.nll_samples} "
+            "importance samples, MC its standard error from drawing them."
+        )
+
+
+@dataclass
+class _Notes:
+    """Footnotes, numbered as they come up; the same text is the same note."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        if text not in self.texts:
+            self.texts.append(text)
+        return str(self.texts.index(text) + 1).translate(_SUPERSCRIPT)
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{str(i).translate(_SUPERSCRIPT)} {text}" for i, text in enumerate(self.texts, 1)]
+
+
+def _runs(one: Summary, notes: _Notes) -> str:
+    if one.left_out is not None:
+        return _DASH + notes.mark(f"{one.recipe} was not trained: {one.left_out}")
+    if not one.failures:
+        return str(len(one.rows))
+    reasons = "; ".join(f"seed {seed} failed: {why}" for seed, why in one.failures.items())
+    mark = notes.mark(f"{one.recipe}, {reasons}")
+    return f"{len(one.rows)} of {len(one.rows) + len(one.failures)}{mark}"
+
+
+def _cell(one: Summary, metric: Metric, notes: _Notes) -> str:
+    found = one.interval(metric.name)
+    if found is not None:
+        return _written(found, metric.decimals)
+    posterior = one.known("posterior")
+    if posterior in WITHOUT_RATE:
+        return _DASH + notes.mark(f"posterior {posterior}: {_NO_RATE}")
+    if posterior in WITHOUT_DENSITY:
+        return _DASH + notes.mark(f"posterior {posterior}: {_NO_DENSITY}")
+    return _DASH
+
+
+def _written(found: Interval, decimals: int) -> str:
+    half = "" if found.half is None else f" ± {found.half:.{decimals}f}"
+    return f"{found.mean:.{decimals}f}{half}"
+
+
+def _verdicts(kinds: dict[str, list[Summary]], best: set[tuple[str, str]], mark: str) -> Iterable[str]:
+    """Say what is marked, where nothing could be, and what cannot be compared."""
+    judged = [metric for metric in METRICS if metric.best is not None]
+    if best:
+        of = " of its likelihood's kind" if len(kinds) > 1 else ""
+        yield f"{mark.format('Marked')}: better than all others{of}, its interval clear of theirs."
+    rivals = max((len(members) for members in kinds.values()), default=0)
+    left = [metric.title for metric in judged if not any(name == metric.name for _, name in best)]
+    if left and rivals > 1:
+        one_each = all(len(one.rows) < 2 for members in kinds.values() for one in members)
+        why = "one seed gives no interval" if one_each else "no interval lies clear of all others"
+        yield f"{' and '.join(left)}: nothing is marked as best, as {why}."
+    if len(kinds) > 1:
+        sides = [", ".join(dict.fromkeys(one.known("likelihood") for one in each)) for each in kinds.values()]
+        yield (
+            f"ELBO, NLL and distortion can be compared within each of these, not across: {' | '.join(sides)}."
+        )
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        line[0].ljust(widths[0]),
+        *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+    ]
+
+
+def _empty(recipe: str, status: str, reason: str, seed: int | None = None) -> Row:
+    return {"recipe": recipe, "seed": seed, "status": status, "reason": reason}
+
+
+def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(head)
+    table.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,167 @@
+"""One run of a comparison: an ordinary run folder, trained or gone on with, and its numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from elboroom.config import Config
+from elboroom.data import Dataset
+from elboroom.data.batches import Batches
+from elboroom.errors import FailureError, UsageError
+from elboroom.evaluation import evaluate
+from elboroom.files import write_atomic
+from elboroom.run import Run
+from elboroom.training.devices import find_device
+from elboroom.training.loop import Training
+from elboroom.training.prepare import build
+
+FILE = "comparison.json"
+WITHOUT_RATE = ("deterministic",)
+WITHOUT_DENSITY = (*WITHOUT_RATE, "vq", "fsq")
+_EVALUATION_SEED = 0  # that of 'elboroom evaluate', and the same noise for all
+_VALUES = ("elbo", "distortion", "rate", "nll", "nll_stderr")
+
+Part = Literal["test", "validation"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recipe with one seed, and where it is kept."""
+
+    recipe: str
+    seed: int
+    config: Config
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path, recipe: str, config: Config, seed: int) -> Job:
+        """Name the run folder of a recipe and a seed."""
+        return cls(recipe, seed, config.updated(seed=seed), out / recipe / f"seed-{seed}")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been trained and measured."""
+        return (self.folder / FILE).exists()
+
+
+def measured_part(data: Dataset) -> Part:
+    """Which part of the data is compared on: test, or validation if there is none.
+
+    Raises
+    ------
+    UsageError
+        If there is neither.
+    """
+    parts: tuple[Part, ...] = ("test", "validation")
+    for part in parts:
+        if len(data.indices(part)):
+            return part
+    raise UsageError(
+        f"{data.name} has no test and no validation examples to compare on; give data with a split"
+    )
+
+
+def begin(config: Config, data: Dataset) -> Training:
+    """Build model, objective and engine as the seed draws them; what cannot be is refused here.
+
+    Raises
+    ------
+    UsageError
+        If data, model, objective and training do not fit each other.
+    """
+    if config.model.shape not in (None, data.shape):
+        raise UsageError(
+            f"model.shape = {config.model.shape}, and {data.name} holds examples of {data.shape}"
+        )
+    return Training(build(config, data), data, config, quiet=True)
+
+
+def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[int], None]) -> Row:
+    """Train a run, or the rest of it, measure it, and keep the numbers beside it.
+
+    Parameters
+    ----------
+    job : Job
+        Not done yet; its folder may hold a run that was stopped.
+    data : Dataset
+        As loaded.
+    nll_samples : int
+        Importance samples of each example.
+    on_epochs : callable
+        Called with the number of epochs done, at the start and after each of them.
+
+    Raises
+    ------
+    UsageError, FailureError
+        As training and evaluation do; FailureError also if a number is not finite.
+    Stopped
+        On Ctrl-C or SIGTERM, after saving.
+    """
+    training = begin(job.config, data)
+    if any((job.folder / "checkpoints").glob("*/*.safetensors")):
+        training.open(Run(job.folder), finish=True)
+    else:  # nothing there, or what was killed before its first checkpoint
+        training.create(job.folder, overwrite=(job.folder / "config.json").exists())
+    on_epochs(training.epochs_done)
+    history = training.run(lambda _, row: on_epochs(row["epoch"]))
+    training.workers.close()
+    run = Run(job.folder)
+    part = measured_part(training.data)
+    device = find_device(job.config.training.device)
+    # Read again, so that it is what any other verb gets to see.
+    vae = run.model().to(device)
+    model = run.config.model
+    measured = evaluate(
+        vae,
+        Batches(training.data, device, binarize=run.config.data.binarize),
+        training.data.indices(part),
+        num_samples=0 if model.posterior in WITHOUT_DENSITY else nll_samples,
+        seed=_EVALUATION_SEED,
+    )
+    for name in _VALUES:
+        if measured[name] is not None and not math.isfinite(measured[name]):
+            raise FailureError(f"its {name} on {part} examples is {measured[name]}")
+    run.write_metrics({**measured, "split": part, "data": training.data.name})
+    if model.posterior in WITHOUT_RATE:
+        measured |= {"elbo": None, "rate": None}
+    row = {
+        "recipe": job.recipe,
+        "seed": job.seed,
+        "status": "ok",
+        **measured,
+        "latent_dim": vae.latent_dim,
+        "weights": sum(p.numel() for p in vae.parameters()),
+        "epochs": len(history),
+        "seconds": sum(epoch["seconds"] for epoch in history),
+        "likelihood": model.likelihood,
+        "posterior": model.posterior,
+        "split": part,
+    }
+    write_atomic(job.folder / FILE, json.dumps(row, indent=2) + "\n")
+    return row
+
+
+def rows_in(out: Path, recipe: str) -> list[Row]:
+    """Rows of all runs of a recipe that are done, by seed.
+
+    Raises
+    ------
+    UsageError
+        If one is damaged.
+    """
+    rows = []
+    for path in (out / recipe).glob(f"seed-*/{FILE}"):
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            rows.append({**row, "seed": int(row["seed"])})
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(
+                f"{path} is damaged; remove it, and the same command measures the run again"
+            ) from None
+    return sorted(rows, key=lambda row: int(row["seed"]))

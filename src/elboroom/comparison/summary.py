@@ -1,0 +1,139 @@
+"""Many seeds as one number: means, intervals, and who is better by more than noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+LEVEL = 0.95
+
+# What a likelihood's nats are of: log-densities and log-probabilities cannot be set against each other.
+_MEASURES = {
+    **dict.fromkeys(("gaussian", "laplace", "student_t", "continuous_bernoulli"), "density"),
+    **dict.fromkeys(("categorical", "discretized_logistic"), "levels"),
+    **dict.fromkeys(("poisson", "negative_binomial", "zero_inflated_negative_binomial"), "counts"),
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: key in a row, heading, digits after the point, and which side wins, if one does."""
+
+    name: str
+    title: str
+    decimals: int
+    best: Literal["high", "low"] | None = None
+
+
+METRICS = (
+    Metric("elbo", "ELBO", 2, "high"),
+    Metric("nll", "NLL", 2, "low"),
+    Metric("distortion", "distortion", 2),
+    Metric("rate", "rate", 2),
+    Metric("active_units", "active units", 1),
+    Metric("seconds", "seconds", 1),
+)
+
+
+class Interval(NamedTuple):
+    """A mean with the half-width of its 95 % interval, None with fewer than two values."""
+
+    mean: float
+    half: float | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lower and upper end; the mean twice if there is no interval."""
+        return self.mean - (self.half or 0.0), self.mean + (self.half or 0.0)
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean of n values with Student's 95 % interval: t(n − 1) · s / √n, s with n − 1 below.
+
+    Examples
+    --------
+    >>> interval([1.0, 2.0, 3.0])
+    Interval(mean=2.0, half=2.484...)
+    >>> interval([4.0])
+    Interval(mean=4.0, half=None)
+    """
+    from scipy.special import stdtrit
+
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return Interval(mean, None)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return Interval(mean, float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(n))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A recipe over its seeds.
+
+    Attributes
+    ----------
+    recipe : str
+        Its name.
+    rows : list of dict
+        Of its runs that are done.
+    failures : dict of int to str
+        Seed to reason, of those that failed.
+    left_out : str or None
+        Why nothing was trained.
+    """
+
+    recipe: str
+    rows: list[dict[str, Any]]
+    failures: dict[int, str]
+    left_out: str | None = None
+
+    def values(self, metric: str) -> list[float]:
+        """Of each run, or none where the metric has no meaning."""
+        return [row[metric] for row in self.rows if row[metric] is not None]
+
+    def interval(self, metric: str) -> Interval | None:
+        """Mean and interval over the seeds, if there is anything to take them of."""
+        values = self.values(metric)
+        return interval(values) if values else None
+
+    @property
+    def monte_carlo(self) -> float | None:
+        """Standard error of the mean NLL from the samples drawn: √(Σ stderr²) / n, nats."""
+        errors = self.values("nll_stderr")
+        return math.hypot(*errors) / len(errors) if errors else None
+
+    def known(self, name: str) -> Any:
+        """What is the same for all runs, such as ``likelihood``; None if there is none."""
+        return self.rows[0][name] if self.rows else None
+
+    @property
+    def measure(self) -> str | None:
+        """What its nats are of, a density or the probability of what; None without runs."""
+        likelihood = self.known("likelihood")
+        return None if likelihood is None else _MEASURES.get(likelihood, likelihood)
+
+
+def groups(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """Those whose nats can be set against each other, by their first; those without a run are left out."""
+    found: dict[str, list[Summary]] = {}
+    for one in summaries:
+        if one.measure is not None:
+            found.setdefault(one.measure, []).append(one)
+    return found
+
+
+def winner(summaries: Sequence[Summary], metric: Metric) -> Summary | None:
+    """The one whose interval lies clear of all others on the better side; None if it is not decided.
+
+    With a single seed there is no interval, and so none to compare with.
+    """
+    sign = 1 if metric.best == "high" else -1
+    have = [(one, found) for one in summaries if (found := one.interval(metric.name)) is not None]
+    if metric.best is None or len(have) < 2 or any(found.half is None for _, found in have):
+        return None
+    (first, best), *others = sorted(have, key=lambda pair: -sign * pair[1].mean)
+    edge = min(sign * end for end in best.ends)
+    return first if all(max(sign * end for end in found.ends) < edge for _, found in others) else None
