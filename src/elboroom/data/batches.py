@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.data.conditioned import Wanted, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
 from elboroom.data.rows import RowReader, chunks, extent
@@ -21,6 +23,21 @@ Binarize = Literal["none", "threshold", "stochastic"]
 
 # Values may be this share of a step off: 8-bit pixels that were scaled in float32 are off by far less.
 _BETWEEN = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Rows as they are stored, and their row numbers, by which their conditions are found."""
+
+    x: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+Rows = Tensor | Streamed
+"""A batch: row numbers (b,), or rows as they are stored."""
 
 
 class Batches:
@@ -80,8 +97,34 @@ class Batches:
         self.scale = data.scale
         self.binarize = binarize
         self.flip = flip
+        self._data = data
+        self._conditions: Tensor | None = None  # labels (n,) or vectors (n, C), on the device
+        self._labels: Tensor | None = None  # 0, 1, … as far as there are any
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
+    def tell(self, wanted: Wanted | None) -> None:
+        """Keep the examples' conditions on the device, for a model that takes some; none for another.
+
+        Raises
+        ------
+        UsageError
+            If the data have none, or others than the model was made for.
+        """
+        self._conditions = None
+        if wanted is None:
+            return
+        found = conditions_of(self._data, wanted)
+        self._conditions = torch.from_numpy(np.array(found)).to(self.x.device)
+        labels = torch.arange(wanted.size, device=self.x.device)
+        self._labels = labels if wanted.kind == "labels" else None
+
+    def conditions(self, rows: Rows) -> Tensor | None:
+        """Conditions (b, C) of a batch as floats, labels one-hot; None if nothing was asked for."""
+        if self._conditions is None:
+            return None
+        chosen = self._conditions.index_select(0, rows.rows if isinstance(rows, Streamed) else rows)
+        return chosen if self._labels is None else (chosen[:, None] == self._labels).float()
+
+    def __getitem__(self, rows: Rows) -> Tensor:
         """Examples ``(b, *shape)`` as floats, the pixel value ``scale`` as 1.
 
         Parameters
@@ -101,7 +144,9 @@ class Batches:
             return (uniform(*x.shape, batch_dim=0, like=x) < x).to(x.dtype)
         return x
 
-    def _raw(self, rows: Tensor) -> Tensor:
+    def _raw(self, rows: Rows) -> Tensor:
+        if isinstance(rows, Streamed):
+            return rows.x
         if rows.dtype != torch.int64:  # examples are uint8 or float32
             return rows
         if self.resident:
@@ -110,8 +155,8 @@ class Batches:
         self._reader.read([rows.cpu().numpy()], [found.numpy()])
         return found.to(self.x.device)
 
-    def stream(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """For each batch of row numbers in turn, what :meth:`for_training` and ``batches[...]`` take.
+    def stream(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Rows]:
+        """For each batch of row numbers in turn, what the other methods take.
 
         Row numbers if the data are resident. Else rows as they are stored, uint8 or float32 ``(b, *shape)``,
         read ahead by threads that end with this generator; see :func:`elboroom.data.stream.stream_rows`.
@@ -122,12 +167,17 @@ class Batches:
             Where a row is due that cannot be read.
         """
         if not self.resident:
-            yield from stream_rows(self._reader, order, self.x.device)
+            read = stream_rows(self._reader, order, self.x.device)
+            if self._conditions is None:
+                yield from read
+            else:
+                for x, rows in zip(read, order, strict=True):
+                    yield Streamed(x, torch.from_numpy(rows).to(self.x.device))
             return
         for rows in order:
             yield torch.from_numpy(rows).to(self.x.device)
 
-    def for_training(self, rows: Tensor) -> Tensor:
+    def for_training(self, rows: Rows) -> Tensor:
         """As ``batches[rows]``, with what is done to training examples only."""
         x = self[rows]
         if not self.flip:

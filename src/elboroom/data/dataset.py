@@ -59,6 +59,8 @@ class Dataset:
         Inputs left out, with the reasons.
     origin : str
         Where the data came from, in a few words.
+    vectors : numpy.ndarray, optional
+        float32 ``(n, C)``: what a conditional model is told of each example, such as its attributes.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Dataset:
     published_split: bool = False
     skipped: tuple[Skipped, ...] = ()
     origin: str = ""
+    vectors: Array | None = None
 
     def __post_init__(self) -> None:
         x = as_examples(self.x, self.name)
@@ -93,6 +96,7 @@ class Dataset:
         set_field(self, "split", _checked_split(self.split, len(x), self.name))
         set_field(self, "label_names", tuple(str(label) for label in self.label_names))
         set_field(self, "labels", _checked_labels(self.labels, len(x), self.label_names, self.name))
+        set_field(self, "vectors", _checked_vectors(self.vectors, len(x), self.name))
         set_field(self, "scale", float(self.scale))
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise UsageError(f"{self.name}: scale is {self.scale}; it must be a positive number such as 255")
@@ -140,7 +144,7 @@ class Dataset:
         return rows if self.scale == 1.0 else rows / np.float32(self.scale)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) over shape, type, split and contents.
+        """SHA-256 (hexadecimal) over shape, type, split, contents, and vectors if there are any.
 
         Contents of up to 64 MB are hashed whole. Of larger ones, evenly spaced rows that add up to 64 MB
         are, so that it stays quick on memory maps: two such sets that differ only in rows between those have
@@ -148,6 +152,8 @@ class Dataset:
         """
         digest = hashlib.sha256(f"{self.x.shape} {self.x.dtype.str}".encode())
         digest.update(np.ascontiguousarray(self.split).data)
+        if self.vectors is not None:
+            digest.update(np.ascontiguousarray(self.vectors).data)
         row_bytes = self.x.nbytes // len(self)
         if self.x.nbytes <= _FINGERPRINT_BYTES:
             for rows in chunks(self.x):
@@ -306,3 +312,24 @@ def _checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: 
             f"names; labels must lie in 0..{len(names) - 1}"
         )
     return labels
+
+
+def _checked_vectors(vectors: Array | None, n: int, name: str) -> Array | None:
+    if vectors is None:
+        return None
+    vectors = np.asarray(vectors)
+    if vectors.ndim != 2 or len(vectors) != n or not vectors.shape[1]:
+        raise UsageError(
+            f"{name}: the vectors have shape {vectors.shape}; it must be ({n}, C), one per example"
+        )
+    if vectors.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: the vectors hold {vectors.dtype}; they must be numbers")
+    with np.errstate(over="ignore"):  # what does not fit turns infinite, and is refused
+        vectors = vectors.astype(np.float32, copy=False)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(1))
+    if len(bad):
+        raise UsageError(
+            f"{name}: the vectors of {len(bad)} example(s) hold nan or infinite numbers, the first in row "
+            f"{bad[0]} (counting from 0); fill them"
+        )
+    return vectors
