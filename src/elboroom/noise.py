@@ -15,11 +15,16 @@ from torch import Tensor
 
 # (first example of this process, how many it has, how many the batch has)
 _part: ContextVar[tuple[int, int, int] | None] = ContextVar("part of the batch", default=None)
+_sum_over_parts: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("sum over parts", default=None)
 
 
 @contextmanager
-def part_of_batch(start: int, count: int, total: int) -> Iterator[None]:
+def part_of_batch(
+    start: int, count: int, total: int, sum_over_parts: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[None]:
     """Let noise for ``count`` examples be that of rows ``start``… of a batch of ``total``.
+
+    ``sum_over_parts`` is what :func:`whole_batch` asks the other processes by.
 
     Examples
     --------
@@ -31,11 +36,28 @@ def part_of_batch(start: int, count: int, total: int) -> Iterator[None]:
     >>> torch.equal(part, whole[:, 2:])
     True
     """
-    token = _part.set((start, count, total))
+    part, summed = _part.set((start, count, total)), _sum_over_parts.set(sum_over_parts)
     try:
         yield
     finally:
-        _part.reset(token)
+        _part.reset(part)
+        _sum_over_parts.reset(summed)
+
+
+def whole_batch(rows: Tensor) -> Tensor:
+    """Rows (m · examples, ...) of all processes in the batch's order; ``rows`` itself if there is but one.
+
+    All processes must ask, in the same order. For statistics that must be the same in all of them, such as a
+    codebook's.
+    """
+    part, sum_over_parts = _part.get(), _sum_over_parts.get()
+    if part is None or sum_over_parts is None:
+        return rows
+    start, count, total = part
+    each = len(rows) // count
+    whole = rows.new_zeros(each * total, *rows.shape[1:])
+    whole[each * start : each * (start + count)] = rows
+    return sum_over_parts(whole)
 
 
 def normal(*shape: int, batch_dim: int, like: Tensor) -> Tensor:

@@ -59,6 +59,16 @@ def critic(out: Path) -> None:
     fit(build(), images(), out=out, objective=objective, **BASE | {"epochs": 2})
 
 
+def layers(out: Path) -> None:
+    vae = build(network="chain", chain_dims=(2, 3), chain_hidden=(4, 4), latent_dim=2, hidden=(400, 400))
+    fit(vae, images(), out=out, **BASE)
+
+
+def codes(out: Path) -> None:
+    vae = build(posterior="vq", code_grid=(3,), code_channels=2, codebook_size=5)
+    fit(vae, images(), out=out, **BASE, penalties={"commitment": 0.25})
+
+
 def bad_example(out: Path) -> None:
     x = np.random.default_rng(0).random((56, 6), dtype=np.float32)
     data = Dataset("rows", x, split=np.zeros(56, np.uint8), published_split=True)
@@ -104,7 +114,7 @@ def dies(out: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
-        *(plain, few_examples, sharded, batch_norm, critic, bad_example),
+        *(plain, few_examples, sharded, batch_norm, critic, layers, codes, bad_example),
         *(two_epochs, two_epochs_sharded, goes_on, dies),
     )
 }

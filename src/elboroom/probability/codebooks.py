@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elboroom.noise import whole_batch
+
 # Laplace smoothing of the usage (arXiv:1711.00937 appendix A.1, as implemented by its authors).
 _SMOOTHING = 1e-5
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """Exponential of the entropy of a histogram (K,): from 1 to K, ()."""
-    p = counts / counts.sum().clamp(min=1)
-    return torch.exp(-torch.special.xlogy(p, p).sum())
+    """Exponential of the entropy of histograms (..., K): from 1 to K, (...)."""
+    p = counts / counts.sum(-1, keepdim=True).clamp(min=1)
+    return torch.exp(-torch.special.xlogy(p, p).sum(-1))
 
 
 def counts_of(indices: Tensor, size: int) -> Tensor:
@@ -28,6 +30,7 @@ def counts_of(indices: Tensor, size: int) -> Tensor:
 class Codebook(nn.Module):
     """K vectors that follow what is given to them: k-means at first, then running averages.
 
+    Several processes that train together follow the vectors of all of them, and so have the same codes.
     All that the next update depends on is in buffers or in torch's generator, shapes are static and the
     host waits for the device only until the k-means start is done.
 
@@ -76,6 +79,7 @@ class Codebook(nn.Module):
         if self._known_started or not self.training:
             return
         if not self.started.item():  # the host waits here, until the first batch is through
+            vectors = whole_batch(vectors)
             n, size = len(vectors), len(self.codes)
             chosen = torch.randperm(n, device=vectors.device)[:size]
             if n < size:  # the codes that lie on top of each other are revived, or stay unused
@@ -94,6 +98,7 @@ class Codebook(nn.Module):
         """In training mode, move the codes towards the means of the vectors (n, dim) that chose them."""
         if not self.training:
             return
+        vectors, indices = whole_batch(vectors), whole_batch(indices)
         counts, sums = self._totals(vectors, indices)
         self.usage.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)

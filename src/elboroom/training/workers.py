@@ -99,7 +99,9 @@ class Workers:
         if self.alone:
             yield
             return
-        with noise.part_of_batch(part.start, part.stop - part.start, part.total):
+        # One that has another's examples adds nothing to what all have.
+        sum_over_parts = self.sum_ if part.weight else lambda rows: self.sum_(rows.zero_())
+        with noise.part_of_batch(part.start, part.stop - part.start, part.total, sum_over_parts):
             yield
 
     def sum_(self, tensor: Tensor) -> Tensor:
