@@ -12,7 +12,7 @@ Task = Literal["train", "nll", "embed"]
 GROUPS = ("mlp", "conv", "nll", "embed", "scaling", "start")
 
 ALL = ("elboroom", "elboroom-fp32", "pythae", "plain", "jax", "products", "products-fp32")
-USING = ("elboroom", "pythae", "plain", "jax", "products")
+USING = ("elboroom", "elboroom-fp32", "pythae", "plain", "jax", "products")
 CURVES = ("elboroom", "pythae", "plain", "jax")
 
 

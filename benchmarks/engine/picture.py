@@ -136,7 +136,7 @@ def _curve(axes: Axes, name: str, points: list[tuple[int, str]], rows: Rows) -> 
         if known and not program.startswith("products"):
             axes.plot(*zip(*known, strict=True), "o-", color=color, ms=4)
     axes.set(xscale="log", yscale="log", ylabel="seconds for 60,000 images")
-    axes.set_title(f"training 784-1000-2, B = 100: {_AXIS[name]}")
+    axes.set_title(f"784-1000-2, B = 100: {_AXIS[name]}")
     axes.set_xticks([value for value, _ in points], [_short(value) for value, _ in points])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

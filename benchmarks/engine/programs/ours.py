@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from benchmarks.engine.images import read_images
 from benchmarks.engine.programs import Absent, Done, Job
 
 import elboroom
+from elboroom.training.devices import has_bf16
 
 VERSION = elboroom.__version__
 # Training ends when no more pieces are wanted, never by itself.
@@ -34,6 +35,11 @@ def _model(job: Job) -> elboroom.VAE:
     net = job.case.net
     kind: dict[str, Any] = {"hidden": net.hidden} if net.hidden else {"network": "conv"}
     return elboroom.VAE.build(shape=net.shape, latent_dim=net.latent_dim, activation="relu", **kind)
+
+
+def _precision_to_evaluate_in(job: Job) -> Literal["fp32", "bf16"]:
+    """What ``--precision`` can be: bf16 where the hardware has it; the default, fp32, in the other row."""
+    return "bf16" if job.program == "elboroom" and has_bf16(torch.device(job.device)) else "fp32"
 
 
 def train(job: Job, count: int, done: Done) -> None:
@@ -59,21 +65,21 @@ def train(job: Job, count: int, done: Done) -> None:
 
 def nll(job: Job, count: int, done: Done) -> None:
     """``VAE.nll`` of ``count`` images in one call."""
-    vae = _model(job).to(job.device)
+    vae, precision = _model(job).to(job.device), _precision_to_evaluate_in(job)
     x = np.array(read_images(job.images)[:count])
     while True:
         started = time.perf_counter()
-        vae.nll(x, num_samples=job.case.num_samples).value.sum().item()
+        vae.nll(x, num_samples=job.case.num_samples, precision=precision).value.sum().item()
         done(len(x), time.perf_counter() - started)
 
 
 def embed(job: Job, count: int, done: Done) -> None:
     """``VAE.embed`` of all images in one call."""
-    vae = _model(job).to(job.device)
+    vae, precision = _model(job).to(job.device), _precision_to_evaluate_in(job)
     x = np.array(read_images(job.images))
     while True:
         started = time.perf_counter()
-        vae.embed(x).cpu()
+        vae.embed(x, precision=precision).cpu()
         done(len(x), time.perf_counter() - started)
 
 

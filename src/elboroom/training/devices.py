@@ -10,7 +10,7 @@ from torch import nn
 from elboroom.errors import UsageError
 
 # Multiply-adds of a step below which casting costs more than the faster products save (2 AVX-512 cores).
-_PAYS_FROM = 8_000_000
+_PAYS_FROM = 20_000_000
 
 
 def find_device(name: str) -> torch.device:
