@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from elboroom import figures, pictures
+    from elboroom.comparison import compare
     from elboroom.config import Config, ModelConfig
     from elboroom.data import Dataset, load_data
     from elboroom.evaluation import evaluate
@@ -33,6 +34,7 @@ _HOME = {
     "Objective": "elboroom.objectives",
     "Run": "elboroom.run",
     "VAE": "elboroom.model",
+    "compare": "elboroom.comparison",
     "evaluate": "elboroom.evaluation",
     "figures": "elboroom",
     "fit": "elboroom.training",
@@ -49,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "Objective",
     "Run",
+    "compare",
     "evaluate",
     "figures",
     "fit",

@@ -17,6 +17,7 @@ import tyro
 from tyro import _errors as tyro_errors
 
 from elboroom import __version__
+from elboroom.commands.compare import Compare
 from elboroom.config import Config, read_preset, read_toml
 from elboroom.errors import AnotherFailedError, ElboroomError, UsageError, nearest
 from elboroom.verbs import VERBS, Train
@@ -81,13 +82,39 @@ def _dispatch(argv: list[str]) -> int:
                 Train, prog="elboroom train", args=rest, default=Train(settings=_starting_point(rest))
             )
             command()
+        elif verb == "compare":
+            _compare(rest)
         else:
             tyro.cli(VERBS[verb], prog=f"elboroom {verb}", args=rest)
     return 0
 
 
-def _starting_point(argv: Sequence[str]) -> Config:
-    """Read --preset, --recipe and --config ahead of the options that they are the defaults of."""
+def _compare(argv: list[str]) -> None:
+    """Read the command line once for each recipe, as 'train' would, before anything is trained."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--recipes")
+    with contextlib.suppress(argparse.ArgumentError):  # a missing value, which the full parser explains
+        given = early.parse_known_args(argv)[0].recipes
+        if given is not None and not {"-h", "--help"} & set(argv):
+            from elboroom.comparison.plan import names_of, sift, wants_all
+
+            def read(name: str) -> Compare:
+                settings = _starting_point(argv, name)
+                return tyro.cli(
+                    Compare, prog="elboroom compare", args=argv, default=Compare(settings=settings)
+                )
+
+            leave_out = wants_all(given)
+            found, refused = sift(names_of(given), read, leave_out=leave_out)
+            command = next(iter(found.values()))
+            command({name: one.settings for name, one in found.items()}, refused, leave_out=leave_out)
+            return
+    tyro.cli(Compare, prog="elboroom compare", args=argv)
+    raise UsageError("no recipe named; add --recipes vae,beta-vae,iwae, or --recipes all")
+
+
+def _starting_point(argv: Sequence[str], recipe_name: str | None = None) -> Config:
+    """Read --preset, --recipe (or the one given) and --config ahead of the options they are defaults of."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset")
     early.add_argument("--recipe")
@@ -97,10 +124,11 @@ def _starting_point(argv: Sequence[str]) -> Config:
     except argparse.ArgumentError:
         return Config()  # a missing value, which the full parser explains
     settings = read_preset(found.preset) if found.preset is not None else Config()
-    if found.recipe is not None:
+    name = recipe_name or found.recipe
+    if name is not None:
         from elboroom.objectives.recipes import recipe
 
-        settings = recipe(found.recipe, settings)
+        settings = recipe(name, settings)
     return read_toml(found.config, settings) if found.config is not None else settings
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from elboroom.conditions import Array as Array  # what most of the package needs of examples, it finds here
+from elboroom.conditions import Condition, Conditioning, Examples, apart, together
 from elboroom.config import ModelConfig
 from elboroom.errors import UsageError
 from elboroom.networks import networks_of
@@ -28,97 +30,13 @@ from elboroom.probability import (
 )
 from elboroom.probability.choice import likelihood_of, posterior_of, prior_for
 from elboroom.probability.posteriors import unit_vector
-
-Array = Tensor | NDArray[Any]
+from elboroom.terms import NLL, Terms
 
 # Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
 _DECODED_NUMBERS = 2_000_000
 _EMBEDDED_ROWS = 2_000
 _SEVERAL_LAYERS = ("ladder", "chain")
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What one forward pass yields for b examples and k samples of each: all that an objective needs.
-
-    Attributes
-    ----------
-    x : Tensor
-        The examples, (b, *shape).
-    posterior, likelihood, prior
-        q(z|x) of b examples, p(x|z) of (k, b) codes, p(z).
-    z : Tensor
-        Codes (k, b, d), differentiable in the posterior's parameters.
-    generate : callable
-        Codes (..., b, d) → p(x|z), for bounds that need a second pass through the decoder.
-    known : mapping of str to Tensor
-        What came up on the way: ``log_q``, ``log_prior``, ``rate``; else they are computed when asked for.
-    rates : Tensor, optional
-        Of each stochastic layer, (L, b), top first, if there are several; they add up to ``rate``.
-    """
-
-    x: Tensor
-    posterior: Posterior
-    likelihood: Likelihood
-    prior: Any
-    z: Tensor
-    generate: Callable[[Tensor], Likelihood]
-    known: Mapping[str, Tensor] = field(default_factory=dict)
-    rates: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        self.__dict__.update(self.known)
-
-    @cached_property
-    def log_likelihood(self) -> Tensor:
-        """Log p(x|z), (k, b), nats."""
-        return self.likelihood.log_prob(self.x)
-
-    @cached_property
-    def log_q(self) -> Tensor:
-        """Log q(z|x), (k, b), nats."""
-        posterior: Any = self.posterior
-        return posterior.log_prob(self.z)
-
-    @cached_property
-    def log_prior(self) -> Tensor:
-        """Log p(z), (k, b), nats."""
-        return self.prior.log_prob(self.z)
-
-    @cached_property
-    def rate(self) -> Tensor:
-        """KL(q ‖ p), (b,), nats per example: in closed form where there is one, else by Monte Carlo."""
-        closed_form = find_closed_form(self.posterior, self.prior)
-        if closed_form is not None:
-            return closed_form(self.posterior, self.prior)
-        return (self.log_q - self.log_prior).mean(0)
-
-    @cached_property
-    def distortion(self) -> Tensor:
-        """−E_q log p(x|z), the mean over the k samples: (b,), nats per example."""
-        log_likelihood = self.log_likelihood
-        return -(log_likelihood[0] if len(log_likelihood) == 1 else log_likelihood.mean(0))
-
-    @cached_property
-    def log_weights(self) -> Tensor:
-        """Importance weights log p(x|z) + log p(z) − log q(z|x), (k, b), nats."""
-        return self.log_likelihood + self.log_prior - self.log_q
-
-
-class NLL(NamedTuple):
-    """Importance-sampled −log p(x) of each example with its Monte Carlo standard error."""
-
-    value: Tensor
-    stderr: Tensor
-
-    @classmethod
-    def from_log_weights(cls, log_weights: Tensor) -> NLL:
-        """−log of the mean weight with its standard error by the delta method, from (k, b), in nats."""
-        k = len(log_weights)
-        log_mean = torch.logsumexp(log_weights, 0) - math.log(k)
-        if k == 1 or not log_mean.numel():
-            return cls(-log_mean, torch.full_like(log_mean, torch.nan))
-        return cls(-log_mean, torch.exp(log_weights - log_mean).std(0, correction=1) / math.sqrt(k))
+Precision = Literal["fp32", "bf16"]
 
 
 class VAE(nn.Module):
@@ -138,11 +56,21 @@ class VAE(nn.Module):
         Of one example: (h, w, c) or (d,).
     scale : float
         uint8 inputs are divided by it: 255 for 8-bit pixels.
+    conditioning : Conditioning, optional
+        Makes it a model of p(x|c): its methods then take ``condition``, and :meth:`given` fixes it.
+
+    Raises
+    ------
+    UsageError
+        If the parts do not fit each other.
 
     Examples
     --------
     >>> vae = VAE.build(shape=(28, 28, 1), latent_dim=2, hidden=[100])
     >>> vae.sample(3).shape
+    torch.Size([3, 28, 28, 1])
+    >>> vae = VAE.build(shape=(28, 28, 1), hidden=[100], condition="labels", condition_dim=10)
+    >>> vae.sample(3, condition=[7, 7, 1]).shape
     torch.Size([3, 28, 28, 1])
     """
 
@@ -156,6 +84,7 @@ class VAE(nn.Module):
         posterior: nn.Module | None = None,
         likelihood: nn.Module | None = None,
         scale: float = 255.0,
+        conditioning: Conditioning | None = None,
     ):
         super().__init__()
         self.encoder = encoder
@@ -167,9 +96,13 @@ class VAE(nn.Module):
         self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
         self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
         check_pair(self.posterior, prior)
+        self.conditioning = conditioning
+        self._given: Tensor | None = None
+        self._low = False
+        _check_told(conditioning, prior)
         self._space: str | None = getattr(getattr(self.posterior, "makes", None), "space", None)
         if hasattr(prior, "bind"):  # made of posteriors, so it is where they are
-            prior.bind(self.infer)
+            prior.bind(self._inferred)
             prior.space = self._space
         self.config: ModelConfig | None = None
         """The configuration it was built from, if it was; a run can then be reloaded without code."""
@@ -204,96 +137,258 @@ class VAE(nn.Module):
         else:
             posterior: Any = posterior_of(config)
             prior = prior_for(config, posterior, shape, likelihood)
-            encoder, decoder = networks_of(
-                config, shape, posterior.in_shape, posterior.latent_dim, likelihood.in_shape
-            )
-            parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood}
+            told = _conditioning_of(config, shape)
+            codes = posterior.latent_dim + (0 if told is None else told.beside_code)
+            encoder, decoder = networks_of(config, shape, posterior.in_shape, codes, likelihood.in_shape)
+            parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood, "conditioning": told}
             vae = cls(encoder, decoder, prior, shape=shape, **parts, scale=config.scale or 255.0)
         vae.config = config
         return vae
 
+    # What it is told.
+
+    @property
+    def condition(self) -> Conditioning | None:
+        """What must be given with each example; None if nothing is, or it is fixed."""
+        return self.conditioning if self._given is None else None
+
+    def given(self, condition: Condition) -> VAE:
+        """Fix the condition of a conditional model: what is left is a VAE like any other.
+
+        Parameters
+        ----------
+        condition : int, str or array
+            One label, by number or name, or one vector (C,).
+
+        Returns
+        -------
+        VAE
+            With the same networks, p(z|c) in place of the prior, and methods that take no condition: for
+            all that draws or measures a model. The prior is that at the present weights.
+
+        Raises
+        ------
+        UsageError
+            If the model takes no condition, or no such one.
+
+        Examples
+        --------
+        >>> vae = VAE.build(shape=(4,), hidden=[8], condition="labels", condition_dim=3)
+        >>> vae.given(2).sample(5).shape
+        torch.Size([5, 4])
+        """
+        with torch.no_grad():
+            c = self._resolved(condition, 1)
+            view = copy.copy(self)
+            view.__dict__["_given"] = c
+            if hasattr(self.prior, "given"):
+                # The copy shares its table of parts with this model, and is to have a prior of its own.
+                parts = {name: part for name, part in self._modules.items() if name != "prior"}
+                view.__dict__["_modules"] = parts
+                view.__dict__["prior"] = self.prior.given(c)
+        return view
+
+    def _resolved(self, condition: Condition | None, n: int) -> Tensor | None:
+        """Conditions of n examples as the parts take them, (n, C); None of a model without."""
+        if self.conditioning is None:
+            if condition is not None:
+                raise UsageError(
+                    "this model takes no condition: leave it out, or train a model with --condition labels"
+                )
+            return None
+        if self._given is not None:
+            if condition is not None:
+                raise UsageError("the condition of this model is fixed; give another to the whole model")
+            return self._given.to(self._weight()).expand(n, -1)
+        if condition is None:
+            raise UsageError(
+                "this model is conditional: with each example give condition=, "
+                f"{self.conditioning.describe()}"
+            )
+        return self.conditioning.vectors(condition, n, self._weight())
+
+    def told(self, condition: Condition | None, n: int) -> Tensor | None:
+        """Conditions of n examples as the parts take them, (n, C); None where nothing is to be given.
+
+        Raises
+        ------
+        UsageError
+            If a condition is missing, or none is wanted, or it is none of the model's.
+        """
+        return None if condition is None and self.condition is None else self._resolved(condition, n)
+
+    def prior_given(self, c: Tensor | None) -> Any:
+        """The prior as it is at this moment, of these conditions (m, C) if it is conditional."""
+        if c is not None and hasattr(self.prior, "given"):
+            return self.prior.given(c)
+        return self.prior.mixture() if hasattr(self.prior, "mixture") else self.prior
+
+    # In which precision networks work.
+
+    @contextmanager
+    def lowered(self, precision: Precision = "bf16") -> Iterator[None]:
+        """Let the networks multiply in bfloat16 for a while; densities, draws and sums stay as they are.
+
+        Raises
+        ------
+        UsageError
+            If the precision is another than "fp32", which changes nothing, or "bf16".
+        """
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(f"precision = {precision!r}: 'fp32' or 'bf16'")
+        if precision == "fp32":
+            yield
+            return
+        before, self._low = self._low, True
+        try:
+            # Weights that autocast has cast are kept until the outermost of it ends.
+            with torch.autocast(self._weight().device.type, enabled=False):
+                yield
+        finally:
+            self._low = before
+
+    def products(self) -> AbstractContextManager[Any]:
+        """Around what networks do, so that :meth:`lowered` holds for it."""
+        return torch.autocast(self._weight().device.type, torch.bfloat16) if self._low else nullcontext()
+
     # Differentiable halves, for objectives.
 
-    def infer(self, x: Tensor) -> Posterior:
+    def infer(self, x: Tensor, condition: Condition | None = None) -> Posterior:
         """q(z|x) for x (b, *shape) in model units, differentiably."""
+        c = self._resolved(condition, len(x))
+        if self.conditioning is not None and c is not None:
+            x = self.conditioning.onto_input(x, c)
+        return self._inferred(x)
+
+    def _inferred(self, x: Tensor) -> Posterior:
         # Networks may work in lower precision; densities never do.
-        posterior: Posterior = self.posterior(self.encoder(x).to(x.dtype))
+        with self.products():
+            features = self.encoder(x)
+        posterior: Posterior = self.posterior(features.to(x.dtype))
         return posterior
 
-    def generate(self, z: Tensor) -> Likelihood:
-        """p(x|z) for codes z (..., d), differentiably."""
-        features = self.decoder(z.reshape(-1, z.shape[-1])).to(z.dtype)
-        likelihood: Likelihood = self.likelihood(features.reshape(*z.shape[:-1], *self.likelihood.in_shape))
+    def generate(self, z: Tensor, condition: Condition | None = None) -> Likelihood:
+        """p(x|z) for codes z (..., d), differentiably; conditions are those of the last dimension but one."""
+        c = self._resolved(condition, z.shape[-2] if z.ndim > 1 else 1)
+        code = z
+        if self.conditioning is not None and c is not None:
+            code = self.conditioning.onto_code(z, c if z.ndim > 1 else c[0])
+        with self.products():
+            features = self.decoder(code.reshape(-1, code.shape[-1]))
+        features = features.to(z.dtype).reshape(*z.shape[:-1], *self.likelihood.in_shape)
+        likelihood: Likelihood = self.likelihood(features)
         return likelihood
 
     def onto_space(self, z: Tensor) -> Tensor:
         """Give the codes nearest to z (..., d) that there can be: of length 1 on a sphere, elsewhere z."""
         return unit_vector(z) if self._space == "sphere" else z
 
-    def forward(self, x: Tensor, num_samples: int = 1) -> Terms:
+    def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
         """Encode x (b, *shape), draw k codes of each, decode them."""
-        q: Any = self.infer(x)
+        c = self.told(condition, len(x))
+        q: Any = self.infer(x, c)
         # Where the rate has a closed form, few ask for the density of a draw.
-        prior = _fixed(self.prior)
+        prior = self.prior_given(c)
         if hasattr(q, "rsample") and find_closed_form(q, prior) is not None:
             z, known = q.rsample(num_samples), {}
         else:
             z, log_q = q.rsample_and_log_prob(num_samples)
             known = {"log_q": log_q}
-        return Terms(x, q, self.generate(z), prior, z, self.generate, known)
+        generate = self.generate if c is None else partial(self.generate, condition=c)
+        return Terms(x, q, generate(z), prior, z, generate, known)
 
     # For use: arrays in, no gradients, evaluation mode, and the training mode left as it was.
 
-    def encode(self, x: Array) -> Posterior:
-        """q(z|x) of images or rows (b, *shape): floats in model units, or uint8 divided by ``scale``."""
-        with self.at_rest():
-            return self.infer(self.as_input(x))
+    def encode(self, x: Array, condition: Condition | None = None) -> Posterior:
+        """q(z|x) of images or rows (b, *shape): floats in model units, or uint8 divided by ``scale``.
 
-    def decode(self, z: Array) -> Likelihood:
+        As everywhere, ``condition`` is what a conditional model must be given: one label or vector for all
+        examples, or one for each.
+        """
+        x, condition = apart(x, condition)
+        with self.at_rest():
+            return self.infer(self.as_input(x), condition)
+
+    def decode(self, z: Tensor | NDArray[Any], condition: Condition | None = None) -> Likelihood:
         """p(x|z) of codes (..., d); its ``mean`` is the picture. On a sphere z's direction is the code."""
         with self.at_rest():
-            return self.generate(self.onto_space(self._as_code(z)))
+            return self.generate(self.onto_space(self._as_code(z)), condition)
 
-    def embed(self, x: Array) -> Tensor:
-        """Code of each example: the posterior mean, (b, d), the same at every call."""
-        with self.at_rest():  # some posteriors compute it only now
-            return torch.cat([self.infer(piece).mean for piece in self._pieces(x, _EMBEDDED_ROWS)])
+    def embed(self, x: Array, condition: Condition | None = None, *, precision: Precision = "fp32") -> Tensor:
+        """Code of each example: the posterior mean, (b, d), the same at every call.
 
-    def reconstruct(self, x: Array) -> Tensor:
+        With ``precision="bf16"`` to about three digits, faster where the hardware multiplies in bfloat16.
+        """
+        with self.at_rest(precision):  # some posteriors compute it only now
+            pieces = self._pieces(x, condition, _EMBEDDED_ROWS)
+            return torch.cat([self.infer(piece, c).mean for piece, c in pieces])
+
+    def carried(self, z: Tensor | NDArray[Any], condition: Condition, to: Condition) -> Tensor:
+        """Codes (n, d) of examples with a condition as those of examples like them with another, (n, d).
+
+        For "the same, but a dog": decode the result given ``to``. A code stays at its place in the prior:
+        under one prior for all it stays what it is, and a conditional prior says where that place is now.
+        """
+        with self.at_rest():
+            code = self._as_code(z)
+            c, new = (self._resolved(each, len(code)) for each in (condition, to))
+            moved: Tensor = self.prior.carried(code, c, new) if hasattr(self.prior, "carried") else code
+            return moved
+
+    def reconstruct(self, x: Array, condition: Condition | None = None) -> Tensor:
         """Decoded code of each example, (b, *shape); nothing is drawn."""
-        return self.decode(self.embed(x)).mean
+        x, condition = apart(x, condition)
+        return self.decode(self.embed(x, condition), condition).mean
 
-    def sample(self, n: int, *, observe: bool = False) -> Tensor:
+    def sample(self, n: int, *, condition: Condition | None = None, observe: bool = False) -> Tensor:
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
         if n < 0:
             raise UsageError(f"n = {n}: 0 or more")
         with self.at_rest():
-            likelihood = self.generate(self.prior.sample(n))
+            c = self.told(condition, n)
+            likelihood = self.generate(self.prior_given(c).sample(n), c)
             return likelihood.sample() if observe else likelihood.mean
 
-    def interpolate(self, a: Array, b: Array, steps: int = 25) -> Tensor:
+    def interpolate(
+        self, a: Array, b: Array, steps: int = 25, *, condition: Condition | None = None
+    ) -> Tensor:
         """Decode the straight line between the codes of examples a and b (*shape), (steps, *shape).
 
-        On a sphere the line is drawn out to it from the middle.
+        On a sphere the line is drawn out to it from the middle. ``condition`` is that of both, or one for
+        each; on the way it goes straight from one to the other.
         """
         _at_least_one("steps", steps)
-        ends = self.embed(torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]]))
+        if isinstance(a, Examples) or isinstance(b, Examples):
+            x, condition = apart(together([a, b]), condition)
+        else:
+            x = torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]])
+        ends = self.embed(x, condition)
         weights = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
-        return self.decode(torch.lerp(ends[:1], ends[1:], weights)).mean
+        c = self.told(condition, 2)
+        on_the_way = None if c is None else torch.lerp(c[:1], c[1:], weights)
+        return self.decode(torch.lerp(ends[:1], ends[1:], weights), on_the_way).mean
 
-    def elbo(self, x: Array, num_samples: int = 1) -> Tensor:
+    def elbo(self, x: Array, num_samples: int = 1, *, condition: Condition | None = None) -> Tensor:
         """−(distortion + rate) of each example with k samples, (b,), nats; higher is better.
 
         Of a quantiser too it bounds log p(x); a deterministic posterior has no rate, and what is left of it,
-        −distortion, bounds nothing.
+        −distortion, bounds nothing. Of a conditional model it bounds log p(x|c).
         """
         _at_least_one("num_samples", num_samples)
+        x, condition = apart(x, condition)
         with self.at_rest():
-            terms = self(self.as_input(x), num_samples)
+            terms = self(self.as_input(x), num_samples, condition)
             return -(terms.distortion + terms.rate)
 
-    def nll(self, x: Array, num_samples: int = 1000) -> NLL:
-        """−log p(x) by importance sampling from q(z|x) (arXiv:1509.00519 eq. 8).
+    def nll(
+        self,
+        x: Array,
+        num_samples: int = 1000,
+        *,
+        condition: Condition | None = None,
+        precision: Precision = "fp32",
+    ) -> NLL:
+        """−log p(x) by importance sampling from q(z|x) (arXiv:1509.00519 eq. 8); −log p(x|c) if conditional.
 
         Parameters
         ----------
@@ -301,6 +396,10 @@ class VAE(nn.Module):
             (b, *shape).
         num_samples : int
             k, drawn exactly, for each example. The estimate is biased upwards, less so as k grows.
+        condition : int, str or array
+            Of a conditional model: one label or vector for all examples, or one for each.
+        precision : {"fp32", "bf16"}
+            Of the networks' products; densities and their sums are never lowered.
 
         Returns
         -------
@@ -314,24 +413,33 @@ class VAE(nn.Module):
             If ``num_samples`` < 1, or the posterior gives one code of each example and no density.
         """
         _at_least_one("num_samples", num_samples)
-        with self.at_rest():
+        with self.at_rest(precision):
             rows = max(1, _DECODED_NUMBERS // math.prod(self.shape))
             found = [
                 NLL.from_log_weights(
-                    torch.cat([weights for _, weights in self.importance(piece, num_samples)])
+                    torch.cat([weights for _, weights in self.importance(piece, num_samples, c)])
                 )
-                for piece in self._pieces(x, rows)
+                for piece, c in self._pieces(x, condition, rows)
             ]
         values, errors = zip(*found, strict=True)
         return NLL(torch.cat(values), torch.cat(errors))
 
-    def _pieces(self, x: Array, rows: int) -> Iterator[Tensor]:
-        """Inputs as the model takes them, some at a time."""
+    def _pieces(
+        self, x: Array, condition: Condition | None, rows: int
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Inputs and conditions as the model takes them, some at a time."""
+        x, condition = apart(x, condition)
         tensor = _as_tensor(x)
         self._check_shape(tensor)
-        return (self.as_input(tensor[i : i + rows]) for i in range(0, max(len(tensor), 1), rows))
+        c = self.told(condition, len(tensor))
+        return (
+            (self.as_input(tensor[i : i + rows]), None if c is None else c[i : i + rows])
+            for i in range(0, max(len(tensor), 1), rows)
+        )
 
-    def importance(self, x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def importance(
+        self, x: Tensor, num_samples: int, condition: Condition | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples of x (b, *shape) in chunks that fit in memory; x is encoded once.
 
         Yields
@@ -345,7 +453,8 @@ class VAE(nn.Module):
         UsageError
             If the posterior gives one code of each example and no density.
         """
-        q, prior = self.infer(x), _fixed(self.prior)
+        c = self.told(condition, len(x))
+        q, prior = self.infer(x, c), self.prior_given(c)
         if not getattr(q, "stochastic", True):
             raise UsageError(
                 f"num_samples = {num_samples}: importance sampling draws codes by their density, and "
@@ -356,17 +465,23 @@ class VAE(nn.Module):
         for done in range(0, num_samples, chunk):
             z, log_q = q.rsample_and_log_prob(min(chunk, num_samples - done))
             log_prior: Tensor = prior.log_prob(z)
-            log_likelihood = self.generate(z).log_prob(x)
+            log_likelihood = self.generate(z, c).log_prob(x)
             yield log_likelihood, log_likelihood + log_prior - log_q
 
-    def as_input(self, x: Array) -> Tensor:
-        """Bring an array (b, *shape) to the model's device and units.
+    @overload
+    def as_input(self, x: Tensor | NDArray[Any]) -> Tensor: ...
+    @overload
+    def as_input(self, x: Examples) -> Examples: ...
+    def as_input(self, x: Array) -> Tensor | Examples:
+        """Bring an array (b, *shape) to the model's device and units; examples keep their conditions.
 
         Raises
         ------
         UsageError
             If its shape is not (b, *shape).
         """
+        if isinstance(x, Examples):
+            return Examples(self.as_input(x.x), x.condition)
         tensor = _as_tensor(x)
         self._check_shape(tensor)
         weight = self._weight()
@@ -384,7 +499,7 @@ class VAE(nn.Module):
             wanted = ", ".join(map(str, self.shape))
             raise UsageError(f"got an array of shape {tuple(x.shape)}; the model takes (n, {wanted})")
 
-    def _as_code(self, z: Array) -> Tensor:
+    def _as_code(self, z: Tensor | NDArray[Any]) -> Tensor:
         code = _as_tensor(z)
         if code.ndim == 0 or code.shape[-1] != self.latent_dim:
             raise UsageError(
@@ -398,27 +513,50 @@ class VAE(nn.Module):
         return next(self.parameters(), torch.empty(()))
 
     @contextmanager
-    def at_rest(self) -> Iterator[None]:
+    def at_rest(self, precision: Precision = "fp32") -> Iterator[None]:
         """Evaluate without gradients, then put every module back in the mode it was in."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.lowered(precision):
                 yield
         finally:
             for module, mode in modes:
                 module.training = mode
 
 
-def _as_tensor(array: Array) -> Tensor:
+def _as_tensor(array: Tensor | NDArray[Any]) -> Tensor:
     if isinstance(array, np.ndarray) and not (array.flags.writeable and array.flags.c_contiguous):
         array = array.copy()  # torch takes no reversed views, and warns of memory maps
     return torch.as_tensor(array)
 
 
-def _fixed(prior: Any) -> Any:
-    """The prior, or of one that is made anew at each use, such as VampPrior, what it is at this moment."""
-    return prior.mixture() if hasattr(prior, "mixture") else prior
+def _conditioning_of(config: ModelConfig, shape: Sequence[int]) -> Conditioning | None:
+    """What a configuration says of conditions, as a part."""
+    if config.condition == "none":
+        return None
+    if config.condition_dim is None:
+        raise UsageError(
+            "condition_dim is not set: give the number of labels, or of numbers in a vector, such as "
+            "condition_dim=10"
+        )
+    names, parts = config.condition_names, config.condition_parts
+    return Conditioning(config.condition, config.condition_dim, shape=shape, names=names, parts=parts)
+
+
+def _check_told(conditioning: Conditioning | None, prior: Any) -> None:
+    parts = () if conditioning is None else conditioning.parts
+    name = type(prior).__name__
+    if ("prior" in parts) != hasattr(prior, "given"):
+        raise UsageError(
+            f"the parts that take a condition are {', '.join(parts) or 'none'}, and the prior is a {name}; "
+            "a ConditionalNormal goes with parts that name the prior, and only it does"
+        )
+    if "encoder" in parts and hasattr(prior, "bind"):
+        raise UsageError(
+            f"a {name} encodes pseudo-inputs, which have no condition; leave the encoder out of the parts "
+            "that take one, or take another prior"
+        )
 
 
 def _at_least_one(name: str, value: int) -> None:

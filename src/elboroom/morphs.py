@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from elboroom.canvas import Numbers, evenly
+from elboroom.conditions import Examples, apart, together
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
@@ -44,6 +45,8 @@ class Morph:
         What to write beside it; may have several lines.
     refined : bool
         The first code is not the encoder's but a better one (:func:`elboroom.targets.refine`).
+    condition : Tensor, optional
+        Of a conditional model what each code is decoded with, (steps, C).
     """
 
     path: Tensor
@@ -51,6 +54,7 @@ class Morph:
     end: Array | None = None
     name: str = ""
     refined: bool = False
+    condition: Tensor | None = None
 
 
 def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
@@ -61,7 +65,7 @@ def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
     vae : VAE
         The model.
     a, b : array
-        Examples (*shape).
+        Examples (*shape); of a conditional model with their conditions, which change along with the code.
     steps : int
         Decoded images, the reconstructions of a and b among them; long strips go on in further rows.
 
@@ -70,7 +74,7 @@ def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
     UsageError
         If ``steps`` < 2 or an example is not of the model's shape.
     """
-    return strip(vae, Morph(_straight(vae, a, b, steps), a, b))
+    return strip(vae, between(vae, a, b, steps))
 
 
 def strip(vae: VAE, morph: Morph) -> Figure:
@@ -111,7 +115,7 @@ def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
         raise UsageError("got 0 morphs to draw; give at least one")
     refined = any(morph.refined for morph in morphs)
     shown = evenly(len(morphs[0].path), steps)
-    rows = [_row(vae, replace(m, path=m.path[torch.from_numpy(shown)]), rebuilt=refined) for m in morphs]
+    rows = [_row(vae, _some(morph, torch.from_numpy(shown)), rebuilt=refined) for morph in morphs]
     coded = "refined" if refined else "rebuilt"
     captions = ["original", *["rebuilt"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
     columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
@@ -127,24 +131,44 @@ def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
     )
 
 
+def _some(morph: Morph, steps: Tensor) -> Morph:
+    """A walk of which only some steps are left."""
+    condition = None if morph.condition is None else morph.condition[steps]
+    return replace(morph, path=morph.path[steps], condition=condition)
+
+
 def _row(vae: VAE, morph: Morph, *, rebuilt: bool) -> list[Array | None]:
     """What stands in a morph's row: examples (*shape), or None where there is none."""
     first = [] if not rebuilt else [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
-    return [morph.start, *first, *vae.decode(morph.path).mean, morph.end]
+    return [morph.start, *first, *vae.decode(morph.path, morph.condition).mean, morph.end]
 
 
 def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
     """Images (n, h, w, c) of examples, white ones in place of None."""
     there = [i for i, one in enumerate(cells) if one is not None]
-    images = as_images(torch.cat([vae.as_input(cells[i][None]) for i in there]))  # type: ignore[index]
+    shown = [apart(one)[0] for one in cells if one is not None]
+    images = as_images(torch.cat([vae.as_input(one[None]) for one in shown]))
     filled = np.ones((len(cells), *images.shape[1:]), np.float32)
     filled[there] = images
     return filled
 
 
-def _straight(vae: VAE, a: Array, b: Array, steps: int) -> Tensor:
-    start, end = vae.embed(torch.cat([vae.as_input(one[None]) for one in (a, b)]))
-    return linear(start, end, steps)
+def between(vae: VAE, a: Array, b: Array, steps: int) -> Morph:
+    """Walk the straight line from example a to example b (*shape); their conditions change along with it.
+
+    Raises
+    ------
+    UsageError
+        If ``steps`` < 2 or an example is not of the model's shape.
+    """
+    if not isinstance(a, Examples):
+        start, end = vae.embed(torch.cat([vae.as_input(apart(one)[0][None]) for one in (a, b)]))
+        return Morph(linear(start, end, steps), a, b)
+    ends = together([a, b])
+    start, end = vae.embed(ends)
+    c = vae.told(apart(ends)[1], 2)
+    assert c is not None
+    return Morph(linear(start, end, steps), a, b, condition=linear(c[0], c[1], steps))
 
 
 def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
@@ -157,20 +181,22 @@ def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
     UsageError
         If ``steps`` < 2 or an example is not of the model's shape.
     """
-    return path_frames(vae, _straight(vae, a, b, steps))
+    morph = between(vae, a, b, steps)
+    return path_frames(vae, morph.path, condition=morph.condition)
 
 
-def path_frames(vae: VAE, *paths: Tensor) -> Numbers:
+def path_frames(vae: VAE, *paths: Tensor, condition: Tensor | None = None) -> Numbers:
     """Decode codes (steps, d) into frames, uint8 (steps, h, w, c).
 
-    Several paths of one length run side by side in each frame, up to four in a row.
+    Several paths of one length run side by side in each frame, up to four in a row. A conditional model
+    takes the ``condition`` of each code, all paths' one after the other.
 
     Raises
     ------
     UsageError
         If codes are not of the model's shape.
     """
-    images = as_images(vae.decode(torch.cat(paths)).mean, size=(160, 240))
+    images = as_images(vae.decode(torch.cat(paths), condition).mean, size=(160, 240))
     by_path = images.reshape(len(paths), -1, *images.shape[1:])
     if len(paths) == 1:
         return to_uint8(by_path[0])

@@ -208,6 +208,19 @@ def _letters(texts: Sequence[str]) -> int:
     return max((len(line) for text in plain for line in text.split("\n")), default=0)
 
 
+def lay_out(plates: Sequence[Plate], columns: int) -> Figure:
+    """Draw plates of one size side by side, ``columns`` in a row."""
+    rows = -(-len(plates) // columns)
+    left, above, below = (max(each) for each in zip(*(plate.margins for plate in plates), strict=True))
+    scale = min(p.scale(1.3 * _WIDTH / columns - left, 1.3 * _HEIGHT / rows - above) for p in plates)
+    down, right = (max(each) for each in zip(*(plate.size(scale) for plate in plates), strict=True))
+    figure = canvas(columns * (left + right) + 30, rows * (above + down + below))
+    for i, plate in enumerate(plates):
+        across, along = i % columns * (left + right), i // columns * (above + down + below)
+        plate.draw(figure, left + across, above + along, scale)
+    return figure
+
+
 def stack(*plates: Plate) -> Figure:
     """Draw plates one under another, all at one scale."""
     scale = min(plate.scale(height=_HEIGHT / len(plates)) for plate in plates)

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from elboroom.canvas import Numbers, canvas, codes_of, evenly, losses_of, numbers, panel, tidy
+from elboroom.conditions import apart
 from elboroom.data.dataset import Dataset, Part
 from elboroom.errors import UsageError
+from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import Neighbours
 from elboroom.figures import draw_codes
 from elboroom.model import VAE, Array
@@ -50,8 +53,8 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     n = min(n, max(len(rows) for _, rows in kinds))
     images, names = [], []
     for name, rows in kinds:
-        x = data.values(rows[evenly(len(rows), n)])
-        both = as_images(np.concatenate([x, numbers(vae.reconstruct(x))]))
+        x = examples_of(vae, data, rows[evenly(len(rows), n)])
+        both = as_images(np.concatenate([numbers(x), numbers(vae.reconstruct(x))]))
         images += [_padded(both[: len(x)], n), _padded(both[len(x) :], n)]
         names += [name, "rebuilt"]
     return stack(Plate(np.concatenate(images), n, row_labels=names))
@@ -74,7 +77,7 @@ def _padded(images: Numbers, n: int) -> Numbers:
     return np.concatenate([images, white])
 
 
-def friends(vae: VAE, images: Array, names: Sequence[str], refined: Array | None = None) -> Figure:
+def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | None = None) -> Figure:
     """Draw images from outside beside their reconstructions, each a row with its name and its loss.
 
     Parameters
@@ -82,10 +85,10 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Array | None
     vae : VAE
         The model; its ELBO is taken with one sample per image, always the same noise.
     images : array
-        (n, *shape).
+        (n, *shape); of a conditional model with their conditions.
     names : sequence of str
         One per image; long ones go on in further lines.
-    refined : array, optional
+    refined : Tensor, optional
         Codes (n, d) that :func:`elboroom.targets.refine` found, to show what they decode to as well.
 
     Raises
@@ -97,8 +100,9 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Array | None
         raise UsageError(
             f"got {len(names)} names for {len(images)} images; give at least one image, and its name"
         )
-    columns = [vae.as_input(images), vae.reconstruct(images)]
-    columns += [] if refined is None else [vae.decode(refined).mean]
+    plain, condition = apart(images)
+    columns = [vae.as_input(plain), vae.reconstruct(images)]
+    columns += [] if refined is None else [vae.decode(refined, condition).mean]
     losses = [f"{loss:,.0f} nats".replace("-", "−") for loss in losses_of(vae, images)]
     return stack(
         Plate(
@@ -174,12 +178,15 @@ def transformation(
                 f"{data.name}: no {part} example has label {name!r}; choose of {', '.join(kinds)}"
             )
         drawn.append(rng.permutation(kinds[name])[:n])
-    starts, ends = (data.values(rows[: min(map(len, drawn))]) for rows in drawn)
+    starts, ends = (examples_of(vae, data, rows[: min(map(len, drawn))]) for rows in drawn)
     codes = vae.embed(starts), vae.embed(ends)
+    shown = (numbers(starts), numbers(ends)) if originals else ([None] * len(starts),) * 2
     name = f"{names[0]} → {names[1]}"
+    first, last = (vae.told(apart(x)[1], len(x)) for x in (starts, ends))
+    condition = None if first is None or last is None else linear(first[0], last[0], steps)  # alike in all
     rows = [
-        Morph(walk(a, b, steps), x if originals else None, y if originals else None, name)
-        for a, b, x, y in zip(*codes, starts, ends, strict=True)
+        Morph(walk(a, b, steps), x, y, name, condition=condition)
+        for a, b, x, y in zip(*codes, *shown, strict=True)
     ]
     return sheet(vae, rows, steps)
 

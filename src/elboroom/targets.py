@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboroom.conditions import apart
 from elboroom.errors import UsageError, nearest
 from elboroom.model import VAE, Array
 
@@ -151,7 +152,7 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     vae : VAE
         Its weights, their gradients and its mode stay as they are, and nothing is drawn at random.
     x : array
-        Examples (b, *shape).
+        Examples (b, *shape); of a conditional model with their conditions.
     z : array, optional
         Where to start, (b, d); the posterior means if not given.
     steps : int
@@ -171,17 +172,20 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     """
     if steps < 0 or not lr > 0:
         raise UsageError(f"got steps = {steps}, lr = {lr}; give 0 steps or more and a learning rate above 0")
-    target = vae.as_input(x)
-    start = vae.embed(target) if z is None else torch.as_tensor(z).to(target)
+    plain, condition = apart(x)
+    target = vae.as_input(plain)
+    start = vae.embed(x) if z is None else torch.as_tensor(z).to(target)
     if start.shape != (len(target), vae.latent_dim):
         raise UsageError(f"got codes {tuple(start.shape)}; give ({len(target)}, {vae.latent_dim})")
     with vae.at_rest(), torch.enable_grad():
+        c = vae.told(condition, len(target))
+        prior = vae.prior_given(c)
         code = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([code], lr=lr)
         best, least = start.detach().clone(), torch.full((len(target),), torch.inf).to(target)
         for step in range(steps + 1):
             z_now = vae.onto_space(code)
-            loss = -vae.generate(z_now).log_prob(target) - vae.prior.log_prob(z_now)
+            loss = -vae.generate(z_now, c).log_prob(target) - prior.log_prob(z_now)
             better = loss.detach() < least
             best[better], least[better] = z_now.detach()[better], loss.detach()[better]
             if step < steps:

@@ -8,11 +8,16 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from elboroom.commands.compare import Compare
 from elboroom.config import Config
 from elboroom.data_verbs import data_faces, data_import_haskell, data_list, data_show
 from elboroom.errors import UsageError
 
 Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    arg(help="Of the networks' products: bf16 is faster where the hardware has it, to about three digits."),
+]
 Devices = Annotated[
     int,
     arg(
@@ -27,6 +32,13 @@ Images = Annotated[
     ),
 ]
 Resize = Annotated[bool, arg(help="Bring images of another size to the model's.")]
+Label = Annotated[
+    str | None,
+    arg(
+        metavar="LABEL",
+        help="What a conditional model is told: a label, by name or number, or a vector as 0.5,1,0.",
+    ),
+]
 RunFolder = Annotated[
     str, arg(metavar="RUN", help="The folder that 'elboroom train' named, such as runs/mnist.")
 ]
@@ -104,6 +116,7 @@ def evaluate(
     ] = 1000,
     limit: Annotated[int | None, arg(help="Measure the first so many examples only.")] = None,
     seed: int = 0,
+    precision: Precision = "fp32",
     device: Device = "auto",
     json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -113,7 +126,7 @@ def evaluate(
 
     _at_least("--num-samples", num_samples, 0)
     _at_least("--limit", 1 if limit is None else limit, 1)
-    measure(Run(run), data, split, num_samples, limit, seed, device, as_json=json)
+    measure(Run(run), data, split, num_samples, limit, seed, precision, device, as_json=json)
 
 
 def figures(
@@ -121,6 +134,7 @@ def figures(
     data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
     only: Annotated[tuple[str, ...], arg(help="Draw these only, such as latent manifold.")] = (),
     mark: Annotated[tuple[str, ...], arg(help="Images to mark in the histogram of losses.")] = (),
+    label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
     resize: Resize = False,
     device: Device = "auto",
@@ -129,7 +143,7 @@ def figures(
     from elboroom.commands import draw
     from elboroom.run import Run
 
-    draw.figures(Run(run), data, only, mark, out, device, resize=resize)
+    draw.figures(Run(run), data, only, mark, out, device, resize=resize, label=label)
 
 
 def reconstruct(
@@ -138,6 +152,7 @@ def reconstruct(
     refine: Annotated[
         int, arg(help="Gradient steps on the code, for images unlike the training's; try 100.")
     ] = 0,
+    label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
     resize: Resize = False,
     device: Device = "auto",
@@ -148,12 +163,14 @@ def reconstruct(
 
     if not images:
         raise UsageError("no image named: give image files, or examples as SET:INDEX, such as mnist:7")
-    draw.reconstruct(Run(run), images, _at_least("--refine", refine, 0), out, device, resize=resize)
+    steps = _at_least("--refine", refine, 0)
+    draw.reconstruct(Run(run), images, steps, out, device, resize=resize, label=label)
 
 
 def sample(
     run: Positional[RunFolder],
     n: Annotated[int, arg(help="How many.")] = 64,
+    label: Label = None,
     out: Annotated[
         Path | None, arg(help=".png, or .npy for the numbers; RUN/samples/samples.png if not given.")
     ] = None,
@@ -161,11 +178,11 @@ def sample(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw codes from the prior and decode them."""
+    """Draw codes from the prior and decode them; of a model that is told labels, a row for each of them."""
     from elboroom.commands import draw
     from elboroom.run import Run
 
-    draw.sample(Run(run), _at_least("--n", n, 1), out, seed, device, observe=observe)
+    draw.sample(Run(run), _at_least("--n", n, 1), out, seed, device, observe=observe, label=label)
 
 
 def morph(
@@ -189,6 +206,14 @@ def morph(
         arg(
             help="Go towards this label instead of to B; or in the direction in which the numbers in a .npy, "
             "one per example, grow."
+        ),
+    ] = None,
+    label: Label = None,
+    to_label: Annotated[
+        str | None,
+        arg(
+            metavar="LABEL",
+            help="Go to the same with another label, in a conditional model, instead of to B.",
         ),
     ] = None,
     away: Annotated[str | None, arg(help="And away from this one; from all others if not given.")] = None,
@@ -217,7 +242,9 @@ def morph(
     _at_least("--milliseconds", milliseconds, 1)
     _at_least("--refine", refine, 0)
     _at_least("--seed", seed, 0)
-    if len(images) < (1 if toward is not None else 2):
+    if toward is not None and to_label is not None:
+        raise UsageError(f"--toward {toward} and --to-label {to_label}: give one of the two")
+    if len(images) < (2 if toward is None and to_label is None else 1):
         missing = "B" if images else "A"
         raise UsageError(f"{missing} is missing; give two images or more, or with --toward LABEL one or more")
     if toward is None and away is not None:
@@ -238,6 +265,8 @@ def morph(
         milliseconds=milliseconds,
         resize=resize,
         device=device,
+        label=label,
+        to_label=to_label,
     )
 
 
@@ -250,6 +279,7 @@ def neighbours(
     ] = 0,
     n: Annotated[int, arg(help="Neighbours of each to show.")] = 5,
     space: Annotated[Literal["pixels", "codes"], arg(help="What is compared.")] = "pixels",
+    label: Label = None,
     seed: int = 0,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/neighbours.png if not given.")] = None,
     resize: Resize = False,
@@ -279,6 +309,7 @@ def neighbours(
         out=out,
         resize=resize,
         device=device,
+        label=label,
     )
 
 
@@ -307,6 +338,7 @@ def traverse(
     ] = (),
     steps: Annotated[int, arg(help="Pictures in a row.")] = 11,
     span: Annotated[float, arg(help="From -span to span.")] = 3.0,
+    label: Label = None,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/traversals.png if not given.")] = None,
     resize: Resize = False,
     device: Device = "auto",
@@ -318,7 +350,7 @@ def traverse(
     _at_least("--steps", steps, 2)
     if not 0 < span < float("inf"):
         raise UsageError(f"--span {span}: a number above 0")
-    draw.traverse(Run(run), at, dims, steps, span, out, device, resize=resize)
+    draw.traverse(Run(run), at, dims, steps, span, out, device, resize=resize, label=label)
 
 
 def embed(
@@ -327,13 +359,14 @@ def embed(
         Positional[str | None], arg(metavar="DATA", help="Any data set; the run's own if not given.")
     ] = None,
     out: Annotated[Path, arg(help=".npy (codes), .npz (with labels and split) or .csv.")] = Path("z.npy"),
+    precision: Precision = "fp32",
     device: Device = "auto",
 ) -> None:
     """Write the code (posterior mean) of every example."""
     from elboroom.commands import measure
     from elboroom.run import Run
 
-    measure.embed(Run(run), data, out, device)
+    measure.embed(Run(run), data, out, precision, device)
 
 
 def recipes(
@@ -358,6 +391,7 @@ VERBS: dict[str, Any] = {
     "recipes": recipes,
     "resume": resume,
     "evaluate": evaluate,
+    "compare": Compare,
     "report": report,
     "figures": figures,
     "reconstruct": reconstruct,

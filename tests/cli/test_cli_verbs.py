@@ -195,22 +195,17 @@ def test_every_field_is_an_option(settings: Any) -> None:
 
 def _options(verb: str) -> list[str]:
     """Spell the options of a verb from its signature, or from the configuration's fields."""
-    if verb != "train":
+    if verb not in ("train", "compare"):
         parameters = inspect.signature(VERBS[verb]).parameters.values()
         names = [p.name for p in parameters if "CallableType" not in str(p.annotation)]
         return [name.replace("_", "-") for name in names]
     fields = [
         name for section in Config.model_fields for name in type(getattr(Config(), section)).model_fields
     ]
-    hidden = {"source", "shape", "scale"}
-    return [
-        "out",
-        "preset",
-        "recipe",
-        "config",
-        "devices",
-        *(name.replace("_", "-") for name in fields if name not in hidden),
-    ]
+    hidden = {"source", "shape", "scale", "condition_dim", "condition_names"}
+    own = ["recipe", "devices"] if verb == "train" else ["recipes", "seeds", "nll-samples"]
+    settings = [name.replace("_", "-") for name in fields if name not in hidden]
+    return ["out", "preset", "config", *own, *settings]
 
 
 @pytest.mark.parametrize("verb", VERBS)

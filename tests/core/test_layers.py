@@ -13,10 +13,10 @@ import elboroom
 ROOT = Path(elboroom.__file__).parent
 
 _BASE = {"errors", "config"}
-_MODEL = _BASE | {"networks", "probability", "model"}
+_MODEL = _BASE | {"networks", "probability", "terms", "conditions", "model"}
 _RUN = _MODEL | {"files", "tensors", "data", "run"}
 _VIEWS = {
-    *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets"),
+    *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
     *("figures", "pictures", "gallery", "explorer"),
 }
 # among themselves: without a circle
@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "noise": set(),
     "networks": _BASE | {"noise"},
     "probability": _BASE | {"noise"},
+    "terms": _BASE | {"probability"},
+    "conditions": {"errors"},
     "model": _MODEL - {"model"},
     "hierarchies": _MODEL,
     "objectives": _MODEL,
@@ -39,6 +41,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "run": _BASE | {"model", "data", "files", "tensors"},
     **dict.fromkeys(_VIEWS, _RUN | _VIEWS),
     "training": _RUN | {"objectives", "gallery", "noise"},
+    "comparison": _RUN | {"objectives", "evaluation", "canvas", "training"},
     "estimator": _ANYTHING,
     "commands": _ANYTHING,
     "data_verbs": _ANYTHING,

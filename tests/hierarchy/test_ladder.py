@@ -251,7 +251,7 @@ def test_the_summary_counts_it() -> None:
     [
         ({"layers": (1, 1, 1, 1)}, "there are 1 grids"),
         ({"layers": (0,)}, "at least one layer"),
-        ({"z_channels": 0}, "z_channels = 0: at least 1"),
+        ({"z_channels": 0}, "ladder_z_channels = 0: at least 1"),
         ({"blocks": -1}, "blocks = -1: at least 0"),
     ],
 )

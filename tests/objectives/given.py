@@ -11,8 +11,9 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from elboroom.model import VAE, Terms
+from elboroom.model import VAE
 from elboroom.probability import DiagonalGaussian, DiagonalGaussianHead, GaussianHead, StandardNormal
+from elboroom.terms import Terms
 
 # float64 rounds at 1.1e-16 relative; the sums here have up to a few hundred terms and logarithms of sums:
 # 1e-12 relative is that with two digits to spare.
@@ -98,7 +99,7 @@ def terms_of(posterior: Any, num_samples: int = 1, *, decoder: nn.Module | None 
         posterior=nn.Identity(),
         likelihood=GaussianHead(shape),
     )
-    vae.infer = lambda _: posterior  # type: ignore[method-assign]
+    vae.infer = lambda _x, _condition=None: posterior  # type: ignore[method-assign]
     terms: Terms = vae(torch.zeros(b, *shape), num_samples)
     return terms
 

@@ -15,9 +15,9 @@ from elboroom import VAE, Dataset
 from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError
-from elboroom.model import Terms
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
+from elboroom.terms import Terms
 from elboroom.training import fit
 from elboroom.training.engine import Engine
 from elboroom.training.loop import Training

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from elboroom.canvas import to_png
+from elboroom.conditions import Condition, Examples
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data, read_image
+from elboroom.data.conditioned import with_vectors
 from elboroom.errors import UsageError, nearest
+from elboroom.evaluation.examples import examples_of
 from elboroom.files import write_atomic
-from elboroom.model import VAE
+from elboroom.model import VAE, Array
 from elboroom.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.prepare import prepare
@@ -41,7 +44,9 @@ def read_data(config: Config) -> Dataset:
     source = config.data.source
     if source is None:
         raise UsageError("no data named: give a set, a file or a folder, as in 'elboroom train mnist'")
-    return load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
+    data = load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
+    vectors = config.model.condition_file
+    return data if vectors is None else with_vectors(data, Path(vectors))
 
 
 def run_data(run: Run, source: str | None = None) -> Dataset:
@@ -53,7 +58,8 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
         If the run's data are no longer what they were, or other data are of another shape.
     """
     if source is not None and full_name(source) != run.config.data.source:
-        data = prepare(read_data(run.config.updated(source=source)), run.config)
+        # The run's vectors are those of its own data.
+        data = prepare(read_data(run.config.updated(source=source, condition_file=None)), run.config)
         if data.shape != run.config.model.shape:
             raise UsageError(
                 f"{source} holds examples of shape {data.shape}; the model takes {run.config.model.shape}"
@@ -68,7 +74,7 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     return data
 
 
-def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDArray[Any]:
+def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False, label: str | None = None) -> Array:
     """One example in model units, (*shape), from an image file or "SET:7", "SET:test:7", ":7".
 
     Parameters
@@ -80,11 +86,14 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDAr
         Give the shape, the units and the run's own data.
     resize : bool
         Bring an image of another size to the model's.
+    label : str, optional
+        What a conditional model is told of it; an example of a data set has a condition of its own.
 
     Raises
     ------
     UsageError
-        If there is no such file or example, or its shape is not the model's.
+        If there is no such file or example, its shape is not the model's, or what the model must be told is
+        not known.
     """
     if name.startswith(":"):
         if run.config.data.source is None:
@@ -93,8 +102,13 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDAr
             )
         name = f"{run.config.data.source}{name}"
     indexed = _INDEXED.fullmatch(name)
+    told = named_condition(vae, label)
     if indexed and not Path(name).exists():
-        return _indexed_example(indexed, run)
+        return _indexed_example(indexed, vae, run, told)
+    if vae.condition is not None and told is None:
+        raise UsageError(
+            f"{name}: the model must be told {vae.condition.describe()}; say which it is with --label"
+        )
     if len(vae.shape) != 3:
         raise UsageError(
             f"{name}: the model takes rows of {vae.shape[0]} numbers, not images; name one as SET:INDEX"
@@ -105,10 +119,50 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False) -> NDAr
         )
     pixels = read_image(Path(name), (vae.shape[0], vae.shape[1], vae.shape[2]), resize=resize)
     # White is 255 in a file whatever the training data's range, but the Haskell program divides by 256.
-    return pixels.astype(np.float32) / max(vae.scale, 255.0)
+    x = pixels.astype(np.float32) / max(vae.scale, 255.0)
+    return x if told is None else Examples(x, told)
 
 
-def _indexed_example(indexed: re.Match[str], run: Run) -> NDArray[Any]:
+def named_condition(vae: VAE, label: str | None) -> NDArray[Any] | None:
+    """Condition (C,) that was written as --label, for a model that takes one.
+
+    Raises
+    ------
+    UsageError
+        If the model takes no condition, or no such one.
+    """
+    if label is None:
+        return None
+    if vae.condition is None:
+        raise UsageError(f"--label {label}: this run's model is not conditional; leave it out")
+    return condition_vector(vae, vae.condition.parse(label))
+
+
+def condition_vector(vae: VAE, condition: Condition) -> NDArray[Any]:
+    """One condition as the parts of a conditional model take it, (C,)."""
+    told = vae.told(condition, 1)
+    assert told is not None
+    found: NDArray[Any] = told[0].cpu().numpy()
+    return found
+
+
+def fixed(vae: VAE, label: str | None) -> VAE:
+    """A run's model given what --label says, where that must be known.
+
+    Raises
+    ------
+    UsageError
+        If the model is conditional and there is no --label, or the label does not fit.
+    """
+    told = named_condition(vae, label)
+    if told is not None:
+        return vae.given(told)
+    if vae.condition is not None:
+        raise UsageError(f"--label is missing: the model must be told {vae.condition.describe()}")
+    return vae
+
+
+def _indexed_example(indexed: re.Match[str], vae: VAE, run: Run, told: NDArray[Any] | None) -> Array:
     source, part, index = indexed["source"], indexed["part"] or "all", int(indexed["index"])
     data = run_data(run, source)
     chosen = data.indices(part)  # type: ignore[arg-type]
@@ -117,7 +171,16 @@ def _indexed_example(indexed: re.Match[str], run: Run) -> NDArray[Any]:
         raise UsageError(
             f"{indexed[0]}: {source} has {len(chosen):,} {what}; the index is 0 to {len(chosen) - 1}"
         )
-    example: NDArray[Any] = data.values(chosen[index : index + 1])[0]
+    if told is not None:
+        return Examples(data.values(chosen[index : index + 1])[0], told)
+    return example_of(vae, data, int(chosen[index]))
+
+
+def example_of(vae: VAE, data: Dataset, row: int) -> Array:
+    """One example (*shape), its condition as a vector: so it can stand beside one that --label describes."""
+    example = examples_of(vae, data, np.array([row]))[0]
+    if isinstance(example, Examples):
+        return Examples(example.x, condition_vector(vae, example.condition))
     return example
 
 

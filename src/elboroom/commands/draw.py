@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from elboroom import canvas, gallery, pictures, plates, sheets
+from elboroom import canvas, conditional_sheets, gallery, pictures, plates, sheets
+from elboroom.canvas import numbers
 from elboroom.commands.common import (
     console,
+    fixed,
     load_model,
+    named_condition,
     output_file,
     read_example,
     run_data,
     save_figure,
     wrote,
 )
+from elboroom.conditions import apart, together
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE
@@ -35,54 +39,98 @@ def figures(
     device: str,
     *,
     resize: bool,
+    label: str | None = None,
 ) -> None:
     """Draw a run's standard figures."""
     vae = load_model(run, device)
-    marks = {Path(name).stem: read_example(name, vae, run, resize=resize) for name in mark}
+    marks = {Path(name).stem: read_example(name, vae, run, resize=resize, label=label) for name in mark}
     folder = out or run.path / "figures"
     for path in gallery.draw_all(
-        vae, run_data(run, source), run.history, folder, marks=marks or None, only=only or None
+        vae,
+        run_data(run, source),
+        run.history,
+        folder,
+        marks=marks or None,
+        only=only or None,
+        condition=named_condition(vae, label),
     ):
         wrote(path)
 
 
 def reconstruct(
-    run: Run, images: Sequence[str], refine_steps: int, out: Path | None, device: str, *, resize: bool
+    run: Run,
+    images: Sequence[str],
+    refine_steps: int,
+    out: Path | None,
+    device: str,
+    *,
+    resize: bool,
+    label: str | None = None,
 ) -> None:
     """Write the reconstruction of each image, and a sheet with all of them beside their originals."""
     vae = load_model(run, device)
-    examples = np.stack([read_example(name, vae, run, resize=resize) for name in images])
+    examples = together([read_example(name, vae, run, resize=resize, label=label) for name in images])
     folder = out or run.path / "figures"
     codes = refine(vae, examples, steps=refine_steps) if refine_steps else None
-    rebuilt = (vae.reconstruct(examples) if codes is None else vae.decode(codes).mean).cpu().numpy()
+    condition = apart(examples)[1]
+    rebuilt = numbers(vae.reconstruct(examples) if codes is None else vae.decode(codes, condition).mean)
     names = _distinct([_file_stem(name) for name in images])
     if len(vae.shape) == 3:
         for name, image in zip(names, rebuilt, strict=True):
             _save_image(plates.to_uint8(image), folder / f"{name}-reconstruction.png")
     save_figure(sheets.friends(vae, examples, names, codes), folder / "reconstruct.png")
     losses = -vae.elbo(examples)
-    for name, image, loss in zip(names, rebuilt - examples, losses.tolist(), strict=True):
+    for name, image, loss in zip(names, rebuilt - numbers(examples), losses.tolist(), strict=True):
         console().print(f"{name}: loss {loss:.2f} nats, mean squared error {np.square(image).mean():.5f}")
 
 
-def sample(run: Run, n: int, out: Path | None, seed: int, device: str, *, observe: bool) -> None:
-    """Decode draws from the prior: a sheet of pictures, or with .npy the numbers."""
+def sample(
+    run: Run, n: int, out: Path | None, seed: int, device: str, *, observe: bool, label: str | None = None
+) -> None:
+    """Decode draws from the prior: a sheet of pictures, or with .npy the numbers.
+
+    Without a label a model that is conditional on labels draws as many of each, class after class.
+    """
     vae = load_model(run, device)
     path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
-    if path.suffix.lower() == ".npy" or observe:
-        with canvas.seeded(vae, seed):
-            drawn = vae.sample(n, observe=observe).cpu().numpy()
+    if label is None and vae.condition is not None and vae.condition.kind == "labels":
+        _sample_each(vae, n, path, seed, observe=observe)
+        return
+    vae = fixed(vae, label)
+    if path.suffix.lower() == ".png" and not observe:
+        save_figure(pictures.samples(vae, n=n, seed=seed), path)
+        return
+    with canvas.seeded(vae, seed):
+        drawn = vae.sample(n, observe=observe)
+    _save_drawn(vae, numbers(drawn), int(np.ceil(np.sqrt(n))), path)
+
+
+def _sample_each(vae: VAE, n: int, path: Path, seed: int, *, observe: bool) -> None:
+    """About n draws in all, as many given each label: a row each."""
+    assert vae.condition is not None
+    labels = np.arange(vae.condition.size)
+    each = -(-n // len(labels))
+    if path.suffix.lower() == ".png" and not observe:
+        names = [vae.condition.name_of(label) for label in labels.tolist()]
+        save_figure(
+            plates.stack(conditional_sheets.given_plate(vae, labels.tolist(), names, each, seed)), path
+        )
+        return
+    with canvas.seeded(vae, seed):
+        drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=observe)
+    _save_drawn(vae, numbers(drawn), each, path)
+
+
+def _save_drawn(vae: VAE, drawn: canvas.Numbers, columns: int, path: Path) -> None:
+    """Write draws as numbers, or side by side without margins."""
     if path.suffix.lower() == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, drawn)
         write_atomic(path, buffer.getvalue())
         wrote(path)
-    elif observe:
-        _need_images(vae, "--observe")
-        columns = int(np.ceil(np.sqrt(n)))
-        _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
-    else:
-        save_figure(pictures.samples(vae, n=n, seed=seed), path)
+        return
+    _need_images(vae, "--observe")
+    _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
 
 
 def traverse(
@@ -95,6 +143,7 @@ def traverse(
     device: str,
     *,
     resize: bool,
+    label: str | None = None,
 ) -> None:
     """Change one latent dimension at a time, around 0 or around the code of an example."""
     vae = load_model(run, device)
@@ -102,7 +151,12 @@ def traverse(
     if wrong:
         raise UsageError(f"--dims {wrong[0]}: the model has latent dimensions 0 to {vae.latent_dim - 1}")
     path = output_file(out, run.path / "figures" / "traversals.png", (".png",))
-    x = read_example(at, vae, run, resize=resize)[None] if at is not None else None
+    x = None
+    if at is None:
+        vae = fixed(vae, label)
+    else:
+        x, condition = apart(read_example(at, vae, run, resize=resize, label=label)[None])
+        vae = vae if condition is None else vae.given(condition)
     save_figure(pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span), path)
 
 

@@ -19,6 +19,7 @@ from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
+from elboroom.model import Precision
 from elboroom.run import Run
 from elboroom.training.devices import find_device
 
@@ -32,6 +33,7 @@ def evaluate(
     num_samples: int,
     limit: int | None,
     seed: int,
+    precision: Precision,
     device: str,
     *,
     as_json: bool,
@@ -52,6 +54,7 @@ def evaluate(
             indices,
             num_samples=num_samples,
             seed=seed,
+            precision=precision,
             on_progress=lambda done: bar.update(task, completed=done),
         )
     result = {**measured, "split": split, "data": data.name}
@@ -71,12 +74,12 @@ def _table(result: dict[str, Any], run: Run) -> str:
     return "\n".join(lines)
 
 
-def embed(run: Run, source: str | None, out: Path, device: str) -> None:
+def embed(run: Run, source: str | None, out: Path, precision: Precision, device: str) -> None:
     """Write the code of every example."""
     path = output_file(out, out, (".npy", ".npz", ".csv"))
     data = run_data(run, source)
     vae = run.model().to(find_device(device))
-    codes = embed_rows(vae, data, np.arange(len(data)))
+    codes = embed_rows(vae, data, np.arange(len(data)), precision)
     content: str | bytes
     if path.suffix.lower() == ".npy":
         content = _as_npy(codes)

@@ -18,8 +18,12 @@ from torch import Tensor
 from elboroom import morphs, sheets
 from elboroom.canvas import Numbers, evenly, numbers, seeded
 from elboroom.commands.common import (
+    condition_vector,
     console,
+    example_of,
+    fixed,
     load_model,
+    named_condition,
     output_file,
     read_example,
     run_data,
@@ -27,13 +31,15 @@ from elboroom.commands.common import (
     shown,
     wrote,
 )
+from elboroom.conditions import Examples, apart, together
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
+from elboroom.data.conditioned import conditions_of
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.classes import ClassReport, report_classes
 from elboroom.evaluation.neighbours import Space, embed_rows
 from elboroom.evaluation.neighbours import nearest as nearest_examples
-from elboroom.model import VAE
+from elboroom.model import VAE, Array
 from elboroom.morphs import Morph
 from elboroom.run import Run
 from elboroom.targets import How, attribute_slope, attribute_vector, class_target, refine
@@ -45,11 +51,15 @@ _CODES = 20_000  # most training examples whose codes tell what an attribute is 
 
 @dataclass(frozen=True)
 class _End:
-    """Where a walk starts or ends: its name, its code (d,), and its example (*shape) if there is one."""
+    """Where a walk starts or ends: its name, its code (d,), and its example (*shape) if there is one.
+
+    In a conditional model it has a condition (C,) as well.
+    """
 
     name: str
     code: Tensor
-    x: NDArray[Any] | None = None
+    x: Array | None = None
+    condition: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class _Finder:
     seed: int = 0
     refining: int = 0
     resize: bool = False
+    told: str | None = None  # what a conditional model is told of images, as --label
 
     @cached_property
     def data(self) -> Dataset:
@@ -98,20 +109,30 @@ class _Finder:
         """Resolve an image file, SET:INDEX or LABEL:HOW; ``place`` tells random ones apart."""
         label, how = _parsed(name)
         if how is None:
-            return self._encoded(Path(name).name, read_example(name, self.vae, self.run, resize=self.resize))
+            x = read_example(name, self.vae, self.run, resize=self.resize, label=self.told)
+            return self._encoded(Path(name).name, x)
         rows = np.flatnonzero(self.labels == self.label(label))
         if how == "random":  # of one example the code is enough
             rows = np.random.default_rng((self.seed, place)).choice(rows, 1)
         codes = torch.from_numpy(embed_rows(self.vae, self.data, rows))
         target = class_target(codes, self.labels[rows], self.label(label), how, of=of)
         if target.row is None:
-            return _End(name, target.code.to(next(self.vae.parameters())))
+            code = target.code.to(next(self.vae.parameters()))
+            return _End(name, code, condition=self._mean_condition(rows))
         row = int(rows[target.row])
         console().print(f"{name} is :{row}")
-        return self._encoded(f"{name} (:{row})", self.data.values(rows[target.row : target.row + 1])[0])
+        return self._encoded(f"{name} (:{row})", example_of(self.vae, self.data, row))
 
-    def _encoded(self, name: str, x: NDArray[Any]) -> _End:
-        return _End(name, refine(self.vae, x[None], steps=self.refining)[0], x)
+    def _encoded(self, name: str, x: Array) -> _End:
+        condition = self.vae.told(apart(x[None])[1], 1)
+        code = refine(self.vae, x[None], steps=self.refining)[0]
+        return _End(name, code, x, None if condition is None else condition[0])
+
+    def _mean_condition(self, rows: NDArray[np.int64]) -> Tensor | None:
+        if self.vae.condition is None:
+            return None
+        told = self.vae.told(conditions_of(self.data, self.vae.condition)[rows], len(rows))
+        return None if told is None else told.mean(0)
 
     def pairs(self, names: Sequence[str]) -> list[tuple[_End, _End]]:
         """Each of the first names with the last; "nearest" is to the other end."""
@@ -133,7 +154,22 @@ class _Finder:
         vector = (strength * self._attribute(toward, away)).to(next(self.vae.parameters()))
         words = f"{strength:+g} {Path(toward).stem}" + (f" − {away}" if away is not None else "")
         starts = [self.find(name, place) for place, name in enumerate(names)]
-        return [(start, _End(words, start.code + vector)) for start in starts]
+        return [(start, _End(words, start.code + vector, condition=start.condition)) for start in starts]
+
+    def relabelled(self, names: Sequence[str], label: str) -> list[tuple[_End, _End]]:
+        """Each example, and the same with another condition."""
+        if self.vae.condition is None:
+            raise UsageError(
+                f"--to-label {label}: this run's model is not conditional; --toward {label} moves codes there"
+            )
+        told = torch.from_numpy(condition_vector(self.vae, self.vae.condition.parse(label)))
+        starts = [self.find(name, place) for place, name in enumerate(names)]
+        pairs = []
+        for start in starts:
+            assert start.condition is not None
+            code = self.vae.carried(start.code[None], start.condition, told)[0]
+            pairs.append((start, _End(f"as {label}", code, condition=told.to(code))))
+        return pairs
 
     def _attribute(self, toward: str, away: str | None) -> Tensor:
         """From one label to another; or one standard deviation of the values in a .npy."""
@@ -142,6 +178,13 @@ class _Finder:
             return attribute_slope(self.codes, values) * float(np.nanstd(values))
         positive, negative = self.label(toward), None if away is None else self.label(away)
         return attribute_vector(self.codes, self.labels[self.rows], positive, negative)
+
+
+def _on_the_way(a: _End, b: _End, steps: int) -> Tensor | None:
+    """Conditions (steps, C) straight from one end's to the other's."""
+    if a.condition is None or b.condition is None:
+        return None
+    return linear(a.condition, b.condition, steps)
 
 
 def _parsed(name: str) -> tuple[str, How | None]:
@@ -185,6 +228,8 @@ def morph(
     milliseconds: int,
     resize: bool,
     device: str,
+    label: str | None = None,
+    to_label: str | None = None,
 ) -> None:
     """Walk from examples to another or along an attribute: a looping GIF, a film, a strip or a sheet."""
     vae = load_model(run, device)
@@ -192,27 +237,33 @@ def morph(
     kind = path.suffix.lower()
     if kind == ".mp4":
         morphs.find_ffmpeg(path)
-    finder = _Finder(run, vae, seed, refining, resize)
-    pairs = finder.pairs(names) if toward is None else finder.moved(names, toward, away, strength)
-    way = WALKS[walk](vae.prior, lambda: finder.codes)
-    ways = [
-        Morph(
-            way(a.code, b.code, steps),
-            a.x,
-            b.x,
-            name=f"{sheets.wrapped(a.name)}\n→ {sheets.wrapped(b.name)}",
-            refined=refining > 0,
-        )
-        for a, b in pairs
-    ]
+    finder = _Finder(run, vae, seed, refining, resize, label)
+    if to_label is not None:
+        pairs = finder.relabelled(names, to_label)
+    else:
+        pairs = finder.pairs(names) if toward is None else finder.moved(names, toward, away, strength)
+    ways = [_walked(finder, walk, a, b, steps) for a, b in pairs]
     if kind == ".png":
         single = len(ways) == 1 and not refining
         save_figure(morphs.strip(vae, ways[0]) if single else morphs.sheet(vae, ways), path)
         return
-    frames = morphs.path_frames(vae, *(one.path for one in ways))
+    conditions = [one.condition for one in ways if one.condition is not None]
+    told = torch.cat(conditions) if conditions else None
+    frames = morphs.path_frames(vae, *(one.path for one in ways), condition=told)
     save, size = (morphs.save_gif, 256) if kind == ".gif" else (morphs.save_mp4, 512)
     save(frames, path, size=size if len(ways) == 1 else 5 * size // 2, milliseconds=milliseconds)
     wrote(path)
+
+
+def _walked(finder: _Finder, walk: str, a: _End, b: _End, steps: int) -> Morph:
+    vae, condition = finder.vae, _on_the_way(a, b, steps)
+    prior = vae.prior
+    if condition is not None and hasattr(prior, "given"):  # that in the middle of the way
+        with torch.no_grad():
+            prior = prior.given(condition.mean(0, keepdim=True))
+    path = WALKS[walk](prior, lambda: finder.codes)(a.code, b.code, steps)
+    name = f"{sheets.wrapped(a.name)}\n→ {sheets.wrapped(b.name)}"
+    return Morph(path, a.x, b.x, name=name, refined=finder.refining > 0, condition=condition)
 
 
 def neighbours(
@@ -227,22 +278,24 @@ def neighbours(
     out: Path | None,
     resize: bool,
     device: str,
+    label: str | None = None,
 ) -> None:
     """Draw images, samples or the frames of a morph beside the training examples nearest to them."""
     vae = load_model(run, device)
     path = output_file(out, run.path / "figures" / "neighbours.png", (".png",))
     data = run_data(run)
     if frames:
-        (start, end), *more = _Finder(run, vae, seed, resize=resize).pairs(names)
+        (start, end), *more = _Finder(run, vae, seed, resize=resize, told=label).pairs(names)
         if more:
             raise UsageError(f"--frames {frames} takes two images, the ends of a morph; got {len(names)}")
         labels = [f"frame {i + 1}" for i in range(frames)]
-        queries = numbers(vae.decode(linear(start.code, end.code, frames)).mean)
+        condition = _on_the_way(start, end, frames)
+        decoded = numbers(vae.decode(linear(start.code, end.code, frames), condition).mean)
+        queries: Array = decoded if condition is None else Examples(decoded, numbers(condition))
     else:
-        with seeded(vae, seed):
-            queries = numbers(vae.sample(samples))
-        read = [read_example(name, vae, run, resize=resize) for name in names]
-        queries = np.concatenate([np.stack(read), queries]) if read else queries
+        told = named_condition(vae, label)
+        read = [read_example(name, vae, run, resize=resize, label=label) for name in names]
+        queries = together([*read, *_sampled(fixed(vae, label) if samples else vae, samples, seed, told)])
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
     save_figure(sheets.neighbour_sheet(data, queries, labels, found), path)
@@ -251,6 +304,13 @@ def neighbours(
             f"{name}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
             + ("; (nearly) a copy" if copied else "")
         )
+
+
+def _sampled(vae: VAE, n: int, seed: int, told: NDArray[Any] | None) -> list[Array]:
+    """Draws from a model, each with the condition that was given."""
+    with seeded(vae, seed):
+        drawn = numbers(vae.sample(n)) if n else ()
+    return [x if told is None else Examples(x, told) for x in drawn]
 
 
 def report(

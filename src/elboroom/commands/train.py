@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 
 from elboroom.commands.common import console, full_name, read_data, shown
@@ -23,6 +22,7 @@ from elboroom.run import Run, check_free
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
 from elboroom.training.order import steps_per_epoch
+from elboroom.training.prepare import build
 from elboroom.training.workers import Workers, launched_by_torchrun
 
 
@@ -46,11 +46,10 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry
     workers.first(lambda: check_free(folder, overwrite=overwrite))
     data = workers.in_turn(lambda: read_data(config))
     config = config.updated(source=full_name(config.data.source or data.name))
+    if config.model.condition_file is not None:
+        config = config.updated(condition_file=full_name(config.model.condition_file))
     _check_model_matches(config, data)
-    scale = config.data.pixel_scale or data.scale
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        vae = VAE.build(config.model, shape=data.shape, scale=scale)
+    vae = build(config, data)
     training = Training(vae, data, config, quiet=quiet, workers=workers)
     if dry_run:
         if not workers.is_first:
@@ -168,4 +167,12 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
     say.print(f"run      {shown(run.path)}")
     for path in pictures:
         say.print(f"picture  {shown(path)}")
-    say.print(f"next     elboroom evaluate {shown(run.path)}    for the importance-sampled NLL")
+    say.print(f"next     {_advice(vae, run.path)}")
+
+
+def _advice(vae: VAE, run: Path) -> str:
+    """The command that measures more."""
+    posterior = getattr(vae.posterior, "makes", None)
+    if getattr(posterior, "stochastic", True):
+        return f"elboroom evaluate {shown(run)}    for the importance-sampled NLL"
+    return f"elboroom evaluate {shown(run)} --num-samples 0    for other examples; this posterior has no NLL"

@@ -109,6 +109,8 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
                 f"{what} {choice} {need}, and {kind} = {name!r} {_lack(name)}; "
                 f"take {_kinds(fitting)}, or {instead}"
             )
+    if objective.free_bits:
+        _check_free_bits(model, objective.free_bits)
     if objective.num_samples > 1 and name not in _WITH_NOISE:
         raise ValueError(
             f"num_samples = {objective.num_samples}, and posterior = {name!r} gives the same code each time; "
@@ -123,6 +125,24 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
             f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
             "0, or leave the prior out"
         )
+
+
+def _check_free_bits(model: ModelConfig, nats: float) -> None:
+    prior = prior_of(model.posterior, model.prior)
+    if model.network == "ladder" or (
+        model.network != "chain" and (model.posterior, prior) == ("diagonal", "normal")
+    ):
+        return
+    if model.network == "chain":
+        what = "network = 'chain' estimates those of its layers from draws"
+    elif model.posterior != "diagonal":
+        what = f"posterior = {model.posterior!r} has no rate of a dimension by itself"
+    else:
+        what = f"prior = {prior!r} has no rate in closed form"
+    raise ValueError(
+        f"free_bits = {nats:g} needs the rate of each dimension, or of each layer, in closed form, and "
+        f"{what}; leave it out, or take posterior = 'diagonal' with prior = 'normal', or network = 'ladder'"
+    )
 
 
 def _lack(name: str) -> str:

@@ -9,7 +9,16 @@ import tyro
 from pydantic import BeforeValidator, Field, model_validator
 
 from elboroom.config.fitting import check_prior
-from elboroom.config.sections import FLAT, FLAT_INT, AtLeastOne, Positive, Section, Uses, check_in_use
+from elboroom.config.sections import (
+    FLAT,
+    FLAT_INT,
+    AtLeastOne,
+    Positive,
+    Section,
+    Uses,
+    check_in_use,
+    either,
+)
 
 # The names that may be asked for; kept here so that parsing a command line need not import torch.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
@@ -33,11 +42,13 @@ LikelihoodName = Literal[
     "zero_inflated_negative_binomial",
 ]
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
+ConditionPart = Literal["encoder", "decoder", "prior"]
 
 _REAL = ("gaussian", "laplace", "student_t")
 _COUNTED = ("negative_binomial", "zero_inflated_negative_binomial")
 _FLAT_CODES = ("diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic")
 _ONE_LAYER = ("mlp", "conv")
+_NORMAL = ("diagonal", "full", "householder", "planar", "iaf")  # posteriors of a normal prior's codes
 
 # Options that would do nothing without one of these choices; a head gets those that go with it.
 _ONLY_WITH: Uses = (
@@ -46,6 +57,9 @@ _ONLY_WITH: Uses = (
     ("likelihood", ("categorical", "discretized_logistic"), ("levels",)),
     ("likelihood", ("discretized_logistic",), ("mixtures",)),
     ("likelihood", _COUNTED, ("dispersion",)),
+    ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
+    ("condition", ("labels",), ("condition_names",)),
+    ("condition", ("vectors",), ("condition_file",)),
     ("network", ("mlp",), ("hidden", "decoder_hidden", "init")),
     ("network", ("conv", "ladder"), ("conv_width", "conv_levels", "conv_blocks")),
     ("network", ("ladder",), ("ladder_layers", "ladder_z_channels")),
@@ -54,7 +68,7 @@ _ONLY_WITH: Uses = (
     ("network", _ONE_LAYER, ("latent_dim", "posterior", "prior", "normalization", "decoder_norm")),
     ("network", _ONE_LAYER, ("posterior_scale",)),
     ("posterior", _FLAT_CODES, ("latent_dim",)),
-    ("posterior", ("diagonal", "full", "householder", "planar", "iaf"), ("posterior_scale",)),
+    ("posterior", _NORMAL, ("posterior_scale",)),
     ("posterior", ("householder", "planar", "iaf"), ("posterior_steps",)),
     ("posterior", ("iaf",), ("posterior_hidden", "posterior_context")),
     ("posterior", ("vq", "fsq"), ("code_grid",)),
@@ -91,6 +105,21 @@ class ModelConfig(Section):
     """The pixel value that the model sees as 1; taken from the data if not given."""
     latent_dim: Annotated[AtLeastOne, FLAT] = 2
     """Numbers in a code; 2 can be drawn as a map."""
+
+    condition: Annotated[Literal["none", "labels", "vectors"], FLAT] = "none"
+    """What the model is told of each example: its label, or a vector from --condition-file."""
+    condition_file: Annotated[str | None, tyro.conf.arg(prefix_name=False, metavar="NPY")] = None
+    """The vectors, one for each example in the data's order: (n, C) numbers."""
+    condition_parts: Annotated[tuple[ConditionPart, ...], Field(min_length=1), FLAT] = (
+        "encoder",
+        "decoder",
+        "prior",
+    )
+    """Which are told it; the prior then is a normal whose mean and scale follow from it."""
+    condition_dim: tyro.conf.Suppress[AtLeastOne | None] = None
+    """Numbers of a vector, or labels there are; taken from the data if not given."""
+    condition_names: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """Of labels 0, 1, …; taken from the data."""
 
     network: Annotated[Network, FLAT] = "mlp"
     """mlp, for anything; conv, for images; of several stochastic layers: chain as mlp, ladder as conv."""
@@ -192,6 +221,8 @@ class ModelConfig(Section):
                 f"layers of chain_dims = {self.chain_dims!r}"
             )
         check_prior(self.posterior, self.prior)
+        if self.condition != "none":
+            _check_condition(self)
         return self
 
     def options(self, part: Literal["likelihood", "posterior", "prior"]) -> dict[str, Any]:
@@ -210,3 +241,30 @@ class ModelConfig(Section):
         ]
         values = {_KEYWORDS.get(name, name): getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_condition(model: ModelConfig) -> None:
+    """Refuse parts that cannot be told a condition, or could not learn from it."""
+    parts = model.condition_parts
+    others = [part for part in parts if part != "prior"]
+    if model.network not in _ONE_LAYER:
+        raise ValueError(
+            f"condition = {model.condition!r} goes with network = {either(_ONE_LAYER)}, and network is "
+            f"{model.network!r}, which has a prior in each layer; leave the condition out, or take 'conv'"
+        )
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"condition_parts = {parts!r}: name each part once")
+    if "prior" in parts and (model.prior not in ("auto", "normal") or model.posterior not in _NORMAL):
+        what = (
+            f"prior = {model.prior!r}" if model.posterior in _NORMAL else f"posterior = {model.posterior!r}"
+        )
+        rest = " ".join(others) or "encoder decoder"
+        raise ValueError(
+            "a prior that is told the condition is normal, for codes with a density on all of R^d, and "
+            f"{what}; take condition_parts = {rest}, or prior 'normal' with posterior = {either(_NORMAL)}"
+        )
+    if "encoder" in parts and model.prior == "vamp":
+        raise ValueError(
+            "prior = 'vamp' encodes pseudo-inputs, which have no condition; take condition_parts = decoder, "
+            "or another prior"
+        )

@@ -39,6 +39,7 @@ _ONLY_WITH: Uses = (
     ("bound", ("miwae", "piwae"), ("bound_groups",)),
     ("bound", ("ciwae",), ("elbo_share",)),
     ("bound", ("capacity",), ("capacity", "capacity_ramp")),
+    ("bound", ("elbo",), ("free_bits",)),
 )
 # Bounds that are the elbo with one sample, and how many their papers draw.
 _SAMPLES = {"iwae": 50, "miwae": 64, "piwae": 64, "ciwae": 64, "dreg": 64}
@@ -86,8 +87,12 @@ class ObjectiveConfig(Section):
     """Rate in nats that bound capacity ends at; beta is the weight of the distance from it."""
     capacity_ramp: Positive = 10.0
     """Epochs in which it gets there from 0."""
+    free_bits: Annotated[NotNegative, FLAT] = 0.0
+    """Nats up to which the rate of a latent dimension, or of a ladder's layer, costs as if it had them."""
     penalties: Annotated[Weights, FLAT] = Field(default={})
     """Weights of further terms, as in 'total_correlation=5'; 'elboroom recipes' shows them all."""
+    penalty_ramp: NotNegative = 0.0
+    """Epochs in which all these weights grow from 0; 0: there from the first step on."""
 
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:
@@ -101,6 +106,16 @@ class ObjectiveConfig(Section):
     @model_validator(mode="after")
     def _coefficients_have_use(self) -> Self:
         check_in_use(self, _ONLY_WITH)
+        if self.free_bits and self.beta == 0:
+            raise ValueError(
+                f"free_bits = {self.free_bits:g} holds up the rate, whose weight is beta = 0; give a beta "
+                "above 0, or leave free_bits out"
+            )
+        if self.penalty_ramp and not self.penalties:
+            raise ValueError(
+                f"penalty_ramp = {self.penalty_ramp:g} is of the weights of penalties, and there are none; "
+                "leave it out, or give penalties"
+            )
         usual = _SAMPLES.get(self.bound)
         if usual is not None and self.num_samples == 1:
             raise ValueError(

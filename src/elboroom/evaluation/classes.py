@@ -113,9 +113,10 @@ def report_classes(
             f"no training example has label {called[int(missing[0])]!r}; report on another split"
         )
     index = np.searchsorted(classes, labels[rows])
+    batches.tell(vae.condition)
     with seeded(vae, seed), vae.at_rest():
         means = _class_means(vae, batches, labels, reference, classes)
-        parts = [_measure(vae, batches[chosen], means) for chosen in _parts(batches, rows)]
+        parts = [_measure(vae, batches, chosen, means) for chosen in _parts(batches, rows)]
     measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     k, counts = len(classes), np.bincount(index)
     shares = {}
@@ -143,17 +144,18 @@ def _class_means(
     for i, chosen in enumerate(_parts(batches, kept)):
         x = batches[chosen]
         one_hot = one_hots[i * _BATCH : (i + 1) * _BATCH].to(x.dtype)
-        added = [one_hot.T @ x.flatten(1), one_hot.T @ vae.infer(x).mean]
+        added = [one_hot.T @ x.flatten(1), one_hot.T @ vae.infer(x, batches.conditions(chosen)).mean]
         sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
     counts = one_hots.sum(0)[:, None]
     return sums[0] / counts, sums[1] / counts
 
 
-def _measure(vae: VAE, x: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Numbers]:
-    """Of each example of x (b, *shape): its measures, and the index of the class it is nearest to."""
-    terms = vae(x, 1)
+def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Numbers]:
+    """Of each of these rows: its measures, and the index of the class it is nearest to."""
+    x = batches[chosen]
+    terms = vae(x, 1, batches.conditions(chosen))
     code = terms.posterior.mean
-    rebuilt = vae.generate(code).mean
+    rebuilt = terms.generate(code).mean
     images, codes = means
     found = {
         "distortion": terms.distortion,

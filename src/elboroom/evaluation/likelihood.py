@@ -14,7 +14,8 @@ from torch import Tensor
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.health import active_units
-from elboroom.model import NLL, VAE, Terms
+from elboroom.model import VAE, Precision
+from elboroom.terms import NLL, Terms
 
 _BATCH = 500
 
@@ -26,9 +27,10 @@ def evaluate(
     *,
     num_samples: int = 1000,
     seed: int = 0,
+    precision: Precision = "fp32",
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a model on examples.
+    """Measure a model on examples; a conditional one on each example given its condition, log p(x|c).
 
     One pass: the same codes give distortion and NLL.
 
@@ -44,6 +46,8 @@ def evaluate(
         Importance samples of each example. With 0 no NLL is estimated, and the distortion takes one sample.
     seed : int
         Of the codes drawn; the caller's randomness is left alone.
+    precision : {"fp32", "bf16"}
+        Of the networks' products; densities and their sums are never lowered.
     on_progress : callable, optional
         Called with the number of examples done.
 
@@ -67,13 +71,14 @@ def evaluate(
     totals = torch.zeros(4, dtype=torch.float64)
     codes = []
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), vae.at_rest():
+    batches.tell(vae.condition)
+    with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
         torch.manual_seed(seed)
         for start in range(0, len(indices), _BATCH):
             chosen = torch.from_numpy(indices[start : start + _BATCH]).to(batches.x.device)
-            x = batches[chosen]
-            terms = vae(x, 1)
-            totals += _sums(vae, terms, num_samples)
+            condition = batches.conditions(chosen)
+            terms = vae(batches[chosen], 1, condition)
+            totals += _sums(vae, terms, condition, num_samples)
             codes.append(terms.posterior.mean.double().cpu())
             if on_progress is not None:
                 on_progress(min(start + _BATCH, len(indices)))
@@ -91,12 +96,12 @@ def evaluate(
     }
 
 
-def _sums(vae: VAE, terms: Terms, num_samples: int) -> Tensor:
+def _sums(vae: VAE, terms: Terms, condition: Tensor | None, num_samples: int) -> Tensor:
     """Sums over examples of distortion, rate, nll and the squared standard error of each nll."""
     if num_samples == 0:
         zero = terms.rate.new_zeros(())
         return torch.stack((terms.distortion.sum(), terms.rate.sum(), zero, zero)).double().cpu()
-    chunks = list(vae.importance(terms.x, num_samples))
+    chunks = list(vae.importance(terms.x, num_samples, condition))
     log_likelihood = torch.cat([chunk for chunk, _ in chunks])
     nll = NLL.from_log_weights(torch.cat([weights for _, weights in chunks]))
     squared_error = nll.stderr.square().nan_to_num()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from elboroom.canvas import Numbers, numbers
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
-from elboroom.model import VAE, Array
+from elboroom.evaluation.examples import examples_of
+from elboroom.model import VAE, Array, Precision
 
 Space = Literal["pixels", "codes"]
 
@@ -65,7 +66,7 @@ def nearest(
     data : Dataset
         Read 16 MB at a time, so that memory maps larger than memory do.
     images : array
-        The queries (m, *shape) in model units.
+        The queries (m, *shape) in model units; to compare codes of a conditional model, with conditions.
     n : int
         How many for each; all there are if fewer.
     space : {"pixels", "codes"}
@@ -85,7 +86,7 @@ def nearest(
     rows = data.indices("train") if rows is None else rows
     if not len(rows):
         raise UsageError(f"{data.name}: there are 0 examples to search; choose another part")
-    queries = numbers(images)
+    queries = images if space == "codes" else numbers(images)
     if queries.shape[1:] != data.shape:
         raise UsageError(f"got images {queries.shape}; {data.name} holds examples {data.shape}")
     size = 1.0 if space == "codes" else float(np.prod(data.shape))
@@ -97,7 +98,7 @@ def nearest(
     step = max(1, _CHUNK_BYTES // (8 * int(np.prod(data.shape))))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        flat = _flat(data.values(part), space, vae)
+        flat = _flat(_taken(data, part, space, vae), space, vae)
         # |a − b|² without the differences, which would take m times the memory.
         near = (flat**2).sum(1) - 2 * wanted @ flat.T + (wanted**2).sum(1, keepdims=True)
         squares = np.concatenate([squares, near], 1)
@@ -106,23 +107,31 @@ def nearest(
         squares, found = np.take_along_axis(squares, order, 1), np.take_along_axis(found, order, 1)
     distances = np.empty(found.shape)
     for i, query in enumerate(wanted):  # again by differences, so that equal ones come out as 0
-        distances[i] = np.linalg.norm(_flat(data.values(found[i]), space, vae) - query, axis=1)
+        distances[i] = np.linalg.norm(_flat(_taken(data, found[i], space, vae), space, vae) - query, axis=1)
     order = np.argsort(distances, axis=1, kind="stable")
     distances = np.take_along_axis(distances, order, 1) / np.sqrt(size)
     rows = np.take_along_axis(found, order, 1)
     return Neighbours(rows[:, :n], distances[:, :n], distances[:, :crowd].mean(1))
 
 
-def _flat(x: Numbers, space: Space, vae: VAE | None) -> NDArray[np.float64]:
+def _taken(data: Dataset, rows: NDArray[np.int64], space: Space, vae: VAE | None) -> Array:
+    """Rows of the data, with what the model needs to make codes of them."""
+    return data.values(rows) if vae is None or space == "pixels" else examples_of(vae, data, rows)
+
+
+def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
     if space == "codes":
         if vae is None:
             raise UsageError("space = 'codes' needs the model that makes them; give it as vae=")
-        x = numbers(vae.embed(x))
-    return x.reshape(len(x), -1).astype(np.float64)
+        x = vae.embed(x)
+    return numbers(x).reshape(len(x), -1).astype(np.float64)
 
 
-def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Numbers:
+def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64], precision: Precision = "fp32") -> Numbers:
     """Codes of some rows of a data set, float32 (n, d), read a part at a time."""
     step = max(1, _CHUNK_BYTES // (4 * int(np.prod(data.shape))))
-    parts = [vae.embed(data.values(rows[i : i + step])) for i in range(0, len(rows), step)]
+    parts = [
+        vae.embed(examples_of(vae, data, rows[i : i + step]), precision=precision)
+        for i in range(0, len(rows), step)
+    ]
     return np.concatenate([np.empty((0, vae.latent_dim), np.float32), *map(numbers, parts)])

@@ -12,12 +12,15 @@ from functools import cached_property
 from typing import Any, ClassVar, Protocol, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from elboroom.conditions import Condition
 from elboroom.errors import UsageError
-from elboroom.model import VAE, Array, Terms
-from elboroom.networks.ladder import Draw
+from elboroom.model import VAE
+from elboroom.networks.ladder import Draw, Ladder
 from elboroom.probability import BernoulliHead, Likelihood
+from elboroom.terms import Terms
 
 # Numbers of the widest hidden grid held at once while importance sampling: 64 MB in float32.
 _HIDDEN_NUMBERS = 16_000_000
@@ -51,6 +54,11 @@ class HierarchicalPosterior:
     def __init__(self, hierarchy: Hierarchy, features: Tensor):
         self._hierarchy = hierarchy
         self._features = features
+
+    @property
+    def closed_form_rates(self) -> bool:
+        """Whether each layer's rate is exact given the layers above, and not estimated from its draw."""
+        return isinstance(self._hierarchy, Ladder)
 
     @cached_property
     def mean(self) -> Tensor:
@@ -153,10 +161,11 @@ class HierarchicalVAE(VAE):
         )
         self.layers = stack.layers
 
-    def forward(self, x: Tensor, num_samples: int = 1) -> Terms:
+    def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
         """Encode x (b, *shape), draw k codes of each on the way down, which ends at the picture."""
-        q: Any = self.infer(x)
-        drawn: Draw = q.draw(num_samples)
+        q: Any = self.infer(x, condition)
+        with self.products():
+            drawn: Draw = q.draw(num_samples)
         p: Likelihood = self.likelihood(drawn.features.to(x.dtype))
         return Terms(
             x=x,
@@ -169,17 +178,20 @@ class HierarchicalVAE(VAE):
             rates=drawn.rates,
         )
 
-    def importance(self, x: Tensor, num_samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def importance(
+        self, x: Tensor, num_samples: int, condition: Condition | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples of x in chunks, as :meth:`VAE.importance`, in one pass down for each chunk."""
-        q: Any = self.infer(x)
+        q: Any = self.infer(x, condition)
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
         chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
         for done in range(0, num_samples, chunk):
-            drawn: Draw = q.draw(min(chunk, num_samples - done))
+            with self.products():
+                drawn: Draw = q.draw(min(chunk, num_samples - done))
             log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
             yield log_likelihood, log_likelihood + drawn.log_p - drawn.log_q
 
-    def complete(self, above: Array, *, temperature: float = 0.0) -> Tensor:
+    def complete(self, above: Tensor | NDArray[Any], *, temperature: float = 0.0) -> Tensor:
         """Whole codes of which the upper layers are given, for a traversal of one layer.
 
         Parameters

@@ -110,7 +110,7 @@ class Ladder(nn.Module):
     ):
         super().__init__()
         check_count("blocks", blocks, 0)
-        check_count("z_channels", z_channels, 1)
+        check_count("ladder_z_channels", z_channels, 1)
         plan = plan_levels(shape, width=width, levels=levels)[::-1]
         counts = _counts(layers, len(plan))
         self.out_shape = tuple(shape if out_shape is None else out_shape)
@@ -254,8 +254,8 @@ def _counts(layers: Sequence[int] | None, grids: int) -> list[int]:
     counts = list(_LAYERS[:grids] if layers is None else layers)
     if len(counts) > grids or min(counts, default=0) < 0 or not sum(counts):
         raise UsageError(
-            f"layers = {tuple(counts)}: the number of stochastic layers of each grid, coarsest first; there "
-            f"are {grids} grids, and at least one layer is needed"
+            f"ladder_layers = {tuple(counts)}: the number of stochastic layers of each grid, coarsest first; "
+            f"there are {grids} grids, and at least one layer is needed"
         )
     return counts + [0] * (grids - len(counts))
 

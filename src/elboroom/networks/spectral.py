@@ -16,7 +16,8 @@ def with_spectral_norm(module: nn.Module) -> nn.Module:
 
     Each layer is then 1-Lipschitz as a matrix; the singular value is followed by one power iteration at
     each training step (arXiv:1802.05957). Names in the state dict change: apply it before weights are
-    loaded. A layer that has it already is left alone.
+    loaded. A layer that has it already is left alone. Weights that are all 0, as the last of a residual
+    branch are at first, have no largest singular value to divide by: they start as torch's own do.
 
     Returns
     -------
@@ -39,6 +40,9 @@ def with_spectral_norm(module: nn.Module) -> nn.Module:
             "give a decoder"
         )
     for layer in layers:
-        if not parametrize.is_parametrized(layer, "weight"):
-            spectral_norm(layer)
+        if parametrize.is_parametrized(layer, "weight"):
+            continue
+        if not layer.weight.any():
+            layer.reset_parameters()
+        spectral_norm(layer)
     return module

@@ -149,13 +149,19 @@ def summarize(module: nn.Module, in_shape: Sequence[int], batch_size: int) -> Su
     if isinstance(getattr(module, "encoder", None), nn.Module) and hasattr(module, "latent_dim"):
         networks = {
             "encoder": (module.encoder, tuple(in_shape)),  # type: ignore[dict-item]
-            "decoder": (module.decoder, (module.latent_dim,)),  # type: ignore[dict-item]
+            "decoder": (module.decoder, (_code_size(module),)),  # type: ignore[dict-item]
         }
     seen: set[Tensor] = set()
     chains = tuple(_trace(name, part, shape, batch_size, seen) for name, (part, shape) in networks.items())
     other = sum(p.numel() for p in module.parameters() if p not in seen)
     size = sum(p.numel() * p.element_size() for p in module.parameters())
     return Summary(chains, other, size, batch_size)
+
+
+def _code_size(vae: Any) -> int:
+    """Numbers that the decoder gets: a code and, if the model is conditional, what it is told beside it."""
+    conditioning = getattr(vae, "conditioning", None)
+    return int(vae.latent_dim) + (0 if conditioning is None else int(conditioning.beside_code))
 
 
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -13,6 +13,7 @@ from elboroom.objectives.bounds import (
     sticking_the_landing,
 )
 from elboroom.objectives.critics import Critic, prior_critic, total_correlation_critic
+from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.objective import Objective
@@ -33,6 +34,7 @@ __all__ = [
     "decorrelation",
     "dreg",
     "elbo",
+    "free_bits",
     "iwae",
     "jacobian_norm",
     "miwae",

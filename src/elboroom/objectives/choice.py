@@ -8,16 +8,18 @@ from torch import Tensor
 
 from elboroom.config import ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import VAE, Terms
+from elboroom.model import VAE
 from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
+from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.schedules import Schedule
 from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import structural_dissimilarity
 from elboroom.objectives.total_correlation import total_correlation
+from elboroom.terms import Terms
 
 Penalty = Callable[[Terms], Tensor]
 
@@ -31,7 +33,7 @@ SCHEDULES: dict[str, Callable[[float, float, float, float], Schedule]] = {
 """Name → schedule, from a value and the steps of delay, ramp and period."""
 
 BOUNDS: dict[str, Callable[[ObjectiveConfig, float], Bound]] = {
-    "elbo": lambda _config, _steps: bounds.elbo,
+    "elbo": lambda config, _steps: free_bits(config.free_bits) if config.free_bits else bounds.elbo,
     "iwae": lambda _config, _steps: bounds.iwae(),
     "miwae": lambda config, _steps: bounds.miwae(config.bound_groups),
     "piwae": lambda config, _steps: bounds.piwae(config.bound_groups),
@@ -75,9 +77,9 @@ def beta_of(config: ObjectiveConfig, steps_per_epoch: float) -> Schedule:
 
 
 def penalties_of(
-    config: ObjectiveConfig, vae: VAE | None, examples: int | None
+    config: ObjectiveConfig, steps_per_epoch: float, vae: VAE | None, examples: int | None
 ) -> dict[str, tuple[Penalty, Schedule]]:
-    """Penalties with their weights.
+    """Penalties with the schedules of their weights, the ramp's epochs turned into steps.
 
     Raises
     ------
@@ -90,8 +92,12 @@ def penalties_of(
             f"penalties = {config.penalties}: they depend on model and data; give Objective.from_config vae= "
             "and examples="
         )
+    ramp = _in_steps(config.penalty_ramp, steps_per_epoch)
     return {
-        name: (PENALTIES[name](vae, examples), schedules.constant(weight))  # type: ignore[arg-type]
+        name: (
+            PENALTIES[name](vae, examples),  # type: ignore[arg-type]
+            schedules.linear(weight, ramp) if ramp else schedules.constant(weight),
+        )
         for name, weight in config.penalties.items()
     }
 

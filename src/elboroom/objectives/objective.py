@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import VAE, Terms
+from elboroom.model import VAE
 from elboroom.objectives import choice, schedules
 from elboroom.objectives.bounds import Bound, elbo
 from elboroom.objectives.choice import Penalty
 from elboroom.objectives.critics import Opponent
 from elboroom.objectives.schedules import Schedule
+from elboroom.terms import Terms
 
 
 class Objective(nn.Module):
@@ -72,23 +72,28 @@ class Objective(nn.Module):
 
     def forward(self, terms: Terms, coefficients: Tensor) -> Tensor:
         """Scalar loss in nats per example; ``coefficients``, one for each schedule, live on the device."""
+        return self.parts(terms, coefficients)[0]
+
+    def parts(self, terms: Terms, coefficients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`forward`, with the value of each penalty before it is weighted."""
         loss = -self.bound(terms, *coefficients[: self._of_bound]).mean()
-        for weight, penalty in zip(coefficients[self._of_bound :], self.penalties.values(), strict=True):
-            loss = loss + weight * penalty(terms)
-        return loss
+        values = {name: penalty(terms) for name, penalty in self.penalties.items()}
+        for weight, value in zip(coefficients[self._of_bound :], values.values(), strict=True):
+            loss = loss + weight * value
+        return loss, values
 
     @property
     def opponents(self) -> list[Opponent]:
         """Parts that train against the model, on losses of their own."""
         return [cast(Opponent, part) for part in self.trainable_parts if hasattr(part, "own_loss")]
 
-    def own_loss(self, terms: Terms) -> Tensor | None:
-        """Scalar that the opponents minimise, None without any; the model gets no gradient from it.
+    def own_losses(self, terms: Terms) -> dict[str, Tensor]:
+        """Scalar that each opponent minimises, by its penalty's name; the model gets no gradient from it.
 
-        Nor do they get any from :meth:`forward`, so that one backward pass may take the sum of both.
+        Nor do they get any from :meth:`forward`, so that one backward pass may take the sum of all.
         """
-        losses = [part.own_loss(terms) for part in self.opponents]
-        return torch.stack(losses).sum() if losses else None
+        opponents = self.opponents
+        return {name: part.own_loss(terms) for name, part in self.penalties.items() if part in opponents}
 
     @classmethod
     def from_config(
@@ -118,6 +123,6 @@ class Objective(nn.Module):
         return cls(
             choice.beta_of(config, steps_per_epoch),
             bound=choice.BOUNDS[config.bound](config, steps_per_epoch),
-            penalties=choice.penalties_of(config, vae, examples),
+            penalties=choice.penalties_of(config, steps_per_epoch, vae, examples),
             num_samples=config.num_samples,
         )

@@ -39,10 +39,12 @@ def _recipe(summary: str, *arxiv: str, **fields: Any) -> Recipe:
     return Recipe(summary, arxiv, fields)
 
 
+_AUTOENCODER: Mapping[str, Any] = {"posterior": "deterministic", "beta": 0.0}
+
 RECIPES: dict[str, Recipe] = {
     # The weight of the rate.
     "vae": _recipe("the evidence lower bound as it is", "1312.6114", beta=1.0),
-    "ae": _recipe("no noise and no rate: an autoencoder", "2003.05991", posterior="deterministic", beta=0.0),
+    "ae": _recipe("no noise and no rate: an autoencoder", "2003.05991", **_AUTOENCODER),
     "beta-vae": _recipe("the rate weighted by 4", "1804.03599", beta=4.0),
     "annealed-vae": _recipe(
         "the rate's weight grows from 0 in 10 epochs", "1602.02282", beta_schedule="linear", beta_ramp=10.0
@@ -56,6 +58,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "capacity-vae": _recipe(
         "the rate is led up to 25 nats", "1804.03599", bound="capacity", beta=1000.0, capacity=25.0
+    ),
+    "free-bits-vae": _recipe(
+        "half a nat of each dimension's rate costs nothing", "1606.04934", free_bits=0.5
     ),
     # Bounds on the same importance weights.
     "iwae": _recipe("log of the mean of 50 weights", "1509.00519", bound="iwae", num_samples=50),
@@ -98,41 +103,36 @@ RECIPES: dict[str, Recipe] = {
     "wae-mmd": _recipe(
         "codes without noise, as a whole like the prior",
         "1711.01558",
-        posterior="deterministic",
+        **_AUTOENCODER,
         likelihood="gaussian",
-        beta=0.0,
         penalties={"mmd_imq": 10.0},
     ),
     "aae": _recipe(
         "codes that a critic cannot tell from the prior's",
         "1511.05644",
-        posterior="deterministic",
-        beta=0.0,
+        **_AUTOENCODER,
         penalties={"prior_critic": 1.0},
     ),
     "rae-l2": _recipe(
         "short codes, and small weights in the decoder",
         "1903.12436",
-        posterior="deterministic",
+        **_AUTOENCODER,
         likelihood="gaussian",
-        beta=0.0,
         penalties={"code_norm": 1e-2, "weight_decay": 1e-4},
     ),
     "rae-gp": _recipe(
         "short codes, and a decoder of small slope",
         "1903.12436",
-        posterior="deterministic",
+        **_AUTOENCODER,
         likelihood="gaussian",
-        beta=0.0,
         penalties={"code_norm": 1e-2, "jacobian_norm": 1e-2},
     ),
     "rae-sn": _recipe(
         "short codes, and a decoder that cannot stretch",
         "1903.12436",
-        posterior="deterministic",
+        **_AUTOENCODER,
         likelihood="gaussian",
         decoder_norm="spectral",
-        beta=0.0,
         penalties={"code_norm": 1e-2},
     ),
     "ms-ssim-vae": _recipe(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import Terms
+from elboroom.terms import Terms
 
 
 def weight_decay(module: nn.Module) -> Callable[[Terms], Tensor]:

@@ -3,6 +3,7 @@
 from elboroom.probability.bernoulli import Bernoulli, BernoulliHead, ContinuousBernoulli
 from elboroom.probability.choice import POSTERIORS, PRIORS
 from elboroom.probability.codes import AutoregressiveCodes, UniformCodes, fit_code_prior
+from elboroom.probability.conditional_prior import ConditionalNormal, GivenNormal
 from elboroom.probability.counts import (
     NegativeBinomial,
     NegativeBinomialHead,
@@ -29,6 +30,7 @@ from elboroom.probability.location_scale import (
     StudentT,
     StudentTHead,
 )
+from elboroom.probability.meters import Meter
 from elboroom.probability.posteriors import (
     Deterministic,
     DeterministicHead,
@@ -50,6 +52,7 @@ __all__ = [
     "BernoulliHead",
     "Categorical",
     "CategoricalHead",
+    "ConditionalNormal",
     "ContinuousBernoulli",
     "Deterministic",
     "DeterministicHead",
@@ -64,12 +67,14 @@ __all__ = [
     "FullGaussianHead",
     "Gaussian",
     "GaussianHead",
+    "GivenNormal",
     "HouseholderHead",
     "InverseAutoregressiveHead",
     "Laplace",
     "LaplaceHead",
     "Likelihood",
     "LikelihoodHead",
+    "Meter",
     "MixturePrior",
     "NegativeBinomial",
     "NegativeBinomialHead",

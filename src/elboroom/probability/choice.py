@@ -10,6 +10,7 @@ from torch import nn
 
 from elboroom.config import ModelConfig, prior_of
 from elboroom.probability.codes import AutoregressiveCodes, UniformCodes
+from elboroom.probability.conditional_prior import ConditionalNormal
 from elboroom.probability.flow_prior import FlowPrior
 from elboroom.probability.flows import InverseAutoregressiveHead, PlanarHead
 from elboroom.probability.full_gaussian import FullGaussianHead, HouseholderHead
@@ -70,7 +71,9 @@ def posterior_of(config: ModelConfig) -> nn.Module:
 
 
 def prior_for(config: ModelConfig, posterior: Any, shape: Shape, likelihood: LikelihoodHead) -> nn.Module:
-    """Make p(z) for the codes of a posterior head, and of examples like a likelihood's."""
+    """Make p(z) for the codes of a posterior head, and of examples like a likelihood's; or p(z|c)."""
+    if config.condition != "none" and "prior" in config.condition_parts:
+        return ConditionalNormal(posterior.latent_dim, config.condition_dim or 1)
     name = prior_of(config.posterior, config.prior)
     if name in CODE_PRIORS:
         return CODE_PRIORS[name](posterior)

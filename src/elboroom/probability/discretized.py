@@ -117,7 +117,8 @@ def _draw_index(logits: Tensor) -> Tensor:
 
 def _per_number(features: Tensor, count: int) -> Tensor:
     """(..., c·count) → (..., c, count)."""
-    return features.reshape(*features.shape[:-1], -1, count)
+    # Not -1: of no codes at all it could be any number.
+    return features.reshape(*features.shape[:-1], features.shape[-1] // count, count)
 
 
 def _check_levels(levels: int) -> None:

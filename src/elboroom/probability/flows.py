@@ -151,7 +151,8 @@ class InverseAutoregressive:
             out: Tensor = torch.func.functional_call(self.network, weights, (seen,))
         else:
             out = self.network(seen)
-        raw, offset = out.reshape(*z.shape, 2).unbind(-1)
+        # Networks may work in lower precision; densities never do.
+        raw, offset = out.to(z.dtype).reshape(*z.shape, 2).unbind(-1)
         raw = raw + _OPEN_GATE
         return torch.lerp(offset, z, torch.sigmoid(raw)), F.logsigmoid(raw).sum(-1)
 

@@ -154,6 +154,12 @@ class VampPrior(nn.Module):
         n.
     support : (float, float) or None
         Interval in which the data lie, as a likelihood's ``support``; pseudo-inputs stay inside.
+
+    Attributes
+    ----------
+    examples_wanted : int
+        How many examples training should give to :meth:`start_from`: n, or 0 once that was done or weights
+        were loaded.
     """
 
     def __init__(
@@ -170,6 +176,8 @@ class VampPrior(nn.Module):
         self.latent_dim = latent_dim
         self.support = support
         self.raw_inputs = nn.Parameter(torch.randn(components, *shape))
+        self.examples_wanted = components
+        self.register_load_state_dict_post_hook(_want_no_examples)  # type: ignore[no-untyped-call]
         self._infer: tuple[Callable[[Tensor], Posterior], ...] = ()
 
     def bind(self, infer: Callable[[Tensor], Posterior]) -> None:
@@ -205,6 +213,7 @@ class VampPrior(nn.Module):
                 low, high = self.support
                 start = torch.logit(((start - low) / (high - low)).clamp(_MARGIN, 1 - _MARGIN))
             self.raw_inputs.copy_(start)
+        self.examples_wanted = 0
 
     def mixture(self) -> Mixture:
         """Give the mixture at the present weights: one pass of the encoder over the pseudo-inputs.
@@ -234,3 +243,7 @@ class VampPrior(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         return f"latent_dim={self.latent_dim}, components={len(self.raw_inputs)}, support={self.support}"
+
+
+def _want_no_examples(prior: VampPrior, _keys: object) -> None:
+    prior.examples_wanted = 0

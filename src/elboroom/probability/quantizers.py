@@ -18,9 +18,12 @@ from torch import Tensor, nn
 
 from elboroom.errors import UsageError
 from elboroom.probability.codebooks import Codebook, counts_of, perplexity
+from elboroom.probability.meters import Meter
 
 # FSQ's outermost levels lie this share inside the range of its tanh, so that all of them can be reached.
 _FSQ_MARGIN = 1e-3
+# Beyond, a run's history has no perplexity: a histogram of more codes would make checkpoints large.
+_MOST_COUNTED = 1 << 20
 # Beyond, the margin would be wider than half a level and the outermost round to one too many.
 _MOST_FSQ_LEVELS = 256
 
@@ -37,8 +40,8 @@ class Quantized:
         (b, P), int64.
     loss : Tensor
         What pulls the features to their codes, (b,), already weighted; to be added to the objective.
-    perplexity : Tensor
-        exp of the entropy of the codes' use in this batch, from 1 to K, (). The mean over codebooks.
+    counts : Tensor
+        How often each code of each codebook was used, (codebooks, K).
     """
 
     stochastic: ClassVar[bool] = False
@@ -47,7 +50,19 @@ class Quantized:
     mean: Tensor
     indices: Tensor
     loss: Tensor
-    perplexity: Tensor
+    counts: Tensor
+
+    @property
+    def perplexity(self) -> Tensor:
+        """Exp of the entropy of the codes' use in this batch, from 1 to K, (). The mean over codebooks."""
+        return perplexity(self.counts).mean()
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """The perplexity of all codes of an epoch, whatever the batches they came in."""
+        if self.counts.numel() > _MOST_COUNTED:
+            return {}
+        return {"perplexity": Meter(self.counts, lambda counts, _examples: perplexity(counts).mean())}
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
         """Give the one code there is k times, (k, b, d), with log 1 = 0, (k, b)."""
@@ -56,7 +71,7 @@ class Quantized:
 
     def detached(self) -> Quantized:
         """The same codes, cut from the graph."""
-        return Quantized(self.mean.detach(), self.indices, self.loss.detach(), self.perplexity.detach())
+        return Quantized(self.mean.detach(), self.indices, self.loss.detach(), self.counts)
 
 
 class Quantizer(Protocol):
@@ -149,14 +164,14 @@ class VectorQuantizer(nn.Module):
         b = len(features)
         vectors = features.reshape(-1, self.in_shape[-1]).to(self._dtype)
         rest, loss = vectors, vectors.new_zeros(b)
-        codes, indices, perplexities = [], [], []
+        codes, indices, counts = [], [], []
         for book in self._books():
             book.start(rest.detach())
             chosen = book.nearest(rest.detach())
             code = book.codes[chosen]  # before the codebook moves
             loss = loss + self.commitment * (rest - code).square().reshape(b, self.latent_dim).sum(1)
             book.follow(rest.detach(), chosen)
-            perplexities.append(perplexity(counts_of(chosen, self.codebook_size)))
+            counts.append(counts_of(chosen, self.codebook_size))
             codes.append(code)
             indices.append(chosen)
             rest = rest - code
@@ -166,7 +181,7 @@ class VectorQuantizer(nn.Module):
             through.reshape(b, self.latent_dim),
             torch.stack(indices, -1).reshape(b, self.num_indices),
             loss,
-            torch.stack(perplexities).mean(),
+            torch.stack(counts),
         )
 
     def codes_of(self, indices: Tensor) -> Tensor:
@@ -257,7 +272,7 @@ class FiniteScalarQuantizer(nn.Module):
             (rounded / (self.levels // 2)).flatten(1),
             indices,
             features.new_zeros(b),
-            perplexity(counts_of(indices, self.codebook_size)),
+            counts_of(indices, self.codebook_size)[None],
         )
 
     def _index(self, rounded: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from elboroom.errors import UsageError
 from elboroom.probability.codes import AutoregressiveCodes, UniformCodes
+from elboroom.probability.conditional_prior import GivenNormal
 from elboroom.probability.full_gaussian import FullGaussian
 from elboroom.probability.posteriors import Deterministic, DiagonalGaussian, Posterior
 from elboroom.probability.priors import StandardNormal, VampPrior
@@ -21,6 +22,12 @@ def _gaussian_to_standard_normal(q: DiagonalGaussian, _p: StandardNormal) -> Ten
     # Few and cheap operations: with small networks they are a good part of the step.
     squares = torch.addcmul(q.scale.square(), q.mean, q.mean)
     return 0.5 * squares.sum(-1) - q.scale.log().sum(-1) - 0.5 * q.mean.shape[-1]
+
+
+def _gaussian_to_given_normal(q: DiagonalGaussian | FullGaussian, p: GivenNormal) -> Tensor:
+    # Of q's covariance the trace against a diagonal one takes the variances alone; |det mixing| = 1.
+    squares = (q.variance + (q.mean - p.mean).square()) / p.scale.square()
+    return (0.5 * (squares - 1.0) + p.scale.log() - q.scale.log()).sum(-1)
 
 
 def _full_gaussian_to_standard_normal(q: FullGaussian, _p: StandardNormal) -> Tensor:
@@ -45,6 +52,8 @@ def _zero(q: Deterministic, _p: Any) -> Tensor:
 CLOSED_FORMS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {
     (DiagonalGaussian, StandardNormal): _gaussian_to_standard_normal,
     (FullGaussian, StandardNormal): _full_gaussian_to_standard_normal,
+    (DiagonalGaussian, GivenNormal): _gaussian_to_given_normal,
+    (FullGaussian, GivenNormal): _gaussian_to_given_normal,
     (PowerSpherical, UniformSphere): _power_spherical_to_uniform,
     (Quantized, UniformCodes): _naming,
     (Quantized, AutoregressiveCodes): _naming,

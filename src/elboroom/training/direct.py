@@ -56,6 +56,7 @@ class Direct:
         encoder, decoder = chains.layers.get(vae.encoder), chains.layers.get(vae.decoder)
         plain = (
             type(vae) is VAE
+            and vae.conditioning is None
             and type(vae.posterior) is DiagonalGaussianHead
             and type(vae.prior) is StandardNormal
             and _is_plain_likelihood(vae.likelihood)

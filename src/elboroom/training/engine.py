@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.config import Config, OptimizerConfig
-from elboroom.data.batches import Batches
+from elboroom.data.batches import Batches, Rows
 from elboroom.model import VAE
 from elboroom.objectives import Objective
+from elboroom.terms import Terms
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
 from elboroom.training.direct import Direct, Sums
+from elboroom.training.meters import Meters, columns
 from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
 from elboroom.training.update import Update
 from elboroom.training.workers import Part, Workers
@@ -62,6 +64,7 @@ class Engine:
         self.vae = vae.to(device)
         self.objective = objective.to(device)
         self.batches = batches
+        batches.tell(vae.condition)
         self.device = device
         self.workers = workers or Workers(device)
         self.workers.spread([*vae.state_dict().values(), *objective.state_dict().values()])
@@ -86,6 +89,7 @@ class Engine:
         self.meters = torch.zeros(
             len(_METERS), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64
         )
+        self.further = Meters(self.workers)
         self.told = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); a skipped step may not.
@@ -105,12 +109,12 @@ class Engine:
             own = OptimizerConfig(optimizer="Adam", lr=part.lr, optimizer_options={"betas": list(part.betas)})
             self.updates.append(Update(list(part.parameters()), own, epochs, self.workers))
 
-    def step(self, rows: Tensor, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
+    def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
         """Update the weights; the host waits for nothing.
 
         Parameters
         ----------
-        rows : Tensor
+        rows : Rows
             A batch of :meth:`Batches.stream`.
         part : Part, optional
             Which part of the whole batch it is, if other processes have the rest.
@@ -136,23 +140,31 @@ class Engine:
             for buffer, old in zip(self._moving, before, strict=True):
                 buffer.copy_(torch.where(torch.as_tensor(bad), old, buffer))
             self._measure(sums, part.counted, norm, bad)
+            self.further.add(part.counted, bad)
         self.steps += 1
 
     def refresh(self) -> None:
         """Take note that something else has changed the weights."""
         self._chains.refresh()
 
-    def _backward(self, rows: Tensor, part: Part) -> Sums:
+    def _backward(self, rows: Rows, part: Part) -> Sums:
         with self.workers.noise_of(part):
             if self._direct is not None:
                 return self._direct(self.batches.for_training(rows), self.coefficients[0], part.weight)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast), self._chains():
-                terms = self.vae(self.batches.for_training(rows), self.objective.num_samples)
-            loss = self.objective(terms, self.coefficients)
-            against = self.objective.own_loss(terms)
-        total = loss if against is None else loss + against
+            with self.vae.lowered("bf16" if self._autocast else "fp32"), self._chains():
+                x, condition = self.batches.for_training(rows), self.batches.conditions(rows)
+                terms = self.vae(x, self.objective.num_samples, condition)
+            loss, against = self._losses(terms, part.counted, self.further)
+        total = loss + torch.stack(against).sum() if against else loss
         torch.autograd.backward(total if part.weight == 1 else total * part.weight)
         return Sums(loss.detach(), terms.distortion.detach().sum(), terms.rate.detach().sum())
+
+    def _losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
+        """What the model minimises and what its opponents do; what else there is to tell goes to meters."""
+        loss, penalties = self.objective.parts(terms, self.coefficients)
+        against = self.objective.own_losses(terms)
+        meters.hold(columns(terms, penalties, against, examples))
+        return loss, list(against.values())
 
     def _collect(self, loss: Tensor, part: Part, notes: tuple[float, ...]) -> Tensor:
         """Bring the gradients of all processes together, and with them the loss of the whole batch."""
@@ -239,6 +251,7 @@ class Engine:
             "rate": rate,
             "rate_per_dim": rate / self.vae.latent_dim,
             "grad_norm": sums["grad_norm"] / max(sums["grad_norms"], 1.0),
+            **self.further.means(everywhere=everywhere),
         }
 
     def largest_norm(self) -> float:
@@ -249,19 +262,23 @@ class Engine:
     def reset_meters(self) -> None:
         """Start new means."""
         self.meters.zero_()
+        self.further.reset()
         self.skipped.reset()
 
     def measure(self, indices: NDArray[np.int64], seed: int) -> Means:
         """Means over held-out examples, with the same noise at every call; training's noise is left alone."""
         sums = torch.zeros(3, device=self.device, dtype=self.meters.dtype)
+        further = Meters(self.workers)
         with self.same_noise(seed), self.averaged(), self.vae.at_rest():
             for start in range(0, len(indices), _EVALUATION_BATCH):
                 whole = indices[start : start + _EVALUATION_BATCH]
                 (own,), (part,) = self.workers.share([whole])
                 batch = torch.from_numpy(own).to(self.device)
                 with self.workers.noise_of(part):
-                    terms = self.vae(self.batches[batch], self.objective.num_samples)
-                    loss = self.objective(terms, self.coefficients)
+                    x, condition = self.batches[batch], self.batches.conditions(batch)
+                    terms = self.vae(x, self.objective.num_samples, condition)
+                    loss, _ = self._losses(terms, part.counted, further)
+                further.add(part.counted)
                 if part.counted:
                     found = (loss * part.counted, terms.distortion.sum(), terms.rate.sum())
                     sums += torch.stack(found)
@@ -272,6 +289,7 @@ class Engine:
             "rate": rate,
             "rate_per_dim": rate / self.vae.latent_dim,
             "elbo": -(distortion + rate),
+            **further.means(),
         }
 
     @contextmanager
@@ -284,8 +302,9 @@ class Engine:
     def explain(self, indices: NDArray[np.int64]) -> Finding | None:
         """Say what is not finite when these examples are looked at again, with the weights as they are."""
         with self.same_noise(0):
-            x = self.batches[torch.from_numpy(indices).to(self.device)]
-            return find_first(self.vae, self.objective, x, self.coefficients)
+            rows = torch.from_numpy(indices).to(self.device)
+            x, condition = self.batches[rows], self.batches.conditions(rows)
+            return find_first(self.vae, self.objective, x, self.coefficients, condition)
 
     @property
     def learning_rate(self) -> float:
@@ -322,6 +341,7 @@ class Engine:
         return {
             "steps": self.steps,
             "meters": self.workers.sum_(self.meters.clone()),
+            "further": self.further.state_dict(),
             "skipped": self.skipped.counts[:3],
             "model": dict(self.vae.state_dict()),
             "average": self.average,
@@ -341,6 +361,7 @@ class Engine:
         self.skipped.load(state["skipped"])
         self.skipped.set_clock(self.steps)
         self.meters.copy_(state["meters"])
+        self.further.load_state_dict(state.get("further", {}))  # runs of earlier versions have none
         if not self.workers.is_first:
             self.meters.zero_()  # the first has what all had
         self.vae.load_state_dict(state["model"])

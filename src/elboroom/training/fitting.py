@@ -60,7 +60,9 @@ def fit(
     -------
     list of dict
         One per epoch: ``epoch step loss distortion rate rate_per_dim beta learning_rate grad_norm
-        images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example.
+        images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example. Some
+        parts add columns: ``rate_1`` … of a hierarchy's layers, ``perplexity`` of a codebook,
+        ``penalty_NAME`` before it is weighted, a critic's ``loss_NAME``.
 
     Raises
     ------

@@ -33,6 +33,7 @@ from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.record import Record
 from elboroom.training.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
+from elboroom.training.start import start_from_data
 from elboroom.training.state import copy_state
 from elboroom.training.workers import Workers
 
@@ -86,6 +87,7 @@ class Training:
         """Start a run folder, with a first checkpoint so that it can be resumed from any moment on."""
         self.workers.first(lambda: self._make_folder(path, overwrite))
         try:
+            self._start()
             self._save()
         except BaseException:
             self.checkpoints.close()
@@ -191,6 +193,10 @@ class Training:
 
     # The loop.
 
+    def _start(self) -> None:
+        """Let parts of a new model start from examples; one that was trained or loaded has no need of it."""
+        start_from_data(self.engine, self.train_indices, self.config.training.seed)
+
     @property
     def epochs_done(self) -> int:
         """Whole epochs trained."""
@@ -204,6 +210,7 @@ class Training:
 
     def run(self, on_epoch: OnEpoch | None = None) -> list[dict[str, Any]]:
         """Train up to the configured epoch and return the history."""
+        self._start()
         total = self.config.training.epochs * self.epoch_steps
         self._bar = bar = TrainingProgress(total, self.engine.steps, quiet=self.quiet)
         wait = True

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elboroom.model import VAE, Terms
+from elboroom.model import VAE
 from elboroom.objectives import Objective
+from elboroom.terms import Terms
 
 _SHOWN_ROWS = 8
 
@@ -97,7 +98,9 @@ class Finding:
         return f"first bad tensor: {self.tensor} ({self.statistic}); data rows {shown}{more}"
 
 
-def find_first(vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor) -> Finding | None:
+def find_first(
+    vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor, condition: Tensor | None = None
+) -> Finding | None:
     """Run a batch again, looking at every tensor on the way.
 
     Parameters
@@ -108,6 +111,8 @@ def find_first(vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor) 
         The batch (b, *shape) in model units.
     coefficients : Tensor
         Of the objective's schedules.
+    condition : Tensor, optional
+        Of a conditional model's examples, (b, C).
 
     Returns
     -------
@@ -121,10 +126,11 @@ def find_first(vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor) 
             seen.extend(_judge(name, tensor, len(x), per_example=per_example))
 
     look("the data", x)
+    look("the conditions", condition)
     for name, weight in [*vae.named_parameters(), *vae.named_buffers()]:
         look(name, weight, per_example=False)
     with torch.enable_grad(), _outputs_of(vae, look):
-        terms = vae(x, objective.num_samples)
+        terms = vae(x, objective.num_samples, condition)
         _look_at_terms(terms, look)
         loss = objective(terms, coefficients)
     look("the loss", loss, per_example=False)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import check_support
+from elboroom.data.conditioned import condition_size
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.run import Run
@@ -31,6 +33,24 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     if config.data.pixel_scale is not None:
         data = replace(data, scale=config.data.pixel_scale)
     return data.with_validation(fraction, config.training.seed)
+
+
+def build(config: Config, data: Dataset) -> VAE:
+    """Make the configuration's model for data, with the weights of its seed; torch's generator is left alone.
+
+    Raises
+    ------
+    UsageError
+        If the configuration does not fit the data: a conditional model and no labels or vectors, say.
+    """
+    kind, told = config.model.condition, {}
+    if kind != "none":
+        names = data.label_names if kind == "labels" else ()
+        told = {"condition_dim": condition_size(data, kind), "condition_names": names}
+    scale = config.data.pixel_scale or data.scale
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return VAE.build(config.model, shape=data.shape, scale=scale, **told)
 
 
 def resolve(vae: VAE, data: Dataset, config: Config) -> Config:

@@ -1,0 +1,108 @@
+"""What one forward pass of a VAE yields, and the likelihood estimated from many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elboroom.probability import Likelihood, Meter, Posterior, find_closed_form
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one forward pass yields for b examples and k samples of each: all that an objective needs.
+
+    Attributes
+    ----------
+    x : Tensor
+        The examples, (b, *shape).
+    posterior, likelihood, prior
+        q(z|x) of b examples, p(x|z) of (k, b) codes, p(z). Of a conditional model all three are those of
+        the examples' conditions.
+    z : Tensor
+        Codes (k, b, d), differentiable in the posterior's parameters.
+    generate : callable
+        Codes (..., b, d) → p(x|z), for bounds that need a second pass through the decoder.
+    known : mapping of str to Tensor
+        What came up on the way: ``log_q``, ``log_prior``, ``rate``; else they are computed when asked for.
+    rates : Tensor, optional
+        Of each stochastic layer, (L, b), top first, if there are several; they add up to ``rate``.
+    """
+
+    x: Tensor
+    posterior: Posterior
+    likelihood: Likelihood
+    prior: Any
+    z: Tensor
+    generate: Callable[[Tensor], Likelihood]
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+    rates: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.__dict__.update(self.known)
+
+    @cached_property
+    def log_likelihood(self) -> Tensor:
+        """Log p(x|z), (k, b), nats."""
+        return self.likelihood.log_prob(self.x)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """Log q(z|x), (k, b), nats."""
+        posterior: Any = self.posterior
+        return posterior.log_prob(self.z)
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """Log p(z), (k, b), nats."""
+        return self.prior.log_prob(self.z)
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """KL(q ‖ p), (b,), nats per example: in closed form where there is one, else by Monte Carlo."""
+        closed_form = find_closed_form(self.posterior, self.prior)
+        if closed_form is not None:
+            return closed_form(self.posterior, self.prior)
+        return (self.log_q - self.log_prior).mean(0)
+
+    @cached_property
+    def distortion(self) -> Tensor:
+        """−E_q log p(x|z), the mean over the k samples: (b,), nats per example."""
+        log_likelihood = self.log_likelihood
+        return -(log_likelihood[0] if len(log_likelihood) == 1 else log_likelihood.mean(0))
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """Importance weights log p(x|z) + log p(z) − log q(z|x), (k, b), nats."""
+        return self.log_likelihood + self.log_prior - self.log_q
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """Further columns of a run's history: ``rate_1`` … of several layers, and the parts' own."""
+        layers = () if self.rates is None else self.rates.unbind()
+        found = {f"rate_{i}": Meter(rate.sum()) for i, rate in enumerate(layers, 1)}
+        for part in (self.posterior, self.likelihood, self.prior):
+            found |= getattr(part, "meters", {})
+        return found
+
+
+class NLL(NamedTuple):
+    """Importance-sampled −log p(x) of each example with its Monte Carlo standard error."""
+
+    value: Tensor
+    stderr: Tensor
+
+    @classmethod
+    def from_log_weights(cls, log_weights: Tensor) -> NLL:
+        """−log of the mean weight with its standard error by the delta method, from (k, b), in nats."""
+        k = len(log_weights)
+        log_mean = torch.logsumexp(log_weights, 0) - math.log(k)
+        if k == 1 or not log_mean.numel():
+            return cls(-log_mean, torch.full_like(log_mean, torch.nan))
+        return cls(-log_mean, torch.exp(log_weights - log_mean).std(0, correction=1) / math.sqrt(k))
