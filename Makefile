@@ -44,7 +44,7 @@ soak: $(READY)  ## train a tiny model for millions of steps and watch its memory
 faults: $(READY)  ## kill, fill and damage trainings, the long form (two minutes)
 	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
 
-battery: $(READY)  ## every recipe, network and likelihood through training, the long form (15 minutes)
+battery: $(READY)  ## every recipe, network and likelihood through training, the long form (20 minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all $(BIN)/python -m pytest tests/battery
 
 copies: $(READY)  ## near-copies in the package, worst first

@@ -30,7 +30,7 @@ from elboroom.probability import (
 )
 from elboroom.probability.choice import CODE_PRIORS, QUANTIZERS
 
-from .small import build, images, objective_of, small
+from .small import build, images, objective_of
 
 # fields, why not, what fits instead
 MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
@@ -171,16 +171,6 @@ def test_commitment_is_to_codebooks_that_follow(posterior: str) -> None:
     config = recipe("fsq", posterior=posterior, hidden=(8,), penalties={"commitment": 1})
     with pytest.raises(UsageError, match="take posterior = 'vq', or leave the penalty out"):
         objective_of(config, build(config))
-
-
-@pytest.mark.parametrize("name", ["ae", "vq-vae", "fsq"])
-def test_codes_without_a_density_have_no_nll(name: str) -> None:
-    vae = build(small(name))
-    with pytest.raises(UsageError, match="take 0 samples") as error:
-        vae.nll(images(2), 10)
-    assert "\n" not in str(error.value)
-    with pytest.raises(UsageError, match="take 0 samples"):
-        vae.nll(images(2), 1)
 
 
 # Data and likelihood

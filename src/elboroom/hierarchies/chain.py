@@ -13,6 +13,7 @@ from elboroom.errors import UsageError
 from elboroom.hierarchies.vae import HierarchicalVAE
 from elboroom.networks import MLP
 from elboroom.networks.ladder import Draw
+from elboroom.noise import normal
 from elboroom.probability import DiagonalGaussian, DiagonalGaussianHead, StandardNormal, rate
 
 
@@ -96,12 +97,12 @@ class Chain(nn.Module):
         """
         k, b = num_samples, len(features)
         q: DiagonalGaussian = self.heads[-1](features)
-        z, log_q = _draw(q, k, temperature)
-        parts, log_qs, posterior = [z.flatten(0, 1)], [log_q.flatten()], q
+        z, log_q = _draw(q, k, b, temperature)
+        parts, log_qs, posterior = [z], [log_q], q
         for i in reversed(range(len(self.inference))):
             posterior = self.heads[i](self.inference[i](parts[0]).to(features.dtype))
-            z, log_q = _draw(posterior, 1, temperature)
-            parts, log_qs = [z[0], *parts], [log_q[0], *log_qs]
+            z, log_q = _draw(posterior, k, b, temperature)
+            parts, log_qs = [z, *parts], [log_q, *log_qs]
         whole = torch.cat(parts, 1)
         log_p = self.log_prior(whole)
         rates = torch.stack(log_qs) - log_p
@@ -110,7 +111,7 @@ class Chain(nn.Module):
         rates = torch.cat([top.repeat(k if posterior is q else 1)[None], rates[1:]])
         out = self.decoder(parts[-1])
         return Draw(
-            whole.reshape(k, b, -1),
+            whole.reshape(k, b, self.latent_dim),
             torch.stack(log_qs).sum(0).reshape(k, b),
             log_p.sum(0).reshape(k, b),
             rates.reshape(len(rates), k, b).mean(1),
@@ -128,11 +129,14 @@ def _pairs(parts: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return list(itertools.pairwise(parts))
 
 
-def _draw(q: DiagonalGaussian, k: int, temperature: float) -> tuple[Tensor, Tensor]:
+def _draw(q: DiagonalGaussian, k: int, b: int, temperature: float) -> tuple[Tensor, Tensor]:
+    """Codes (k·b, d) of b examples, or of each of k·b codes below, and their log-density (k·b,), nats."""
+    mean, scale = (v.expand(k, *v.shape).flatten(0, 1) if len(v) == b else v for v in (q.mean, q.scale))
+    noise = torch.zeros_like(mean)
     if temperature:
-        return q.rsample_and_log_prob(k)
-    z = q.mean.expand(k, *q.mean.shape)
-    return z, q.log_prob(z)
+        noise = normal(k, b, mean.shape[-1], batch_dim=1, like=mean).flatten(0, 1)
+    log_q = -(0.5 * (noise.square() + math.log(2 * math.pi)) + scale.log()).sum(-1)
+    return mean + scale * noise, log_q
 
 
 def make_chain(

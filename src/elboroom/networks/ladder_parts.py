@@ -93,7 +93,8 @@ class StochasticLayer(nn.Module):
         """
         b = len(image)
         mixed = self.from_state(state)
-        mixed = (mixed.reshape(-1, b, *mixed.shape[1:]) + self.from_image(image)).flatten(0, 1)
+        k = len(mixed) // max(b, 1)
+        mixed = (mixed.reshape(k, b, *mixed.shape[1:]) + self.from_image(image)).flatten(0, 1)
         shift, log_ratio = _precise(self.posterior(mixed)).chunk(2, 1)
         return shift, _bounded(log_ratio)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
+from elboroom.noise import uniform
 from elboroom.terms import Terms
 
 
@@ -50,6 +51,7 @@ def jacobian_norm(terms: Terms) -> Tensor:
     with torch.enable_grad():  # in evaluation there is no graph yet
         z = terms.z if terms.z.requires_grad else terms.z.detach().requires_grad_()
         picture = terms.generate(z).mean
-        signs = torch.empty_like(picture).bernoulli_(0.5).mul_(2).sub_(1)
+        uniforms = uniform(*picture.shape, batch_dim=1, like=picture)
+        signs = torch.where(uniforms < 0.5, -1.0, 1.0).to(picture)
         (slopes,) = torch.autograd.grad(picture, z, signs, create_graph=training)
     return slopes.square().sum(-1).mean()
