@@ -140,7 +140,9 @@ def _curve(axes: Axes, name: str, points: list[tuple[int, str]], rows: Rows) -> 
     axes.set_xticks([value for value, _ in points], [_short(value) for value, _ in points])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in "25" else ""))
+    low, high = axes.get_ylim()
+    labelled = "25" if high > 5 * low else "23456789"
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in labelled else ""))
     axes.grid(which="both", axis="y", color="#eeeeee")
 
 
