@@ -19,3 +19,12 @@ def _own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     with torch.random.fork_rng():
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Make new tensors and modules double, so that tolerances can be those of float64 rounding."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

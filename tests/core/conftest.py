@@ -23,12 +23,3 @@ def _warns_always() -> Iterator[None]:
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(before)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    """Make new tensors and modules double, so that tolerances can be those of float64 rounding."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)

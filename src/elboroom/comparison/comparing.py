@@ -136,8 +136,7 @@ def compare_configs(
     ]
     jobs = [job for job in jobs if not job.is_done]
     waiting = list(dict.fromkeys(job.recipe for job in jobs))
-    fitting, misfits = sift(waiting, lambda name: _check(configs[name], data), leave_out=leave_out)
-    del fitting
+    _, misfits = sift(waiting, lambda name: _check(configs[name], data), leave_out=leave_out)
     refused = {**refused, **misfits}
     jobs = [job for job in jobs if job.recipe not in misfits]
     plan = Plan(plan.data, plan.fingerprint, plan.nll_samples, _without(plan.configs, misfits))
