@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.002
 _PATIENCE_SECONDS = 120.0
 
 _TIMED = "import time; _s = time.perf_counter(); {}; print(time.perf_counter() - _s)"
-_PEAK = "{}\nfrom benchmarks.engine.worker import megabytes; print(megabytes('VmHWM'))"
+_PEAK = "{}\nfrom benchmarks.engine.worker import megabytes; print((megabytes() or {}).get('peak'))"
 _TRAIN = """
 import json, sys
 from importlib import import_module

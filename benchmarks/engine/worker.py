@@ -20,6 +20,7 @@ from benchmarks.engine.programs import PROGRAMS, Absent, DoTask, Enough, Job
 # A trial shorter than this says little of a program's speed.
 _TRIAL_SECONDS = 0.1
 _MOST_GROWTH = 16
+_FIELDS = {"now": "VmRSS", "peak": "VmHWM"}
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def serve(task: DoTask, job: Job, seconds: float, answers: TextIO, orders: TextI
 
     def done(images: int, seconds: float, **further: float) -> None:
         nonlocal warm
-        answer = {"images": images, "seconds": seconds, "megabytes": megabytes("VmRSS"), **further}
+        answer = {"images": images, "seconds": seconds, "megabytes": (megabytes() or {}).get("now"), **further}
         _say(answers, answer if warm else {"ready": count})
         warm = True
         if orders.readline().strip() != '"piece"':
@@ -109,8 +110,8 @@ def _threads() -> int | None:
     return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 
 
-def megabytes(field: str) -> float | None:
-    """Memory in use (``VmRSS``) or its peak (``VmHWM``) of the process; None where the system does not tell.
+def megabytes() -> dict[str, float] | None:
+    """Memory of the process ``now`` and its ``peak``, of one moment; None where the system does not tell.
 
     ``getrusage`` would count what the parent held when it forked.
     """
@@ -118,7 +119,7 @@ def megabytes(field: str) -> float | None:
     if not status.exists():
         return None
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines[field].split()[0]) / 1024
+    return {name: int(lines[field].split()[0]) / 1024 for name, field in _FIELDS.items()}
 
 
 if __name__ == "__main__":
