@@ -54,7 +54,12 @@ def serve(task: DoTask, job: Job, seconds: float, answers: TextIO, orders: TextI
 
     def done(images: int, seconds: float, **further: float) -> None:
         nonlocal warm
-        answer = {"images": images, "seconds": seconds, "megabytes": (megabytes() or {}).get("now"), **further}
+        answer = {
+            "images": images,
+            "seconds": seconds,
+            "megabytes": (megabytes() or {}).get("now"),
+            **further,
+        }
         _say(answers, answer if warm else {"ready": count})
         warm = True
         if orders.readline().strip() != '"piece"':
