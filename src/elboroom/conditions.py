@@ -94,6 +94,17 @@ def together(examples: Sequence[Array]) -> Array:
     return Examples(x, np.stack([np.asarray(one.condition) for one in examples if isinstance(one, Examples)]))
 
 
+def in_turn(c: Tensor, n: int) -> Tensor:
+    """Rows of c (m, C) over and over, (n, C): one for each of n codes, of which k · m are (k, m) in a row.
+
+    Examples
+    --------
+    >>> in_turn(torch.tensor([[1], [2]]), 5).T.tolist()
+    [[1, 2, 1, 2, 1]]
+    """
+    return c[torch.arange(n, device=c.device) % max(1, len(c))]
+
+
 class Conditioning(nn.Module):
     """How a condition reaches the encoder and the decoder of a VAE; the prior has maps of its own.
 

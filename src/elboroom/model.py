@@ -128,16 +128,15 @@ class VAE(nn.Module):
         if shape is None:
             raise UsageError("shape is not set: give the shape of one example, such as shape=data.shape")
         config = ModelConfig(**{**dict(config), "scale": config.scale or 255.0})
-        likelihood = likelihood_of(config, shape)
+        likelihood, told = likelihood_of(config, shape), _conditioning_of(config, shape)
         vae: VAE
         if config.network in _SEVERAL_LAYERS:
             # Their VAE is a subclass of this one and stands above it: imported when it is asked for.
             hierarchies = import_module("elboroom.hierarchies.choice")
-            vae = hierarchies.hierarchy_of(config, shape, likelihood, scale=config.scale)
+            vae = hierarchies.hierarchy_of(config, shape, likelihood, scale=config.scale, conditioning=told)
         else:
             posterior: Any = posterior_of(config)
             prior = prior_for(config, posterior, shape, likelihood)
-            told = _conditioning_of(config, shape)
             codes = posterior.latent_dim + (0 if told is None else told.beside_code)
             encoder, decoder = networks_of(config, shape, posterior.in_shape, codes, likelihood.in_shape)
             parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood, "conditioning": told}

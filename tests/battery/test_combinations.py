@@ -48,7 +48,8 @@ NOT_WITH_A_TOLD_ENCODER = {"vamp"}
 def has_no_meaning(one: Combination) -> bool:
     layered = one.network in ("ladder", "chain")
     return (
-        (layered and (one.recipe in NOT_LAYERED or bool(one.told)))
+        (layered and one.recipe in NOT_LAYERED)
+        or (one.network == "ladder" and ("decoder" in one.told) != ("prior" in one.told))
         or (one.network == "chain" and one.recipe in NOT_IN_A_CHAIN)
         or ONE_LIKELIHOOD.get(one.recipe, one.likelihood) != one.likelihood
         or ("prior" in one.told and one.recipe in NOT_WITH_A_TOLD_PRIOR)

@@ -14,10 +14,22 @@ from torch import Tensor, nn
 from elboroom.conditions import Conditioning
 from elboroom.data.dataset import Dataset
 from elboroom.model import VAE
+from elboroom.networks.ladder_parts import StochasticLayer
 from elboroom.probability import ConditionalNormal, GaussianHead
 
 Numbers = np.ndarray[Any, Any]
 SIDE = 6
+_NOT_FOR_CHAINS = {"hidden": (400, 400)}  # which is as if it had not been given
+LAYERED: dict[str, dict[str, Any]] = {
+    "chain": {"network": "chain", "chain_dims": (2, 3), "chain_hidden": (8, 16), **_NOT_FOR_CHAINS},
+    "ladder": {
+        "network": "ladder",
+        "conv_width": 8,
+        "conv_levels": 2,
+        "ladder_layers": (1, 1),
+        **_NOT_FOR_CHAINS,
+    },
+}
 
 
 def images(n: int = 60, *, split: bool = True) -> Dataset:
@@ -55,8 +67,12 @@ def varied(vae: VAE) -> VAE:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in vae.named_parameters():
-            if name.startswith(("prior", "conditioning")):
+            if name.startswith(("prior", "conditioning", "decoder.top", "decoder.of_condition")):
                 weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
+        for layer in vae.modules():
+            if isinstance(layer, StochasticLayer):
+                for last in (layer.prior[-1], layer.posterior[-1]):
+                    last.weight.copy_(0.1 * torch.randn(last.weight.shape, generator=generator))  # type: ignore
     return vae
 
 

@@ -177,7 +177,10 @@ def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
             "train digits --condition vectors --condition-file {w}/told.npy",
             "vectors have shape .60, 2.; it must",
         ),
-        ("train digits --condition labels --network ladder", "network = 'mlp' or 'conv'"),
+        (
+            "train digits --condition labels --network ladder --condition-parts encoder decoder",
+            "take condition_parts = encoder decoder prior, or encoder",
+        ),
     ],
 )
 def test_what_is_refused_takes_one_line(world: Path, words: str, message: str, elboroom: Command) -> None:

@@ -18,7 +18,7 @@ from elboroom.probability import ConditionalNormal, StandardNormal, VampPrior
 from elboroom.targets import refine
 from elboroom.walks import linear
 
-from .known import SIDE, build, images, varied
+from .known import LAYERED, SIDE, build, images, varied
 
 NAMES = {"condition_names": ("cat", "dog")}
 
@@ -147,6 +147,9 @@ def test_only_the_parts_that_are_named_are_told(parts: tuple[str, ...], x: np.nd
         {"prior": "vamp", "prior_components": 3, "condition_parts": ("decoder",)},
         {"prior": "mixture", "condition_parts": ("encoder", "decoder")},
         {"condition": "vectors", "condition_dim": 3},
+        *LAYERED.values(),
+        {**LAYERED["ladder"], "condition_parts": ("encoder",)},
+        {**LAYERED["chain"], "condition_parts": ("encoder", "decoder")},
     ],
     ids=str,
 )
@@ -229,7 +232,10 @@ def test_conditions_where_none_or_another_kind_is_wanted(vae: VAE, x: Any) -> No
         ({"posterior": "vq", "code_grid": (3,)}, "posterior = 'vq'; take condition_parts = encoder decoder"),
         ({"posterior": "deterministic"}, "posterior = 'deterministic'; take condition_parts"),
         ({"prior": "vamp", "condition_parts": ("encoder",)}, "pseudo-inputs, which have no condition"),
-        ({"network": "chain", "hidden": (400, 400)}, "network = 'mlp' or 'conv', and network is 'chain'"),
+        (
+            {**LAYERED["ladder"], "condition_parts": ("prior",)},
+            "decoder is its prior too, and both are told or neither; take",
+        ),
     ],
 )
 def test_configurations_that_do_not_go_together(fields: dict[str, Any], words: str) -> None:

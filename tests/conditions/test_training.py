@@ -30,18 +30,18 @@ from elboroom.training.nonfinite import find_first
 from elboroom.training.state import load_state
 
 from . import job
-from .known import SIDE, build, images
+from .known import LAYERED, SIDE, build, images
 
 CPU = torch.device("cpu")
 KINDS = ["labels", "vectors"]
 
 
-@pytest.fixture(scope="module")
-def trained() -> VAE:
+@pytest.fixture(scope="module", params=["mlp", "chain", "ladder"])
+def trained(request: pytest.FixtureRequest) -> VAE:
     """A model that has seen the two kinds of images often enough."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    vae = build(condition_names=("cat", "dog"))
+    vae = build(condition_names=("cat", "dog"), **LAYERED.get(request.param, {}))
     fit(vae, images(240), epochs=30, batch_size=16, lr=5e-3, quiet=True)
     torch.set_num_threads(threads)
     return vae

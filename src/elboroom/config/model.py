@@ -247,10 +247,10 @@ def _check_condition(model: ModelConfig) -> None:
     """Refuse parts that cannot be told a condition, or could not learn from it."""
     parts = model.condition_parts
     others = [part for part in parts if part != "prior"]
-    if model.network not in _ONE_LAYER:
+    if model.network == "ladder" and ("decoder" in parts) != ("prior" in parts):
         raise ValueError(
-            f"condition = {model.condition!r} goes with network = {either(_ONE_LAYER)}, and network is "
-            f"{model.network!r}, which has a prior in each layer; leave the condition out, or take 'conv'"
+            f"condition_parts = {parts!r}: a ladder's decoder is its prior too, and both are told or "
+            "neither; take condition_parts = encoder decoder prior, or encoder"
         )
     if len(set(parts)) < len(parts):
         raise ValueError(f"condition_parts = {parts!r}: name each part once")

@@ -7,15 +7,16 @@ and ``vae.prior`` are views of it. ``decode``, ``sample``, ``embed`` and the res
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elboroom.conditions import Condition
+from elboroom.conditions import Condition, Conditioning
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.networks.ladder import Draw, Ladder
@@ -32,18 +33,28 @@ class Hierarchy(Protocol):
     layers: tuple[slice, ...]
     latent_dim: int
     peak: int
+    told: tuple[str, ...]
 
-    def log_prior(self, z: Tensor) -> Tensor:
-        """Log p(z_l | z above) of each layer for codes (n, d): (L, n), nats."""
+    def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Codes in units of each layer's prior given those above, and the priors' log-scales, (n, d) both."""
         ...
 
-    def complete(self, n: int, above: Tensor | None = None, *, temperature: float = 0.0) -> Tensor:
-        """Codes (n, d) whose upper layers (n, d') are given, the lower ones from their priors."""
+    def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
+        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
         ...
 
-    def infer(self, features: Tensor, num_samples: int, *, temperature: float = 1.0) -> Draw:
-        """Draw k codes of each of b examples from q(z|x)."""
+    def infer(
+        self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
+    ) -> Draw:
+        """Draw k codes of each of b examples from q(z|x, c)."""
         ...
+
+
+def layer_log_prior(hierarchy: Hierarchy, z: Tensor, c: Tensor | None = None) -> Tensor:
+    """Log p(z_l | z above, c) of each layer for codes (n, d) and conditions (m, C) in turn: (L, n), nats."""
+    standard, log_scale = hierarchy.standardize(z, c)
+    each = -(0.5 * (standard.square() + math.log(2 * math.pi)) + log_scale)
+    return torch.stack([each[:, layer].sum(1) for layer in hierarchy.layers])
 
 
 class HierarchicalPosterior:
@@ -51,9 +62,14 @@ class HierarchicalPosterior:
 
     stochastic: ClassVar[bool] = True
 
-    def __init__(self, hierarchy: Hierarchy, features: Tensor):
+    def __init__(self, hierarchy: Hierarchy, features: Tensor, c: Tensor | None = None):
         self._hierarchy = hierarchy
         self._features = features
+        self._c = c
+
+    def given(self, c: Tensor) -> HierarchicalPosterior:
+        """Q(z|x, c) of the same examples, with conditions (b, C)."""
+        return HierarchicalPosterior(self._hierarchy, self._features, c)
 
     @property
     def closed_form_rates(self) -> bool:
@@ -63,11 +79,11 @@ class HierarchicalPosterior:
     @cached_property
     def mean(self) -> Tensor:
         """Each layer's posterior mean given the means of the layers it depends on, (b, d)."""
-        return self._hierarchy.infer(self._features, 1, temperature=0.0).z[0]
+        return self._hierarchy.infer(self._features, 1, self._c, temperature=0.0).z[0]
 
     def draw(self, num_samples: int) -> Draw:
         """K codes with their densities, rates and decoded features, in one pass."""
-        return self._hierarchy.infer(self._features, num_samples)
+        return self._hierarchy.infer(self._features, num_samples, self._c)
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
         """Draw z (k, b, d), differentiably, and its log-density (k, b) in nats."""
@@ -82,21 +98,46 @@ class HierarchicalPrior(nn.Module):
     ----------
     hierarchy : Hierarchy
         The decoder; it stays a part of the model, not of the prior.
+    c : Tensor, optional
+        Conditions (m, C), which codes take in turn: p(z|c).
     """
 
-    def __init__(self, hierarchy: Hierarchy):
+    def __init__(self, hierarchy: Hierarchy, c: Tensor | None = None):
         super().__init__()
         self.latent_dim = hierarchy.latent_dim
         self._hierarchy = (hierarchy,)  # in a tuple, lest its weights be saved twice
+        self._c = c
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of z (..., d) in nats, (...)."""
-        log_p = self._hierarchy[0].log_prior(z.reshape(-1, self.latent_dim))
+        """Log-density of z (..., d), of (..., m, d) with m conditions, in nats, (...)."""
+        log_p = layer_log_prior(self._hierarchy[0], z.reshape(-1, self.latent_dim), self._c)
         return log_p.sum(0).reshape(z.shape[:-1])
 
     def sample(self, n: int) -> Tensor:
         """Draw n codes from the top down, (n, d)."""
-        return self._hierarchy[0].complete(n, temperature=1.0)
+        hierarchy = self._hierarchy[0]
+        return hierarchy.place(_numbers(hierarchy, n).normal_(), self._c)
+
+
+class ConditionalHierarchicalPrior(nn.Module):
+    """p(z|c) of every c: a :class:`HierarchicalPrior` of those that it is given."""
+
+    def __init__(self, hierarchy: Hierarchy):
+        super().__init__()
+        self.latent_dim = hierarchy.latent_dim
+        self._hierarchy = (hierarchy,)
+
+    def given(self, c: Tensor) -> HierarchicalPrior:
+        """Give the prior of each of the conditions c (m, C)."""
+        return HierarchicalPrior(self._hierarchy[0], c)
+
+    def carried(self, z: Tensor, c: Tensor, to: Tensor) -> Tensor:
+        """Move codes z (n, d) from where they are given c (n, C) to the same place given ``to`` (n, C).
+
+        From the top down each layer keeps its place in its prior, as in :class:`ConditionalNormal`.
+        """
+        hierarchy = self._hierarchy[0]
+        return hierarchy.place(hierarchy.standardize(z, c)[0], to)
 
 
 class _PosteriorView(nn.Module):
@@ -122,13 +163,18 @@ class HierarchicalVAE(VAE):
         x (b, *shape) to what the hierarchy's ``infer`` reads, (b, numbers).
     hierarchy : nn.Module
         A :class:`Hierarchy`, (n, d) → (n, *likelihood.in_shape); becomes the decoder.
-    shape, likelihood, scale
+    shape, likelihood, scale, conditioning
         As in :class:`VAE`.
 
     Attributes
     ----------
     layers : tuple of slice
         Which part of a code belongs to which layer, top first.
+
+    Raises
+    ------
+    UsageError
+        If the hierarchy was not made for what is told to the decoder and the prior.
 
     Examples
     --------
@@ -148,32 +194,42 @@ class HierarchicalVAE(VAE):
         shape: Sequence[int],
         likelihood: nn.Module | None = None,
         scale: float = 255.0,
+        conditioning: Conditioning | None = None,
     ):
         stack = cast(Hierarchy, hierarchy)
+        _check_told(stack, () if conditioning is None else conditioning.parts)
         super().__init__(
             encoder,
             hierarchy,
-            HierarchicalPrior(stack),
+            (ConditionalHierarchicalPrior if "prior" in stack.told else HierarchicalPrior)(stack),
             shape=shape,
             posterior=_PosteriorView(stack),
             likelihood=BernoulliHead(tuple(shape)) if likelihood is None else likelihood,
             scale=scale,
+            conditioning=conditioning,
         )
         self.layers = stack.layers
 
+    def infer(self, x: Tensor, condition: Condition | None = None) -> Any:
+        """q(z|x) for x (b, *shape) in model units, differentiably."""
+        q: Any = super().infer(x, condition)
+        c = self._resolved(condition, len(x))
+        return q if c is None else q.given(c)
+
     def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
         """Encode x (b, *shape), draw k codes of each on the way down, which ends at the picture."""
-        q: Any = self.infer(x, condition)
+        c = self.told(condition, len(x))
+        q = self.infer(x, c)
         with self.products():
-            drawn: Draw = q.draw(num_samples)
+            drawn = q.draw(num_samples)
         p: Likelihood = self.likelihood(drawn.features.to(x.dtype))
         return Terms(
             x=x,
             posterior=q,
             likelihood=p,
-            prior=self.prior,
+            prior=self.prior_given(c),
             z=drawn.z,
-            generate=self.generate,
+            generate=self.generate if c is None else partial(self.generate, condition=c),
             known={"log_q": drawn.log_q, "log_prior": drawn.log_p, "rate": drawn.rates.sum(0)},
             rates=drawn.rates,
         )
@@ -182,22 +238,30 @@ class HierarchicalVAE(VAE):
         self, x: Tensor, num_samples: int, condition: Condition | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples of x in chunks, as :meth:`VAE.importance`, in one pass down for each chunk."""
-        q: Any = self.infer(x, condition)
+        q = self.infer(x, condition)
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
         chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
         for done in range(0, num_samples, chunk):
             with self.products():
-                drawn: Draw = q.draw(min(chunk, num_samples - done))
+                drawn = q.draw(min(chunk, num_samples - done))
             log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
             yield log_likelihood, log_likelihood + drawn.log_p - drawn.log_q
 
-    def complete(self, above: Tensor | NDArray[Any], *, temperature: float = 0.0) -> Tensor:
+    def complete(
+        self,
+        above: Tensor | NDArray[Any],
+        *,
+        condition: Condition | None = None,
+        temperature: float = 0.0,
+    ) -> Tensor:
         """Whole codes of which the upper layers are given, for a traversal of one layer.
 
         Parameters
         ----------
         above : array
             (n, d'), the first layers of codes, d' being the end of a layer (``vae.layers[l].stop``) or 0.
+        condition : int, str or array
+            Of a conditional model: one label or vector for all codes, or one for each.
         temperature : float
             Of the layers below: 0 takes their means given the layers above, 1 draws them from the prior.
 
@@ -227,8 +291,23 @@ class HierarchicalVAE(VAE):
                 f"got upper layers of shape {tuple(given.shape)}; the model takes (n, d'), d' being "
                 f"{', '.join(map(str, ends))}: where its layers end"
             )
-        weight = self._weight()
+        hierarchy, n = cast(Hierarchy, self.decoder), len(given)
         with self.at_rest():
-            return cast(Hierarchy, self.decoder).complete(
-                len(given), given.to(weight.device, weight.dtype), temperature=temperature
-            )
+            standard = _numbers(self, n)
+            if temperature:
+                standard.normal_(std=temperature)
+            return hierarchy.place(standard, self._resolved(condition, n), above=given.to(standard))
+
+
+def _numbers(part: Any, n: int) -> Tensor:
+    """Zeros for n codes (n, d), of the dtype and on the device of a module's weights."""
+    return next(part.parameters()).new_zeros((n, part.latent_dim))
+
+
+def _check_told(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
+    told, wanted = ([part for part in ("decoder", "prior") if part in one] for one in (hierarchy.told, parts))
+    if told != wanted:
+        raise UsageError(
+            f"the {type(hierarchy).__name__} was made with a condition for {' and '.join(told) or 'none'}, "
+            f"and conditioning is for {' and '.join(wanted) or 'neither decoder nor prior'}; make both alike"
+        )

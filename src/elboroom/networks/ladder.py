@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from elboroom.conditions import in_turn
 from elboroom.errors import UsageError
 from elboroom.networks.ladder_parts import StochasticLayer, pixels, rise
 from elboroom.networks.levels import check_count, plan_levels
@@ -73,6 +74,9 @@ class Ladder(nn.Module):
         As in :func:`plan_levels`; must be the encoder's.
     blocks : int
         Residual blocks of each stochastic layer.
+    condition_dim : int
+        C: numbers in a condition c, which a learned map that starts at 0 adds to the state at the top; so all
+        below hears of it, p(z|c), q(z|x, c) and p(x|z, c). 0 for none.
 
     Attributes
     ----------
@@ -80,6 +84,8 @@ class Ladder(nn.Module):
         Which part of a code belongs to which layer, top first.
     latent_dim : int
         d, all of it.
+    told : tuple of str
+        Parts of a VAE that this is and that hear of the condition.
     peak : int
         Most numbers that a hidden grid holds for one code, for choosing how many fit in memory.
 
@@ -93,7 +99,7 @@ class Ladder(nn.Module):
     >>> ladder = Ladder((28, 28, 1), width=8, layers=(1, 2), z_channels=2)
     >>> ladder.layers
     (slice(0, 32, None), slice(32, 130, None), slice(130, 228, None))
-    >>> ladder(ladder.complete(5, temperature=1.0)).shape
+    >>> ladder(ladder.place(torch.randn(5, ladder.latent_dim))).shape
     torch.Size([5, 28, 28, 1])
     """
 
@@ -107,6 +113,7 @@ class Ladder(nn.Module):
         width: int | None = None,
         levels: int | None = None,
         blocks: int = 1,
+        condition_dim: int = 0,
     ):
         super().__init__()
         check_count("blocks", blocks, 0)
@@ -116,6 +123,12 @@ class Ladder(nn.Module):
         self.out_shape = tuple(shape if out_shape is None else out_shape)
         self.peak = max(level.numbers for level in plan)
         self.start = nn.Parameter(torch.zeros(plan[0].height, plan[0].width, plan[0].channels))
+        self.told = ("decoder", "prior") if condition_dim else ()
+        self.of_condition = (
+            nn.Linear(condition_dim, self.start.numel(), bias=False) if condition_dim else None
+        )
+        if self.of_condition is not None:
+            nn.init.zeros_(self.of_condition.weight)
         self.stochastic = nn.ModuleList()
         self.rises = nn.ModuleList()
         self.plan = plan
@@ -139,9 +152,16 @@ class Ladder(nn.Module):
         self.layers = tuple(slice(a, b) for a, b in itertools.pairwise(ends))
         self.latent_dim = ends[-1]
 
-    def descend(self, n: int, pick: Pick) -> Tensor:
-        """Go down with the z that ``pick`` gives for each layer; features (n, *out_shape)."""
-        state = self.start.expand(n, -1, -1, -1).permute(0, 3, 1, 2)  # channels last, as all that follows
+    def descend(self, n: int, pick: Pick, c: Tensor | None = None) -> Tensor:
+        """Go down with the z that ``pick`` gives for each layer; features (n, *out_shape).
+
+        Conditions c (m, C) are those of the n codes in turn.
+        """
+        start = self.start.expand(n, -1, -1, -1)
+        if self.of_condition is not None:
+            assert c is not None
+            start = start + in_turn(self.of_condition(c), n).reshape(start.shape)
+        state = start.permute(0, 3, 1, 2)  # channels last, as all that follows
         for i, (step, layer) in enumerate(zip(self.rises, self.stochastic, strict=True)):
             assert isinstance(layer, StochasticLayer)
             state = step(state)
@@ -149,35 +169,26 @@ class Ladder(nn.Module):
         return self.image(state)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Features (n, *out_shape) of codes (n, d)."""
-        return self.descend(len(z), lambda i, _layer, _state: self._grid(z, i))
+        """Features (n, *out_shape) of codes (n, d), or of codes and conditions side by side (n, d + C)."""
+        c = z[:, self.latent_dim :] if self.told else None
+        return self.descend(len(z), lambda i, _layer, _state: self._grid(z, i), c)
 
-    def log_prior(self, z: Tensor) -> Tensor:
-        """Log p(z_l | z above) of each layer for codes (n, d): (L, n), nats."""
-        parts = []
+    def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Codes in units of each layer's prior given those above, and the priors' log-scales, (n, d) both."""
+        standard, log_scales = [], []
 
         def pick(i: int, layer: StochasticLayer, state: Tensor) -> Tensor:
             here = self._grid(z, i)
             mean, log_scale = layer.prior_of(state)
-            parts.append(_log_normal((here - mean) * torch.exp(-log_scale), log_scale))
+            standard.append(_flat((here - mean) * torch.exp(-log_scale)))
+            log_scales.append(_flat(log_scale))
             return here
 
-        self.descend(len(z), pick)
-        return torch.stack(parts)
+        self.descend(len(z), pick, c)
+        return torch.cat(standard, 1), torch.cat(log_scales, 1)
 
-    def complete(self, n: int, above: Tensor | None = None, *, temperature: float = 0.0) -> Tensor:
-        """Codes (n, d) of which the upper layers are given and the lower ones follow from the prior.
-
-        Parameters
-        ----------
-        n : int
-            Number of codes.
-        above : Tensor, optional
-            Upper layers (n, d'), d' being the end of a layer; none if not given.
-        temperature : float
-            Of the lower layers: 0 takes their conditional means, 1 draws from the prior, between them the
-            standard deviations are multiplied by it.
-        """
+    def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
+        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
         given = 0 if above is None else above.shape[1]
         parts = []
 
@@ -185,16 +196,17 @@ class Ladder(nn.Module):
             if above is not None and self.layers[i].stop <= given:
                 here = self._grid(above, i)
             else:
-                here, log_scale = layer.prior_of(state)
-                if temperature:
-                    here = here + temperature * log_scale.exp() * torch.randn_like(here)
+                mean, log_scale = layer.prior_of(state)
+                here = mean + log_scale.exp() * self._grid(standard, i)
             parts.append(_flat(here))
             return here
 
-        self.descend(n, pick)
+        self.descend(len(standard), pick, c)
         return torch.cat(parts, 1)
 
-    def infer(self, features: Tensor, num_samples: int, *, temperature: float = 1.0) -> Draw:
+    def infer(
+        self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
+    ) -> Draw:
         """Draw k codes for each of b examples from q(z|x), in one pass down.
 
         Parameters
@@ -203,6 +215,8 @@ class Ladder(nn.Module):
             What the encoder made of them, (b, numbers).
         num_samples : int
             k.
+        c : Tensor, optional
+            Conditions (b, C) of the examples.
         temperature : float
             0 takes the posterior mean of each layer, given the means above it.
         """
@@ -227,7 +241,7 @@ class Ladder(nn.Module):
             rates.append(rate.flatten(1).sum(1).reshape(k, b).mean(0))
             return z
 
-        out = self.descend(k * b, pick)
+        out = self.descend(k * b, pick, c)
         return Draw(
             torch.cat(parts, 1).reshape(k, b, self.latent_dim),
             torch.stack(log_q).sum(0).reshape(k, b),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from elboroom.conditions import in_turn
 from elboroom.probability.posteriors import at_least
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -39,9 +40,8 @@ class GivenNormal:
 
     def sample(self, n: int) -> Tensor:
         """Draw n codes, (n, d), the conditions taken in turn: k · m draws are (k, m, d) side by side."""
-        turn = torch.arange(n, device=self.mean.device) % max(1, len(self.mean))
-        mean = self.mean.detach()[turn]
-        return mean + self.scale.detach()[turn] * torch.randn_like(mean)
+        mean, scale = (in_turn(each.detach(), n) for each in (self.mean, self.scale))
+        return mean + scale * torch.randn_like(mean)
 
     def quantile(self, u: Tensor) -> Tensor:
         """Inverse distribution function of each dimension given one condition, u (..., d) → z (..., d)."""
