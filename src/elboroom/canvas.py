@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -120,3 +120,26 @@ def numbers(values: Array) -> Numbers:
     """Bring an array or a tensor from any device to a float32 numpy array."""
     array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else values
     return np.asarray(array, dtype=np.float32)
+
+
+def known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:
+    """Return different latent dimensions as they were given.
+
+    Raises
+    ------
+    UsageError
+        If one is twice among them or not of the model, or there is none.
+    """
+    known = [dim for dim in dict.fromkeys(dims) if 0 <= dim < vae.latent_dim]
+    if known != list(dims) or not known:
+        raise UsageError(
+            f"dims = {list(dims)}: give different latent dimensions from 0 to {vae.latent_dim - 1}"
+        )
+    return known
+
+
+def written(values: Numbers) -> list[str]:
+    """Write values with as many decimals as their spread calls for."""
+    spread = float(np.ptp(values))
+    decimals = max(0, 1 - int(np.floor(np.log10(spread)))) if spread > 0 else 1
+    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.round(decimals)]

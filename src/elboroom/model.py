@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from elboroom.conditional import Conditional, check_told
 from elboroom.conditions import Array as Array  # what most of the package needs of examples, it finds here
 from elboroom.conditions import Condition, Conditioning, Examples, apart, together
 from elboroom.config import ModelConfig
@@ -39,7 +39,7 @@ _SEVERAL_LAYERS = ("ladder", "chain")
 Precision = Literal["fp32", "bf16"]
 
 
-class VAE(nn.Module):
+class VAE(Conditional):
     """An encoder and a decoder network with a prior, a posterior and a likelihood.
 
     Parameters
@@ -58,6 +58,11 @@ class VAE(nn.Module):
         uint8 inputs are divided by it: 255 for 8-bit pixels.
     conditioning : Conditioning, optional
         Makes it a model of p(x|c): its methods then take ``condition``, and :meth:`given` fixes it.
+
+    Attributes
+    ----------
+    layers : tuple of slice
+        Which part of a code belongs to which stochastic layer, top first; mostly there is one.
 
     Raises
     ------
@@ -91,15 +96,15 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.prior: Any = prior
         self.latent_dim: int = prior.latent_dim
+        self.layers: tuple[slice, ...] = (slice(0, self.latent_dim),)
         self.shape = tuple(shape)
         self.scale = scale
         self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
         self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
         check_pair(self.posterior, prior)
         self.conditioning = conditioning
-        self._given: Tensor | None = None
         self._low = False
-        _check_told(conditioning, prior)
+        check_told(conditioning, prior)
         self._space: str | None = getattr(getattr(self.posterior, "makes", None), "space", None)
         if hasattr(prior, "bind"):  # made of posteriors, so it is where they are
             prior.bind(self._inferred)
@@ -143,84 +148,6 @@ class VAE(nn.Module):
             vae = cls(encoder, decoder, prior, shape=shape, **parts, scale=config.scale or 255.0)
         vae.config = config
         return vae
-
-    # What it is told.
-
-    @property
-    def condition(self) -> Conditioning | None:
-        """What must be given with each example; None if nothing is, or it is fixed."""
-        return self.conditioning if self._given is None else None
-
-    def given(self, condition: Condition) -> VAE:
-        """Fix the condition of a conditional model: what is left is a VAE like any other.
-
-        Parameters
-        ----------
-        condition : int, str or array
-            One label, by number or name, or one vector (C,).
-
-        Returns
-        -------
-        VAE
-            With the same networks, p(z|c) in place of the prior, and methods that take no condition: for
-            all that draws or measures a model. The prior is that at the present weights.
-
-        Raises
-        ------
-        UsageError
-            If the model takes no condition, or no such one.
-
-        Examples
-        --------
-        >>> vae = VAE.build(shape=(4,), hidden=[8], condition="labels", condition_dim=3)
-        >>> vae.given(2).sample(5).shape
-        torch.Size([5, 4])
-        """
-        with torch.no_grad():
-            c = self._resolved(condition, 1)
-            view = copy.copy(self)
-            view.__dict__["_given"] = c
-            if hasattr(self.prior, "given"):
-                # The copy shares its table of parts with this model, and is to have a prior of its own.
-                parts = {name: part for name, part in self._modules.items() if name != "prior"}
-                view.__dict__["_modules"] = parts
-                view.__dict__["prior"] = self.prior.given(c)
-        return view
-
-    def _resolved(self, condition: Condition | None, n: int) -> Tensor | None:
-        """Conditions of n examples as the parts take them, (n, C); None of a model without."""
-        if self.conditioning is None:
-            if condition is not None:
-                raise UsageError(
-                    "this model takes no condition: leave it out, or train a model with --condition labels"
-                )
-            return None
-        if self._given is not None:
-            if condition is not None:
-                raise UsageError("the condition of this model is fixed; give another to the whole model")
-            return self._given.to(self._weight()).expand(n, -1)
-        if condition is None:
-            raise UsageError(
-                "this model is conditional: with each example give condition=, "
-                f"{self.conditioning.describe()}"
-            )
-        return self.conditioning.vectors(condition, n, self._weight())
-
-    def told(self, condition: Condition | None, n: int) -> Tensor | None:
-        """Conditions of n examples as the parts take them, (n, C); None where nothing is to be given.
-
-        Raises
-        ------
-        UsageError
-            If a condition is missing, or none is wanted, or it is none of the model's.
-        """
-        return None if condition is None and self.condition is None else self._resolved(condition, n)
-
-    def prior_given(self, c: Tensor | None) -> Any:
-        """The prior as it is at this moment, of these conditions (m, C) if it is conditional."""
-        if c is not None and hasattr(self.prior, "given"):
-            return self.prior.given(c)
-        return self.prior.mixture() if hasattr(self.prior, "mixture") else self.prior
 
     # In which precision networks work.
 
@@ -328,10 +255,25 @@ class VAE(nn.Module):
         For "the same, but a dog": decode the result given ``to``. A code stays at its place in the prior:
         under one prior for all it stays what it is, and a conditional prior says where that place is now.
         """
+        return self.placed(self.standardized(z, condition), to)
+
+    def standardized(self, z: Tensor | NDArray[Any], condition: Condition | None = None) -> Tensor:
+        """Codes (n, d) in units of the prior: (z − μ)/σ where it is normal, from the top layer down.
+
+        Where all codes have one prior of another kind, they stay as they are, as with N(0, I).
+        """
         with self.at_rest():
             code = self._as_code(z)
-            c, new = (self._resolved(each, len(code)) for each in (condition, to))
-            moved: Tensor = self.prior.carried(code, c, new) if hasattr(self.prior, "carried") else code
+            prior = self.prior_given(self.told(condition, len(code)))
+            moved: Tensor = prior.standardize(code) if hasattr(prior, "standardize") else code
+            return moved
+
+    def placed(self, standard: Tensor | NDArray[Any], condition: Condition | None = None) -> Tensor:
+        """Codes (n, d) of those in units of the prior; undoes :meth:`standardized`."""
+        with self.at_rest():
+            code = self._as_code(standard)
+            prior = self.prior_given(self.told(condition, len(code)))
+            moved: Tensor = prior.place(code) if hasattr(prior, "place") else code
             return moved
 
     def reconstruct(self, x: Array, condition: Condition | None = None) -> Tensor:
@@ -507,10 +449,6 @@ class VAE(nn.Module):
         weight = self._weight()
         return code.to(weight.device, weight.dtype)
 
-    def _weight(self) -> Tensor:
-        """Any weight, for its device and dtype."""
-        return next(self.parameters(), torch.empty(()))
-
     @contextmanager
     def at_rest(self, precision: Precision = "fp32") -> Iterator[None]:
         """Evaluate without gradients, then put every module back in the mode it was in."""
@@ -541,21 +479,6 @@ def _conditioning_of(config: ModelConfig, shape: Sequence[int]) -> Conditioning 
         )
     names, parts = config.condition_names, config.condition_parts
     return Conditioning(config.condition, config.condition_dim, shape=shape, names=names, parts=parts)
-
-
-def _check_told(conditioning: Conditioning | None, prior: Any) -> None:
-    parts = () if conditioning is None else conditioning.parts
-    name = type(prior).__name__
-    if ("prior" in parts) != hasattr(prior, "given"):
-        raise UsageError(
-            f"the parts that take a condition are {', '.join(parts) or 'none'}, and the prior is a {name}; "
-            "a ConditionalNormal goes with parts that name the prior, and only it does"
-        )
-    if "encoder" in parts and hasattr(prior, "bind"):
-        raise UsageError(
-            f"a {name} encodes pseudo-inputs, which have no condition; leave the encoder out of the parts "
-            "that take one, or take another prior"
-        )
 
 
 def _at_least_one(name: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of examples: reconstructions, samples, decoded maps and traversals.
+"""Pictures of examples: reconstructions, samples, decoded maps; and, of a file of their own, traversals.
 
 What a model of images makes is drawn as images; rows of numbers are drawn as small line charts in their
 place, so that every function here serves both. Values are in model units and clipped to [0, 1] for images.
@@ -13,12 +13,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elboroom.canvas import Numbers, codes_of, evenly, losses_of, numbers, seeded
+from elboroom.canvas import known_dims, losses_of, numbers, seeded, written
 from elboroom.errors import UsageError
 from elboroom.model import VAE, Array
 from elboroom.plates import Plate, as_images, stack
+from elboroom.traversals import traversals as traversals
 
-_ROWS = 12  # most latent dimensions in traversals
 _DRAWS = 500  # from a prior without quantiles
 
 
@@ -125,7 +125,7 @@ def manifold_grid(
     [[-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
     """
     d = vae.latent_dim
-    dims = _known_dims(vae, dims[:d])
+    dims = known_dims(vae, dims[:d])
     if steps < 1 or (radius is not None and not radius > 0):
         raise UsageError(f"got steps = {steps}, radius = {radius}; give at least 1 step and a radius above 0")
     if center is not None and radius is None and d <= len(dims):
@@ -163,15 +163,6 @@ def _quantiles(vae: VAE) -> Callable[[Tensor], Tensor]:
     return among_draws
 
 
-def _known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:
-    known = [dim for dim in dict.fromkeys(dims) if 0 <= dim < vae.latent_dim]
-    if known != list(dims) or not known:
-        raise UsageError(
-            f"dims = {list(dims)}: give different latent dimensions from 0 to {vae.latent_dim - 1}"
-        )
-    return known
-
-
 def _code(vae: VAE, code: Array) -> Tensor:
     weight = next(vae.parameters())
     tensor = torch.as_tensor(code).to(weight)
@@ -186,19 +177,12 @@ def manifold_plate(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> Plat
     return Plate(
         as_images(vae.decode(grid.reshape(-1, vae.latent_dim)).mean, size=(44, 60)),
         grid.shape[1],
-        row_labels=_written(numbers(grid[:, 0, dims[1]])) if tall else (),
-        captions=_written(numbers(grid[0, :, dims[0]])),
+        row_labels=written(numbers(grid[:, 0, dims[1]])) if tall else (),
+        captions=written(numbers(grid[0, :, dims[0]])),
         x_label=f"$z_{{{dims[0]}}}$",
         y_label=f"$z_{{{dims[1]}}}$" if tall else "",
         gap=3 if len(vae.shape) == 1 else 0,
     )
-
-
-def _written(values: Numbers) -> list[str]:
-    """Write values with as many decimals as their spread calls for."""
-    spread = float(np.ptp(values))
-    decimals = max(0, 1 - int(np.floor(np.log10(spread)))) if spread > 0 else 1
-    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.round(decimals)]
 
 
 def manifold(
@@ -218,57 +202,6 @@ def manifold(
     """
     grid = manifold_grid(vae, steps, center=center, radius=radius, dims=dims)
     return stack(manifold_plate(vae, grid, dims))
-
-
-def traversals(
-    vae: VAE,
-    x: Array | None = None,
-    *,
-    steps: int = 11,
-    dims: Sequence[int] | None = None,
-    span: float = 3.0,
-) -> Figure:
-    """Draw what changes when one latent dimension does: a row each, all else being equal.
-
-    Parameters
-    ----------
-    vae : VAE
-        The model.
-    x : array, optional
-        Examples (n, *shape). The other dimensions keep the mean of their codes, which of a single example
-        is its code; 0 without. Of several, the dimensions whose codes vary most come first, and each row
-        says the standard deviation of its codes: near 0, the dimension is not in use.
-    steps : int
-        Images in a row.
-    dims : sequence of int, optional
-        Which dimensions, in this order; at most the first 12 if not given.
-    span : float
-        The dimension takes values from −span to span.
-
-    Raises
-    ------
-    UsageError
-        If ``dims`` are not of the model, ``steps`` < 1, or x holds no example.
-    """
-    if steps < 1:
-        raise UsageError(f"steps = {steps}; give at least 1")
-    known = np.zeros((1, vae.latent_dim)) if x is None else codes_of(vae, x[evenly(len(x))])
-    spread = known.std(0)
-    if dims is None:
-        dims = np.argsort(-spread, kind="stable").tolist()[:_ROWS]
-    dims = _known_dims(vae, dims)
-    values = torch.linspace(-span, span, steps) if steps > 1 else torch.zeros(1)
-    codes = torch.from_numpy(known.mean(0)).repeat(len(dims), steps, 1)
-    for row, dim in zip(codes, dims, strict=True):
-        row[:, dim] = values
-    return stack(
-        Plate(
-            as_images(vae.decode(codes.reshape(-1, vae.latent_dim)).mean),
-            steps,
-            row_labels=[f"$z_{{{i}}}$" + (f"  ±{spread[i]:.2f}" if len(known) > 1 else "") for i in dims],
-            captions=_written(numbers(values)),
-        )
-    )
 
 
 def best_and_worst(vae: VAE, x: Array, n: int = 10) -> Figure:

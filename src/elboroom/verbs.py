@@ -336,6 +336,9 @@ def traverse(
     dims: Annotated[
         tuple[int, ...], arg(help="Latent dimensions, from 0; the most active if not given.")
     ] = (),
+    layer: Annotated[
+        int | None, arg(help="Of several stochastic layers the most active dimensions of this, 1 the top.")
+    ] = None,
     steps: Annotated[int, arg(help="Pictures in a row.")] = 11,
     span: Annotated[float, arg(help="From -span to span.")] = 3.0,
     label: Label = None,
@@ -350,7 +353,7 @@ def traverse(
     _at_least("--steps", steps, 2)
     if not 0 < span < float("inf"):
         raise UsageError(f"--span {span}: a number above 0")
-    draw.traverse(Run(run), at, dims, steps, span, out, device, resize=resize, label=label)
+    draw.traverse(Run(run), at, dims, steps, span, out, device, layer=layer, resize=resize, label=label)
 
 
 def embed(

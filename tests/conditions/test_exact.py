@@ -179,7 +179,7 @@ def test_its_rate_from_a_full_gaussian_is_that_of_torch() -> None:
 def test_carried_codes_keep_their_place() -> None:
     prior = learned()
     z, c, to = torch.randn(5, 3), torch.randn(5, 2), torch.randn(5, 2)
-    moved = prior.carried(z, c, to)
+    moved = prior.given(to).place(prior.given(c).standardize(z))
     there, here = prior.given(to), prior.given(c)
     torch.testing.assert_close((moved - there.mean) / there.scale, (z - here.mean) / here.scale)
-    torch.testing.assert_close(prior.carried(moved, to, c), z)
+    torch.testing.assert_close(prior.given(c).place(prior.given(to).standardize(moved)), z)

@@ -13,11 +13,11 @@ import elboroom
 ROOT = Path(elboroom.__file__).parent
 
 _BASE = {"errors", "config"}
-_MODEL = _BASE | {"networks", "probability", "terms", "conditions", "model"}
+_MODEL = _BASE | {"networks", "probability", "terms", "conditions", "conditional", "model"}
 _RUN = _MODEL | {"files", "tensors", "data", "run"}
 _VIEWS = {
     *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
-    *("figures", "pictures", "gallery", "explorer"),
+    *("figures", "traversals", "pictures", "gallery", "explorer"),
 }
 # among themselves: without a circle
 _ANYTHING = None
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "networks": _BASE | {"noise", "conditions"},
     "probability": _BASE | {"noise", "conditions"},
     "terms": _BASE | {"probability"},
+    "conditional": {"errors", "conditions"},
     "model": _MODEL - {"model"},
     "hierarchies": _MODEL | {"noise"},
     "objectives": _MODEL | {"noise"},

@@ -142,6 +142,7 @@ def traverse(
     out: Path | None,
     device: str,
     *,
+    layer: int | None,
     resize: bool,
     label: str | None = None,
 ) -> None:
@@ -157,7 +158,8 @@ def traverse(
     else:
         x, condition = apart(read_example(at, vae, run, resize=resize, label=label)[None])
         vae = vae if condition is None else vae.given(condition)
-    save_figure(pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span), path)
+    figure = pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span, layer=layer)
+    save_figure(figure, path)
 
 
 def _need_images(vae: VAE, what: str) -> None:

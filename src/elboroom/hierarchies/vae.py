@@ -113,10 +113,17 @@ class HierarchicalPrior(nn.Module):
         log_p = layer_log_prior(self._hierarchy[0], z.reshape(-1, self.latent_dim), self._c)
         return log_p.sum(0).reshape(z.shape[:-1])
 
+    def standardize(self, z: Tensor) -> Tensor:
+        """Codes (n, d), each layer in units of its prior given those above."""
+        return self._hierarchy[0].standardize(z, self._c)[0]
+
+    def place(self, standard: Tensor) -> Tensor:
+        """Codes (n, d) of those in units of the priors."""
+        return self._hierarchy[0].place(standard, self._c)
+
     def sample(self, n: int) -> Tensor:
         """Draw n codes from the top down, (n, d)."""
-        hierarchy = self._hierarchy[0]
-        return hierarchy.place(_numbers(hierarchy, n).normal_(), self._c)
+        return self.place(_numbers(self._hierarchy[0], n).normal_())
 
 
 class ConditionalHierarchicalPrior(nn.Module):
@@ -130,14 +137,6 @@ class ConditionalHierarchicalPrior(nn.Module):
     def given(self, c: Tensor) -> HierarchicalPrior:
         """Give the prior of each of the conditions c (m, C)."""
         return HierarchicalPrior(self._hierarchy[0], c)
-
-    def carried(self, z: Tensor, c: Tensor, to: Tensor) -> Tensor:
-        """Move codes z (n, d) from where they are given c (n, C) to the same place given ``to`` (n, C).
-
-        From the top down each layer keeps its place in its prior, as in :class:`ConditionalNormal`.
-        """
-        hierarchy = self._hierarchy[0]
-        return hierarchy.place(hierarchy.standardize(z, c)[0], to)
 
 
 class _PosteriorView(nn.Module):
@@ -165,11 +164,6 @@ class HierarchicalVAE(VAE):
         A :class:`Hierarchy`, (n, d) → (n, *likelihood.in_shape); becomes the decoder.
     shape, likelihood, scale, conditioning
         As in :class:`VAE`.
-
-    Attributes
-    ----------
-    layers : tuple of slice
-        Which part of a code belongs to which layer, top first.
 
     Raises
     ------

@@ -38,6 +38,17 @@ class GivenNormal:
         standard = (z - mean) / scale
         return -(0.5 * (standard.square() + _LOG_2PI) + scale.log()).sum(-1)
 
+    def standardize(self, z: Tensor) -> Tensor:
+        """Codes (m, d) in units of the prior, (z − mean)/scale."""
+        return (z - self.mean) / self.scale
+
+    def place(self, standard: Tensor) -> Tensor:
+        """Codes (m, d) of those in units of the prior.
+
+        Of all maps that bring one such prior onto another, ``q.place(p.standardize(z))`` moves codes least.
+        """
+        return self.mean + self.scale * standard
+
     def sample(self, n: int) -> Tensor:
         """Draw n codes, (n, d), the conditions taken in turn: k · m draws are (k, m, d) side by side."""
         mean, scale = (in_turn(each.detach(), n) for each in (self.mean, self.scale))
@@ -82,15 +93,6 @@ class ConditionalNormal(nn.Module):
         """Give the prior of each of the conditions c (m, C)."""
         # Networks may work in lower precision; densities never do.
         return GivenNormal(self.mean(c).to(c.dtype), self.log_scale(c).to(c.dtype).exp())
-
-    def carried(self, z: Tensor, c: Tensor, to: Tensor) -> Tensor:
-        """Move codes z (n, d) from where they are given c (n, C) to the same place given ``to`` (n, C).
-
-        μ(to) + σ(to) · (z − μ(c)) / σ(c): of all maps that bring the one normal onto the other, the one that
-        moves codes least.
-        """
-        p, q = self.given(c), self.given(to)
-        return q.mean + q.scale * (z - p.mean) / p.scale
 
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
