@@ -143,6 +143,19 @@ def test_other_vectors_are_other_data(tmp_path: Path) -> None:
         fit(build(condition="vectors"), moved, out=tmp_path / "run", resume=True, epochs=2, quiet=True)
 
 
+def test_other_labels_are_other_data_to_a_model_that_learns_them(tmp_path: Path) -> None:
+    data = images()
+    assert data.labels is not None
+    swapped = dataclasses.replace(data, labels=1 - data.labels)
+    job.train("labels", tmp_path / "told", 1)
+    with pytest.raises(UsageError, match=r"contents, labels, split or validation part differ"):
+        fit(build(), swapped, out=tmp_path / "told", resume=True, epochs=2, quiet=True)
+    plain: dict[str, Any] = {"condition": "none", "condition_dim": None}
+    fit(build(**plain), data, out=tmp_path / "plain", epochs=1, quiet=True)
+    history = fit(build(**plain), swapped, out=tmp_path / "plain", resume=True, epochs=2, quiet=True)
+    assert len(history) == 2
+
+
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

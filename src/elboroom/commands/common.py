@@ -69,7 +69,7 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
         raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
     data = prepare(read_data(run.config), run.config)
     known = run.environment.get("data_fingerprint")
-    if known is not None and known != data.fingerprint():
+    if known is not None and known != data.fingerprint(labels=run.config.model.learns_labels):
         raise UsageError(f"{data.name} is no longer what {run.path} was trained on; bring the old data back")
     return data
 

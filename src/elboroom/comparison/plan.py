@@ -119,7 +119,9 @@ class Plan:
     @classmethod
     def of(cls, data: Dataset, configs: Mapping[str, Config], nll_samples: int) -> Plan:
         """Plan a comparison on data whose split is final."""
-        return cls(data.name, f"{data.fingerprint()}/{data.scale:g}", nll_samples, dict(configs))
+        labels = any(config.model.learns_labels for config in configs.values())
+        known = f"{data.fingerprint(labels=labels)}/{data.scale:g}"
+        return cls(data.name, known, nll_samples, dict(configs))
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:

@@ -225,6 +225,11 @@ class ModelConfig(Section):
             _check_condition(self)
         return self
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether the labels of the data change what is learnt."""
+        return self.condition == "labels"
+
     def options(self, part: Literal["likelihood", "posterior", "prior"]) -> dict[str, Any]:
         """Keyword arguments of the head or prior that is chosen for a part; what is None is left to it.
 

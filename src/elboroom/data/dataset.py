@@ -143,9 +143,10 @@ class Dataset:
         rows = np.asarray(take(self.x, indices), dtype=np.float32)
         return rows if self.scale == 1.0 else rows / np.float32(self.scale)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, labels: bool = False) -> str:
         """SHA-256 (hexadecimal) over shape, type, split, contents, and vectors if there are any.
 
+        With ``labels`` over them too, for a model that learns from them.
         Contents of up to 64 MB are hashed whole. Of larger ones, evenly spaced rows that add up to 64 MB
         are, so that it stays quick on memory maps: two such sets that differ only in rows between those have
         one fingerprint.
@@ -154,6 +155,8 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.split).data)
         if self.vectors is not None:
             digest.update(np.ascontiguousarray(self.vectors).data)
+        if labels and self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels, np.int64).data)
         row_bytes = self.x.nbytes // len(self)
         if self.x.nbytes <= _FINGERPRINT_BYTES:
             for rows in chunks(self.x):

@@ -130,10 +130,11 @@ class Training:
 
     def _open(self, folder: Run, finish: bool) -> None:
         known = folder.environment.get("data_fingerprint")
-        if known is not None and known != self.data.fingerprint():
+        if known is not None and known != self._fingerprint():
+            what = ", labels" if self.config.model.learns_labels else ""
             raise UsageError(
-                f"{self.data.name} is not what {folder.path} was trained on: contents, split or validation "
-                "part differ; resume with the same data, or start a new run"
+                f"{self.data.name} is not what {folder.path} was trained on: contents{what}, split or "
+                "validation part differ; resume with the same data, or start a new run"
             )
         self.folder = folder if self.workers.is_first else None
         self.checkpoints = Checkpoints(folder, self._say, self.config.training.keep_checkpoints)
@@ -186,10 +187,13 @@ class Training:
         assert self.folder is not None
         self.folder.write_environment(
             data=self.data.describe(),
-            data_fingerprint=self.data.fingerprint(),
+            data_fingerprint=self._fingerprint(),
             device=str(self.engine.device),
             parameters=sum(p.numel() for p in self.engine.parameters),
         )
+
+    def _fingerprint(self) -> str:
+        return self.data.fingerprint(labels=self.config.model.learns_labels)
 
     # The loop.
 
