@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elboroom import canvas, conditional_sheets, figures, morphs, pictures, plates, sheets
+from elboroom import canvas, conditional_sheets, figures, latent_map, morphs, pictures, plates, sheets
 from elboroom.canvas import Numbers, evenly, numbers
 from elboroom.conditions import Condition, Examples, apart, together
 from elboroom.errors import UsageError, nearest
@@ -135,7 +135,7 @@ class _Scene:
 
     def latent(self, **overlay: Tensor) -> Figure:
         """Map the codes, with something drawn over them."""
-        return figures.latent_scatter(self.vae, self.x, self.labels, self.data.label_names, **overlay)
+        return latent_map.latent_scatter(self.vae, self.x, self.labels, self.data.label_names, **overlay)
 
 
 _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
@@ -336,6 +336,6 @@ def _compose(
     figure = canvas.canvas(1600, head + side + 100)
     above.draw(figure, 200, 55, scale)
     axes = canvas.panel(figure, left, head, side, side)
-    figures.draw_codes(axes, codes, labels, label_names)
+    latent_map.draw_codes(axes, codes, labels, label_names)
     below.draw(figure, right, head, below.scale(width=side, height=side))
     return figure

@@ -18,7 +18,7 @@ from elboroom.data.dataset import Dataset, Part
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import Neighbours
-from elboroom.figures import draw_codes
+from elboroom.latent_map import draw_codes
 from elboroom.model import VAE, Array
 from elboroom.morphs import Morph, sheet
 from elboroom.plates import Plate, as_images, stack

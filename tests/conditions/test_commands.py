@@ -144,9 +144,10 @@ def test_every_verb_works(world: Path, run: str, words: str, elboroom: Command) 
 
 
 def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
-    from elboroom.commands.morph import _Finder, _walked
+    from elboroom.commands.ends import Finder
+    from elboroom.commands.morph import _walked
 
-    finder = _Finder(Run(world / "run"), load(world / "run"))
+    finder = Finder(Run(world / "run"), load(world / "run"))
     ((start, end),) = finder.relabelled([":0"], "dog")
     way = _walked(finder, "linear", start, end, 3)
     assert way.condition is not None

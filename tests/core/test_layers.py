@@ -17,7 +17,7 @@ _MODEL = _BASE | {"networks", "probability", "terms", "conditions", "conditional
 _RUN = _MODEL | {"files", "tensors", "data", "run"}
 _VIEWS = {
     *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
-    *("figures", "traversals", "pictures", "gallery", "explorer"),
+    *("latent_map", "figures", "traversals", "pictures", "gallery", "explorer"),
 }
 # among themselves: without a circle
 _ANYTHING = None
@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "comparison": _RUN | {"objectives", "evaluation", "canvas", "training"},
     "estimator": _ANYTHING,
     "commands": _ANYTHING,
+    "arguments": {"errors"},
     "data_verbs": _ANYTHING,
+    "picture_verbs": _ANYTHING,
     "verbs": _ANYTHING,
     "cli": _ANYTHING,
     "__init__": _ANYTHING,

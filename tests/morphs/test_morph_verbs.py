@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from elboroom.cli import main
-from elboroom.commands.morph import _Finder
+from elboroom.commands.ends import Finder
 from elboroom.errors import UsageError
 from elboroom.run import Run
 
@@ -166,7 +166,7 @@ def test_report(elboroom: Any) -> None:
 def test_one_of_a_folder_called_dogs_is_a_dog(run: Path, data: Any, vae: Any) -> None:
     """Labels of photo folders are plural, and people ask for dog:random."""
     plural = replace(data, label_names=("people", "dogs"))
-    examples = _Finder(Run(run), vae)
+    examples = Finder(Run(run), vae)
     examples.__dict__["data"] = plural
     assert examples.label("dog") == examples.label("dogs") == 1
     with pytest.raises(UsageError, match="did you mean 'dogs'"):

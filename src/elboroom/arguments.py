@@ -1,0 +1,52 @@
+"""Arguments that several verbs take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from elboroom.errors import UsageError
+
+Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    arg(help="Of the networks' products: bf16 is faster where the hardware has it, to about three digits."),
+]
+Devices = Annotated[
+    int,
+    arg(
+        help="Train in so many processes of this machine, one a GPU if there are; torchrun does it over many."
+    ),
+]
+Images = Annotated[
+    tuple[str, ...],
+    arg(
+        metavar="IMAGE [IMAGE ...]",
+        help="Image files, or examples of a data set as SET:INDEX, such as mnist:7.",
+    ),
+]
+Resize = Annotated[bool, arg(help="Bring images of another size to the model's.")]
+Label = Annotated[
+    str | None,
+    arg(
+        metavar="LABEL",
+        help="What a conditional model is told: a label, by name or number, or a vector as 0.5,1,0.",
+    ),
+]
+RunFolder = Annotated[
+    str, arg(metavar="RUN", help="The folder that 'elboroom train' named, such as runs/mnist.")
+]
+
+
+def at_least(option: str, value: int, least: int) -> int:
+    """Return the value of an option.
+
+    Raises
+    ------
+    UsageError
+        If it is lower than the least that is allowed.
+    """
+    if value < least:
+        raise UsageError(f"{option} {value}: at least {least}")
+    return value
