@@ -9,7 +9,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,14 @@ def _compare(argv: list[str]) -> None:
         given = early.parse_known_args(argv)[0].recipes
         if given is not None and not {"-h", "--help"} & set(argv):
             from elboroom.comparison.plan import names_of, sift, wants_all
+            from elboroom.comparison.variants import split_variant
 
             def read(name: str) -> Compare:
-                settings = _starting_point(argv, name)
-                return tyro.cli(
-                    Compare, prog="elboroom compare", args=argv, default=Compare(settings=settings)
-                )
+                recipe, own = split_variant(name)
+                # Before the options, which may go with them only, and after, as they are the nearer word.
+                start = Compare(settings=_starting_point(argv, recipe, own))
+                found = tyro.cli(Compare, prog="elboroom compare", args=argv, default=start)
+                return replace(found, settings=found.settings.updated(**own))
 
             leave_out = wants_all(given)
             found, refused = sift(names_of(given), read, leave_out=leave_out)
@@ -113,7 +116,9 @@ def _compare(argv: list[str]) -> None:
     raise UsageError("no recipe named; add --recipes vae,beta-vae,iwae, or --recipes all")
 
 
-def _starting_point(argv: Sequence[str], recipe_name: str | None = None) -> Config:
+def _starting_point(
+    argv: Sequence[str], recipe_name: str | None = None, fields: Mapping[str, Any] | None = None
+) -> Config:
     """Read --preset, --recipe (or the one given) and --config ahead of the options they are defaults of."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset")
@@ -128,7 +133,7 @@ def _starting_point(argv: Sequence[str], recipe_name: str | None = None) -> Conf
     if name is not None:
         from elboroom.objectives.recipes import recipe
 
-        settings = recipe(name, settings)
+        settings = recipe(name, settings, **fields or {})
     return read_toml(found.config, settings) if found.config is not None else settings
 
 

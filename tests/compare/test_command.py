@@ -58,6 +58,19 @@ def test_options_go_before_the_recipe_and_a_file_between(elboroom: Command) -> N
         assert (config.objective.beta, config.training.epochs, config.model.latent_dim) == (7.0, 1, 3)
 
 
+def test_a_recipe_with_values_of_its_own(elboroom: Command) -> None:
+    recipes = "vae:network=conv:conv-width=4,vae:latent-dim=4,vae"
+    base = [word for word in BASE if word not in ("--hidden", "8")]
+    code, out, err = elboroom(*base, "--recipes", recipes, "--seeds", "1", "--latent-dim", "3")
+    assert code == 0, err
+    assert "vae:network=conv:conv-width=4" in out
+    folders = [
+        Run(f"comparisons/digits/{name}/seed-0").config.model
+        for name in ("vae,network=conv,conv-width=4", "vae,latent-dim=4", "vae")
+    ]
+    assert [(model.network, model.latent_dim) for model in folders] == [("conv", 3), ("mlp", 4), ("mlp", 3)]
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -11,9 +11,11 @@ import pytest
 
 from elboroom import compare
 from elboroom.comparison.plan import FILE, names_of, sift
+from elboroom.comparison.variants import split_variant
 from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.objectives.recipes import RECIPES
+from elboroom.run import Run
 
 from .conftest import numbers, small
 
@@ -141,3 +143,40 @@ def test_the_plan_holds_each_recipes_settings() -> None:
         "beta-vae": 4,
     }
     assert "seed" not in plan["recipes"]["vae"]["training"]
+
+
+def test_a_recipe_with_values_of_its_own() -> None:
+    assert split_variant("vae") == ("vae", {})
+    assert split_variant("beta-vae:beta=0.5:latent-dim=3:hidden=8 4") == (
+        "beta-vae",
+        {"beta": 0.5, "latent_dim": 3, "hidden": (8, 4)},
+    )
+    found = small("beta-vae,beta-vae:beta=2:hidden=4 4", seeds=1, beta=5.0)
+    assert [row["recipe"] for row in found.rows] == ["beta-vae", "beta-vae:beta=2:hidden=4 4"]
+    run = Run("cmp/beta-vae,beta=2,hidden=4+4/seed-0")
+    assert (run.config.objective.beta, run.config.model.hidden) == (2.0, (4, 4))
+    assert Run("cmp/beta-vae/seed-0").config.objective.beta == 5.0
+    alone = small("beta-vae", "alone", seeds=1, beta=2.0, hidden=[4, 4])
+    measured = [{**row, "recipe": ""} for row in (numbers(alone)[0], numbers(found)[1])]
+    assert measured[0] == measured[1]
+    assert numbers(small("beta-vae:beta=2:hidden=4 4", seeds=1, beta=5.0)) == numbers(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bta-vae:beta=2", "unknown recipe 'bta-vae'; did you mean 'beta-vae'"),
+        ("vae:beta", "after a colon comes FIELD=VALUE, as in vae:latent-dim=5"),
+        ("vae:beta=", "after a colon comes FIELD=VALUE"),
+        ("vae:beta=../x", "after a colon comes FIELD=VALUE"),
+        ("vae:seed=3", "seed is the same for all that are compared"),
+        ("vae:binarize=sample", "binarize is the same for all that are compared"),
+        ("vae:bta=3", "unknown option 'bta'; did you mean 'beta'"),
+        ("vae:beta=x", "beta = 'x'"),
+    ],
+)
+def test_values_that_are_none(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        small(f"{name},vae")
+    assert "\n" not in str(refused.value)
+    assert not Path("cmp").exists()

@@ -26,7 +26,11 @@ class Compare:
         arg(metavar="DATA", help="A named set ('elboroom data list'), a file, or a folder of images."),
     ] = None
     recipes: Annotated[
-        str, arg(metavar="NAME,NAME", help="Which, with commas between; all takes each that fits.")
+        str,
+        arg(
+            metavar="NAME,NAME",
+            help="Which, with commas between, vae:beta=2 being one with a value of its own; or all that fit.",
+        ),
     ] = ""
     seeds: Annotated[int, arg(help="Runs of each recipe, with seeds from --seed on.")] = 3
     nll_samples: Annotated[int, arg(help="Importance samples of each example for the NLL.")] = 100

@@ -17,6 +17,7 @@ from elboroom.comparison.progress import ComparisonProgress
 from elboroom.comparison.report import Comparison
 from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_in
 from elboroom.comparison.summary import Summary
+from elboroom.comparison.variants import split_variant
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.errors import ElboroomError, UsageError
@@ -47,7 +48,8 @@ def compare(
     data : Dataset, array or source
         Anything :func:`elboroom.load_data` takes; measured on its test part, or else on validation.
     recipes : str or sequence of str
-        Names, or "all" for all that fit the data and the options.
+        Names, or "all" for all that fit the data and the options. ``"beta-vae:beta=2"`` is a recipe with a
+        value of its own, which goes before ``options``.
     out : path
         Folder of the comparison: ``RECIPE/seed-N`` are runs, ``table.csv summary.csv table.md table.png``.
     seeds : int
@@ -85,9 +87,12 @@ def compare(
     if isinstance(data, str | os.PathLike):
         name = os.fspath(data)
         options["source"] = name if name in NAMED else str(Path(name).expanduser().absolute())
-    configs, refused = sift(
-        names_of(recipes), lambda one: recipe(one, config, **options), leave_out=everything
-    )
+
+    def settings(name: str) -> Config:
+        base, own = split_variant(name)
+        return recipe(base, config, **options | own)
+
+    configs, refused = sift(names_of(recipes), settings, leave_out=everything)
     first = next(iter(configs.values())).data
     loaded = load_data(data, size=first.size, channels=first.channels, strict=first.strict)
     return compare_configs(

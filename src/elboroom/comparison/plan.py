@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from elboroom.comparison.variants import own_fields, split_variant
 from elboroom.config import Config
 from elboroom.data import Dataset
-from elboroom.errors import UsageError, nearest
+from elboroom.errors import UsageError
 from elboroom.files import is_trace, write_atomic
 from elboroom.objectives.recipes import RECIPES
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 def names_of(recipes: str | Sequence[str]) -> list[str]:
-    """Check the names of recipes, which may be one text with commas, or "all".
+    """Check the names of recipes and their variants, which may be one text with commas, or "all".
 
     Raises
     ------
@@ -42,8 +43,7 @@ def names_of(recipes: str | Sequence[str]) -> list[str]:
     if not names:
         raise UsageError("no recipe named; name some, such as vae,beta-vae,iwae, or take all")
     for name in names:
-        if name not in RECIPES:
-            raise UsageError(f"unknown recipe {name!r}; {nearest(name, [*RECIPES, 'all'])}")
+        split_variant(name)
     return names
 
 
@@ -185,11 +185,7 @@ class Plan:
         for name, config in new.configs.items():
             for old, before in self.configs.items():
                 # What a recipe sets is its own; all else is the same for all.
-                own = (
-                    set()
-                    if name == old
-                    else {*RECIPES[name].fields, *RECIPES.get(old, RECIPES["vae"]).fields}
-                )
+                own = set() if name == old else own_fields(name) | own_fields(old)
                 _check_equal(config, before, own | _FREE, folder)
         return Plan(self.data, self.fingerprint, self.nll_samples, {**self.configs, **new.configs})
 

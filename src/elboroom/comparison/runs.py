@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from elboroom.comparison.variants import folder_name
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -42,7 +43,7 @@ class Job:
     @classmethod
     def of(cls, out: Path, recipe: str, config: Config, seed: int) -> Job:
         """Name the run folder of a recipe and a seed."""
-        return cls(recipe, seed, config.updated(seed=seed), out / recipe / f"seed-{seed}")
+        return cls(recipe, seed, config.updated(seed=seed), out / folder_name(recipe) / f"seed-{seed}")
 
     @property
     def is_done(self) -> bool:
@@ -156,7 +157,7 @@ def rows_in(out: Path, recipe: str) -> list[Row]:
         If one is damaged.
     """
     rows = []
-    for path in (out / recipe).glob(f"seed-*/{FILE}"):
+    for path in (out / folder_name(recipe)).glob(f"seed-*/{FILE}"):
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
             rows.append({**row, "seed": int(row["seed"])})

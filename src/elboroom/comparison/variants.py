@@ -1,0 +1,70 @@
+"""A recipe with values of its own, written behind its name: ``beta-vae:beta=2:latent-dim=5``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from elboroom.config import DataConfig
+from elboroom.errors import UsageError, nearest
+from elboroom.objectives.recipes import RECIPES
+
+_VALUE = re.compile(r"[\w.+\- ]+")
+
+
+def split_variant(name: str) -> tuple[str, dict[str, Any]]:
+    """Read a recipe's name with its fields; numbers with spaces between are a list.
+
+    Raises
+    ------
+    UsageError
+        If there is no such recipe or field, or it belongs to what all runs of a comparison have in common.
+
+    Examples
+    --------
+    >>> split_variant("beta-vae:beta=2:hidden=64 32")
+    ('beta-vae', {'beta': 2, 'hidden': (64, 32)})
+    """
+    recipe, *pairs = name.split(":")
+    if recipe not in RECIPES:
+        raise UsageError(f"unknown recipe {recipe!r}; {nearest(recipe, [*RECIPES, 'all'])}")
+    fields = {}
+    for pair in pairs:
+        field, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or not _VALUE.fullmatch(text):
+            raise UsageError(f"{name!r}: after a colon comes FIELD=VALUE, as in {recipe}:latent-dim=5")
+        field = field.replace("-", "_")
+        if field in DataConfig.model_fields or field == "seed":
+            raise UsageError(f"{name!r}: {field} is the same for all that are compared; give it for all")
+        fields[field] = _value(text)
+    return recipe, fields
+
+
+def own_fields(name: str) -> set[str]:
+    """What a recipe or a variant of it sets; of one that there no longer is, nothing is known."""
+    try:
+        recipe, fields = split_variant(name)
+    except UsageError:
+        return set()
+    return {*RECIPES[recipe].fields, *fields}
+
+
+def folder_name(name: str) -> str:
+    """Where runs of a recipe, or a variant of it, are kept.
+
+    Examples
+    --------
+    >>> folder_name("beta-vae:beta=2")
+    'beta-vae,beta=2'
+    """
+    return name.replace(":", ",").replace(" ", "+")
+
+
+def _value(text: str) -> Any:
+    if " " in text:
+        return tuple(_value(part) for part in text.split())
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
