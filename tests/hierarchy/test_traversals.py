@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_layers_that_there_are_not(chain: VAE, options: dict[str, Any], words: s
         pictures.traversals(chain, **options)
 
 
-def test_the_command_draws_one_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_know_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = np.random.default_rng(0).integers(0, 256, (40, *SHAPE)).astype(np.uint8)
     np.save(tmp_path / "x.npy", x)
     words = f"train {tmp_path}/x.npy --network chain --model.chain-dims 2 3 --epochs 1 --quiet"
@@ -108,5 +109,11 @@ def test_the_command_draws_one_layer(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["traverse", str(run), "--layer", "2", "--out", str(tmp_path / "t.png")]) == 0
     assert (tmp_path / "t.png").stat().st_size > 1000
     capsys.readouterr()
+    assert main(["evaluate", str(run), "--split", "all", "--num-samples", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["rate_of_layers"]) == 2
+    assert sum(found["rate_of_layers"]) == pytest.approx(found["rate"], rel=1e-5)
+    assert main(["evaluate", str(run), "--split", "all", "--num-samples", "0"]) == 0
+    assert "the top layer first" in capsys.readouterr().out
     assert main(["traverse", str(run), "--layer", "3"]) == 2
     assert "layer = 3: the model has 2 stochastic layers, 1 the top" in capsys.readouterr().err

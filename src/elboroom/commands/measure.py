@@ -68,6 +68,10 @@ def _table(result: dict[str, Any], run: Run) -> str:
 
     lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
     lines += [f"  {name:<12} {number(name):>10}" for name in ("elbo", "distortion", "rate")]
+    if "rate_of_layers" in result:
+        lines[-1] += (
+            f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, the top layer first)"
+        )
     error = f" ± {number('nll_stderr')} (Monte Carlo)" if result["nll_stderr"] is not None else ""
     lines.append(f"  {'nll':<12} {number('nll'):>10}{error}, {result['nll_num_samples']} importance samples")
     lines.append(f"  {'active units':<12} {result['active_units']:>10}")

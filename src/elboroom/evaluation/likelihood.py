@@ -54,7 +54,8 @@ def evaluate(
     Returns
     -------
     dict
-        Means over the examples, nats per example: ``elbo distortion rate``, ``nll`` with ``nll_stderr``, the
+        Means over the examples, nats per example: ``elbo distortion rate``, of several stochastic layers a
+        list ``rate_of_layers``, the top one first, that adds up to the rate; ``nll`` with ``nll_stderr``, the
         Monte Carlo standard error of that mean (the examples being fixed), and ``nll_num_samples``; further
         ``active_units``, the number of latent dimensions whose mean varies (variance > 0.01,
         arXiv:1509.00519), and ``examples``. nll values are None without samples.
@@ -69,7 +70,7 @@ def evaluate(
     if num_samples < 0:
         raise UsageError(f"num_samples = {num_samples}: 0 (no NLL) or more")
     totals = torch.zeros(4, dtype=torch.float64)
-    codes = []
+    codes, layers = [], []
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
     batches.tell(vae.condition)
     with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
@@ -80,6 +81,8 @@ def evaluate(
             terms = vae(batches[chosen], 1, condition)
             totals += _sums(vae, terms, condition, num_samples)
             codes.append(terms.posterior.mean.double().cpu())
+            if terms.rates is not None:
+                layers.append(terms.rates.double().cpu())
             if on_progress is not None:
                 on_progress(min(start + _BATCH, len(indices)))
     n = len(indices)
@@ -88,6 +91,7 @@ def evaluate(
         "elbo": -(distortion + rate),
         "distortion": distortion,
         "rate": rate,
+        **({"rate_of_layers": torch.cat(layers, 1).mean(1).tolist()} if layers else {}),
         "nll": nll if num_samples else None,
         "nll_stderr": math.sqrt(variance / n) if num_samples > 1 else None,
         "nll_num_samples": num_samples,
