@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from elboroom.training.loop import Training
 from elboroom.training.order import steps_per_epoch
 from elboroom.training.prepare import build
 from elboroom.training.workers import Workers, launched_by_torchrun
+
+_IDLE_NATS = 0.1
 
 
 def launched(devices: int, device: str) -> bool:
@@ -116,7 +119,8 @@ def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Pa
     )
     say.print(beta_note(config, data))
     steps = steps_per_epoch(len(data.indices("train")), config.training)
-    say.print(f"{config.training.epochs} epochs of {steps} steps into {shown(folder)}")
+    epochs = config.training.epochs
+    say.print(f"{epochs} epoch{'' if epochs == 1 else 's'} of {steps} steps into {shown(folder)}")
 
 
 def beta_note(config: Config, data: Dataset) -> str:
@@ -162,12 +166,35 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
         f"+ rate {measured['rate']:.2f}) nats; "
         f"{measured['active_units']} of {vae.latent_dim} latent dimensions used"
     )
+    objective = run.config.objective
+    if run.config.model.network == "ladder" and objective.bound == "elbo" and not objective.free_bits:
+        say.print(idle_layers(measured["rate_of_layers"]), end="")
     say.print("drawing")
     pictures = draw_all(vae, data, history, run.path / "figures")
     say.print(f"run      {shown(run.path)}")
     for path in pictures:
         say.print(f"picture  {shown(path)}")
     say.print(f"next     {_advice(vae, run.path)}")
+
+
+def idle_layers(rates: Sequence[float]) -> str:
+    """Say which layers of a ladder carry nothing, and what would let them; nothing if all carry something.
+
+    Examples
+    --------
+    >>> print(idle_layers([8.9, 0.0, 28.1]))
+    layer 2 of 3 carries less than 0.1 nats; --free-bits 6 lets each carry as much at no cost
+    <BLANKLINE>
+    """
+    idle = [str(number) for number, rate in enumerate(rates, 1) if rate < _IDLE_NATS]
+    if not idle:
+        return ""
+    which = f"layer {idle[0]} of {len(rates)} carries"
+    if len(idle) > 1:
+        which = f"layers {', '.join(idle[:-1])} and {idle[-1]} of {len(rates)} carry"
+    # Half of what there is, shared out evenly; the other half goes where it pays.
+    nats = float(f"{max(sum(rates) / len(rates) / 2, _IDLE_NATS):.1g}")
+    return f"{which} less than {_IDLE_NATS:g} nats; --free-bits {nats:g} lets each carry as much at no cost\n"
 
 
 def _advice(vae: VAE, run: Path) -> str:
