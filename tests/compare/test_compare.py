@@ -21,6 +21,7 @@ from elboroom.comparison.progress import ComparisonProgress
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
 from elboroom.run import Run
+from elboroom.training.prepare import prepare
 from elboroom.training.signals import Stopped
 
 from .conftest import SMALL, numbers, small, summary
@@ -202,12 +203,19 @@ def test_a_bug_is_a_failure_unless_its_traceback_is_wanted(monkeypatch: pytest.M
 # Validation.
 
 
-def test_a_validation_part_that_depends_on_the_seed_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"validation = 0.1 with 2 seeds: each would hold out other"):
-        small("vae", validation=0.1)
+def test_every_seed_holds_out_the_same_examples() -> None:
     found = small("vae", validation=0.1, patience=1, seeds=1)
     assert Run("cmp/vae/seed-0").history[0]["val_elbo"] < 0
     assert found.rows[0]["split"] == "test"
+    more = small("vae", validation=0.1, patience=1, seeds=2)
+    assert numbers(more)[0] == numbers(found)[0]
+    runs = [Run(f"cmp/vae/seed-{seed}") for seed in (0, 1)]
+    assert [run.config.data.split_seed for run in runs] == [0, 0]
+    held_out = [prepare(load_data("digits"), run.config).indices("validation") for run in runs]
+    assert np.array_equal(*held_out)
+    assert len(held_out[0]) == 162
+    other = prepare(load_data("digits"), runs[1].config.updated(split_seed=None))
+    assert not np.array_equal(other.indices("validation"), held_out[0])
 
 
 def test_without_a_test_part_validation_is_measured() -> None:

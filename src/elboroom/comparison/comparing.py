@@ -131,7 +131,7 @@ def compare_configs(
     for option, value in (("seeds", seeds), ("nll_samples", nll_samples)):
         if value < 1:
             raise UsageError(f"{option} = {value}: at least 1")
-    configs = {name: _with_one_split(one, seeds) for name, one in configs.items()}
+    configs = {name: _with_one_split(one) for name, one in configs.items()}
     known = Plan.read(out)
     plan = Plan.of(data, configs, nll_samples)
     plan = known.extended(plan, out) if known is not None else plan
@@ -167,15 +167,12 @@ def _without(configs: Mapping[str, Config], names: Mapping[str, str]) -> dict[st
     return {name: one for name, one in configs.items() if name not in names}
 
 
-def _with_one_split(config: Config, seeds: int) -> Config:
-    """Hold out nothing if nothing is said: what is held out depends on the seed."""
+def _with_one_split(config: Config) -> Config:
+    """Hold out the same examples with every seed, and nothing if nothing is said."""
     if config.data.validation is None:
         return config.updated(validation=0.0)
-    if config.data.validation and seeds > 1:
-        raise UsageError(
-            f"validation = {config.data.validation:g} with {seeds} seeds: each would hold out other "
-            "examples; leave it out, take one seed, or give an .npz whose split has a validation part"
-        )
+    if config.data.validation and config.data.split_seed is None:
+        return config.updated(split_seed=config.training.seed)
     return config
 
 

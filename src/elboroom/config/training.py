@@ -53,6 +53,8 @@ class DataConfig(Section):
     """Mirror half of the training images left to right, drawn anew each time."""
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT_FLOAT] = None
     """Part held out to choose the best epoch; if not given 0.1, or 0 of sets with a published split."""
+    split_seed: Annotated[Annotated[int, Field(ge=0, lt=2**63)] | None, FLAT_INT] = None
+    """Which examples are held out, the same for every --seed; drawn by --seed if not given."""
     strict: Annotated[bool, FLAT] = False
     """Stop at a damaged file instead of skipping it."""
 

@@ -32,7 +32,8 @@ def prepare(data: Dataset, config: Config) -> Dataset:
         fraction = 0.1 if unsplit else 0.0
     if config.data.pixel_scale is not None:
         data = replace(data, scale=config.data.pixel_scale)
-    return data.with_validation(fraction, config.training.seed)
+    seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
+    return data.with_validation(fraction, seed)
 
 
 def build(config: Config, data: Dataset) -> VAE:
