@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=max(600, 2 * len(RESUMED)),
         check=False,
     )
     assert done.returncode == 0, done.stderr
