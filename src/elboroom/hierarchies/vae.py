@@ -68,7 +68,7 @@ class HierarchicalPosterior:
         self._c = c
 
     def given(self, c: Tensor) -> HierarchicalPosterior:
-        """Q(z|x, c) of the same examples, with conditions (b, C)."""
+        """Condition the same examples on c (b, C): q(z|x, c)."""
         return HierarchicalPosterior(self._hierarchy, self._features, c)
 
     @property
