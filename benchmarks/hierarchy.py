@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 import elboroom
+from elboroom.canvas import PALETTE, canvas, panel, tidy, to_png
 from elboroom.cli import main as elboroom_main
 from elboroom.data.batches import Batches
 from elboroom.files import write_atomic
@@ -32,13 +36,15 @@ COMMON = (
     "--batch-size 100 --optimizer Adamax --lr 2e-3 --lr-schedule CosineAnnealingLR --beta-schedule linear "
     "--beta-ramp 5 --clip 200 --ema 0.999 --precision fp32 --figures-every 0 --quiet"
 )
+SOURCE = "binarized-mnist"
 SAMPLES = 100
+LABELS = {"ladder": "ladder of six layers", "conv": "one layer"}
 
 
 def train(name: str, folder: Path) -> None:
     """Train one, or go on with it, to its last epoch."""
     if not folder.exists():
-        words = ["train", "binarized-mnist", *NETS[name].split(), *COMMON.split()]
+        words = ["train", SOURCE, *NETS[name].split(), *COMMON.split()]
         code = elboroom_main([*words, "--out", str(folder)])
     elif len(Run(folder).history) < Run(folder).config.training.epochs:
         code = elboroom_main(["resume", str(folder), "--quiet"])
@@ -51,19 +57,41 @@ def train(name: str, folder: Path) -> None:
 def measure(folder: Path, limit: int | None) -> dict[str, Any]:
     """Test numbers of a trained run, and the way it went."""
     run = Run(folder)
-    vae, data = run.model(), elboroom.load_data("binarized-mnist")
+    vae, data = run.model(), elboroom.load_data(SOURCE)
     batches = Batches(data, torch.device("cpu"))
     found = elboroom.evaluate(vae, batches, data.indices("test")[:limit], num_samples=SAMPLES)
     history = run.history
     return {
         "parameters": sum(p.numel() for p in vae.parameters()),
         "epochs": len(history),
-        "hours": sum(row["seconds"] for row in history) / 3600,
+        # Of the median epoch, since other work comes and goes on a shared machine.
+        "hours": statistics.median(row["seconds"] for row in history) * len(history) / 3600,
         **{name: found[name] for name in ("elbo", "rate", "distortion", "nll", "nll_stderr")},
         "rate_of_layers": found.get("rate_of_layers"),
         "validation_elbo": [row["val_elbo"] for row in history],
         "seconds": [row["seconds"] for row in history],
     }
+
+
+def draw(found: dict[str, dict[str, Any]]) -> Figure:
+    """Validation −ELBO against hours, and the rate of each layer beside that of one."""
+    figure = canvas(1500, 560)
+    way, rates = panel(figure, 80, 50, 780, 420), panel(figure, 960, 50, 500, 420)
+    for (name, row), color in zip(found.items(), PALETTE, strict=False):
+        losses = [-elbo for elbo in row["validation_elbo"]]
+        hours = np.arange(1, len(losses) + 1) * row["hours"] / len(losses)
+        way.plot(hours, losses, color=color, label=LABELS[name])
+        bars = row["rate_of_layers"] or [row["rate"]]
+        at = np.arange(1, len(bars) + 1) if len(bars) > 1 else [0]
+        rates.bar(at, bars, color=color, width=0.7)
+    last = [-row["validation_elbo"][-1] for row in found.values()]
+    way.set_ylim(min(last) - 1, max(last) + 12)
+    tidy(way, "Validation −ELBO, nats", "hours on one core")
+    way.legend(frameon=False, fontsize=9)
+    layers = max(len(row["rate_of_layers"] or []) for row in found.values())
+    rates.set_xticks(range(layers + 1), ["one layer", *map(str, range(1, layers + 1))])
+    tidy(rates, "Rate of each layer on the test split, nats", "layer, 1 the top")
+    return figure
 
 
 def main() -> None:
@@ -84,6 +112,7 @@ def main() -> None:
         )
     if chosen.out is not None:
         write_atomic(chosen.out, json.dumps(found, indent=2) + "\n")
+        write_atomic(chosen.out.with_suffix(".png"), to_png(draw(found)))
 
 
 if __name__ == "__main__":
