@@ -1,10 +1,11 @@
-"""Six stochastic layers beside one, given the same time on static MNIST: −ELBO and 100-sample NLL.
+"""Six stochastic layers beside one that is given more time, on static MNIST: −ELBO and 100-sample NLL.
 
 ::
 
     OMP_NUM_THREADS=1 python benchmarks/hierarchy.py --out benchmarks/results/hierarchy.json
 
-Each takes about an hour and a half on one core. Runs that are there are gone on with, or just measured.
+They take about an hour and a quarter, and an hour and three quarters, on one core. Runs that
+are there are gone on with, or just measured.
 """
 
 from __future__ import annotations

@@ -169,6 +169,7 @@ def test_a_recipe_with_values_of_its_own() -> None:
         ("vae:beta", "after a colon comes FIELD=VALUE, as in vae:latent-dim=5"),
         ("vae:beta=", "after a colon comes FIELD=VALUE"),
         ("vae:beta=../x", "after a colon comes FIELD=VALUE"),
+        ("vae:beta=2:beta=3", "beta is given twice; give it once"),
         ("vae:seed=3", "seed is the same for all that are compared"),
         ("vae:binarize=sample", "binarize is the same for all that are compared"),
         ("vae:bta=3", "unknown option 'bta'; did you mean 'beta'"),

@@ -168,7 +168,9 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
     )
     objective = run.config.objective
     if run.config.model.network == "ladder" and objective.bound == "elbo" and not objective.free_bits:
-        say.print(idle_layers(measured["rate_of_layers"]), end="")
+        idle = idle_layers(measured["rate_of_layers"])
+        if idle is not None:
+            say.print(idle)
     say.print("drawing")
     pictures = draw_all(vae, data, history, run.path / "figures")
     say.print(f"run      {shown(run.path)}")
@@ -177,24 +179,23 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
     say.print(f"next     {_advice(vae, run.path)}")
 
 
-def idle_layers(rates: Sequence[float]) -> str:
-    """Say which layers of a ladder carry nothing, and what would let them; nothing if all carry something.
+def idle_layers(rates: Sequence[float]) -> str | None:
+    """Say which layers of a ladder carry nothing, and what would let them; None if all carry something.
 
     Examples
     --------
     >>> print(idle_layers([8.9, 0.0, 28.1]))
     layer 2 of 3 carries less than 0.1 nats; --free-bits 6 lets each carry as much at no cost
-    <BLANKLINE>
     """
     idle = [str(number) for number, rate in enumerate(rates, 1) if rate < _IDLE_NATS]
     if not idle:
-        return ""
+        return None
     which = f"layer {idle[0]} of {len(rates)} carries"
     if len(idle) > 1:
         which = f"layers {', '.join(idle[:-1])} and {idle[-1]} of {len(rates)} carry"
     # Half of what there is, shared out evenly; the other half goes where it pays.
     nats = float(f"{max(sum(rates) / len(rates) / 2, _IDLE_NATS):.1g}")
-    return f"{which} less than {_IDLE_NATS:g} nats; --free-bits {nats:g} lets each carry as much at no cost\n"
+    return f"{which} less than {_IDLE_NATS:g} nats; --free-bits {nats:g} lets each carry as much at no cost"
 
 
 def _advice(vae: VAE, run: Path) -> str:

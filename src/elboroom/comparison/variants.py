@@ -29,7 +29,7 @@ def split_variant(name: str) -> tuple[str, dict[str, Any]]:
     recipe, *pairs = name.split(":")
     if recipe not in RECIPES:
         raise UsageError(f"unknown recipe {recipe!r}; {nearest(recipe, [*RECIPES, 'all'])}")
-    fields = {}
+    fields: dict[str, Any] = {}
     for pair in pairs:
         field, equals, text = (part.strip() for part in pair.partition("="))
         if not equals or not _VALUE.fullmatch(text):
@@ -37,6 +37,8 @@ def split_variant(name: str) -> tuple[str, dict[str, Any]]:
         field = field.replace("-", "_")
         if field in DataConfig.model_fields or field == "seed":
             raise UsageError(f"{name!r}: {field} is the same for all that are compared; give it for all")
+        if field in fields:
+            raise UsageError(f"{name!r}: {field} is given twice; give it once")
         fields[field] = _value(text)
     return recipe, fields
 

@@ -91,7 +91,16 @@ class HierarchicalPosterior:
         return drawn.z, drawn.log_q
 
 
-class HierarchicalPrior(nn.Module):
+class _View(nn.Module):
+    """A part of a model that is seen in its decoder, whose weights stay the decoder's."""
+
+    def __init__(self, hierarchy: Hierarchy):
+        super().__init__()
+        self.latent_dim = hierarchy.latent_dim
+        self._hierarchy = (hierarchy,)  # in a tuple, lest its weights be saved twice
+
+
+class HierarchicalPrior(_View):
     """p(z) = Π p(z_l | z above), whose weights are the decoder's.
 
     Parameters
@@ -103,9 +112,7 @@ class HierarchicalPrior(nn.Module):
     """
 
     def __init__(self, hierarchy: Hierarchy, c: Tensor | None = None):
-        super().__init__()
-        self.latent_dim = hierarchy.latent_dim
-        self._hierarchy = (hierarchy,)  # in a tuple, lest its weights be saved twice
+        super().__init__(hierarchy)
         self._c = c
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -126,28 +133,18 @@ class HierarchicalPrior(nn.Module):
         return self.place(_numbers(self._hierarchy[0], n).normal_())
 
 
-class ConditionalHierarchicalPrior(nn.Module):
+class ConditionalHierarchicalPrior(_View):
     """p(z|c) of every c: a :class:`HierarchicalPrior` of those that it is given."""
-
-    def __init__(self, hierarchy: Hierarchy):
-        super().__init__()
-        self.latent_dim = hierarchy.latent_dim
-        self._hierarchy = (hierarchy,)
 
     def given(self, c: Tensor) -> HierarchicalPrior:
         """Give the prior of each of the conditions c (m, C)."""
         return HierarchicalPrior(self._hierarchy[0], c)
 
 
-class _PosteriorView(nn.Module):
+class _PosteriorView(_View):
     """The posterior head: the encoder's features as they are."""
 
     makes = HierarchicalPosterior
-
-    def __init__(self, hierarchy: Hierarchy):
-        super().__init__()
-        self.latent_dim = hierarchy.latent_dim
-        self._hierarchy = (hierarchy,)
 
     def forward(self, features: Tensor) -> HierarchicalPosterior:
         return HierarchicalPosterior(self._hierarchy[0], features)
