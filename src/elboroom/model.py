@@ -63,6 +63,8 @@ class VAE(Conditional):
     ----------
     layers : tuple of slice
         Which part of a code belongs to which stochastic layer, top first; mostly there is one.
+    value_range : (float, float)
+        The values of black and white in model units; training and loading set it to what the data have.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class VAE(Conditional):
         self.layers: tuple[slice, ...] = (slice(0, self.latent_dim),)
         self.shape = tuple(shape)
         self.scale = scale
+        self.value_range: tuple[float, float] = (0.0, 1.0)
         self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
         self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
         check_pair(self.posterior, prior)

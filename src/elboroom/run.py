@@ -2,7 +2,8 @@
 
 ::
 
-    runs/NAME/  config.json  environment.json  model.safetensors  history.jsonl  metrics.json  log.txt
+    runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
+                metrics.json  log.txt
                 checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/
 """
 
@@ -22,6 +23,7 @@ from filelock import FileLock
 
 from elboroom import __version__
 from elboroom.config import Config
+from elboroom.data.preparation import Preparation
 from elboroom.errors import UsageError
 from elboroom.files import (
     check_writable,
@@ -34,7 +36,11 @@ from elboroom.files import (
 from elboroom.model import VAE
 from elboroom.tensors import read_tensors, write_tensors
 
-_FILES = ("config.json", "environment.json", "model.safetensors", "history.jsonl", "metrics.json", "log.txt")
+_PREPARATION = "preparation.json"
+_FILES = (
+    *("config.json", "environment.json", _PREPARATION, "model.safetensors"),
+    *("history.jsonl", "metrics.json", "log.txt"),
+)
 _FOLDERS = ("checkpoints", "figures", "samples")
 # Other commands write these two, beside a training too; what is as old as this was left by a killed one.
 _OLD = 3600.0
@@ -183,6 +189,18 @@ class Run:
         """Versions, machine and data of the run."""
         return self._read_json("environment.json") if (self.path / "environment.json").exists() else {}
 
+    @property
+    def preparation(self) -> Preparation:
+        """How its examples were made, and their range; of runs of version 0.1 nothing is known."""
+        path = self.path / _PREPARATION
+        if not path.exists():
+            scale = None if self.custom_model else self.config.model.scale
+            return Preparation(value_range=(0.0, 255.0 / max(scale or 255.0, 255.0)))
+        try:
+            return Preparation.from_json(self._read_json(_PREPARATION))
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged: {error}") from None
+
     def model(self, into: VAE | None = None) -> VAE:
         """Rebuild the trained VAE, on the CPU and in evaluation mode.
 
@@ -211,6 +229,7 @@ class Run:
         except RuntimeError as error:
             detail = " ".join(str(error).split())
             raise UsageError(f"{path} does not fit the model: {detail}") from None
+        vae.value_range = self.preparation.value_range
         return vae.eval()
 
     def write_config(self, config: Config) -> None:
@@ -225,6 +244,10 @@ class Run:
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Replace metrics.json."""
         write_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+    def write_preparation(self, preparation: Preparation) -> None:
+        """Replace preparation.json."""
+        write_atomic(self.path / _PREPARATION, json.dumps(preparation.to_json(), indent=2) + "\n")
 
     def write_environment(self, **more: Any) -> None:
         """Record versions, the machine and the command beside what is given."""

@@ -7,6 +7,7 @@ import json
 import os
 import pickletools
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import torch
 
 from elboroom.config import Config
+from elboroom.data import load_data
+from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE
@@ -60,6 +63,7 @@ def test_a_run_holds_these_files_and_no_others(run: Path) -> None:
         "history.jsonl",
         "log.txt",
         "model.safetensors",
+        "preparation.json",
     ]
     assert [line.split()[:2] for line in (run / "log.txt").read_text().splitlines()] == [
         ["epoch", "1/2"],
@@ -374,3 +378,31 @@ def test_metrics_and_log(run: Path) -> None:
     folder.log("β")
     assert folder.metrics == {"elbo": -1.5}
     assert (run / "log.txt").read_text(encoding="utf-8").endswith("\nβ\n")
+
+
+def test_a_run_keeps_how_its_examples_were_made_and_their_range(tmp_path: Path) -> None:
+    vae = build(likelihood="gaussian")
+    made = Preparation("folder", (("", Way("crop", (4, 4), 1)),))
+    x = np.linspace(-1, 1, 40 * 16, dtype=np.float32).reshape(40, 4, 4, 1)
+    fit(vae, replace(load_data(x), preparation=made), out=tmp_path / "run", epochs=1, quiet=True)
+    assert vae.value_range == (-1.0, 1.0)
+    assert Run(tmp_path / "run").preparation == replace(made, value_range=(-1.0, 1.0))
+
+
+def test_loading_brings_the_range_back(tmp_path: Path) -> None:
+    x = np.linspace(0, 255, 40 * 16, dtype=np.float32).reshape(40, 4, 4, 1)
+    fit(build(likelihood="gaussian"), x, out=tmp_path / "run", epochs=1, quiet=True)
+    assert load(tmp_path / "run").value_range == (0.0, 255.0)
+
+
+def test_a_run_of_version_0_1_loads_without_knowing_how_its_examples_were_made(run: Path) -> None:
+    (run / "preparation.json").unlink()
+    assert Run(run).preparation == Preparation()
+    assert Run(run).model().value_range == (0.0, 1.0)
+    train(run, epochs=3, resume=True)  # nothing stands in the way of going on
+
+
+def test_a_damaged_record_of_the_preparation_is_named(run: Path) -> None:
+    (run / "preparation.json").write_text('{"kind": "array", "ways": [], "value_range": [1, 0]}')
+    with pytest.raises(UsageError, match=r"preparation\.json is damaged: value_range"):
+        Run(run).model()

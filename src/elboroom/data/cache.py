@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from elboroom.data.dataset import Array, Dataset, Skipped, chunks
+from elboroom.data.preparation import Preparation
 from elboroom.errors import FailureError
 
 log = logging.getLogger(__name__)
@@ -171,6 +172,7 @@ def write_entry(data: Dataset, folder: Path) -> None:
         "skipped": [dataclasses.astuple(skip) for skip in data.skipped],
         "fingerprint": data.fingerprint(),
         "labels_sha256": _labels_hash(data.labels),
+        "preparation": None if data.preparation is None else data.preparation.to_json(),
     }
     with (folder / "meta.json").open("w", encoding="utf-8") as file:
         json.dump(meta, file, indent=1)
@@ -256,6 +258,8 @@ def read_entry(entry: Path) -> Dataset:
         published_split=meta["published_split"],
         skipped=tuple(Skipped(*skip) for skip in meta["skipped"]),
         origin="cache",
+        # Entries of version 0.1 do not say.
+        preparation=None if meta.get("preparation") is None else Preparation.from_json(meta["preparation"]),
     )
     if data.fingerprint() != meta["fingerprint"] or _labels_hash(labels) != meta["labels_sha256"]:
         raise ValueError("its contents are not what was written")

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from elboroom.data.memory import convert
+from elboroom.data.preparation import Preparation
 from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
 from elboroom.data.rows import chunks as chunks
 from elboroom.data.rows import extent, take
@@ -61,6 +62,8 @@ class Dataset:
         Where the data came from, in a few words.
     vectors : numpy.ndarray, optional
         float32 ``(n, C)``: what a conditional model is told of each example, such as its attributes.
+    preparation : Preparation, optional
+        How the examples were made of image files; None if that is not known.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     origin: str = ""
     vectors: Array | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         x = as_examples(self.x, self.name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others, reserve
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, Skipped, draw_split
+from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
 
 _SPLITS = {"train": TRAIN, "test": TEST, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
@@ -75,6 +76,8 @@ def load_folder(
     key = prefix + _digest(_listing(path, found) + [skip.path for skip in skipped])
     data = cached(key, lambda scratch: _build(path, found, skipped, size, channels, scratch))
     forget_others(prefix, keep=key)
+    if data.preparation is None:  # cached by version 0.1, which did not say
+        data = replace(data, preparation=made_by_decoding((), data.shape))
     if strict and data.skipped:
         first = data.skipped[0]
         more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
@@ -163,7 +166,8 @@ def _build(
     found = [item for item, header in zip(found, headers, strict=True) if not isinstance(header, str)]
     if not found:
         raise UsageError(f"{root}: none of {len(skipped)} images can be read; the first, {_first(skipped)}")
-    shape = _choose_shape([header for header in headers if not isinstance(header, str)], size, channels)
+    good_headers = [header for header in headers if not isinstance(header, str)]
+    shape = _choose_shape(good_headers, size, channels)
     full = (len(found), *shape)
     x = np.empty(full, np.uint8) if scratch is None else reserve(scratch / "x.npy", full)
 
@@ -183,7 +187,8 @@ def _build(
                 f"{root}: none of {len(skipped)} images can be read; the first, {_first(skipped)}"
             )
         x = _close_gaps(x, good, scratch)
-    return _with_places(root, x, [found[row] for row in good], skipped)
+    made = made_by_decoding(good_headers, shape)
+    return replace(_with_places(root, x, [found[row] for row in good], skipped), preparation=made)
 
 
 def _first(skipped: list[Skipped]) -> str:
@@ -217,6 +222,13 @@ def _choose_shape(
         if sizes or max(size) > _LARGEST_OWN_SIDE:
             size = (_DEFAULT_SIDE, _DEFAULT_SIDE)
     return (*size, channels or (1 if all(header.grey for header in headers) else 3))
+
+
+def made_by_decoding(headers: Collection[images.Header], shape: tuple[int, ...]) -> Preparation:
+    """Say how images of these sizes, if they are known, became examples of a shape ``(h, w, c)``."""
+    height, width, channels = shape
+    same = bool(headers) and all((header.height, header.width) == (height, width) for header in headers)
+    return Preparation("folder", (("", Way("none" if same else "crop", (height, width), channels)),))
 
 
 def _close_gaps(x: Array, good: list[int], scratch: Path | None) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ import numpy as np
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
-from elboroom.data.folder import _THREADS, _choose_shape, _digest
+from elboroom.data.folder import _THREADS, _choose_shape, _digest, made_by_decoding
 from elboroom.data.samples import Sample, read_header, read_pixels, samples
 from elboroom.data.written import WrittenRows
 from elboroom.errors import UsageError
@@ -73,6 +74,8 @@ def load_tars(
     key = prefix + _digest([f"{shard.absolute()}\0{s.st_size}\0{s.st_mtime_ns}" for shard, s in stats])
     data = cached(key, lambda scratch: _build(shards, splits, name, size, channels, scratch))
     forget_others(prefix, keep=key)
+    if data.preparation is None:  # cached by version 0.1, which did not say
+        data = replace(data, preparation=made_by_decoding((), data.shape))
     if strict and data.skipped:
         first = data.skipped[0]
         more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
@@ -146,6 +149,7 @@ def _build(
         published_split=splits is not None,
         skipped=tuple(skipped),
         origin=f"{len(shards):,} tar shard{'s' if len(shards) > 1 else ''}",
+        preparation=made_by_decoding(headers, shape),
     )
 
 

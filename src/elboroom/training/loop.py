@@ -28,7 +28,7 @@ from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine
 from elboroom.training.order import epoch_order, steps_per_epoch
-from elboroom.training.prepare import check_same, prepare, resolve
+from elboroom.training.prepare import check_same, preparation_of, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.record import Record
 from elboroom.training.recovery import LOOK_EVERY, Order, Recovery
@@ -60,6 +60,8 @@ class Training:
         self.workers = workers or Workers(device)
         self.data = prepare(data, config)
         self.config = resolve(vae, self.data, config)
+        self.preparation = preparation_of(self.data)
+        vae.value_range = self.preparation.value_range
         self.quiet = quiet or not self.workers.is_first
         self.train_indices = self.data.indices("train")
         self.validation_indices = self.data.indices("validation")
@@ -103,6 +105,7 @@ class Training:
         self.checkpoints = Checkpoints(self.folder, self._say, self.config.training.keep_checkpoints)
         try:
             self._write_environment()
+            self.folder.write_preparation(self.preparation)
         except BaseException:
             self.folder.unlock()
             raise

@@ -13,6 +13,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import check_support
 from elboroom.data.conditioned import condition_size
+from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.run import Run
@@ -34,6 +35,12 @@ def prepare(data: Dataset, config: Config) -> Dataset:
         data = replace(data, scale=config.data.pixel_scale)
     seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
     return data.with_validation(fraction, seed)
+
+
+def preparation_of(data: Dataset) -> Preparation:
+    """How the examples were made, as far as that is known, and the values that are black and white."""
+    made = data.preparation or Preparation()
+    return replace(made, value_range=value_range_of(data.x, data.scale)) if data.is_image else made
 
 
 def build(config: Config, data: Dataset) -> VAE:

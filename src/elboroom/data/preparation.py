@@ -1,0 +1,175 @@
+"""How the examples of a data set were made of image files, so that a new file can be made into one likewise.
+
+A `Dataset` carries a `Preparation` where it knows one, and a run keeps it in ``preparation.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from elboroom.data.rows import extent
+
+Kind = Literal["array", "folder", "faces"]
+Align = Literal["detect", "landmarks", "crop", "none"]
+Template = Literal["person", "dog"]
+Range = tuple[float, float]
+
+# Ranges that pictures of floats are usually scaled to.
+_USUAL: tuple[Range, ...] = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 255.0))
+
+
+@dataclass(frozen=True)
+class Way:
+    """What was done with each image file.
+
+    Attributes
+    ----------
+    align : {"detect", "landmarks", "crop", "none"}
+        "detect" and "landmarks": the face was found by a detector, or its landmarks came with the photo, and
+        it was turned, scaled and cut so that its parts lie where `template` has them. "crop": the largest
+        centred part of the aspect was resized. "none": the image had this size already.
+    size : (int, int)
+        Height and width of the result in pixels.
+    channels : {1, 3}
+        Grey or colour.
+    template : {"person", "dog"}
+        See `elboroom.data.face_geometry.TEMPLATES`; of no meaning unless the face was aligned.
+    detector : str
+        Which detector: see `elboroom.data.detect.make_detector`.
+    """
+
+    align: Align
+    size: tuple[int, int]
+    channels: int
+    template: Template = "person"
+    detector: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.align not in get_args(Align) or self.template not in get_args(Template):
+            raise ValueError(f"no way to prepare images: align {self.align!r}, template {self.template!r}")
+        sides = [*self.size, self.channels]
+        if len(sides) != 3 or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
+            raise ValueError(f"size {self.size!r} and channels {self.channels!r} are not those of an image")
+        if not isinstance(self.detector, str):
+            raise ValueError(f"detector is {self.detector!r}; it must be a name")  # noqa: TRY004
+
+    @property
+    def finds_faces(self) -> bool:
+        """Whether the face was found and aligned."""
+        return self.align in ("detect", "landmarks")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the examples of a data set came to be.
+
+    Attributes
+    ----------
+    kind : {"array", "folder", "faces"}
+        "array": they were pixels or numbers already, and nothing is known of their making. "folder": decoded
+        from image files. "faces": cut out of photos by ``elboroom data faces``.
+    ways : tuple of (str, Way)
+        For each label what was done with its files, in the order of the labels; one with the name "" if all
+        were treated alike. Empty for arrays.
+    value_range : (float, float)
+        The values, in model units, that black and white have: (0, 1) for 8-bit pixels, and for floats what
+        the training data say; see `value_range_of`.
+
+    Examples
+    --------
+    >>> made = Preparation("folder", (("", Way("crop", (64, 64), 3)),))
+    >>> Preparation.from_json(made.to_json()) == made
+    True
+    """
+
+    kind: Kind = "array"
+    ways: tuple[tuple[str, Way], ...] = ()
+    value_range: Range = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(get_args(Kind))}")
+        low, high = self.value_range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"value_range is {self.value_range!r}; it must be two finite numbers, low < high"
+            )
+
+    def photo_ways(self) -> tuple[Way, ...]:
+        """What to try with a new image file, whose label is not known, in this order.
+
+        A face is looked for if any label's were, with a person's template if one has it; then comes the crop
+        of the labels that were cropped.
+        """
+        ways = [way for _, way in self.ways]
+        found = sorted((way for way in ways if way.finds_faces), key=lambda way: way.template != "person")
+        others = [way for way in ways if not way.finds_faces]
+        return (*found[:1], *others[:1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it as JSON's types; `from_json` reads them."""
+        ways = [{"label": label, **asdict(way), "size": list(way.size)} for label, way in self.ways]
+        return {"kind": self.kind, "ways": ways, "value_range": list(self.value_range)}
+
+    @classmethod
+    def from_json(cls, held: Any) -> Preparation:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
+        """
+        try:
+            ways = []
+            for entry in held["ways"]:
+                fields = dict(entry)
+                label = fields.pop("label")
+                if not isinstance(label, str):
+                    raise ValueError(f"the label {label!r} is no name")  # noqa: TRY004
+                ways.append((label, Way(**{**fields, "size": tuple(fields["size"])})))
+            low, high = held["value_range"]
+            return cls(held["kind"], tuple(ways), (float(low), float(high)))
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"it does not say how examples were made ({error})") from None
+
+
+def value_range_of(x: Any, scale: float) -> Range:
+    """Say which values in model units, ``x / scale``, are black and white in a data set's images.
+
+    Parameters
+    ----------
+    x : numpy.ndarray or Joined
+        Images ``(n, h, w, c)``, uint8 or float32.
+    scale : float
+        As in `Dataset`.
+
+    Returns
+    -------
+    (float, float)
+        For uint8 (0, 255/scale), or (0, 1) where the scale is lower than 255. For floats the first of [0, 1],
+        [−½, ½], [−1, 1] and [0, 255] that the values fill: none lies outside by more than 1 % of its width,
+        and the extremes reach at least halfway from 0 to both ends. Otherwise the extremes themselves.
+
+    Examples
+    --------
+    >>> value_range_of(np.array([-0.9, 0.8], np.float32), 1.0)
+    (-1.0, 1.0)
+    >>> value_range_of(np.array([-0.4, 2.75], np.float32), 1.0)
+    (-0.4..., 2.75)
+    """
+    if x.dtype == np.uint8:
+        return 0.0, 255.0 / max(scale, 255.0)
+    low, high = (float(value) / scale for value in extent(x))
+    for black, white in _USUAL:
+        spare = 0.01 * (white - black)  # resampling overshoots a little
+        reaches = white / 2 <= high and (black == 0 or low <= black / 2)
+        if reaches and black - spare <= low and high <= white + spare:
+            return black, white
+    if low >= 0 and high <= 1:  # dim pictures, or a single grey
+        return 0.0, 1.0
+    return (low, high) if low < high else (low, low + 1.0)

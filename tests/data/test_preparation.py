@@ -1,0 +1,100 @@
+"""How examples were made: kept with a data set, through the cache, and in a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elboroom.data import load_data
+from elboroom.data.preparation import Preparation, Way, value_range_of
+
+FACES = Preparation(
+    "faces",
+    (
+        ("dogs", Way("crop", (64, 48), 3, "dog")),
+        ("people", Way("detect", (64, 48), 3, "person", "haar")),
+    ),
+    (-1.0, 1.0),
+)
+
+
+def test_json_brings_back_the_same() -> None:
+    assert Preparation.from_json(json.loads(json.dumps(FACES.to_json()))) == FACES
+
+
+def test_a_new_photo_is_searched_for_a_face_first_and_cropped_as_the_other_label_was() -> None:
+    assert [way.align for way in FACES.photo_ways()] == ["detect", "crop"]
+    both = Preparation("faces", (("a", Way("landmarks", (8, 8), 1, "dog")), ("b", Way("detect", (8, 8), 1))))
+    assert [way.template for way in both.photo_ways()] == ["person"]
+    assert Preparation().photo_ways() == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "other"},
+        {"ways": [{"label": "a"}]},
+        {"ways": 3},
+        {"ways": [{**FACES.to_json()["ways"][0], "size": [10**9, 3]}]},
+        {"ways": [{**FACES.to_json()["ways"][0], "detector": 7}]},
+        {"ways": [{**FACES.to_json()["ways"][0], "more": 7}]},
+        {"value_range": [1, 0]},
+        {"value_range": [0, float("nan")]},
+        {"value_range": "wide"},
+    ],
+)
+def test_what_is_no_preparation_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        Preparation.from_json({**FACES.to_json(), **change})
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "expected"),
+    [
+        (np.array([0, 255], np.uint8), 255.0, (0.0, 1.0)),
+        (np.array([3, 9], np.uint8), 16.0, (0.0, 1.0)),
+        (np.array([0, 1], np.uint8), 1.0, (0.0, 1.0)),
+        (np.array([0, 255], np.uint8), 256.0, (0.0, 255 / 256)),
+        (np.array([0.1, 0.99], np.float32), 1.0, (0.0, 1.0)),
+        (np.array([-0.9, 0.9], np.float32), 1.0, (-1.0, 1.0)),
+        (np.array([-0.5, 0.25], np.float32), 1.0, (-0.5, 0.5)),
+        (np.array([-0.001, 1.002], np.float32), 1.0, (0.0, 1.0)),
+        (np.array([-0.25, 1.0], np.float32), 1.0, (-0.25, 1.0)),
+        (np.array([-1.0, 0.25], np.float32), 1.0, (-1.0, 0.25)),
+        (np.array([2.0, 250.0], np.float32), 1.0, (0.0, 255.0)),
+        (np.array([0.0, 16.0], np.float32), 1.0, (0.0, 16.0)),
+        (np.array([-0.5, 2.5], np.float32), 1.0, (-0.5, 2.5)),
+        (np.array([0.25, 0.5], np.float32), 1.0, (0.0, 1.0)),
+        (np.array([7.0, 7.0], np.float32), 1.0, (7.0, 8.0)),
+        (np.array([0.0, 64.0], np.float32), 64.0, (0.0, 1.0)),
+    ],
+)
+def test_range_of_pictures(values: np.ndarray[Any, Any], scale: float, expected: tuple[float, float]) -> None:
+    assert value_range_of(values.reshape(-1, 1, 1, 1), scale) == expected
+
+
+def _write(folder: Path, *sizes: tuple[int, int]) -> Path:
+    folder.mkdir()
+    for i, size in enumerate(sizes):
+        Image.fromarray(np.full((size[1], size[0]), 40 * i, np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("times", [1, 2])  # the second time it comes from the cache
+def test_a_folder_knows_whether_its_images_were_cropped(tmp_path: Path, times: int) -> None:
+    mixed = _write(tmp_path / "mixed", (10, 20), (30, 20))
+    alike = _write(tmp_path / "alike", (12, 10), (12, 10))
+    for _ in range(times):
+        mixed_data, alike_data = load_data(mixed), load_data(alike)
+    assert mixed_data.preparation == Preparation("folder", (("", Way("crop", (64, 64), 1)),))
+    assert alike_data.preparation == Preparation("folder", (("", Way("none", (10, 12), 1)),))
+    assert load_data(alike, size=5).preparation == Preparation("folder", (("", Way("crop", (5, 5), 1)),))
+
+
+def test_arrays_know_nothing_of_their_making() -> None:
+    assert load_data(np.zeros((4, 3, 3), np.uint8)).preparation is None
