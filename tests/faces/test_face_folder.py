@@ -207,7 +207,7 @@ def test_wrong_folders(photos, tmp_path):
     people = photos("people", 2)
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "a.heic").write_bytes(b"x")
+    (empty / "a.psd").write_bytes(b"x")
     twin = tmp_path / "more" / "people"
     shutil.copytree(people, twin)
     taken = tmp_path / "taken"

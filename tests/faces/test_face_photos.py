@@ -145,7 +145,7 @@ def test_all_kinds_are_read_and_all_wrecks_are_listed(tmp_path):
     (folder / "large.png").write_bytes(bomb(12_000, 11_000))
     (folder / "noise.gif").write_bytes(b"GIF89a" + bytes(range(200)))
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
-    (folder / "phone.heic").write_bytes(b"whatever")
+    (folder / "phone.psd").write_bytes(b"whatever")
     (folder / "blank.jpg").write_bytes(jpeg)
     wrecks = [
         "bomb.png",
@@ -160,7 +160,7 @@ def test_all_kinds_are_read_and_all_wrecks_are_listed(tmp_path):
     write_landmarks(folder, dict.fromkeys([*good, *wrecks, "blank.jpg"], points))
     made = prepare_faces([folder], tmp_path / "out", channels=1)
     rows = {row["file"]: row["reason"] for row in read_csv(tmp_path / "out" / "rejected.csv")}
-    assert rows.keys() == {f"photos/{name}" for name in [*wrecks, "phone.heic", "grey.jpg"]}
+    assert rows.keys() == {f"photos/{name}" for name in [*wrecks, "phone.psd", "grey.jpg"]}
     assert made.kept == {"photos": len(good)}
     assert rows["photos/grey.jpg"] == "is a duplicate of photos/blank.jpg"
     for name, part in {
@@ -169,9 +169,9 @@ def test_all_kinds_are_read_and_all_wrecks_are_listed(tmp_path):
         "nothing.jpg": "is empty",
         "text.jpg": "is not an image",
         "bomb.png": "exceeds limit",
-        "large.png": "is 12000×11000, too large",
+        "large.png": "is 12000×11000; images of more than 100 million pixels",
         "gone.png": "No such file",
-        "phone.heic": "not read",
+        "phone.psd": "not read",
     }.items():
         assert part in rows[f"photos/{name}"], rows
     data = load_prepared(tmp_path / "out")

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from elboroom.data.landmarks import Given, Landmarks, Table, find_table, read_do
 from elboroom.errors import UsageError
 
 MOST_OUTSIDE = 0.35
-_MOST_PIXELS = 120_000_000  # decoded, a photo of this size takes some 400 MB
 _FOUND_IN = 1280  # longest side that photos are decoded to when a face must be found in them
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".jfif", ".jp2", ".psd", ".tga", ".cr2", ".nef", ".dng"})
 
@@ -101,7 +101,7 @@ def scan(folder: Path, label: int, table: Table | None) -> tuple[list[Photo], li
 def _unread(folder: Path, name: str) -> Iterator[Skipped]:
     for root, _, files in os.walk(folder):
         for file in sorted(files):
-            if Path(file).suffix.lower() in _UNREAD:
+            if Path(file).suffix.lower() in _UNREAD - images.SUFFIXES:
                 place = Path(root, file).relative_to(folder).as_posix()
                 yield Skipped(f"{name}/{place}", "is of a kind that is not read; save it as JPEG or PNG")
 
@@ -126,56 +126,51 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Read a photo's width and height as stored, without decoding it; refuse one that is too large."""
+    """Read a photo's width and height as stored, without decoding it."""
     with images.Opened(path) as image:
-        return _checked_size(image)
-
-
-def _checked_size(image: Any) -> tuple[int, int]:
-    width, height = image.size
-    if width * height > _MOST_PIXELS:
-        raise images.RangeError(f"is {width}×{height}, too large to decode; scale it down")
-    return width, height
+        size: tuple[int, int] = image.size
+        return size
 
 
 def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
     template, landmarks = recipe.templates[photo.label], photo.given
-    opened = None
-    if landmarks is None and recipe.find is not None:
-        opened = _upright(photo.path, least_side=max(_FOUND_IN, 8 * max(recipe.size)))
-        image, full = opened
-        landmarks = recipe.find(image)
-        if landmarks is not None:
-            landmarks = landmarks.scaled(full[1] / image.width, full[0] / image.height)
-    if not isinstance(landmarks, Landmarks):
-        raise ValueError(landmarks or recipe.no_landmarks)  # noqa: TRY004 - a reason, not a wrong type
-    transform = fit_face(landmarks.points, template, recipe.size)
-    image, full = opened or _upright(photo.path, least_scale=2 * float(np.hypot(*transform[:, 0])))
-    beyond = outside(transform, full, recipe.size)
-    if beyond > MOST_OUTSIDE:
-        raise ValueError(f"has {beyond:.0%} of the face's square beyond its edges")
-    # A photo that was decoded smaller has another scale, which the transform must undo.
-    ratio = np.array([image.width / full[1], image.height / full[0], 1.0])
-    pixels = cut(image.convert("L" if recipe.channels == 1 else "RGB"), transform / ratio, recipe.size)
+    with ExitStack() as held:  # the decoded photo, of which all threads together hold only so much
+        opened = None
+        if landmarks is None and recipe.find is not None:
+            opened = held.enter_context(_upright(photo.path, least_side=max(_FOUND_IN, 8 * max(recipe.size))))
+            image, full = opened
+            landmarks = recipe.find(image)
+            if landmarks is not None:
+                landmarks = landmarks.scaled(full[1] / image.width, full[0] / image.height)
+        if not isinstance(landmarks, Landmarks):
+            raise ValueError(landmarks or recipe.no_landmarks)  # noqa: TRY004 - a reason, not a wrong type
+        transform = fit_face(landmarks.points, template, recipe.size)
+        least_scale = 2 * float(np.hypot(*transform[:, 0]))
+        image, full = opened or held.enter_context(_upright(photo.path, least_scale=least_scale))
+        beyond = outside(transform, full, recipe.size)
+        if beyond > MOST_OUTSIDE:
+            raise ValueError(f"has {beyond:.0%} of the face's square beyond its edges")
+        # A photo that was decoded smaller has another scale, which the transform must undo.
+        ratio = np.array([image.width / full[1], image.height / full[0], 1.0])
+        pixels = cut(image.convert("L" if recipe.channels == 1 else "RGB"), transform / ratio, recipe.size)
     return Face(pixels, digest, landmarks.source, template, landmarks, transform, beyond)
 
 
-def _upright(path: Path, least_scale: float = 0.0, least_side: int = 0) -> tuple[Any, tuple[int, int]]:
-    """Decode a photo upright to mode L or RGB, and tell its full height and width.
+@contextmanager
+def _upright(
+    path: Path, least_scale: float = 0.0, least_side: int = 0
+) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """Hold a photo decoded upright to mode L or RGB, with its full height and width.
 
     A JPEG is decoded smaller where its scale stays at `least_scale` and its longest side at `least_side`.
     """
-    from PIL import ImageOps
 
-    with images.Opened(path) as image:
-        width, height = _checked_size(image)
-        scale = max(least_scale, least_side / max(width, height))
-        if scale < 1:
-            image.draft(None, (max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))))
-        image.load()
-        if image.getexif().get(images.ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
-            width, height = height, width
-        return images.eight_bit(ImageOps.exif_transpose(image)), (height, width)
+    def least(width: int, height: int) -> tuple[int, int]:
+        scale = min(1.0, max(least_scale, least_side / max(width, height)))
+        return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
+
+    with images.decoded(path, least) as (image, full):
+        yield images.eight_bit(image), full
 
 
 def check_folder(folder: Path) -> None:

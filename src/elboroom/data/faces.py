@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -277,24 +276,18 @@ def _key(
 
 def _work(photos: list[Photo], recipe: Recipe, workers: int | None) -> Iterator[tuple[Photo, Face | str]]:
     """Make faces in threads, in order; only a few are ahead of the one taken, so memory is bounded."""
-    from PIL import Image
-
     count = workers or min(8, os.cpu_count() or 1)
     waiting: deque[tuple[Photo, Future[Face | str]]] = deque()
     pool = ThreadPoolExecutor(count)  # Pillow decodes and resizes outside the interpreter's lock
     try:
-        with warnings.catch_warnings():
-            # Too large photos are turned away by their headers; odd ones need no lines on the screen.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            for photo in photos:
-                waiting.append((photo, pool.submit(make_face, photo, recipe)))
-                if len(waiting) >= _AHEAD * count:
-                    first, face = waiting.popleft()
-                    yield first, face.result()
-            while waiting:
+        for photo in photos:
+            waiting.append((photo, pool.submit(make_face, photo, recipe)))
+            if len(waiting) >= _AHEAD * count:
                 first, face = waiting.popleft()
                 yield first, face.result()
+        while waiting:
+            first, face = waiting.popleft()
+            yield first, face.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

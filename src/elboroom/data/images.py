@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from elboroom.data.dataset import Array
+from elboroom.data.image_files import SUFFIXES as SUFFIXES
+from elboroom.data.image_files import Opened as Opened
+from elboroom.data.image_files import RangeError as RangeError
+from elboroom.data.image_files import TooLargeError, upright_size
+from elboroom.data.image_files import UnusableError as UnusableError
+from elboroom.data.image_files import decoded as decoded
 from elboroom.errors import UsageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-
-ORIENTATION_TAG = 0x0112
 _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 
@@ -70,6 +73,8 @@ def read_image(
         same = (header.height, header.width) == shape[:2]
         if same or resize:
             return decode(path, shape)
+    except TooLargeError as error:
+        raise UsageError(f"{path} {error}") from error
     except ValueError as error:
         raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
     raise UsageError(
@@ -87,9 +92,7 @@ def read_header(path: Path) -> Header:
         If it is no image; the text says why.
     """
     with Opened(path) as image:
-        width, height = image.size
-        if image.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8):  # turned by a quarter
-            width, height = height, width
+        height, width = upright_size(image)
         return Header(height, width, _is_grey(image))
 
 
@@ -101,15 +104,9 @@ def decode(path: Path, shape: tuple[int, int, int]) -> Array:
     ValueError
         If the file is damaged or of a kind that cannot be shown; the text says why.
     """
-    from PIL import ImageOps
-
-    height, width, _ = shape
-    with Opened(path) as image:
-        # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the size wanted leaves Lanczos enough to work with.
-        longest = 2 * max(height, width)
-        image.draft(None, (longest, longest))
-        image.load()
-        return _fitted(eight_bit(ImageOps.exif_transpose(image)), shape)
+    longest = 2 * max(shape[:2])  # twice the size wanted leaves Lanczos enough to work with
+    with decoded(path, lambda *_: (longest, longest)) as (image, _):
+        return _fitted(eight_bit(image), shape)
 
 
 def resize_images(x: Array, shape: tuple[int, int, int]) -> Array:
@@ -127,7 +124,8 @@ def _fitted(image: Any, shape: tuple[int, int, int]) -> Array:
     from PIL import Image
 
     height, width, channels = shape
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
     if image.size != (width, height):
         image = image.crop(_centre(image.size, width, height))
         image = image.resize((width, height), Image.Resampling.LANCZOS)
@@ -148,42 +146,6 @@ def _centre(size: tuple[int, int], width: int, height: int) -> tuple[int, int, i
     return left, upper, left + across, upper + down
 
 
-class RangeError(ValueError):
-    """The image is whole, and its values are not such that they can be shown."""
-
-
-class Opened:
-    """Open an image with Pillow, turning whatever it raises on a bad file into a ValueError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._image: Any = None
-
-    def __enter__(self) -> Any:
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            self._image = Image.open(self._path)
-        except UnidentifiedImageError:
-            empty = self._path.stat().st_size == 0
-            raise ValueError("is empty" if empty else "is not an image that can be read") from None
-        except Exception as error:
-            raise ValueError(f"cannot be read ({_first_line(error)})") from error
-        return self._image
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._image.close()
-        # Decoders meet damaged bytes with nearly any exception: SyntaxError, struct.error, IndexError, …
-        if not isinstance(error, Exception) or isinstance(error, MemoryError | RangeError):
-            return
-        raise ValueError(f"is damaged ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "strerror", None) or error)
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 def _is_grey(image: Any) -> bool:
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
@@ -198,11 +160,12 @@ def eight_bit(image: Any) -> Any:
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_deep_to_bytes(np.asarray(image)))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        page = Image.new("RGBA", layer.size, "white")
-        page.alpha_composite(layer)
-        return page.convert("RGB")
-    return image.convert("L" if _is_grey(image) else "RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        page = Image.new("RGB", layer.size, "white")
+        page.paste(layer, mask=layer)
+        return page
+    mode = "L" if _is_grey(image) else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _deep_to_bytes(values: Array) -> Array:
