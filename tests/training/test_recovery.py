@@ -104,7 +104,7 @@ def test_an_absurd_learning_rate_is_lowered_until_it_learns(tmp_path: Path) -> N
     vae = build()
     history = train(vae, tmp_path / "run", 4, lr=1e18, validation=0.0)
     assert history[-1]["learning_rate"] < 1e17
-    assert all(math.isfinite(value) for row in history for value in row.values())
+    assert all(value is None or math.isfinite(value) for row in history for value in row.values())
     assert all(p.isfinite().all() for p in vae.parameters())
 
 

@@ -31,7 +31,7 @@ class OptimizerConfig(Section):
     lr_schedule: Annotated[str | None, FLAT_NAME] = None
     """Name in torch.optim.lr_scheduler, such as CosineAnnealingLR; stepped once an epoch."""
     lr_schedule_options: Annotated[Options, FLAT] = Field(default={})
-    """Its arguments, as in 'T_max=100'."""
+    """Its arguments, as in 'eta_min=1e-5'; without T_max, total_iters or total_steps it lasts all epochs."""
     clip: Annotated[Positive | None, FLAT_FLOAT] = None
     """Largest norm of the gradient; longer ones are shortened to it."""
 

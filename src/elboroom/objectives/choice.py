@@ -76,6 +76,45 @@ def beta_of(config: ObjectiveConfig, steps_per_epoch: float) -> Schedule:
     return SCHEDULES[config.beta_schedule](config.beta, delay, ramp, period)
 
 
+def ramp_warnings(config: ObjectiveConfig, epochs: int) -> list[str]:
+    """Which weights have not grown to their full value when training ends after so many epochs.
+
+    Examples
+    --------
+    >>> config = ObjectiveConfig(beta=4, beta_schedule="delayed", beta_delay=30, beta_ramp=30)
+    >>> print(*ramp_warnings(config, 20))
+    training ends after 20 epochs at beta 0 instead of 4, as beta_delay + beta_ramp are 60; beta_delay = 10 \
+and beta_ramp = 10 would fit
+    """
+    found = []
+    last = beta_of(config, 1000.0)(1000 * epochs - 1)  # in the last of many steps
+    if last < config.beta * (1 - 1e-3):
+        ends = f"training ends after {epochs} epochs at beta {last:.3g} instead of {config.beta:g}"
+        waits = config.beta_delay if config.beta_schedule in ("delayed", "sigmoid") else 0.0
+        whole = waits + config.beta_ramp
+        if whole <= epochs:  # in one of many cycles
+            found.append(f"{ends}, within the ramp of a cycle; beta_period = {config.beta_period:g} epochs")
+        elif waits:
+            delay, ramp = (epochs / whole * part for part in (waits, config.beta_ramp))
+            found.append(
+                f"{ends}, as beta_delay + beta_ramp are {whole:g}; beta_delay = {delay:.3g} and "
+                f"beta_ramp = {ramp:.3g} would fit"
+            )
+        else:
+            found.append(f"{ends}, as beta_ramp is {whole:g}; beta_ramp = {epochs} would fit")
+    if config.bound == "capacity" and config.capacity_ramp > epochs:
+        found.append(
+            f"training ends after {epochs} epochs, before the capacity has grown to {config.capacity:g} "
+            f"nats; capacity_ramp = {config.capacity_ramp:g}"
+        )
+    if config.penalty_ramp > epochs:
+        found.append(
+            f"training ends after {epochs} epochs, before the penalties have their full weights; "
+            f"penalty_ramp = {config.penalty_ramp:g}"
+        )
+    return found
+
+
 def penalties_of(
     config: ObjectiveConfig, steps_per_epoch: float, vae: VAE | None, examples: int | None
 ) -> dict[str, tuple[Penalty, Schedule]]:

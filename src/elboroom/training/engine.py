@@ -32,7 +32,8 @@ _METERS = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
 _EVALUATION_BATCH = 1000
 # Where low-precision copies follow the weights, they are made anew so often, lest a change go unseen.
 _REFRESH_EVERY = 50
-Means = dict[str, float]
+# By name; None where nothing was measured.
+Means = dict[str, float | None]
 
 
 class Engine:
@@ -250,7 +251,7 @@ class Engine:
             "distortion": sums["distortion"] / examples,
             "rate": rate,
             "rate_per_dim": rate / self.vae.latent_dim,
-            "grad_norm": sums["grad_norm"] / max(sums["grad_norms"], 1.0),
+            "grad_norm": sums["grad_norm"] / sums["grad_norms"] if sums["grad_norms"] else None,
             **self.further.means(everywhere=everywhere),
         }
 

@@ -60,9 +60,10 @@ def fit(
     -------
     list of dict
         One per epoch: ``epoch step loss distortion rate rate_per_dim beta learning_rate grad_norm
-        images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example. Some
-        parts add columns: ``rate_1`` … of a hierarchy's layers, ``perplexity`` of a codebook,
-        ``penalty_NAME`` before it is weighted, a critic's ``loss_NAME``.
+        images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example.
+        Without ``clip`` the gradient's norm is measured in every tenth step, and is None for an epoch without
+        such a step. Some parts add columns: ``rate_1`` … of a hierarchy's layers, ``perplexity`` of a
+        codebook, ``penalty_NAME`` before it is weighted, a critic's ``loss_NAME``.
 
     Raises
     ------

@@ -23,10 +23,12 @@ from elboroom.errors import FailureError, UsageError
 from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
+from elboroom.objectives.choice import ramp_warnings
 from elboroom.run import Run
 from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.devices import find_device
-from elboroom.training.engine import Engine
+from elboroom.training.engine import Engine, Means
+from elboroom.training.lr_schedules import lr_warnings
 from elboroom.training.order import epoch_order, steps_per_epoch
 from elboroom.training.prepare import check_same, preparation_of, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
@@ -147,15 +149,27 @@ class Training:
             self.checkpoints = Checkpoints(None, self._say)
             self.checkpoints.last_good = good
         check_same(folder, self.config, custom_objective=self._custom_objective, state=state)
+        before = state["engine"]["updates"][0]
         try:
             self.record.load(state)
         except (RuntimeError, KeyError, ValueError) as error:
             detail = " ".join(str(error).split())
             raise UsageError(f"the model is not the one that {folder.path} was made with: {detail}") from None
         self._check_more_to_do(folder, finish)
+        self._say_if_laid_out_anew(before)
         if self.workers.is_first:
             folder.write_config(self.config)
             folder.write_history(self.record.history)
+
+    def _say_if_laid_out_anew(self, before: dict[str, Any]) -> None:
+        length, rate = before.get("lr_length"), before["optimizer"]["param_groups"][0]["lr"]
+        now = self.engine.update.rates.length
+        if length is not None and now != length:
+            self._say(
+                f"{self.config.optimizer.lr_schedule} follows the number of epochs, now {now} instead of "
+                f"{length}: epoch {self.epochs_done + 1} has learning rate {self.engine.learning_rate:.3g} "
+                f"instead of {rate:.3g}. Training {now} epochs in one go would give another model"
+            )
 
     def _check_more_to_do(self, folder: Run, finish: bool) -> None:
         done, wanted = self.epochs_done, self.config.training.epochs
@@ -204,6 +218,14 @@ class Training:
         """Let parts of a new model start from examples; one that was trained or loaded has no need of it."""
         start_from_data(self.engine, self.train_indices, self.config.training.seed)
 
+    def _warn_of_schedules(self) -> None:
+        epochs = self.config.training.epochs
+        found = lr_warnings(self.config.optimizer, epochs)
+        if not self._custom_objective:
+            found += ramp_warnings(self.config.objective, epochs)
+        for line in found:
+            self._say(f"warning: {line}")
+
     @property
     def epochs_done(self) -> int:
         """Whole epochs trained."""
@@ -218,6 +240,7 @@ class Training:
     def run(self, on_epoch: OnEpoch | None = None) -> list[dict[str, Any]]:
         """Train up to the configured epoch and return the history."""
         self._start()
+        self._warn_of_schedules()
         total = self.config.training.epochs * self.epoch_steps
         self._bar = bar = TrainingProgress(total, self.engine.steps, quiet=self.quiet)
         wait = True
@@ -346,7 +369,7 @@ class Training:
     def _begin_checkpoint(self) -> None:
         self.checkpoints.begin(self.record.snapshot(self.checkpoints), self.record.usable)
 
-    def _row(self, epoch: int, means: dict[str, float], seconds: float, order: Order) -> dict[str, Any]:
+    def _row(self, epoch: int, means: Means, seconds: float, order: Order) -> dict[str, Any]:
         engine = self.engine
         self._check_finite(epoch, {**means, "weights": engine.largest_norm()}, order[-1])
         row: dict[str, Any] = {"epoch": epoch, "step": engine.steps, **means}
@@ -413,15 +436,16 @@ class Training:
         patience, best = self.config.training.patience, self.best_epoch
         return patience is not None and best is not None and self.epochs_done - best >= patience
 
-    def _check_finite(self, epoch: int, means: dict[str, float], indices: NDArray[np.int64]) -> None:
+    def _check_finite(self, epoch: int, means: Means, indices: NDArray[np.int64]) -> None:
         for name, value in means.items():
-            if not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 found = self.recovery.explain(indices)
                 raise _DivergedError(f"{name} is {value} in epoch {epoch} ({found})")
 
     def _is_finite(self) -> bool:
         """Whether this moment may become a checkpoint; here the host waits for the device."""
-        finite = all(map(math.isfinite, (*self.engine.means().values(), self.engine.largest_norm())))
+        found = (*self.engine.means().values(), self.engine.largest_norm())
+        finite = all(value is None or math.isfinite(value) for value in found)
         return finite and self.recovery.sound
 
     def _own_randomness(self) -> Any:

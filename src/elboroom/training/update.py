@@ -12,7 +12,8 @@ from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError
 from elboroom.training.chunked import ChunkedAdam
 from elboroom.training.flat import FlatParameters
-from elboroom.training.optimizers import make_lr_schedule, make_optimizer, works_elementwise
+from elboroom.training.lr_schedules import LearningRates
+from elboroom.training.optimizers import make_optimizer, works_elementwise
 from elboroom.training.sharding import Shards
 from elboroom.training.workers import Workers
 
@@ -61,7 +62,7 @@ class Update:
             trained = self.flat.values if self._shards is None else self._shards.values
         device = self.parameters[0].device
         self.optimizer = make_optimizer(trained, config, device)
-        self.schedule = make_lr_schedule(self.optimizer, config, epochs)
+        self.rates = LearningRates(self.optimizer, config, epochs)
         # On a GPU the fused optimisers can be told on the device to leave a step out.
         self._skips_on_device = device.type == "cuda" and getattr(
             self.optimizer, "_step_supports_amp_scaling", False
@@ -148,36 +149,22 @@ class Update:
 
     def lower_learning_rate(self, factor: float) -> None:
         """Multiply the learning rate, and all that a schedule will make of it."""
-        for group in self.optimizer.param_groups:
-            for name in ("lr", "initial_lr"):
-                if name in group:
-                    group[name] = group[name] * factor
-        if self.schedule is not None and hasattr(self.schedule, "base_lrs"):
-            self.schedule.base_lrs = [lr * factor for lr in self.schedule.base_lrs]
+        self.rates.scale(factor)
 
     def end_epoch(self, loss: float, step: int) -> None:
         """Step the learning-rate schedule; one that follows a measure gets ``loss``."""
-        if self.schedule is None:
-            return
-        follows_a_measure = isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        try:
-            self.schedule.step(*([loss] if follows_a_measure else []))
-        except Exception as error:
-            # Some options are wrong only at a later step: a cycle of 0 epochs, or fewer than there are.
-            name = type(self.schedule).__name__
-            raise UsageError(f"{name} fails at step {step}: {error}; change --lr-schedule-options") from None
+        self.rates.step(loss, step)
 
     def state_dict(self) -> dict[str, Any]:
         """Optimiser and schedule; of a sharded optimiser the whole, which all processes must ask for."""
         state = self.optimizer.state_dict()
         return {
             "optimizer": state if self._shards is None else self._shards.whole(state),
-            "lr_schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            **self.rates.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave, in any number of processes."""
         optimizer = state["optimizer"]
         self.optimizer.load_state_dict(optimizer if self._shards is None else self._shards.own(optimizer))
-        if self.schedule is not None and state["lr_schedule"] is not None:
-            self.schedule.load_state_dict(state["lr_schedule"])
+        self.rates.load_state_dict(state)
