@@ -48,9 +48,9 @@ class TrainingProgress:
     ) -> None:
         self._bar.stop()
 
-    def update(self, step: int, epoch: int, means: Mapping[str, float], rate: float) -> None:
+    def update(self, step: int, epoch: int, means: Mapping[str, float | None], rate: float) -> None:
         """Move the bar and show running means and examples per second."""
-        numbers = "  ".join(f"{name} {value:.2f}" for name, value in means.items())
+        numbers = "  ".join(f"{name} {value:.2f}" for name, value in means.items() if value is not None)
         self._bar.update(
             self._task, completed=step, description=f"epoch {epoch}", numbers=f"{numbers}  {rate:,.0f}/s"
         )
