@@ -26,7 +26,14 @@ Images = Annotated[
         help="Image files, or examples of a data set as SET:INDEX, such as mnist:7.",
     ),
 ]
-Resize = Annotated[bool, arg(help="Bring images of another size to the model's.")]
+Prepare = Literal["auto", "crop", "none"]
+PrepareImages = Annotated[
+    Prepare,
+    arg(
+        help="What is done to image files. auto: what was done to the run's examples. crop: the largest "
+        "centred part is resized. none: nothing, and the size must be the model's."
+    ),
+]
 Label = Annotated[
     str | None,
     arg(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from elboroom.arguments import Device, Images, Label, Resize, RunFolder, at_least
+from elboroom.arguments import Device, Images, Label, PrepareImages, RunFolder, at_least
 from elboroom.errors import UsageError
 
 
@@ -18,14 +18,14 @@ def figures(
     mark: Annotated[tuple[str, ...], arg(help="Images to mark in the histogram of losses.")] = (),
     label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
-    resize: Resize = False,
+    prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
     """Draw the standard figures: losses, reconstructions, latent map, manifold, morph, samples and more."""
     from elboroom.commands import draw
     from elboroom.run import Run
 
-    draw.figures(Run(run), data, only, mark, out, device, resize=resize, label=label)
+    draw.figures(Run(run), data, only, mark, out, device, prepare=prepare, label=label)
 
 
 def reconstruct(
@@ -36,7 +36,7 @@ def reconstruct(
     ] = 0,
     label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
-    resize: Resize = False,
+    prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
     """Encode images and decode them again: a picture of each, and a sheet with all beside their originals."""
@@ -46,7 +46,7 @@ def reconstruct(
     if not images:
         raise UsageError("no image named: give image files, or examples as SET:INDEX, such as mnist:7")
     steps = at_least("--refine", refine, 0)
-    draw.reconstruct(Run(run), images, steps, out, device, resize=resize, label=label)
+    draw.reconstruct(Run(run), images, steps, out, device, prepare=prepare, label=label)
 
 
 def sample(
@@ -113,7 +113,7 @@ def morph(
         arg(help=".gif, .mp4, or .png for a strip or a sheet; RUN/figures/morph.gif if not given."),
     ] = None,
     milliseconds: Annotated[int, arg(help="How long each picture of a GIF or film is shown.")] = 60,
-    resize: Resize = False,
+    prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
     """Walk through the latent space from images to another, to a class or along an attribute."""
@@ -145,7 +145,7 @@ def morph(
         seed=seed,
         out=out,
         milliseconds=milliseconds,
-        resize=resize,
+        prepare=prepare,
         device=device,
         label=label,
         to_label=to_label,
@@ -167,7 +167,7 @@ def traverse(
     span: Annotated[float, arg(help="From -span to span.")] = 3.0,
     label: Label = None,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/traversals.png if not given.")] = None,
-    resize: Resize = False,
+    prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
     """Change one latent dimension at a time and see what it means."""
@@ -177,4 +177,4 @@ def traverse(
     at_least("--steps", steps, 2)
     if not 0 < span < float("inf"):
         raise UsageError(f"--span {span}: a number above 0")
-    draw.traverse(Run(run), at, dims, steps, span, out, device, layer=layer, resize=resize, label=label)
+    draw.traverse(Run(run), at, dims, steps, span, out, device, layer=layer, prepare=prepare, label=label)

@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
+from elboroom.arguments import Prepare
 from elboroom.canvas import to_png
+from elboroom.commands.photos import read_photo
 from elboroom.conditions import Condition, Examples
 from elboroom.config import Config
-from elboroom.data import NAMED, Dataset, load_data, read_image
+from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data.conditioned import with_vectors
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.examples import examples_of
@@ -74,7 +76,9 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     return data
 
 
-def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False, label: str | None = None) -> Array:
+def read_example(
+    name: str, vae: VAE, run: Run, *, prepare: Prepare = "auto", label: str | None = None
+) -> Array:
     """One example in model units, (*shape), from an image file or "SET:7", "SET:test:7", ":7".
 
     Parameters
@@ -84,8 +88,8 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False, label: 
         the run's own is meant.
     vae, run
         Give the shape, the units and the run's own data.
-    resize : bool
-        Bring an image of another size to the model's.
+    prepare : {"auto", "crop", "none"}
+        What is done to image files; see `elboroom.commands.photos.read_photo`.
     label : str, optional
         What a conditional model is told of it; an example of a data set has a condition of its own.
 
@@ -117,9 +121,11 @@ def read_example(name: str, vae: VAE, run: Run, *, resize: bool = False, label: 
         raise UsageError(
             f"no image at {name}; give an image file, or an example as SET:INDEX, such as mnist:7"
         )
-    pixels = read_image(Path(name), (vae.shape[0], vae.shape[1], vae.shape[2]), resize=resize)
-    # White is 255 in a file whatever the training data's range, but the Haskell program divides by 256.
-    x = pixels.astype(np.float32) / max(vae.scale, 255.0)
+    photo = read_photo(Path(name), vae.shape, run, prepare)
+    if photo.how:
+        console().print(f"{name}: {photo.how}", markup=False)
+    black, white = vae.value_range
+    x = (black + photo.pixels / 255.0 * (white - black)).astype(np.float32)
     return x if told is None else Examples(x, told)
 
 

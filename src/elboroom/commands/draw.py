@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from elboroom import canvas, conditional_sheets, gallery, pictures, plates, sheets
+from elboroom.arguments import Prepare
 from elboroom.canvas import numbers
 from elboroom.commands.common import (
     console,
@@ -38,12 +39,12 @@ def figures(
     out: Path | None,
     device: str,
     *,
-    resize: bool,
+    prepare: Prepare,
     label: str | None = None,
 ) -> None:
     """Draw a run's standard figures."""
     vae = load_model(run, device)
-    marks = {Path(name).stem: read_example(name, vae, run, resize=resize, label=label) for name in mark}
+    marks = {Path(name).stem: read_example(name, vae, run, prepare=prepare, label=label) for name in mark}
     folder = out or run.path / "figures"
     for path in gallery.draw_all(
         vae,
@@ -64,12 +65,12 @@ def reconstruct(
     out: Path | None,
     device: str,
     *,
-    resize: bool,
+    prepare: Prepare,
     label: str | None = None,
 ) -> None:
     """Write the reconstruction of each image, and a sheet with all of them beside their originals."""
     vae = load_model(run, device)
-    examples = together([read_example(name, vae, run, resize=resize, label=label) for name in images])
+    examples = together([read_example(name, vae, run, prepare=prepare, label=label) for name in images])
     folder = out or run.path / "figures"
     codes = refine(vae, examples, steps=refine_steps) if refine_steps else None
     condition = apart(examples)[1]
@@ -143,7 +144,7 @@ def traverse(
     device: str,
     *,
     layer: int | None,
-    resize: bool,
+    prepare: Prepare,
     label: str | None = None,
 ) -> None:
     """Change one latent dimension at a time, around 0 or around the code of an example."""
@@ -156,7 +157,7 @@ def traverse(
     if at is None:
         vae = fixed(vae, label)
     else:
-        x, condition = apart(read_example(at, vae, run, resize=resize, label=label)[None])
+        x, condition = apart(read_example(at, vae, run, prepare=prepare, label=label)[None])
         vae = vae if condition is None else vae.given(condition)
     figure = pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span, layer=layer)
     save_figure(figure, path)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.arguments import Prepare
 from elboroom.canvas import Numbers, evenly
 from elboroom.commands.common import (
     condition_vector,
@@ -56,7 +57,7 @@ class Finder:
     vae: VAE
     seed: int = 0
     refining: int = 0
-    resize: bool = False
+    prepare: Prepare = "auto"
     told: str | None = None  # what a conditional model is told of images, as --label
 
     @cached_property
@@ -95,7 +96,7 @@ class Finder:
         """Resolve an image file, SET:INDEX or LABEL:HOW; ``place`` tells random ones apart."""
         label, how = _parsed(name)
         if how is None:
-            x = read_example(name, self.vae, self.run, resize=self.resize, label=self.told)
+            x = read_example(name, self.vae, self.run, prepare=self.prepare, label=self.told)
             return self._encoded(Path(name).name, x)
         rows = np.flatnonzero(self.labels == self.label(label))
         if how == "random":  # of one example the code is enough

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom import morphs, sheets
+from elboroom.arguments import Prepare
 from elboroom.canvas import numbers, seeded
 from elboroom.commands.common import (
     console,
@@ -54,7 +55,7 @@ def morph(
     seed: int,
     out: Path | None,
     milliseconds: int,
-    resize: bool,
+    prepare: Prepare,
     device: str,
     label: str | None = None,
     to_label: str | None = None,
@@ -65,7 +66,7 @@ def morph(
     kind = path.suffix.lower()
     if kind == ".mp4":
         morphs.find_ffmpeg(path)
-    finder = Finder(run, vae, seed, refining, resize, label)
+    finder = Finder(run, vae, seed, refining, prepare, label)
     if to_label is not None:
         pairs = finder.relabelled(names, to_label)
     else:
@@ -104,7 +105,7 @@ def neighbours(
     space: Space,
     seed: int,
     out: Path | None,
-    resize: bool,
+    prepare: Prepare,
     device: str,
     label: str | None = None,
 ) -> None:
@@ -113,7 +114,7 @@ def neighbours(
     path = output_file(out, run.path / "figures" / "neighbours.png", (".png",))
     data = run_data(run)
     if frames:
-        (start, end), *more = Finder(run, vae, seed, resize=resize, told=label).pairs(names)
+        (start, end), *more = Finder(run, vae, seed, prepare=prepare, told=label).pairs(names)
         if more:
             raise UsageError(f"--frames {frames} takes two images, the ends of a morph; got {len(names)}")
         labels = [f"frame {i + 1}" for i in range(frames)]
@@ -122,7 +123,7 @@ def neighbours(
         queries: Array = decoded if condition is None else Examples(decoded, numbers(condition))
     else:
         told = named_condition(vae, label)
-        read = [read_example(name, vae, run, resize=resize, label=label) for name in names]
+        read = [read_example(name, vae, run, prepare=prepare, label=label) for name in names]
         queries = together([*read, *_sampled(fixed(vae, label) if samples else vae, samples, seed, told)])
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
