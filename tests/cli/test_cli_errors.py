@@ -195,7 +195,7 @@ WRONG_COMMANDS = [
     ("reconstruct {run} :test:12 --out out", r"has 12 test examples; the index is 0 to 11"),
     ("reconstruct {run} digits:99999 --out out", r"digits|1,797"),
     ("reconstruct {run} digits:3 --out out", r"digits holds examples of shape \(8, 8, 1\)"),
-    ("reconstruct {run} {photos}/a/00.png --out out", r"is 10×8, the model takes 6×6; .*--resize"),
+    ("reconstruct {run} {photos}/a/00.png --prepare none --out o", r"10×8 and the model takes 6×6; .*none"),
     ("reconstruct {run} {table} --out out", r"table\.csv"),
     ("reconstruct {table_run} {photos}/a/00.png --out out", r"rows of 3 numbers, not images; .*SET:INDEX"),
     ("sample {run} --n 0", r"--n 0: at least 1"),

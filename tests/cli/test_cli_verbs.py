@@ -319,9 +319,9 @@ def test_reconstructions_are_the_models(elboroom: Command, world: World) -> None
     assert f"mean squared error {error:.5f}" in result.err
 
 
-def test_an_image_of_another_size_is_resized_if_asked(elboroom: Command, world: World) -> None:
+def test_an_image_of_another_size_is_resized(elboroom: Command, world: World) -> None:
     photo = world.photos / "a" / "00.png"
-    assert elboroom("reconstruct", world.run, photo, "--resize", "--out", "r").code == 0
+    assert elboroom("reconstruct", world.run, photo, "--out", "r").code == 0
     assert files("r") == ["00-reconstruction.png", "reconstruct.png"]
     assert pixels("r/00-reconstruction.png").shape == (6, 6)
 

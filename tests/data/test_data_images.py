@@ -119,7 +119,7 @@ def test_other_size_is_an_error_or_the_centre_resized(tmp_path):
     wide[:, 5:45] = 90  # the centred square is of one shade
     path = save(tmp_path, "photo.png", wide)
     with pytest.raises(
-        UsageError, match=r"photo.png is 50×40, the model takes 28×28; resize it or pass --resize"
+        UsageError, match=r"photo.png is 50×40, the model takes 28×28; resize it, or pass resize=True"
     ):
         read_image(path, (28, 28, 1))
     small = read_image(path, (28, 28, 1), resize=True)

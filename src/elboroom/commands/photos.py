@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from elboroom.arguments import Prepare
 from elboroom.data import images
+from elboroom.data.image_files import TooLargeError
 from elboroom.data.preparation import Way
 from elboroom.errors import UsageError
 from elboroom.run import Run
@@ -61,21 +64,31 @@ def read_photo(path: Path, shape: tuple[int, ...], run: Run, prepare: Prepare = 
     height, width, channels = shape
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of an image file")
-    try:
+    with _named(path):
         header = images.read_header(path)
         if (header.height, header.width) == (height, width) and prepare in ("auto", "none"):
             return Photo(images.decode(path, (height, width, channels)))
-        if prepare == "none":
-            raise UsageError(
-                f"{path} is {header.width}×{header.height} and the model takes {width}×{height}; leave out "
-                "--prepare none, or give an image of that size"
-            )
-        return _prepared(path, (height, width, channels), *_ways(run, (height, width, channels), prepare))
+        if prepare != "none":
+            ways, why = _ways(run, (height, width, channels), prepare)
+            return _prepared(path, (height, width, channels), ways, why)
+    raise UsageError(
+        f"{path} is {header.width}×{header.height} and the model takes {width}×{height}; leave out "
+        "--prepare none, or give an image of that size"
+    )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except images.TooLargeError as error:
+    except TooLargeError as error:
         raise UsageError(f"{path} {error}") from error
     except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
 
 

@@ -79,7 +79,7 @@ def read_image(
         raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
     raise UsageError(
         f"{path} is {header.width}×{header.height}, the model takes {shape[1]}×{shape[0]}; "
-        "resize it or pass --resize"
+        "resize it, or pass resize=True"
     )
 
 

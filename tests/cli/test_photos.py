@@ -1,0 +1,106 @@
+"""Image files beside a run: brought to the form of its examples, and what was done is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elboroom.commands.common import read_example
+from elboroom.commands.photos import read_photo
+from elboroom.data import load_data
+from elboroom.errors import UsageError
+from elboroom.run import Run
+
+from .conftest import SMALL, Command, World
+
+
+def _picture(height: int, width: int, channels: int = 3) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(height)
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8).squeeze()
+
+
+def _write(path: Path, pixels: np.ndarray[Any, Any]) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_a_file_of_a_folder_becomes_the_example_that_was_trained_on(
+    elboroom: Command, tmp_path: Path, undrawn: None
+) -> None:
+    """Photos of several sizes: what training saw and what a verb reads are the same numbers."""
+    (tmp_path / "photos").mkdir()
+    sizes = [(20, 30), (41, 17), (16, 16), (9, 64)] * 3
+    for i, (height, width) in enumerate(sizes):
+        _write(tmp_path / "photos" / f"{i:02}.png", _picture(height + i, width))
+    options = ["--data.size", 12, "--network", "mlp", *SMALL]
+    assert elboroom("train", tmp_path / "photos", "--out", "run", *options).code == 0
+    run, data = Run("run"), load_data(tmp_path / "photos", size=12)
+    vae = run.model()
+    for row in (0, 3, 7):
+        example = read_example(str(tmp_path / "photos" / f"{row:02}.png"), vae, run)
+        np.testing.assert_array_equal(example, data.values(np.array([row]))[0])
+
+
+@pytest.mark.parametrize("prepare", ["auto", "crop"])
+def test_the_middle_of_a_photo_is_taken_and_that_is_said(
+    prepare: str, elboroom: Command, world: World
+) -> None:
+    wide = np.zeros((60, 200), np.uint8)
+    wide[:, 70:130] = np.repeat(np.arange(60, dtype=np.uint8) * 4, 60).reshape(60, 60)
+    photo = _write(Path("wide.png"), wide)
+    read = read_photo(photo, (6, 6, 1), Run(world.run), prepare)  # type: ignore[arg-type]
+    resized = Image.fromarray(wide[:, 70:130]).resize((6, 6), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(read.pixels[..., 0], np.asarray(resized))
+    result = elboroom("reconstruct", world.run, photo, "--prepare", prepare, "--out", "r")
+    assert result.code == 0
+    assert "wide.png: the middle was cropped and resized to 6×6" in result.err
+    assert ("does not record how its examples were made" in result.err) == (prepare == "auto")
+
+
+def test_a_file_of_the_models_size_is_taken_as_it_is(world: World) -> None:
+    pixels = _picture(6, 6, 1)
+    photo = _write(Path("six.png"), pixels)
+    for prepare in ("auto", "none", "crop"):
+        read = read_photo(photo, (6, 6, 1), Run(world.run), prepare)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(read.pixels[..., 0], pixels)
+        assert bool(read.how) == (prepare == "crop")
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((6, 6, 2), r"shape \(6, 6, 2\), and an image file holds one or three"), ((36,), "SET:INDEX")],
+)
+def test_what_an_image_file_cannot_give_is_named(shape: Any, wanted: str, world: World) -> None:
+    with pytest.raises(UsageError, match=wanted):
+        read_photo(_write(Path("six.png"), _picture(6, 6)), shape, Run(world.run))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "likelihood"),
+    [(-1.0, 1.0, "gaussian"), (0.0, 255.0, "gaussian"), (0.0, 1.0, "bernoulli")],
+)
+def test_image_files_are_mapped_into_the_range_of_a_run_trained_on_floats(
+    low: float, high: float, likelihood: str, elboroom: Command, undrawn: None
+) -> None:
+    x = np.random.default_rng(0).uniform(low, high, (40, 5, 4)).astype(np.float32)
+    x[0, 0, :2] = low, high
+    np.save("x.npy", x)
+    assert elboroom("train", "x.npy", "--out", "run", "--likelihood", likelihood, *SMALL).code == 0
+    photo = _write(Path("p.png"), np.arange(20, dtype=np.uint8).reshape(5, 4) * 13)
+    run = Run("run")
+    example = read_example(str(photo), run.model(), run)
+    expected = low + np.arange(20).reshape(5, 4, 1) * 13 / 255 * (high - low)
+    np.testing.assert_allclose(example, expected, rtol=1e-6, atol=1e-5)
+
+
+def test_eight_bit_pixels_are_the_same_numbers_as_in_training() -> None:
+    """All 256 values, at the scale 255 of photos and 256 of the Haskell program."""
+    pixels = np.arange(256, dtype=np.uint8)
+    for scale in (255.0, 256.0):
+        black, white = 0.0, 255.0 / scale
+        mapped = (black + pixels / 255.0 * (white - black)).astype(np.float32)
+        np.testing.assert_array_equal(mapped, pixels.astype(np.float32) / np.float32(scale))
