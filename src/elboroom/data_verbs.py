@@ -33,9 +33,24 @@ def data_faces(
     out: Annotated[Path, arg(help="Folder to write, which 'elboroom train' takes.")],
     size: Annotated[tuple[int, ...], arg(help="Side in pixels, or height and width.")] = (64,),
     rgb: Annotated[bool, arg(help="Colour instead of grey.")] = False,
-    align: Annotated[bool, arg(help="With --no-align the photos are face crops already.")] = True,
+    align: Annotated[
+        tuple[str, ...],
+        arg(
+            metavar="KIND=WAY [KIND=WAY ...]",
+            help="How the photos of a folder become examples, as people=detect dogs=crop; one word is for "
+            "all. detect: by a face detector; landmarks: by a file; crop: the middle of each photo; none: "
+            "they are face crops already; auto: by landmarks, else by the detector, else crop.",
+        ),
+    ] = (),
     landmarks: Annotated[
-        Path | None, arg(metavar="FILE", help="A .csv or .json with landmarks; else one beside the photos.")
+        Path | None,
+        arg(
+            metavar="FILE",
+            help="Where eyes, nose and mouth are: a .csv with the columns file, left_eye_x, left_eye_y, "
+            "right_eye_x, right_eye_y and perhaps nose_x, nose_y, mouth_x, mouth_y, or a .json "
+            '{"a.jpg": {"left_eye": [x, y], ...}}. By default landmarks.csv or landmarks.json in each '
+            "folder. See docs/faces.md.",
+        ),
     ] = None,
     detector: Annotated[str, arg(help="auto, haar, yunet, none, or a YuNet .onnx file.")] = "auto",
     template: Annotated[

@@ -21,10 +21,15 @@ def test_summary_and_sheet(photos, tmp_path, capsys, monkeypatch):
     assert told.out == ""
     lines = told.err.splitlines()
     assert lines[0].startswith("faces    14 people, 4 dogs (")
-    assert lines[1] == (
-        "rejected 2: is empty (1); is not an image that can be read (1); see faces/rejected.csv"
-    )
-    assert lines[2:] == ["picture  faces/contact_sheet.png", "next     elboroom train faces"]
+    assert lines[1:] == [
+        "         people: 14 aligned by landmarks.csv",
+        "         dogs: 4 aligned by landmarks.csv",
+        "left out 2 photos; faces/rejected.csv names them",
+        "         1 photo is empty",
+        "         1 photo is not an image that can be read",
+        "picture  faces/contact_sheet.png",
+        "problem  there are only 14 faces of people, 4 faces of dogs; training needs at least 30 of each",
+    ]
     sheet = (tmp_path / "faces" / "contact_sheet.png").read_bytes()
     faces(folders, tmp_path / "faces", rgb=True, detector="none")
     assert "14 people, 4 dogs (already there)" in capsys.readouterr().err

@@ -12,7 +12,9 @@ from PIL import Image
 from elboroom.data import detect
 from elboroom.data.detect import make_detector, search
 from elboroom.data.faces import prepare_faces
+from elboroom.data.found_face import Attempt
 from elboroom.data.landmarks import Landmarks
+from elboroom.data.preparation import Way
 from elboroom.errors import FailureError, UsageError
 
 from .conftest import ORIGINAL_DATA
@@ -24,7 +26,8 @@ needs_opencv = pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reaso
 @pytest.fixture
 def no_opencv(monkeypatch):
     monkeypatch.setattr(detect, "is_installed", lambda: False)
-    monkeypatch.setattr("elboroom.data.faces.is_installed", lambda: False)
+    for user in ("face_plan", "prepared_photo"):
+        monkeypatch.setattr(f"elboroom.data.{user}.is_installed", lambda: False)
 
 
 class Network:
@@ -68,8 +71,13 @@ def test_without_opencv(no_opencv, tmp_path):
     folder = tmp_path / "people"
     folder.mkdir()
     dotted(turned(0, 1, (100, 100))).save(folder / "a.png")
-    with pytest.raises(UsageError, match=r'has no landmarks; to find them automatically, pip install "elb'):
-        prepare_faces([folder], tmp_path / "out")
+    made = prepare_faces([folder], tmp_path / "out")
+    assert made.sources == {"people": {"crop": 1}}
+    assert 'because OpenCV is not installed (pip install "elboroom[faces]")' in made.notes[0]
+    with pytest.raises(
+        UsageError, match=r"cannot be detected in the photos of people, as OpenCV is not inst"
+    ):
+        prepare_faces([folder], tmp_path / "other", align="detect")
 
 
 def test_unknown_names_and_missing_models(model):
@@ -82,18 +90,20 @@ def test_unknown_names_and_missing_models(model):
 
 
 def test_yunet_takes_the_largest_face_and_names_its_sides_as_seen(model):
-    found = make_detector(str(model))(np.ones((200, 300, 3), np.uint8))
-    assert found == Landmarks(
+    large, small = make_detector(str(model))(np.ones((200, 300, 3), np.uint8), Attempt(300, 0.1))
+    assert large.landmarks == Landmarks(
         {"left_eye": (110, 40), "right_eye": (140, 42), "nose": (126, 60), "mouth": (125, 82)}, "yunet"
     )
-    assert make_detector(str(model))(np.zeros((20, 30, 3), np.uint8)) is None
+    assert (large.box, small.box) == ((100, 20, 60, 80), (10, 10, 20, 20))
+    assert make_detector(str(model))(np.zeros((20, 30, 3), np.uint8), Attempt(30, 0.1)) == []
 
 
 def test_large_photos_are_searched_small(model):
     image = Image.new("L", (2560, 1280), 9)
     found = search(make_detector(str(model)))(image)
     assert Network.seen == (640, 320)
-    assert found.points["nose"] == pytest.approx((126 * 4, 60 * 4))
+    assert found.faces[0].landmarks.points["nose"] == pytest.approx((126 * 4, 60 * 4))
+    assert found.turn == 0
 
 
 def test_yunet_that_cannot_be_fetched_says_what_to_do(model, monkeypatch):
@@ -127,10 +137,11 @@ def test_detected_faces_are_aligned_and_the_rest_is_noted(model, tmp_path):
     Image.new("RGB", (300, 200), (50, 60, 70)).save(folder / "a.png")
     for index in range(2):
         Image.new("RGB", (300 + index, 200)).save(folder / f"black{index}.png")
-    made = prepare_faces([folder], tmp_path / "out", detector=str(model))
+    made = prepare_faces([folder], tmp_path / "out", detector=str(model), align="detect")
     assert made.kept == {"people": 1}
-    assert made.reasons == [("shows no face that the detector 'yunet' can find", 2)]
-    assert "a face in only 1 of 3 photos of people" in made.notes[0]
+    assert made.reasons == [("shows no face that the detector yunet can find", 2)]
+    assert "people: a face was found in only 1 of 3 photos" in made.notes[0]
+    assert made.ways["people"] == Way("detect", (64, 64), 1, "person", str(model))
     row = read_csv(tmp_path / "out" / "manifest.csv")[0]
     assert (row["landmarks"], row["mouth_x"]) == ("yunet", "125.00")
 
@@ -138,7 +149,7 @@ def test_detected_faces_are_aligned_and_the_rest_is_noted(model, tmp_path):
 @needs_opencv
 def test_haar_finds_no_face_where_there_is_none():
     noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
-    assert make_detector("haar")(noise) is None
+    assert search(make_detector("haar"))(Image.fromarray(noise)).faces == ()
 
 
 @needs_opencv
@@ -150,7 +161,7 @@ def test_haar_on_real_people(tmp_path):
     some.mkdir()
     for path in sorted(photos.iterdir())[:30]:
         (some / path.name).symlink_to(path)
-    made = prepare_faces([some], tmp_path / "out", detector="haar")
+    made = prepare_faces([some], tmp_path / "out", detector="haar", align="detect")
     assert made.kept["people"] >= 27  # 144 of all 150 where this was written
     rows = read_csv(tmp_path / "out" / "manifest.csv")
     # These photos are 200 pixels wide and aligned already, so eyes are where the template has them.

@@ -119,9 +119,9 @@ def test_crops_pass_as_they_are(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     write_landmarks(folder, {"a.png": turned(40, 0.5, (20, 20))})
-    prepare_faces([folder], tmp_path / "out", align=False, channels=3)
+    prepare_faces([folder], tmp_path / "out", align="none", channels=3)
     assert (load_prepared(tmp_path / "out").x[0] == pixels).all()
-    assert read_csv(tmp_path / "out" / "manifest.csv")[0]["landmarks"] == "crop"
+    assert read_csv(tmp_path / "out" / "manifest.csv")[0]["landmarks"] == "none"
 
 
 def test_utkface_names(tmp_path):
@@ -158,7 +158,7 @@ def test_columbia_folder(tmp_path):
 def test_template_on_demand(photos, tmp_path):
     folder = photos("people", 2)
     made = prepare_faces([folder], tmp_path / "out", template="dog")
-    assert made.templates == {"people": "dog"}
+    assert made.ways["people"].template == "dog"
     assert {row["template"] for row in read_csv(tmp_path / "out" / "manifest.csv")} == {"dog"}
     assert prepare_faces([folder], tmp_path / "out", template="dog").reused
     with pytest.raises(UsageError, match="--overwrite"):
@@ -236,8 +236,11 @@ def test_wrong_folders(photos, tmp_path):
 def test_nothing_usable_names_the_commonest_reason(photos, tmp_path):
     folder = photos("people", 3)
     (folder / "landmarks.csv").unlink()
-    with pytest.raises(UsageError, match=r"none of 3 photos can be used; 3 of them each has no landmarks"):
-        prepare_faces([folder], tmp_path / "out", detector="none")
+    with pytest.raises(
+        UsageError,
+        match=r"none of the 3 photos can be used: each has no landmarks.* \(such as people/000\.png\)",
+    ):
+        prepare_faces([folder], tmp_path / "out", align="landmarks")
     assert list(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from elboroom.canvas import to_png
 from elboroom.commands.common import console, shown
-from elboroom.data import Dataset
+from elboroom.data import Dataset, Skipped
+from elboroom.data.face_files import commonest
+from elboroom.data.face_way import parse_align
 from elboroom.data.faces import Prepared, load_prepared, prepare_faces
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
 from elboroom.plates import Plate, stack
 
 _SHEET = "contact_sheet.png"
+_REASONS = 4  # for leaving photos out, that are said
 _ACROSS, _DOWN = 12, 8  # most faces in a row of the sheet, and most rows of all labels together
 
 
@@ -26,7 +29,7 @@ def faces(
     size: tuple[int, ...] = (64,),
     *,
     rgb: bool = False,
-    align: bool = True,
+    align: Sequence[str] = (),
     landmarks: Path | None = None,
     detector: str = "auto",
     template: str = "auto",
@@ -60,7 +63,7 @@ def faces(
             out,
             size=size[0] if len(size) == 1 else (size[0], size[1]),
             channels=3 if rgb else 1,
-            align=align,
+            align=parse_align(align, [Path(folder).expanduser().resolve().name for folder in folders]),
             detector=detector,
             landmarks=landmarks,
             template=template,
@@ -92,20 +95,54 @@ def contact_sheet(data: Dataset) -> bytes:
 
 
 def _told(made: Prepared) -> list[str]:
+    """Say in lines what became of the photos, what is odd about it, and what comes next."""
     kept = ", ".join(f"{count:,} {name}" for name, count in made.kept.items())
     how = "already there" if made.reused else f"{made.seconds:.1f} s"
     lines = [f"faces    {kept} ({how})"]
-    if "dog" in made.templates.values():
-        chosen = ", ".join(f"{name} as a {template}'s" for name, template in made.templates.items())
-        lines.append(f"aligned  {chosen}; --template changes it")
-    if made.rejected:
-        reasons = made.reasons
-        listed = "; ".join(f"{reason} ({count:,})" for reason, count in reasons[:3])
-        more = f"; {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
-        lines.append(
-            f"rejected {len(made.rejected):,}: {listed}{more}; see {shown(made.path / 'rejected.csv')}"
-        )
+    for name, sources in made.sources.items():
+        lines.append(f"         {name}: {_where_from(sources, made.ways[name].template)}")
+    lines += _left_out(made.rejected, made.path / "rejected.csv")
     lines += [f"note     {note}" for note in made.notes]
     lines.append(f"picture  {shown(made.path / _SHEET)}")
-    lines.append(f"next     elboroom train {shown(made.path)}")
+    return [*lines, *next_lines(made.path, made.problems)]
+
+
+def _where_from(sources: Mapping[str, int], template: str) -> str:
+    to_dogs = " to the template of a dog" if template == "dog" else ""
+    parts = []
+    for source, count in sources.items():
+        how = _HOW.get(source) or f"aligned by {_WHOM.get(source, source)}{to_dogs}"
+        parts.append(f"{count:,} {how}")
+    return ", ".join(parts)
+
+
+_HOW = {
+    "utkface": "crops of UTKFace, taken as they are",
+    "crop": "cropped to the middle",
+    "none": "face crops, taken as they are",
+}
+_WHOM = {"haar": "the detector haar", "yunet": "the detector yunet", "parts": "their part files"}
+
+
+def _left_out(rejected: Sequence[Skipped], table: Path) -> list[str]:
+    """Say how many photos were left out, and the commonest reasons."""
+    if not rejected:
+        return []
+    reasons, several = commonest(rejected), len(rejected) > 1
+    lines = [
+        f"left out {len(rejected):,} photo{'s' * several}; {shown(table)} names {'them' if several else 'it'}"
+    ]
+    for reason, often in reasons[:_REASONS]:
+        lines.append(
+            f"         1 photo {reason}" if often == 1 else f"         {often:,} photos: each {reason}"
+        )
+    if len(reasons) > _REASONS:
+        lines.append(f"         and {len(reasons) - _REASONS} more reasons")
     return lines
+
+
+def next_lines(path: Path, problems: Sequence[str]) -> list[str]:
+    """Say what comes next: training, or what keeps one from it."""
+    if not problems:
+        return [f"next     elboroom train {shown(path)}"]
+    return [f"problem  {problem}" for problem in problems]

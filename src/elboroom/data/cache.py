@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from elboroom.data.dataset import Array, Dataset, Skipped, chunks
+from elboroom.data.new_folder import fresh_folder
 from elboroom.data.preparation import Preparation
 from elboroom.errors import FailureError
 
@@ -133,7 +133,7 @@ def _scratch(parent: Path) -> Path | None:
             with contextlib.suppress(FileNotFoundError):  # another process may be done with it just now
                 if time.time() - old.stat().st_mtime > _DAY:
                     shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent))
+        return fresh_folder(parent, _PARTIAL)
     except OSError as error:
         if error.errno in _FULL:
             raise FailureError(
@@ -213,7 +213,7 @@ def _publish(scratch: Path, entry: Path) -> None:
                 raise
         if _is_whole(entry):
             return
-        aside = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=entry.parent))
+        aside = fresh_folder(entry.parent, _PARTIAL)
         with contextlib.suppress(FileNotFoundError):
             entry.rename(aside / "damaged")
         shutil.rmtree(aside, ignore_errors=True)

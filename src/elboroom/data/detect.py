@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,12 +23,16 @@ from elboroom.data.cache import cache_dir
 from elboroom.data.dataset import Array
 from elboroom.data.download import RemoteFile, RemoteSet, data_folder, obtain
 from elboroom.data.face_geometry import PARTS, Point
+from elboroom.data.found_face import LOOKED_AT, Attempt, FoundFace, largest_first
+from elboroom.data.haar import Haar
 from elboroom.data.landmarks import Landmarks
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import write_atomic
 
+# Degrees counter-clockwise, the commonest first, and what Pillow calls them.
+_TURNS = {90: "ROTATE_90", 270: "ROTATE_270", 180: "ROTATE_180"}
+_TURNED_SIDE = 480  # longest side of a turned photo that is searched
 INSTALL = 'pip install "elboroom[faces]"'
-LOOKED_AT = 640  # longest side of the picture that is searched, in pixels
 
 YUNET = RemoteSet(
     "yunet",
@@ -44,20 +50,22 @@ YUNET = RemoteSet(
     ("yunet", "models", ""),
 )
 
-# Within the box of the face cascade, eyes lie here: medians over 148 upright portraits, spread 0.02.
-# What the eye cascade finds far from there is a nostril, an eyebrow or a button.
-_EYES_IN_BOX = np.array([[0.300, 0.383], [0.692, 0.383]])
-_EYE_STRAYS = 0.12
-_LEAST_SCORE = 0.7
+_LEAST_SCORE, _CERTAIN_SCORE = 0.7, 0.9
 
 
 class Detector(Protocol):
-    """Finds the largest face in a picture."""
+    """Finds the faces in a picture."""
 
     name: str
 
-    def __call__(self, pixels: Array) -> Landmarks | None:
-        """Return the landmarks in pixels of an RGB picture ``(h, w, 3)`` uint8, or None; from any thread."""
+    def attempts(self, longest: int) -> list[Attempt]:
+        """Return the searches to make, until one finds a face, in a picture of this longest side."""
+
+    def __call__(self, pixels: Array, attempt: Attempt) -> list[FoundFace]:
+        """Return the faces in an RGB picture ``(h, w, 3)`` uint8, in its pixels, the largest first.
+
+        May be called from any thread.
+        """
 
 
 def make_detector(name: str) -> Detector | None:
@@ -89,7 +97,7 @@ def make_detector(name: str) -> Detector | None:
     model = _local_model()
     if name == "yunet" or (name == "auto" and model is not None):
         return _YuNet(model or _fetched_model())
-    return _Haar()
+    return Haar(_opencv())
 
 
 def is_installed() -> bool:
@@ -103,68 +111,6 @@ def _opencv() -> Any:
     return cv2
 
 
-class _Haar:
-    """The face cascade, then the eye cascades where eyes are expected; a face without any is none."""
-
-    name = "haar"
-
-    def __init__(self) -> None:
-        cv2 = _opencv()
-        if not hasattr(cv2, "CascadeClassifier"):
-            raise UsageError(
-                f"OpenCV {cv2.__version__} no longer has the cascades of the detector 'haar'; {INSTALL}"
-            )
-        self._cv2 = cv2
-        self._own = threading.local()  # a cascade keeps state while it searches
-
-    def __call__(self, pixels: Array) -> Landmarks | None:
-        """Find the largest face; see `Detector`."""
-        grey = self._cv2.cvtColor(pixels, self._cv2.COLOR_RGB2GRAY)
-        margin = max(grey.shape) // 5  # a face that fills the photo is found only with some space around
-        grey = self._cv2.copyMakeBorder(grey, *[margin] * 4, self._cv2.BORDER_REPLICATE)
-        box = self._face(grey)
-        if box is None:
-            return None
-        eyes = self._eyes(grey, box)
-        if eyes is None:
-            return None
-        return Landmarks(dict(zip(PARTS, _pairs(eyes - margin), strict=False)), self.name)
-
-    def _cascade(self, name: str) -> Any:
-        if not hasattr(self._own, name):
-            file = Path(self._cv2.data.haarcascades) / f"haarcascade_{name}.xml"
-            setattr(self._own, name, self._cv2.CascadeClassifier(str(file)))
-        return getattr(self._own, name)
-
-    def _face(self, grey: Array) -> Array | None:
-        least = max(24, min(grey.shape) // 8)
-        for name in ("frontalface_alt2", "frontalface_default"):
-            found = self._cascade(name).detectMultiScale(grey, 1.1, 5, minSize=(least, least))
-            if len(found):
-                return np.asarray(max(found, key=lambda box: box[2]), dtype=np.float64)
-        return None
-
-    def _eyes(self, grey: Array, box: Array) -> Array | None:
-        """Left and right eye, ``(2, 2)``, of which one may be taken to be where it usually is."""
-        expected = box[:2] + _EYES_IN_BOX * box[2:]
-        x, y, w, h = box.astype(int)
-        top = y + int(0.15 * h)
-        band = grey[top : y + int(0.6 * h), x : x + w]
-        eyes, known = expected.copy(), np.zeros(2, dtype=bool)
-        for name in ("eye_tree_eyeglasses", "eye"):
-            found = self._cascade(name).detectMultiScale(band, 1.05, 3, minSize=(max(8, w // 8),) * 2)
-            if not len(found):
-                continue
-            centres = np.asarray(found)[:, :2] + np.asarray(found)[:, 2:] / 2 + (x, top)
-            off = np.linalg.norm(centres - expected[:, None], axis=2)  # (2 eyes, found)
-            fresh = ~known & (off.min(axis=1) < _EYE_STRAYS * w)
-            eyes[fresh] = centres[off.argmin(axis=1)][fresh]
-            known |= fresh
-            if known.all():
-                break
-        return eyes if known.any() else None
-
-
 class _YuNet:
     """A face network of five landmarks that OpenCV runs."""
 
@@ -172,26 +118,34 @@ class _YuNet:
         if not model.is_file():
             raise UsageError(f"no detector model {model}; give the path of a YuNet .onnx file")
         self.name = "yunet"
+        self.model = model
         self._model = model
         self._cv2 = _opencv()
         self._own = threading.local()
         self._network()
 
-    def __call__(self, pixels: Array) -> Landmarks | None:
-        """Find the largest face; see `Detector`."""
+    def attempts(self, longest: int) -> list[Attempt]:
+        """Search small at first, and large photos large: they may show small faces. See `Detector`."""
+        sides = dict.fromkeys((min(LOOKED_AT, longest), min(2 * LOOKED_AT, longest)))
+        return [Attempt(side, 0.0) for side in sides]
+
+    def __call__(self, pixels: Array, attempt: Attempt) -> list[FoundFace]:
+        """Find faces; see `Detector`."""
         network = self._network()
         network.setInputSize((pixels.shape[1], pixels.shape[0]))
         _, found = network.detect(np.ascontiguousarray(pixels[..., ::-1]))
-        if found is None or not len(found):
-            return None
+        least = _CERTAIN_SCORE if attempt.strict else _LEAST_SCORE
+        rows = [] if found is None else np.asarray(found, dtype=np.float64)
+        return largest_first(self._face(row) for row in rows if row[14] >= least)
+
+    def _face(self, row: Array) -> FoundFace:
         # Box (4), then x and y of right eye, left eye, nose, right and left corner of the mouth, which are
         # the person's own and so the other way round in the picture; then the score.
-        largest = max(np.asarray(found, dtype=np.float64), key=lambda face: face[2] * face[3])
-        left, right, nose, *mouth = largest[4:14].reshape(5, 2)
-        places = _pairs(np.stack([left, right, nose, np.mean(mouth, axis=0)]))
-        return Landmarks(
-            dict(zip(("left_eye", "right_eye", "nose", "mouth"), places, strict=True)), self.name
-        )
+        x, y, width, height = row[:4].tolist()
+        left, right, nose, *mouth = row[4:14].reshape(5, 2)
+        places = np.stack([left, right, nose, np.mean(mouth, axis=0)])
+        points = dict(zip(PARTS, map(tuple, places.tolist()), strict=True))
+        return FoundFace((x, y, width, height), Landmarks(points, self.name))
 
     def _network(self) -> Any:
         if not hasattr(self._own, "network"):
@@ -203,10 +157,6 @@ class _YuNet:
                 reason = str(error).strip().splitlines()[0]
                 raise UsageError(f"{self._model}: OpenCV cannot use this model ({reason})") from error
         return self._own.network
-
-
-def _pairs(points: Array) -> list[Point]:
-    return [(float(x), float(y)) for x, y in points]
 
 
 def _cached_model() -> Path:
@@ -235,18 +185,63 @@ def _fetched_model() -> Path:
     return path
 
 
-Search = Callable[[Any], Landmarks | None]
+@dataclass(frozen=True)
+class Seen:
+    """What a search found: faces in the pixels of the picture as given, the largest first.
+
+    Attributes
+    ----------
+    faces : tuple of FoundFace
+        Empty if none was found.
+    turn : {0, 90, 180, 270}
+        Degrees that the picture had to be turned, counter-clockwise, for the faces to stand upright.
+    """
+
+    faces: tuple[FoundFace, ...]
+    turn: int = 0
+
+
+Search = Callable[[Any], Seen]
 
 
 def search(detector: Detector) -> Search:
-    """Make a function that finds the landmarks of an upright Pillow image, in that image's pixels."""
+    """Make a function that finds the faces in an upright Pillow image, in that image's pixels.
 
-    def find(image: Any) -> Landmarks | None:
-        factor = max(1.0, max(image.size) / LOOKED_AT)
-        small = image.convert("RGB")
-        if factor > 1:
-            small = small.resize(tuple(max(1, round(side / factor)) for side in image.size), reducing_gap=2.0)
-        found = detector(np.asarray(small))
-        return None if found is None else found.scaled(image.width / small.width, image.height / small.height)
+    The picture is searched as the detector proposes, and then, if it shows no face, turned by 90, 270 and
+    180 degrees: photos lose the mark that says how the camera was held. Faces in turned ones must be certain.
+    """
+
+    def find(image: Any) -> Seen:
+        from PIL import Image
+
+        attempts = detector.attempts(max(image.size))
+        for attempt in attempts:
+            found = _search(detector, image, attempt)
+            if found:
+                return Seen(tuple(found))
+        certain = Attempt(min(_TURNED_SIDE, attempts[0].side), attempts[0].least, strict=True)
+        for turn, name in _TURNS.items():
+            found = _search(detector, image.transpose(Image.Transpose[name]), certain)
+            if found:
+                back = partial(_turned_back, turn=turn, size=image.size)
+                return Seen(tuple(face.moved(back) for face in found), turn)
+        return Seen(())
 
     return find
+
+
+def _search(detector: Detector, image: Any, attempt: Attempt) -> list[FoundFace]:
+    factor = attempt.side / max(image.size)
+    size = tuple(max(1, round(length * factor)) for length in image.size)
+    scaled = image.convert("RGB")
+    if size != scaled.size:
+        scaled = scaled.resize(size, reducing_gap=2.0)
+    across, down = image.width / size[0], image.height / size[1]
+    found = detector(np.asarray(scaled), attempt)
+    return [face.moved(lambda x, y: (x * across, y * down)) for face in found]
+
+
+def _turned_back(x: float, y: float, *, turn: int, size: tuple[int, int]) -> Point:
+    """Place in a picture of ``size = (width, height)`` of a place in the turned one."""
+    width, height = size
+    return {90: (width - y, x), 180: (width - x, height - y), 270: (y, height - x)}[turn]

@@ -8,10 +8,9 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,18 +21,22 @@ from elboroom.data.dataset import TEST, TRAIN, Array, Dataset, Skipped
 from elboroom.data.face_geometry import PARTS
 from elboroom.data.face_photos import Face, Photo
 from elboroom.data.landmarks import COLUMNS, read_utkface_name
+from elboroom.data.preparation import Align, Preparation, Way
 from elboroom.errors import FailureError, UsageError
-from elboroom.files import explain_disk
 
 MANIFEST, REJECTED = "manifest.csv", "rejected.csv"
-_KEY = "faces"  # what meta.json holds beyond what a cached data set has
+_KEY, _NOTES = "faces", "notes"  # what meta.json holds beyond what a cached data set has
 
 _TEST_SHARE = 0.1
 _MAPPED_BYTES = 32 << 20
 _ROW = re.compile(r".*\.(csv line \d+|json, '.*'|txt): ")  # how what is wrong in a landmarks file begins
 _TRANSFORM = ("a", "b", "shift_x", "shift_y")  # crop = (a·x − b·y + shift_x, b·x + a·y + shift_y)
 _ABOUT = ("age", "gender", "race")
-_COLUMNS = ("file", "label", "landmarks", "template", *COLUMNS, *_TRANSFORM, "outside", *_ABOUT, "sha256")
+_SEEN = ("faces", "turned")  # how many the detector saw, and by how many degrees the photo was turned for it
+_COLUMNS = (
+    *("file", "label", "landmarks", "template", *COLUMNS, *_TRANSFORM, "outside"),
+    *(*_SEEN, *_ABOUT, "sha256"),
+)
 
 
 def is_prepared(path: Path) -> bool:
@@ -55,7 +58,26 @@ def load_prepared(path: Path) -> Dataset:
         raise UsageError(
             f"{path}: the prepared faces are damaged ({error}); make them again with 'elboroom data faces'"
         ) from error
+    if data.preparation is None:
+        data = dataclasses.replace(data, preparation=_preparation_of_old(path, data))
     return dataclasses.replace(data, name=path.resolve().name, origin="prepared faces")
+
+
+def _preparation_of_old(path: Path, data: Dataset) -> Preparation | None:
+    """Say how faces were made that an earlier version wrote, which kept one way for all labels."""
+    key = read_key(path)
+    try:
+        detector = re.sub(r"auto \((.+)\)", r"\1", key["detector"])
+        templates: dict[str, Any] = {}
+        with (path / MANIFEST).open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                templates.setdefault(row["label"], row["template"] or "person")
+        align: Align = "auto" if key["align"] else "crop"
+        shape = (data.shape[0], data.shape[1]), data.shape[2]
+        ways = [Way(align, *shape, templates.get(name, "person"), detector) for name in data.label_names]
+        return Preparation("faces", tuple(zip(data.label_names, ways, strict=True)))
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
 
 
 def read_key(path: Path) -> dict[str, Any]:
@@ -66,34 +88,14 @@ def read_key(path: Path) -> dict[str, Any]:
     return {}
 
 
-@contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` to write to, which takes its place at the end or vanishes.
-
-    Raises
-    ------
-    FailureError
-        If the disk is full or cannot be written to.
-    """
-    with explain_disk(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            yield scratch
-            scratch.chmod(0o755)
-            if out.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-                try:
-                    out.rename(old / "old")
-                    scratch.rename(out)
-                finally:
-                    if not out.exists():
-                        (old / "old").rename(out)
-                    shutil.rmtree(old, ignore_errors=True)
-            else:
-                scratch.rename(out)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+def read_made(path: Path) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Return where the faces of each label came from, with their counts, and the notes on their making."""
+    counts: dict[str, Counter[str]] = {}
+    with (path / MANIFEST).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            counts.setdefault(row["label"], Counter())[row.get("landmarks") or ""] += 1
+    notes = json.loads((path / "meta.json").read_text(encoding="utf-8")).get(_NOTES, [])
+    return {label: dict(found.most_common()) for label, found in counts.items()}, list(notes)
 
 
 class Writer:
@@ -143,24 +145,31 @@ class Writer:
         self.sources[photo.label, face.source] += 1
         self.count += 1
 
-    def finish(self, name: str, label_names: tuple[str, ...], key: dict[str, Any]) -> Dataset:
-        """Write all that is not written yet, and return the data set."""
+    def finish(
+        self,
+        name: str,
+        label_names: tuple[str, ...],
+        key: dict[str, Any],
+        preparation: Preparation,
+        notes: Sequence[str],
+    ) -> None:
+        """Write all that is not written yet."""
         labels, n = self._labels[: self.count], self.count
         x = _shortened(self._folder / "x.npy", n)
         split = split_by_content(labels, self._keys[:n])
         data = Dataset(
-            name, x, split, labels, label_names, scale=255.0, skipped=tuple(self.rejected), origin="photos"
+            name,
+            x,
+            split,
+            labels,
+            label_names,
+            scale=255.0,
+            skipped=tuple(self.rejected),
+            origin="photos",
+            preparation=preparation,
         )
-        cache.write_entry(data, self._folder)
-        meta = self._folder / "meta.json"
-        held = json.loads(meta.read_text(encoding="utf-8"))
-        meta.write_text(json.dumps({**held, _KEY: key}, indent=1), encoding="utf-8")
+        write_described(self._folder, data, key, notes)
         self._write_manifest(split, label_names)
-        with (self._folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                [("file", "reason"), *map(dataclasses.astuple, self.rejected)]
-            )
-        return data
 
     def _write_manifest(self, split: Array, label_names: tuple[str, ...]) -> None:
         parts = {TRAIN: "train", TEST: "test"}
@@ -170,6 +179,17 @@ class Writer:
             manifest.writerow(("index", *_COLUMNS[:2], "split", *_COLUMNS[2:]))
             for index, (photo, label, *rest) in enumerate(csv.reader(self._rows)):
                 manifest.writerow((index, photo, label_names[int(label)], parts[int(split[index])], *rest))
+
+
+def write_described(folder: Path, data: Dataset, key: dict[str, Any], notes: Sequence[str]) -> None:
+    """Write all of prepared faces but their manifest: the data, what they were made of, what was left out."""
+    cache.write_entry(data, folder)
+    meta = folder / "meta.json"
+    held = json.loads(meta.read_text(encoding="utf-8"))
+    meta.write_text(json.dumps({**held, _KEY: key, _NOTES: list(notes)}, indent=1), encoding="utf-8")
+    with (folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
+        rows = [("file", "reason"), *map(dataclasses.astuple, data.skipped)]
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def split_by_content(labels: Array, keys: Array) -> Array:
@@ -253,6 +273,8 @@ def _row(photo: Photo, face: Face) -> list[Any]:
         *places,
         *moves,
         beyond,
+        face.count or "",
+        face.turn or "",
         *facts,
         face.digest.hex(),
     ]

@@ -36,6 +36,10 @@ _LOW = 0.68  # noses lower than this, in eye distances, are those of dogs
 _NEAR = 3.0  # eyes closer than this many pixels say too little about direction and size
 
 
+class FaceError(ValueError):
+    """A photo's landmarks cannot be those of a face that can be aligned; the text says why."""
+
+
 def similarity(source: Array, target: Array) -> Array:
     """Fit the turn, uniform scale and shift that bring points closest to others in least squares.
 
@@ -54,7 +58,7 @@ def similarity(source: Array, target: Array) -> Array:
 
     Raises
     ------
-    ValueError
+    FaceError
         If there are fewer than 2 points, or all are in one place.
 
     Examples
@@ -65,11 +69,11 @@ def similarity(source: Array, target: Array) -> Array:
     """
     p, q = (np.asarray(points, dtype=np.float64) @ (1, 1j) for points in (source, target))
     if len(p) < 2:
-        raise ValueError(f"{len(p)} landmarks say nothing of direction and size; at least 2 are needed")
+        raise FaceError(f"{len(p)} landmarks say nothing of direction and size; at least 2 are needed")
     centred = p - p.mean()
     size = float(np.vdot(centred, centred).real)
     if not size > 1e-12 * max(1.0, float(np.abs(p).max()) ** 2):
-        raise ValueError("all landmarks are in one place")
+        raise FaceError("has all landmarks in one place")
     turn = complex(np.vdot(centred, q - q.mean())) / size
     shift = complex(q.mean() - turn * p.mean())
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
@@ -102,13 +106,13 @@ def fit_face(points: Points, template: str, size: tuple[int, int]) -> Array:
 
     Raises
     ------
-    ValueError
+    FaceError
         If the landmarks cannot be those of a face seen from ahead; the text says why.
     """
     target = placed(template, size)
     known = [part for part in PARTS if part in points and part in target]
     if not {"left_eye", "right_eye"} <= set(known):
-        raise ValueError("has no landmarks for both eyes")
+        raise FaceError("has no landmarks for both eyes")
     _check_plausible(points)
     source = np.array([points[part] for part in known])
     wanted = np.array([target[part] for part in known])
@@ -116,9 +120,9 @@ def fit_face(points: Points, template: str, size: tuple[int, int]) -> Array:
     apart = np.linalg.norm(wanted[1] - wanted[0])
     fitted = apply(transform, source)
     if np.linalg.norm(fitted[1] - fitted[0]) < _TURNED * apart:
-        raise ValueError("has eyes so close that the head must be turned away")
+        raise FaceError("has eyes so close that the head must be turned away")
     if np.linalg.norm(fitted - wanted, axis=1).mean() > _ODD * apart:
-        raise ValueError("has landmarks that do not lie like those of a face seen from ahead")
+        raise FaceError("has landmarks that do not lie like those of a face seen from ahead")
     return transform
 
 
@@ -126,14 +130,14 @@ def _check_plausible(points: Points) -> None:
     left, right = (complex(*points[part]) for part in ("left_eye", "right_eye"))
     apart = abs(right - left)
     if apart < _NEAR:
-        raise ValueError(f"has eyes {apart:.1f} pixels apart, which is too close to align")
+        raise FaceError(f"has eyes {apart:.1f} pixels apart, which is too close to align")
     for part in ("nose", "mouth"):
         if part in points:
             below = ((complex(*points[part]) - left) / (right - left)).imag  # in eye distances
             if below < -_FLAT:
-                raise ValueError(f"has its {part} above its eyes; left and right eye may be swapped")
+                raise FaceError(f"has its {part} above its eyes; left and right eye may be swapped")
             if below < _FLAT:
-                raise ValueError(f"has its {part} on the line of its eyes")
+                raise FaceError(f"has its {part} on the line of its eyes")
 
 
 def nearest_template(faces: Iterable[Points]) -> str:

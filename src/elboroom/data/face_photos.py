@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import numpy as np
 
 from elboroom.data import images
 from elboroom.data.dataset import Array, Skipped
-from elboroom.data.detect import Search
-from elboroom.data.face_geometry import cut, fit_face, outside
+from elboroom.data.detect import Search, Seen
+from elboroom.data.face_geometry import FaceError, cut, fit_face, outside
 from elboroom.data.folder import walk_images as walk
 from elboroom.data.landmarks import Given, Landmarks, Table, find_table, read_dog_parts, read_utkface_name
 from elboroom.errors import UsageError
 
 MOST_OUTSIDE = 0.35
 _FOUND_IN = 1280  # longest side that photos are decoded to when a face must be found in them
+_OTHER_SHAPE = 1.05  # a face crop's aspect may differ by this factor
 _UNREAD = frozenset({".heic", ".heif", ".avif", ".jfif", ".jp2", ".psd", ".tga", ".cr2", ".nef", ".dng"})
 
 
@@ -46,30 +47,30 @@ class Recipe:
         Height and width of a crop.
     channels : int
         1 or 3.
-    align : bool
-        If not, photos are face crops already.
-    pass_crops : bool
-        Whether square photos with names of UTKFace, which are face crops already, are taken as they are.
+    ways : tuple of str
+        For each label, as `elboroom.data.preparation.Way.align`.
     templates : tuple of str
         For each label.
-    find : callable, optional
-        The detector.
+    find : tuple of callable or None
+        The search for faces, for each label; None where nothing is to be searched.
     no_landmarks : str
         What to say of a photo without landmarks.
+    seen : mapping of Path to Seen
+        What was found in photos that were searched before.
     """
 
     size: tuple[int, int]
     channels: int
-    align: bool
-    pass_crops: bool
+    ways: tuple[str, ...]
     templates: tuple[str, ...]
-    find: Search | None
+    find: tuple[Search | None, ...]
     no_landmarks: str
+    seen: Mapping[Path, Seen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Face:
-    """A crop, and how it came about."""
+    """A crop, and how it came about; `count` faces were found, in the photo turned by `turn` degrees."""
 
     pixels: Array
     digest: bytes
@@ -78,6 +79,8 @@ class Face:
     landmarks: Landmarks | None = None
     transform: Array | None = None
     outside: float = 0.0
+    count: int = 0
+    turn: int = 0
 
 
 def scan(folder: Path, label: int, table: Table | None) -> tuple[list[Photo], list[Skipped]]:
@@ -101,7 +104,8 @@ def scan(folder: Path, label: int, table: Table | None) -> tuple[list[Photo], li
 def _unread(folder: Path, name: str) -> Iterator[Skipped]:
     for root, _, files in os.walk(folder):
         for file in sorted(files):
-            if Path(file).suffix.lower() in _UNREAD - images.SUFFIXES:
+            suffix = Path(file).suffix.lower()
+            if suffix in _UNREAD - images.SUFFIXES:
                 place = Path(root, file).relative_to(folder).as_posix()
                 yield Skipped(f"{name}/{place}", "is of a kind that is not read; save it as JPEG or PNG")
 
@@ -111,11 +115,10 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
     try:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        square = len(set(_size(photo.path))) == 1
-        is_utkface = photo.given is None and read_utkface_name(photo.path.name) is not None
-        if not recipe.align or (recipe.pass_crops and square and is_utkface):
+        source = as_it_is(photo, recipe)
+        if source:
             pixels = images.decode(photo.path, (*recipe.size, recipe.channels))
-            return Face(pixels, digest, "utkface" if recipe.align else "crop")
+            return Face(pixels, digest, source)
         return _aligned(photo, recipe, digest)
     except ValueError as error:
         return str(error)
@@ -125,39 +128,133 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
         return "does not fit into memory; scale it down"
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Read a photo's width and height as stored, without decoding it."""
-    with images.Opened(path) as image:
-        size: tuple[int, int] = image.size
-        return size
+def as_it_is(photo: Photo, recipe: Recipe) -> str:
+    """Say why a photo needs no landmarks: "crop", "none" or "utkface"; empty if it does.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or is no face crop where the photos are said to be that.
+    """
+    way, (height, width) = recipe.ways[photo.label], upright_size(photo.path)
+    if way == "none":
+        aspect = (width / height) / (recipe.size[1] / recipe.size[0])
+        if not 1 / _OTHER_SHAPE <= aspect <= _OTHER_SHAPE:
+            wanted = f"{recipe.size[1]}×{recipe.size[0]}"
+            raise ValueError(
+                f"is {width}×{height}, not the shape of a {wanted} face crop; align it with 'crop'"
+            )
+        return "none"
+    if way == "crop":
+        return "crop" if photo.given is None else ""
+    return (
+        "utkface" if way == "auto" and photo.given is None and is_utkface(photo.path, (height, width)) else ""
+    )
+
+
+def is_utkface(path: Path, size: tuple[int, int]) -> bool:
+    """Whether a photo is a face crop of the set UTKFace, by its name and its square shape."""
+    return size[0] == size[1] and read_utkface_name(path.name) is not None
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Read a photo's height and width without decoding it.
+
+    Raises
+    ------
+    ValueError
+        That says why it cannot be read.
+    """
+    header = images.read_header(path)
+    return header.height, header.width
 
 
 def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
-    template, landmarks = recipe.templates[photo.label], photo.given
+    template, landmarks, find = recipe.templates[photo.label], photo.given, recipe.find[photo.label]
+    seen, shape = Seen(()), (*recipe.size, recipe.channels)
     with ExitStack() as held:  # the decoded photo, of which all threads together hold only so much
         opened = None
-        if landmarks is None and recipe.find is not None:
-            opened = held.enter_context(_upright(photo.path, least_side=max(_FOUND_IN, 8 * max(recipe.size))))
-            image, full = opened
-            landmarks = recipe.find(image)
-            if landmarks is not None:
-                landmarks = landmarks.scaled(full[1] / image.width, full[0] / image.height)
+        if landmarks is None and find is not None:
+            if photo.path in recipe.seen:
+                seen = recipe.seen[photo.path]
+            else:
+                opened = held.enter_context(opened_to_search(photo.path, recipe.size))
+                seen = look(find, *opened)
+            landmarks = seen.faces[0].landmarks if seen.faces else None
         if not isinstance(landmarks, Landmarks):
             raise ValueError(landmarks or recipe.no_landmarks)  # noqa: TRY004 - a reason, not a wrong type
-        transform = fit_face(landmarks.points, template, recipe.size)
+        pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened)
+    return Face(
+        pixels, digest, landmarks.source, template, landmarks, transform, beyond, len(seen.faces), seen.turn
+    )
+
+
+def opened_to_search(
+    path: Path, size: tuple[int, int]
+) -> AbstractContextManager[tuple[Any, tuple[int, int]]]:
+    """Hold a photo as large as a search for faces and a crop of `size` need it; see `upright`."""
+    return upright(path, least_side=max(_FOUND_IN, 8 * max(size)))
+
+
+def look(find: Search, image: Any, full: tuple[int, int]) -> Seen:
+    """Find the faces of a photo that is `full = (height, width)` large, in its own pixels."""
+    seen = find(image)
+    across, down = full[1] / image.width, full[0] / image.height
+    return Seen(tuple(face.moved(lambda x, y: (x * across, y * down)) for face in seen.faces), seen.turn)
+
+
+def cut_face(
+    path: Path,
+    landmarks: Landmarks,
+    template: str,
+    shape: tuple[int, int, int],
+    opened: tuple[Any, tuple[int, int]] | None = None,
+) -> tuple[Array, Array, float]:
+    """Align a face to a template and cut it out.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The photo.
+    landmarks : Landmarks
+        Of the face, in pixels of the upright photo.
+    template : str
+        Where its parts are brought to.
+    shape : (int, int, int)
+        Height, width and channels of the crop.
+    opened : (PIL.Image.Image, (int, int)), optional
+        What `upright` gives, if the photo is decoded already.
+
+    Returns
+    -------
+    pixels : numpy.ndarray
+        uint8 ``(h, w, c)``.
+    transform : numpy.ndarray
+        ``(2, 3)``, from the photo's pixels to the crop's.
+    outside : float
+        The share of the crop that lies beyond the photo.
+
+    Raises
+    ------
+    FaceError
+        If the landmarks cannot be aligned, or too much of the face is beyond the photo's edges.
+    """
+    size = shape[:2]
+    transform = fit_face(landmarks.points, template, size)
+    with ExitStack() as held:
         least_scale = 2 * float(np.hypot(*transform[:, 0]))
-        image, full = opened or held.enter_context(_upright(photo.path, least_scale=least_scale))
-        beyond = outside(transform, full, recipe.size)
+        image, full = opened or held.enter_context(upright(path, least_scale=least_scale))
+        beyond = outside(transform, full, size)
         if beyond > MOST_OUTSIDE:
-            raise ValueError(f"has {beyond:.0%} of the face's square beyond its edges")
+            raise FaceError(f"has {beyond:.0%} of the face's square beyond its edges")
         # A photo that was decoded smaller has another scale, which the transform must undo.
         ratio = np.array([image.width / full[1], image.height / full[0], 1.0])
-        pixels = cut(image.convert("L" if recipe.channels == 1 else "RGB"), transform / ratio, recipe.size)
-    return Face(pixels, digest, landmarks.source, template, landmarks, transform, beyond)
+        pixels = cut(image.convert("L" if shape[2] == 1 else "RGB"), transform / ratio, size)
+    return pixels, transform, beyond
 
 
 @contextmanager
-def _upright(
+def upright(
     path: Path, least_scale: float = 0.0, least_side: int = 0
 ) -> Iterator[tuple[Any, tuple[int, int]]]:
     """Hold a photo decoded upright to mode L or RGB, with its full height and width.

@@ -11,26 +11,36 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from elboroom.data.dataset import Dataset, Skipped
-from elboroom.data.detect import INSTALL, is_installed, make_detector, search
-from elboroom.data.face_files import Writer, check_free, commonest, is_prepared, load_prepared, new_folder
-from elboroom.data.face_geometry import TEMPLATES, nearest_template
+from elboroom.data.dataset import Skipped
+from elboroom.data.face_files import (
+    Writer,
+    check_free,
+    commonest,
+    is_prepared,
+    load_prepared,
+    read_made,
+)
+from elboroom.data.face_geometry import TEMPLATES
 from elboroom.data.face_photos import Face, Photo, Recipe, check_folder, make_face, scan
-from elboroom.data.landmarks import Landmarks, Table, read_table
+from elboroom.data.face_plan import Asked, detector_for, given_way, missed, settle
+from elboroom.data.face_way import AUTO, checked_shape, parse_align
+from elboroom.data.landmarks import Table, read_table
+from elboroom.data.new_folder import new_folder
+from elboroom.data.preparation import Way
+from elboroom.data.readiness import problems
 from elboroom.errors import UsageError, nearest
 
 __all__ = ["Prepared", "is_prepared", "load_prepared", "prepare_faces"]
 
 _AHEAD = 8  # photos in work or waiting, per worker
+_VERSION = 2  # of how faces are found and cut: others are made again
 _PathLike = str | os.PathLike[str]
 
 
@@ -44,33 +54,40 @@ class Prepared:
         The folder with the faces.
     kept : dict of str to int
         Faces by label.
-    templates : dict of str to str
-        The template of each label; empty if nothing was aligned.
+    ways : dict of str to Way
+        What was done with the photos of each label.
+    sources : dict of str to dict of str to int
+        For each label, how many faces came from where: a landmarks file, "parts" (annotations in Columbia's
+        layout), a detector, "utkface" (crops of that set), "crop" (the middle of a photo), "none" (face
+        crops).
     rejected : tuple of Skipped
         Photos left out, with the reasons.
     seconds : float
         The time it took.
     reused : bool
         Whether the faces were there already.
-    detector : str
-        What was to find landmarks that did not come with the photos: such as "haar", or "auto (haar)".
     notes : tuple of str
         What one should look at.
     """
 
     path: Path
     kept: dict[str, int]
-    templates: dict[str, str]
+    ways: dict[str, Way]
+    sources: dict[str, dict[str, int]]
     rejected: tuple[Skipped, ...]
     seconds: float
     reused: bool = False
-    detector: str = "none"
     notes: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
         """Reasons for leaving photos out with their counts, the commonest first."""
         return commonest(self.rejected)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the faces are not fit to train on; empty if they are."""
+        return problems(self.kept, "faces")
 
 
 def prepare_faces(
@@ -79,10 +96,10 @@ def prepare_faces(
     *,
     size: int | tuple[int, int] = 64,
     channels: int = 1,
-    align: bool = True,
-    detector: str = "auto",
+    align: str | Mapping[str, str] = AUTO,
+    detector: str = AUTO,
     landmarks: _PathLike | None = None,
-    template: str = "auto",
+    template: str = AUTO,
     workers: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -90,10 +107,16 @@ def prepare_faces(
 ) -> Prepared:
     """Find, align and crop the faces of photos into a folder that can be trained on.
 
-    Landmarks of a photo are looked for in this order: `landmarks`, or else ``landmarks.csv`` or
-    ``landmarks.json`` in its folder; an annotation of Columbia's "Dogs with Parts"; the detector. Square
-    photos with names of UTKFace are face crops and taken as they are, unless landmarks came with them or a
-    detector is named.
+    Each folder has its own way, "auto" unless `align` says otherwise:
+
+    - "auto" takes the landmarks that come with a photo: those in `landmarks`, or else in ``landmarks.csv`` or
+      ``landmarks.json`` in its folder, or an annotation of Columbia's "Dogs with Parts". Without any, a
+      square photo with a name of UTKFace is a face crop and taken as it is, and in others the detector looks
+      for a face. Photos without one are left out; but if most photos of the folder are, the middle of each is
+      taken instead, and a note says so.
+    - "detect" takes what the detector finds, and "landmarks" what came with the photos; others are left out.
+    - "crop" takes the middle of each photo, as large as fits.
+    - "none" takes face crops as they are and only resizes them.
 
     The folder gets ``x.npy`` (uint8 ``(n, h, w, c)``), ``labels.npy``, ``split.npy`` (a tenth of each label
     is for testing, chosen by the photos' contents), ``meta.json``, ``manifest.csv`` (a row per face) and
@@ -110,8 +133,8 @@ def prepare_faces(
         Side, or height and width, of a crop in pixels.
     channels : {1, 3}
         Grey or colour.
-    align : bool
-        Whether to align; if not, photos are face crops already and are only cut to shape and resized.
+    align : str or mapping of str to str
+        A way for all folders, or for some by their names.
     detector : str
         See `elboroom.data.detect.make_detector`.
     landmarks : path-like, optional
@@ -138,70 +161,69 @@ def prepare_faces(
     """
     start = time.monotonic()
     roots, target = [Path(folder).expanduser() for folder in folders], Path(out).expanduser()
-    shape = _checked(size, channels, workers)
-    if template not in ("auto", *TEMPLATES):
-        raise UsageError(f"no template {template!r}; {nearest(template, ('auto', *TEMPLATES))}")
+    shape = checked_shape(size, channels)
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; at least 1 is needed")
+    if template not in (AUTO, *TEMPLATES):
+        raise UsageError(f"no template {template!r}; {nearest(template, (AUTO, *TEMPLATES))}")
     names = _names(roots)
-    find = make_detector(detector) if align else None
-    table = None if landmarks is None or not align else read_table(Path(landmarks).expanduser())
-    photos, unread = _scan_all(roots, table)
-    recipe = Recipe(
-        shape[:2],
-        channels,
-        align,
-        detector in ("auto", "none"),
-        tuple(_template(template, photos, label) for label in range(len(roots))),
-        None if find is None else search(find),
-        _no_landmarks(detector, None if find is None else find.name),
+    ways = parse_align(
+        [align] if isinstance(align, str) else [f"{kind}={align[kind]}" for kind in align], names
     )
-    key = _key(roots, photos, recipe, template, detector, "none" if find is None else find.name)
+    asked = Asked(names, tuple(ways.values()), template, detector, detector_for(detector, ways), shape)
+    table = None if landmarks is None else read_table(Path(landmarks).expanduser())
+    photos, unread = _scan_all(roots, table)
+    photos = given_way(photos, asked.ways)
+    key = _key(roots, photos, asked)
     if check_free(target, roots, overwrite, key):
-        return _prepared(target, load_prepared(target), recipe, key, start, reused=True)
+        return _prepared(target, start, reused=True)
+    threads = workers or min(8, os.cpu_count() or 1)
     with new_folder(target) as scratch, closing(Writer(scratch, len(photos), shape)) as writer:
+        recipe, notes = settle(asked, photos, threads)
         writer.rejected += unread
-        for done, (photo, face) in enumerate(_work(photos, recipe, workers), 1):
+        for done, (photo, face) in enumerate(_work(photos, recipe, threads), 1):
             if strict and isinstance(face, str):
                 raise UsageError(f"{photo.path}: {face}; correct or remove it")
             writer.add(photo, face)
             if on_progress is not None:
                 on_progress(done, len(photos))
         if not writer.count:
-            reason, count = commonest(writer.rejected)[0]
-            raise UsageError(
-                f"none of {len(photos)} photos can be used; {count} of them each {reason}"
-                + (f" ({writer.rejected[0].path})" if len(photos) > 1 else "")
-            )
-        data = writer.finish(target.name, names, key)
-    notes = tuple(_notes(names, photos, writer, recipe))
-    return _prepared(target, data, recipe, key, start, notes=notes)
+            raise UsageError(_none_usable(len(photos), writer.rejected))
+        notes += missed(asked, recipe, *_detected(photos, writer, recipe))
+        writer.finish(target.name, names, key, asked.preparation(recipe), notes)
+    return _prepared(target, start)
 
 
-def _prepared(
-    path: Path, data: Dataset, recipe: Recipe, key: dict[str, Any], start: float, **facts: Any
-) -> Prepared:
-    labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
-    counts = np.bincount(labels, minlength=len(data.label_names)).tolist()
-    templates = zip(data.label_names, recipe.templates, strict=True) if recipe.align else ()
+def _prepared(path: Path, start: float, *, reused: bool = False) -> Prepared:
+    data, (sources, notes) = load_prepared(path), read_made(path)
+    assert data.preparation is not None
+    counts = {name: sum(sources.get(name, {}).values()) for name in data.label_names}
+    seconds = time.monotonic() - start
     return Prepared(
-        path,
-        dict(zip(data.label_names, counts, strict=True)),
-        dict(templates),
-        data.skipped,
-        time.monotonic() - start,
-        detector=key["detector"],
-        **facts,
+        path, counts, dict(data.preparation.ways), sources, data.skipped, seconds, reused, tuple(notes)
     )
 
 
-def _checked(size: int | tuple[int, int], channels: int, workers: int | None) -> tuple[int, int, int]:
-    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and 8 <= side <= 1024 for side in sides):
-        raise UsageError(f"size is {size!r}; give a whole number of pixels, 8 to 1024, or height and width")
-    if channels not in (1, 3):
-        raise UsageError(f"channels is {channels!r}; it must be 1 (grey) or 3 (colour)")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}; at least 1 is needed")
-    return int(sides[0]), int(sides[1]), channels
+def _none_usable(count: int, rejected: Sequence[Skipped]) -> str:
+    """Say that there is no photo to use, and why."""
+    first = rejected[0]
+    if len(rejected) == 1:
+        return f"the only photo cannot be used: {first.path}: {first.reason}"
+    reason, often = commonest(rejected)[0]
+    each = "each" if often == len(rejected) else f"{often:,} of them each"
+    example = next(skip.path for skip in rejected if commonest([skip])[0][0] == reason)
+    return f"none of the {count:,} photos can be used: {each} {reason} (such as {example})"
+
+
+def _detected(photos: Sequence[Photo], writer: Writer, recipe: Recipe) -> tuple[list[int], list[int]]:
+    """For each label, photos in which the detector found no face, and those in which it did."""
+    missing = {skip.path for skip in writer.rejected if skip.reason == recipe.no_landmarks}
+    lost, found = [0] * len(recipe.ways), [0] * len(recipe.ways)
+    for photo in photos:
+        lost[photo.label] += photo.name in missing and recipe.find[photo.label] is not None
+    for (label, source), count in writer.sources.items():
+        found[label] += count if source in ("haar", "yunet") else 0
+    return lost, found
 
 
 def _names(roots: list[Path]) -> tuple[str, ...]:
@@ -234,28 +256,9 @@ def _scan_all(roots: list[Path], table: Table | None) -> tuple[list[Photo], list
     return photos, unread
 
 
-def _template(asked: str, photos: list[Photo], label: int) -> str:
-    if asked != "auto":
-        return asked
-    given = [photo.given for photo in photos if photo.label == label and isinstance(photo.given, Landmarks)]
-    if any(landmarks.source == "parts" for landmarks in given):
-        return "dog"
-    return nearest_template(landmarks.points for landmarks in given)
-
-
-def _no_landmarks(asked: str, used: str | None) -> str:
-    if used is not None:
-        return f"shows no face that the detector {used!r} can find"
-    if asked == "none" or is_installed():
-        return "has no landmarks, and no detector was to find them"
-    return f"has no landmarks; to find them automatically, {INSTALL}"
-
-
-def _key(
-    roots: list[Path], photos: list[Photo], recipe: Recipe, template: str, asked: str, used: str
-) -> dict[str, Any]:
+def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]:
     """All that the outcome depends on."""
-    digest = hashlib.sha256(repr((TEMPLATES, recipe.templates)).encode())
+    digest = hashlib.sha256(repr(TEMPLATES).encode())
     for photo in photos:
         try:
             stat = photo.path.stat()
@@ -264,25 +267,25 @@ def _key(
             facts = f"{photo.name}\0gone\n"
         digest.update(facts.encode("utf-8", "surrogateescape"))
     return {
+        "version": _VERSION,
         "folders": [str(root.resolve()) for root in roots],
-        "size": list(recipe.size),
-        "channels": recipe.channels,
-        "align": recipe.align,
-        "template": template,
-        "detector": f"auto ({used})" if asked == "auto" else asked,
+        "size": list(asked.shape[:2]),
+        "channels": asked.shape[2],
+        "align": list(asked.ways),
+        "template": asked.template,
+        "detector": asked.used,
         "photos": digest.hexdigest(),
     }
 
 
-def _work(photos: list[Photo], recipe: Recipe, workers: int | None) -> Iterator[tuple[Photo, Face | str]]:
+def _work(photos: Sequence[Photo], recipe: Recipe, workers: int) -> Iterator[tuple[Photo, Face | str]]:
     """Make faces in threads, in order; only a few are ahead of the one taken, so memory is bounded."""
-    count = workers or min(8, os.cpu_count() or 1)
     waiting: deque[tuple[Photo, Future[Face | str]]] = deque()
-    pool = ThreadPoolExecutor(count)  # Pillow decodes and resizes outside the interpreter's lock
+    pool = ThreadPoolExecutor(workers)  # Pillow decodes and resizes outside the interpreter's lock
     try:
         for photo in photos:
             waiting.append((photo, pool.submit(make_face, photo, recipe)))
-            if len(waiting) >= _AHEAD * count:
+            if len(waiting) >= _AHEAD * workers:
                 first, face = waiting.popleft()
                 yield first, face.result()
         while waiting:
@@ -290,20 +293,3 @@ def _work(photos: list[Photo], recipe: Recipe, workers: int | None) -> Iterator[
             yield first, face.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _notes(names: tuple[str, ...], photos: list[Photo], writer: Writer, recipe: Recipe) -> Iterator[str]:
-    """Point at folders in which the detector, which knows people only, found few faces."""
-    missed = {skip.path for skip in writer.rejected if skip.reason == recipe.no_landmarks}
-    if recipe.find is None or not missed:
-        return
-    for label, name in enumerate(names):
-        lost = sum(photo.name in missed for photo in photos if photo.label == label)
-        found = sum(
-            writer.sources[key] for key in writer.sources if key[0] == label and key[1] in ("haar", "yunet")
-        )
-        if lost > found:
-            yield (
-                f"the detector found a face in only {found} of {lost + found} photos of {name}, and those "
-                "may be wrong: it knows people only; give landmarks, or crops with --no-align"
-            )

@@ -14,7 +14,7 @@ import numpy as np
 from elboroom.data.rows import extent
 
 Kind = Literal["array", "folder", "faces"]
-Align = Literal["detect", "landmarks", "crop", "none"]
+Align = Literal["auto", "detect", "landmarks", "crop", "none"]
 Template = Literal["person", "dog"]
 Range = tuple[float, float]
 
@@ -28,10 +28,12 @@ class Way:
 
     Attributes
     ----------
-    align : {"detect", "landmarks", "crop", "none"}
+    align : {"auto", "detect", "landmarks", "crop", "none"}
         "detect" and "landmarks": the face was found by a detector, or its landmarks came with the photo, and
-        it was turned, scaled and cut so that its parts lie where `template` has them. "crop": the largest
-        centred part of the aspect was resized. "none": the image had this size already.
+        it was turned, scaled and cut so that its parts lie where `template` has them. "auto": by landmarks
+        where they came with the photo, as it was where it is a crop of the set UTKFace, else by the detector.
+        "crop": the largest centred part of the aspect was resized. "none": the image had this size already,
+        or was a face crop that was only resized.
     size : (int, int)
         Height and width of the result in pixels.
     channels : {1, 3}
@@ -60,7 +62,7 @@ class Way:
     @property
     def finds_faces(self) -> bool:
         """Whether the face was found and aligned."""
-        return self.align in ("detect", "landmarks")
+        return self.align in ("auto", "detect", "landmarks")
 
 
 @dataclass(frozen=True)
