@@ -135,7 +135,7 @@ class _YuNet:
         network.setInputSize((pixels.shape[1], pixels.shape[0]))
         _, found = network.detect(np.ascontiguousarray(pixels[..., ::-1]))
         least = _CERTAIN_SCORE if attempt.strict else _LEAST_SCORE
-        rows = [] if found is None else np.asarray(found, dtype=np.float64)
+        rows = np.zeros((0, 15)) if found is None else np.asarray(found, dtype=np.float64)
         return largest_first(self._face(row) for row in rows if row[14] >= least)
 
     def _face(self, row: Array) -> FoundFace:

@@ -19,6 +19,7 @@ from elboroom.data.detect import Search, Seen
 from elboroom.data.face_geometry import FaceError, cut, fit_face, outside
 from elboroom.data.folder import walk_images as walk
 from elboroom.data.landmarks import Given, Landmarks, Table, find_table, read_dog_parts, read_utkface_name
+from elboroom.data.preparation import Align, Template
 from elboroom.errors import UsageError
 
 MOST_OUTSIDE = 0.35
@@ -61,8 +62,8 @@ class Recipe:
 
     size: tuple[int, int]
     channels: int
-    ways: tuple[str, ...]
-    templates: tuple[str, ...]
+    ways: tuple[Align, ...]
+    templates: tuple[Template, ...]
     find: tuple[Search | None, ...]
     no_landmarks: str
     seen: Mapping[Path, Seen] = field(default_factory=dict)

@@ -90,7 +90,7 @@ def _lock_file(parent: Path, name: str) -> Path:
 
 def _remove_leftovers(out: Path) -> None:
     """Remove the folders beside `out` whose processes are dead: whose locks can be had."""
-    names = {}
+    names: dict[str, list[Path]] = {}
     for path in sorted(out.parent.iterdir()):
         found = _LEFTOVER.fullmatch(path.name)
         if found and path.is_dir() and not path.is_symlink():
