@@ -135,7 +135,7 @@ class VAE(Conditional):
         shape = config.shape
         if shape is None:
             raise UsageError("shape is not set: give the shape of one example, such as shape=data.shape")
-        config = ModelConfig(**{**dict(config), "scale": config.scale or 255.0})
+        config = config.without_auto(scale=config.scale or 255.0)
         likelihood, told = likelihood_of(config, shape), _conditioning_of(config, shape)
         vae: VAE
         if config.network in _SEVERAL_LAYERS:

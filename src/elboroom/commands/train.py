@@ -20,6 +20,7 @@ from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
 from elboroom.networks import summarize
 from elboroom.run import Run, check_free
+from elboroom.training.defaults import fitting_model
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
 from elboroom.training.order import steps_per_epoch
@@ -52,16 +53,20 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry
     if config.model.condition_file is not None:
         config = config.updated(condition_file=full_name(config.model.condition_file))
     _check_model_matches(config, data)
+    model, choice = fitting_model(config, data)
+    config = config.merged({"model": dict(model)})
     vae = build(config, data)
     training = Training(vae, data, config, quiet=quiet, workers=workers)
     if dry_run:
         if not workers.is_first:
             return
         say.print(training.data.describe())
+        if choice:
+            say.print(choice)
         print(summarize(vae, vae.shape, config.training.batch_size))
         return
     training.create(folder, overwrite=overwrite)
-    _introduce(say, training.data, vae, config, folder)
+    _introduce(say, training.data, vae, config, folder, choice)
     _run(say, training, vae)
 
 
@@ -106,7 +111,7 @@ def _check_model_matches(config: Config, data: Dataset) -> None:
         )
 
 
-def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Path) -> None:
+def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Path, choice: str) -> None:
     say.print(data.describe())
     for skipped in data.skipped[:5]:
         say.print(f"  skipped {skipped.path}: {skipped.reason}")
@@ -117,6 +122,8 @@ def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Pa
         f"{config.model.likelihood} likelihood, {parameters:,} parameters, on "
         f"{find_device(config.training.device)}"
     )
+    if choice:
+        say.print(choice)
     say.print(beta_note(config, data))
     steps = steps_per_epoch(len(data.indices("train")), config.training)
     epochs = config.training.epochs

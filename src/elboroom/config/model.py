@@ -24,12 +24,13 @@ from elboroom.config.sections import (
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
 Normalization = Literal["auto", "none", "layer", "batch", "group"]
 Init = Literal["torch", "xavier", "kaiming", "affine"]
-Network = Literal["mlp", "conv", "ladder", "chain"]
+Network = Literal["auto", "mlp", "conv", "ladder", "chain"]
 PosteriorName = Literal[
     "diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic", "vq", "fsq"
 ]
 PriorName = Literal["auto", "normal", "mixture", "vamp", "flow", "sphere", "uniform", "autoregressive"]
 LikelihoodName = Literal[
+    "auto",
     "bernoulli",
     "continuous_bernoulli",
     "gaussian",
@@ -78,6 +79,9 @@ _ONLY_WITH: Uses = (
     ("prior", ("flow",), ("prior_steps", "prior_hidden", "prior_bins")),
 )
 
+# What "auto" means for data that are not photos, and where there are no data to look at.
+_WITHOUT_DATA = {"network": "mlp", "likelihood": "bernoulli"}
+
 # What a head calls an option, where that is not the field's name.
 _KEYWORDS = {
     **{"likelihood_scale": "scale", "output": "mean"},
@@ -121,8 +125,8 @@ class ModelConfig(Section):
     condition_names: tyro.conf.Suppress[tuple[str, ...]] = ()
     """Of labels 0, 1, …; taken from the data."""
 
-    network: Annotated[Network, FLAT] = "mlp"
-    """mlp, for anything; conv, for images; of several stochastic layers: chain as mlp, ladder as conv."""
+    network: Annotated[Network, FLAT] = "auto"
+    """auto: conv for photos, else mlp; of several stochastic layers: chain as mlp, ladder as conv."""
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
     """Width of each hidden layer of the mlp encoder, first to last."""
     decoder_hidden: Annotated[tuple[AtLeastOne, ...] | None, tyro.conf.arg(metavar="[INT ...]")] = None
@@ -184,8 +188,9 @@ class ModelConfig(Section):
     prior_bins: Annotated[int, Field(ge=2)] = 8
     """Pieces of each of its splines."""
 
-    likelihood: Annotated[LikelihoodName, FLAT] = "bernoulli"
-    """Data in [0, 1]: the first two; any numbers: the next three; pixels as levels: the next two; counts."""
+    likelihood: Annotated[LikelihoodName, FLAT] = "auto"
+    """auto: gaussian for photos, else bernoulli. For data in [0, 1]: the two Bernoullis; for any numbers:
+    gaussian, laplace, student_t; for pixels as levels: the next two; for counts: the others."""
     likelihood_scale: Positive = math.sqrt(0.5)
     """Scale of the gaussian (its standard deviation), laplace or student_t, or where it starts from."""
     learn_scale: Annotated[LearnScale, BeforeValidator(_spelled_out)] = "none"
@@ -205,7 +210,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
-        check_in_use(self, _ONLY_WITH)
+        check_in_use(self, _ONLY_WITH, _WITHOUT_DATA)
         if self.network == "mlp" and self.normalization == "group":
             raise ValueError(
                 "normalization = 'group' goes with network = 'conv'; an mlp takes none, layer or batch"
@@ -229,6 +234,18 @@ class ModelConfig(Section):
     def learns_labels(self) -> bool:
         """Whether the labels of the data change what is learnt."""
         return self.condition == "labels"
+
+    def without_auto(self, **chosen: Any) -> ModelConfig:
+        """Copy with network and likelihood named: those given, or else mlp and bernoulli.
+
+        Examples
+        --------
+        >>> config = ModelConfig(likelihood="laplace").without_auto(network="conv")
+        >>> config.network, config.likelihood
+        ('conv', 'laplace')
+        """
+        named = {part: choice for part, choice in _WITHOUT_DATA.items() if getattr(self, part) == "auto"}
+        return ModelConfig(**{**dict(self), **named, **chosen}) if named or chosen else self
 
     def options(self, part: Literal["likelihood", "posterior", "prior"]) -> dict[str, Any]:
         """Keyword arguments of the head or prior that is chosen for a part; what is None is left to it.

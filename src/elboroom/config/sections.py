@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import pydantic
@@ -101,8 +101,10 @@ Uses = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 """(a choice's field, its values, the fields that do nothing without one of these values), …"""
 
 
-def check_in_use(section: Section, uses: Uses) -> None:
+def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = None) -> None:
     """Refuse an option that differs from its default and would do nothing.
+
+    ``auto`` says which choice "auto" stands for.
 
     Raises
     ------
@@ -111,6 +113,8 @@ def check_in_use(section: Section, uses: Uses) -> None:
     """
     for part, choices, names in uses:
         chosen = getattr(section, part)
+        if chosen == "auto" and auto is not None:
+            chosen = auto.get(part, chosen)
         for name in names if chosen not in choices else ():
             value = getattr(section, name)
             if value != type(section).model_fields[name].default:

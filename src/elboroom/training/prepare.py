@@ -17,6 +17,7 @@ from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.run import Run
+from elboroom.training.defaults import fitting_model
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source"}
 _MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer"}
@@ -46,6 +47,8 @@ def preparation_of(data: Dataset) -> Preparation:
 def build(config: Config, data: Dataset) -> VAE:
     """Make the configuration's model for data, with the weights of its seed; torch's generator is left alone.
 
+    Network and likelihood that are "auto" are chosen by `elboroom.training.defaults.fitting_model`.
+
     Raises
     ------
     UsageError
@@ -58,7 +61,8 @@ def build(config: Config, data: Dataset) -> VAE:
     scale = config.data.pixel_scale or data.scale
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        return VAE.build(config.model, shape=data.shape, scale=scale, **told)
+        model, _ = fitting_model(config, data)
+        return VAE.build(model, shape=data.shape, scale=scale, **told)
 
 
 def resolve(vae: VAE, data: Dataset, config: Config) -> Config:

@@ -1,0 +1,72 @@
+"""Network and likelihood where the configuration leaves them to the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elboroom.config import Config, ModelConfig
+from elboroom.data import Dataset
+from elboroom.data.preparation import value_range_of
+
+_COLOUR_SIDE, _GREY_SIDE = 16, 48  # shorter side from which images are taken for photos
+_SCALE = 0.1  # where the standard deviation starts from, as a share of the range from black to white
+
+
+def is_photos(data: Dataset) -> bool:
+    """Whether examples are colour images of 16 pixels a side or more, or grey ones of 48 or more.
+
+    Images of the values 0 and 1 alone are not photos.
+    """
+    if not data.is_image or (data.x.dtype == np.uint8 and data.scale < 255):
+        return False
+    height, width, channels = data.shape
+    return min(height, width) >= (_GREY_SIDE if channels == 1 else _COLOUR_SIDE)
+
+
+def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
+    """Choose network and likelihood, where they are "auto", and say what was chosen and why.
+
+    Photos get convolutions and a Gaussian whose standard deviation is learned: an mlp has no notion of
+    neighbouring pixels, and Bernoulli is a density for values of 0 and 1 only. All other data get an mlp and
+    Bernoulli. Options of the mlp, such as ``hidden``, make it an mlp.
+
+    Returns
+    -------
+    ModelConfig
+        With both named.
+    str
+        What was chosen for photos, in a line; empty if nothing was.
+
+    Raises
+    ------
+    UsageError
+        If other options do not go with the choice.
+    """
+    model, chosen, told = config.model, {}, []
+    if is_photos(data) and model.network == "auto" and not _asks_for_mlp(model):
+        chosen["network"] = "conv"
+        told.append("--network conv")
+    if is_photos(data) and model.likelihood == "auto" and config.data.binarize == "none":
+        chosen |= _gaussian(data, config.data.pixel_scale or data.scale)
+        told.append("--likelihood gaussian with a learned scale")
+    kind = "grey" if data.shape[-1] == 1 else "colour"
+    size = "×".join(map(str, data.shape[:2]))
+    words = f"chosen for {kind} images of {size}: {' and '.join(told)}" if told else ""
+    return model.without_auto(**chosen), words
+
+
+def _asks_for_mlp(model: ModelConfig) -> bool:
+    fields = type(model).model_fields
+    return any(getattr(model, name) != fields[name].default for name in ("hidden", "decoder_hidden", "init"))
+
+
+def _gaussian(data: Dataset, scale: float) -> dict[str, Any]:
+    black, white = value_range_of(data.x, scale)
+    return {
+        "likelihood": "gaussian",
+        "likelihood_scale": _SCALE * (white - black),
+        "learn_scale": "shared",
+        "output": "sigmoid" if black >= 0 and white <= 1 else "identity",
+    }
