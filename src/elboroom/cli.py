@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +21,16 @@ from tyro import _errors as tyro_errors
 from elboroom import __version__
 from elboroom.commands.compare import Compare
 from elboroom.config import Config, read_preset, read_toml
-from elboroom.errors import AnotherFailedError, ElboroomError, UsageError, nearest
+from elboroom.errors import AnotherFailedError, DataWarning, ElboroomError, UsageError, nearest
 from elboroom.verbs import VERBS, Train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # verbs say so themselves, in a line
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
         return _fail("" if _another_tells(error) else str(error), error.exit_code)
     except KeyboardInterrupt as stop:

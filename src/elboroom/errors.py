@@ -1,4 +1,4 @@
-"""The two errors a user may meet, and the exit code each carries."""
+"""The two errors a user may meet, the exit code each carries, and the warning about data."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class AnotherFailedError(ElboroomError):
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class DataWarning(UserWarning):
+    """Data look as if they were not what the model was trained on."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

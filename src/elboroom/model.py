@@ -30,6 +30,7 @@ from elboroom.probability import (
 )
 from elboroom.probability.choice import likelihood_of, posterior_of, prior_for
 from elboroom.probability.posteriors import unit_vector
+from elboroom.probability.support import check_scale, check_values
 from elboroom.terms import NLL, Terms
 
 # Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
@@ -65,6 +66,8 @@ class VAE(Conditional):
         Which part of a code belongs to which stochastic layer, top first; mostly there is one.
     value_range : (float, float)
         The values of black and white in model units; training and loading set it to what the data have.
+    data_range : (float, float) or None
+        Smallest and largest value of the training data in model units, where that is known; set likewise.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class VAE(Conditional):
         self.shape = tuple(shape)
         self.scale = scale
         self.value_range: tuple[float, float] = (0.0, 1.0)
+        self.data_range: tuple[float, float] | None = None
         self.posterior: Any = DiagonalGaussianHead(self.latent_dim) if posterior is None else posterior
         self.likelihood: Any = BernoulliHead(self.shape) if likelihood is None else likelihood
         check_pair(self.posterior, prior)
@@ -321,7 +325,7 @@ class VAE(Conditional):
         _at_least_one("num_samples", num_samples)
         x, condition = apart(x, condition)
         with self.at_rest():
-            terms = self(self.as_input(x), num_samples, condition)
+            terms = self(self.as_input(x, scored=True), num_samples, condition)
             return -(terms.distortion + terms.rate)
 
     def nll(
@@ -363,13 +367,13 @@ class VAE(Conditional):
                 NLL.from_log_weights(
                     torch.cat([weights for _, weights in self.importance(piece, num_samples, c)])
                 )
-                for piece, c in self._pieces(x, condition, rows)
+                for piece, c in self._pieces(x, condition, rows, scored=True)
             ]
         values, errors = zip(*found, strict=True)
         return NLL(torch.cat(values), torch.cat(errors))
 
     def _pieces(
-        self, x: Array, condition: Condition | None, rows: int
+        self, x: Array, condition: Condition | None, rows: int, *, scored: bool = False
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Inputs and conditions as the model takes them, some at a time."""
         x, condition = apart(x, condition)
@@ -377,7 +381,7 @@ class VAE(Conditional):
         self._check_shape(tensor)
         c = self.told(condition, len(tensor))
         return (
-            (self.as_input(tensor[i : i + rows]), None if c is None else c[i : i + rows])
+            (self.as_input(tensor[i : i + rows], scored=scored), None if c is None else c[i : i + rows])
             for i in range(0, max(len(tensor), 1), rows)
         )
 
@@ -413,30 +417,55 @@ class VAE(Conditional):
             yield log_likelihood, log_likelihood + log_prior - log_q
 
     @overload
-    def as_input(self, x: Tensor | NDArray[Any]) -> Tensor: ...
+    def as_input(self, x: Tensor | NDArray[Any], *, scored: bool = ...) -> Tensor: ...
     @overload
-    def as_input(self, x: Examples) -> Examples: ...
-    def as_input(self, x: Array) -> Tensor | Examples:
+    def as_input(self, x: Examples, *, scored: bool = ...) -> Examples: ...
+    def as_input(self, x: Array, *, scored: bool = False) -> Tensor | Examples:
         """Bring an array (b, *shape) to the model's device and units; examples keep their conditions.
 
         Raises
         ------
         UsageError
-            If its shape is not (b, *shape).
+            If its shape is not (b, *shape), or :meth:`check_values` refuses its values.
         """
         if isinstance(x, Examples):
-            return Examples(self.as_input(x.x), x.condition)
+            return Examples(self.as_input(x.x, scored=scored), x.condition)
         tensor = _as_tensor(x)
         self._check_shape(tensor)
         weight = self._weight()
         if tensor.dtype == torch.uint8:
-            return tensor.to(weight.device).to(weight.dtype) / self.scale
-        if not tensor.is_floating_point() and tensor.dtype != torch.bool:
+            check_scale(self.scale, self.data_range)
+            units = tensor.to(weight.device).to(weight.dtype) / self.scale
+        elif tensor.is_floating_point() or tensor.dtype == torch.bool:
+            units = tensor.to(weight.device, weight.dtype)
+        else:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UsageError(
                 f"got {kind} numbers; give pixels as uint8, or floats in which {self.scale:g} is 1.0"
             )
-        return tensor.to(weight.device, weight.dtype)
+        self.check_values(units, scored=scored)
+        return units
+
+    def check_values(self, x: Tensor, *, scored: bool = False) -> None:
+        """Check examples (b, *shape) in model units: every method that takes arrays does.
+
+        Warns if they lie far outside the range of the training data.
+
+        Raises
+        ------
+        UsageError
+            If values are not finite or lie outside the likelihood's support, if they are ``scored`` and
+            between its levels, or if pixels are in other units than the training data.
+        """
+        head = self.likelihood
+        check_values(
+            x,
+            head.support,
+            getattr(head, "spacing", None),
+            self.data_range,
+            pixels=len(self.shape) == 3,
+            scored=scored,
+        )
 
     def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.shape or x.ndim == 0:

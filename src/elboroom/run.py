@@ -201,6 +201,14 @@ class Run:
         except ValueError as error:
             raise UsageError(f"{path} is damaged: {error}") from None
 
+    @property
+    def data_range(self) -> tuple[float, float] | None:
+        """Smallest and largest value of its data in model units; None of runs that do not say."""
+        match self.environment.get("data_range"):
+            case [float() | int() as low, float() | int() as high]:
+                return float(low), float(high)
+        return None
+
     def model(self, into: VAE | None = None) -> VAE:
         """Rebuild the trained VAE, on the CPU and in evaluation mode.
 
@@ -230,6 +238,7 @@ class Run:
             detail = " ".join(str(error).split())
             raise UsageError(f"{path} does not fit the model: {detail}") from None
         vae.value_range = self.preparation.value_range
+        vae.data_range = self.data_range
         return vae.eval()
 
     def write_config(self, config: Config) -> None:

@@ -173,7 +173,7 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     if steps < 0 or not lr > 0:
         raise UsageError(f"got steps = {steps}, lr = {lr}; give 0 steps or more and a learning rate above 0")
     plain, condition = apart(x)
-    target = vae.as_input(plain)
+    target = vae.as_input(plain, scored=True)
     start = vae.embed(x) if z is None else torch.as_tensor(z).to(target)
     if start.shape != (len(target), vae.latent_dim):
         raise UsageError(f"got codes {tuple(start.shape)}; give ({len(target)}, {vae.latent_dim})")

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "haskell_weights": _BASE | {"model"},
     "run": _BASE | {"model", "data", "files", "tensors"},
     **dict.fromkeys(_VIEWS, _RUN | _VIEWS),
-    "training": _RUN | {"objectives", "gallery", "noise"},
+    "training": _RUN | {"objectives", "evaluation", "gallery", "noise"},
     "comparison": _RUN | {"objectives", "evaluation", "canvas", "training"},
     "estimator": _ANYTHING,
     "commands": _ANYTHING,

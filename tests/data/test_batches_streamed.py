@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import elboroom
-from elboroom.data import Dataset, batches, memory
-from elboroom.data.batches import Batches, check_support
+from elboroom.data import Dataset, memory
+from elboroom.data.batches import Batches
 from elboroom.data.dataset import draw_split
 from elboroom.errors import FailureError, UsageError
+from elboroom.evaluation import support
+from elboroom.evaluation.support import check_support
 from elboroom.training import loop
 
 CPU = torch.device("cpu")
@@ -106,7 +108,7 @@ def test_training_on_a_file_cut_short_fails_in_one_line(images, tmp_path, monkey
 
 
 def test_pixels_of_255_need_no_look(images, monkeypatch):
-    monkeypatch.setattr(batches, "extent", lambda _: pytest.fail("looked"))
+    monkeypatch.setattr(support, "extent", lambda _: pytest.fail("looked"))
     check_support(images, (0.0, 1.0), "none")
 
 

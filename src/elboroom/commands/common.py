@@ -14,13 +14,14 @@ from rich.console import Console
 
 from elboroom.arguments import Prepare
 from elboroom.canvas import to_png
+from elboroom.commands.other_data import check_suits
 from elboroom.commands.photos import read_photo
 from elboroom.conditions import Condition, Examples
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data.conditioned import with_vectors
 from elboroom.errors import UsageError, nearest
-from elboroom.evaluation.examples import examples_of
+from elboroom.evaluation.examples import as_trained, examples_of
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
 from elboroom.run import Run
@@ -57,15 +58,14 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     Raises
     ------
     UsageError
-        If the run's data are no longer what they were, or other data are of another shape.
+        If the run's data are no longer what they were, or other data do not suit the model.
     """
     if source is not None and full_name(source) != run.config.data.source:
         # The run's vectors are those of its own data.
         data = prepare(read_data(run.config.updated(source=source, condition_file=None)), run.config)
-        if data.shape != run.config.model.shape:
-            raise UsageError(
-                f"{source} holds examples of shape {data.shape}; the model takes {run.config.model.shape}"
-            )
+        warning = check_suits(run, data)
+        if warning is not None:
+            console().print(f"warning: {warning}", markup=False)
         return data
     if run.config.data.source is None:
         raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
@@ -74,6 +74,11 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     if known is not None and known != data.fingerprint(labels=run.config.model.learns_labels):
         raise UsageError(f"{data.name} is no longer what {run.path} was trained on; bring the old data back")
     return data
+
+
+def seen_data(run: Run, vae: VAE, source: str | None = None) -> Dataset:
+    """As `run_data`, with pixels turned to zeros and ones if the run's model was trained on such."""
+    return as_trained(vae, run_data(run, source), run.config.data.binarize)
 
 
 def read_example(
@@ -170,7 +175,7 @@ def fixed(vae: VAE, label: str | None) -> VAE:
 
 def _indexed_example(indexed: re.Match[str], vae: VAE, run: Run, told: NDArray[Any] | None) -> Array:
     source, part, index = indexed["source"], indexed["part"] or "all", int(indexed["index"])
-    data = run_data(run, source)
+    data = seen_data(run, vae, source)
     chosen = data.indices(part)  # type: ignore[arg-type]
     if not 0 <= index < len(chosen):
         what = f"{part} examples" if part != "all" else "examples"

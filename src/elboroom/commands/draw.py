@@ -19,8 +19,8 @@ from elboroom.commands.common import (
     named_condition,
     output_file,
     read_example,
-    run_data,
     save_figure,
+    seen_data,
     wrote,
 )
 from elboroom.conditions import apart, together
@@ -48,7 +48,7 @@ def figures(
     folder = out or run.path / "figures"
     for path in gallery.draw_all(
         vae,
-        run_data(run, source),
+        seen_data(run, vae, source),
         run.history,
         folder,
         marks=marks or None,

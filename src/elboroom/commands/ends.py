@@ -21,7 +21,7 @@ from elboroom.commands.common import (
     console,
     example_of,
     read_example,
-    run_data,
+    seen_data,
 )
 from elboroom.conditions import apart
 from elboroom.data import Dataset
@@ -63,7 +63,7 @@ class Finder:
     @cached_property
     def data(self) -> Dataset:
         """The run's own."""
-        return run_data(self.run)
+        return seen_data(self.run, self.vae)
 
     @property
     def labels(self) -> NDArray[np.int64]:

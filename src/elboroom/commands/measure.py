@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from elboroom.commands.common import console, output_file, run_data, shown
+from elboroom.commands.common import console, output_file, run_data, seen_data, shown
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
@@ -81,8 +81,8 @@ def _table(result: dict[str, Any], run: Run) -> str:
 def embed(run: Run, source: str | None, out: Path, precision: Precision, device: str) -> None:
     """Write the code of every example."""
     path = output_file(out, out, (".npy", ".npz", ".csv"))
-    data = run_data(run, source)
     vae = run.model().to(find_device(device))
+    data = seen_data(run, vae, source)
     codes = embed_rows(vae, data, np.arange(len(data)), precision)
     content: str | bytes
     if path.suffix.lower() == ".npy":

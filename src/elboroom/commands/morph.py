@@ -20,8 +20,8 @@ from elboroom.commands.common import (
     named_condition,
     output_file,
     read_example,
-    run_data,
     save_figure,
+    seen_data,
     wrote,
 )
 from elboroom.commands.ends import End, Finder
@@ -112,7 +112,7 @@ def neighbours(
     """Draw images, samples or the frames of a morph beside the training examples nearest to them."""
     vae = load_model(run, device)
     path = output_file(out, run.path / "figures" / "neighbours.png", (".png",))
-    data = run_data(run)
+    data = seen_data(run, vae)
     if frames:
         (start, end), *more = Finder(run, vae, seed, prepare=prepare, told=label).pairs(names)
         if more:

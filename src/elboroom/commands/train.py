@@ -16,6 +16,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
+from elboroom.evaluation.examples import as_trained
 from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
 from elboroom.networks import summarize
@@ -152,11 +153,11 @@ def beta_note(config: Config, data: Dataset) -> str:
 
 
 def _draw_while_training(data: Dataset, config: Config, folder: Path) -> Any:
-    every = config.training.figures_every
+    every, binarize = config.training.figures_every, config.data.binarize
 
     def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
         if every and row["epoch"] % every == 0 and row["epoch"] < config.training.epochs:
-            draw_progress(vae, data, row["epoch"], folder / "figures")
+            draw_progress(vae, as_trained(vae, data, binarize), row["epoch"], folder / "figures")
 
     return on_epoch
 
@@ -179,7 +180,7 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
         if idle is not None:
             say.print(idle)
     say.print("drawing")
-    pictures = draw_all(vae, data, history, run.path / "figures")
+    pictures = draw_all(vae, as_trained(vae, data, run.config.data.binarize), history, run.path / "figures")
     say.print(f"run      {shown(run.path)}")
     for path in pictures:
         say.print(f"picture  {shown(path)}")

@@ -14,15 +14,11 @@ from torch import Tensor
 from elboroom.data.conditioned import Wanted, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
-from elboroom.data.rows import RowReader, chunks, extent
+from elboroom.data.rows import RowReader, chunks
 from elboroom.data.stream import stream_rows
-from elboroom.errors import UsageError
 from elboroom.noise import uniform
 
 Binarize = Literal["none", "threshold", "stochastic"]
-
-# Values may be this share of a step off: 8-bit pixels that were scaled in float32 are off by far less.
-_BETWEEN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,58 +180,3 @@ class Batches:
             return x
         mirrored = uniform(len(x), 1, 1, 1, batch_dim=0, like=x) < 0.5
         return torch.where(mirrored, x.flip(2), x)
-
-
-def check_support(
-    data: Dataset,
-    support: tuple[float, float] | None,
-    binarize: Binarize,
-    spacing: float | None = None,
-) -> None:
-    """Make sure that a likelihood can score the data.
-
-    Parameters
-    ----------
-    data : Dataset
-        Looked at in the model's units, divided by their ``scale``.
-    support : (float, float) or None
-        The closed interval that values must lie in; None for any.
-    binarize : {"none", "threshold", "stochastic"}
-        What is done to the data before.
-    spacing : float, optional
-        Distance of the values that they may take, from 0 on; any if not given.
-
-    Raises
-    ------
-    UsageError
-        If values lie outside or between; the message says which likelihood, or which scale, fits.
-    """
-    wanted = (0.0, 1.0) if binarize == "stochastic" else support
-    if wanted is None or binarize == "threshold" or not len(data):
-        return
-    if data.x.dtype != np.uint8 or (wanted[1] == 1 and data.scale < 255):
-        low, high = (float(value) / data.scale for value in extent(data.x))
-        if low < wanted[0] or high > wanted[1]:
-            limits = f"[{wanted[0]:g}, {wanted[1]:g}]" if wanted[1] < np.inf else f"[{wanted[0]:g}, ∞)"
-            raise UsageError(
-                f"{data.name} holds values from {low:.6g} to {high:.6g}, outside {limits}; "
-                f"use --likelihood gaussian, or bring the data into {limits}"
-            )
-    if spacing is not None and binarize == "none":
-        _check_spacing(data, spacing)
-
-
-def _check_spacing(data: Dataset, spacing: float) -> None:
-    unit = data.scale * spacing
-    if data.x.dtype == np.uint8 and abs(1 / unit - round(1 / unit)) < _BETWEEN:
-        return
-    for rows in chunks(data.x):
-        steps = np.asarray(rows, np.float64) / unit
-        off = np.abs(steps - np.rint(steps))
-        if off.size and off.max() > _BETWEEN:
-            value = float(rows.reshape(-1)[off.argmax()])
-            raise UsageError(
-                f"{data.name} holds {value:.6g}, which is {value / data.scale:.6g} to the model, and this "
-                f"likelihood takes multiples of {spacing:.6g}; set --data.pixel-scale {1 / spacing:g} if the "
-                "data are whole numbers, or use --likelihood gaussian"
-            )

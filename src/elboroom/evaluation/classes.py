@@ -153,6 +153,7 @@ def _class_means(
 def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Numbers]:
     """Of each of these rows: its measures, and the index of the class it is nearest to."""
     x = batches[chosen]
+    vae.check_values(x, scored=True)
     terms = vae(x, 1, batches.conditions(chosen))
     code = terms.posterior.mean
     rebuilt = terms.generate(code).mean

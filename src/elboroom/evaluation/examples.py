@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elboroom.conditions import Examples
+from elboroom.data.batches import Binarize
 from elboroom.data.conditioned import conditions_of
-from elboroom.data.dataset import Dataset
+from elboroom.data.dataset import Dataset, chunks
+from elboroom.data.memory import fits
 from elboroom.model import VAE, Array
+
+
+def as_trained(vae: VAE, data: Dataset, binarize: Binarize) -> Dataset:
+    """Data with the zeros and ones that the model was trained on, to draw it by or to take examples from.
+
+    Parameters
+    ----------
+    vae : VAE
+        Of the run.
+    data : Dataset
+        As loaded. What does not fit into memory stays as it is.
+    binarize : {"none", "threshold", "stochastic"}
+        Of the run. Pixels that it drew anew in each step are drawn once here, from a fixed seed, and only for
+        a likelihood of levels: another one scores grey pixels by the mean over such draws.
+    """
+    drawn = binarize == "stochastic" and getattr(vae.likelihood, "spacing", None) is not None
+    if not (drawn or binarize == "threshold") or not fits(data.x.nbytes, torch.device("cpu")):
+        return data
+    x, noise, start = np.empty(data.x.shape, np.uint8), np.random.default_rng(0), 0
+    for rows in chunks(data.x):
+        pixels = np.asarray(rows, np.float32) / np.float32(data.scale)
+        cut = noise.random(pixels.shape, np.float32) if drawn else None
+        x[start : start + len(rows)] = pixels >= 0.5 if cut is None else cut < pixels
+        start += len(rows)
+    return dataclasses.replace(data, x=x, scale=1.0)
 
 
 def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Array:

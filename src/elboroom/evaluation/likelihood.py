@@ -78,7 +78,9 @@ def evaluate(
         for start in range(0, len(indices), _BATCH):
             chosen = torch.from_numpy(indices[start : start + _BATCH]).to(batches.x.device)
             condition = batches.conditions(chosen)
-            terms = vae(batches[chosen], 1, condition)
+            x = batches[chosen]
+            vae.check_values(x, scored=True)
+            terms = vae(x, 1, condition)
             totals += _sums(vae, terms, condition, num_samples)
             codes.append(terms.posterior.mean.double().cpu())
             if terms.rates is not None:

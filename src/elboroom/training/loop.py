@@ -20,6 +20,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
+from elboroom.evaluation.support import range_of_data
 from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
@@ -64,6 +65,7 @@ class Training:
         self.config = resolve(vae, self.data, config)
         self.preparation = preparation_of(self.data)
         vae.value_range = self.preparation.value_range
+        vae.data_range = range_of_data(self.data)
         self.quiet = quiet or not self.workers.is_first
         self.train_indices = self.data.indices("train")
         self.validation_indices = self.data.indices("validation")
@@ -205,6 +207,7 @@ class Training:
         self.folder.write_environment(
             data=self.data.describe(),
             data_fingerprint=self._fingerprint(),
+            data_range=self.engine.vae.data_range,
             device=str(self.engine.device),
             parameters=sum(p.numel() for p in self.engine.parameters),
         )

@@ -11,10 +11,10 @@ from torch import nn
 
 from elboroom.config import Config
 from elboroom.data import Dataset
-from elboroom.data.batches import check_support
 from elboroom.data.conditioned import condition_size
 from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.errors import UsageError
+from elboroom.evaluation.support import check_support
 from elboroom.model import VAE
 from elboroom.run import Run
 from elboroom.training.defaults import fitting_model

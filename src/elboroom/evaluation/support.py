@@ -1,0 +1,119 @@
+"""Whether a model can score a data set, and whether that is in the units of its training data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from elboroom.data.batches import Binarize
+from elboroom.data.dataset import Dataset, chunks
+from elboroom.data.rows import extent
+from elboroom.errors import UsageError
+from elboroom.probability.support import Range, between_levels, check_bounds, other_units
+
+_NARROW = 0.02  # a data set that fills less of the training range than this is in other units
+_MANY = 20  # examples, of which some should be as bright as any
+
+
+def range_of_data(data: Dataset) -> Range:
+    """Smallest and largest value in model units; of 8-bit pixels what they could be.
+
+    Examples
+    --------
+    >>> range_of_data(Dataset("a", np.array([[-1.0], [3.0]]), np.zeros(2), scale=2.0))
+    (-0.5, 1.5)
+    """
+    low, high = (0, 255) if data.x.dtype == np.uint8 and data.scale >= 255 else extent(data.x)
+    return float(low) / data.scale, float(high) / data.scale
+
+
+def check_support(
+    data: Dataset,
+    support: Range | None,
+    binarize: Binarize,
+    spacing: float | None = None,
+    *,
+    training: bool = True,
+) -> None:
+    """Make sure that a likelihood can score the data.
+
+    Parameters
+    ----------
+    data : Dataset
+        Looked at in the model's units, divided by their ``scale``.
+    support : (float, float) or None
+        The closed interval that values must lie in; None for any.
+    binarize : {"none", "threshold", "stochastic"}
+        What is done to the data before; it takes values in [0, 1].
+    spacing : float, optional
+        Distance of the values that they may take, from 0 on; any if not given.
+    training : bool
+        Whether the likelihood could still be changed.
+
+    Raises
+    ------
+    UsageError
+        If values lie outside or between; the message says which likelihood, or which scale, fits.
+    """
+    if not len(data):
+        return
+    found = range_of_data(data)
+    try:
+        if binarize == "none":
+            check_bounds(found, support)
+        else:
+            check_bounds(found, (0.0, 1.0), f"the pixels that binarize = {binarize!r} takes")
+    except UsageError as error:
+        other = ", or train with --likelihood gaussian, which takes any numbers" if training else ""
+        raise UsageError(f"{data.name}: {error}{other}") from None
+    if spacing is not None and binarize == "none":
+        _check_spacing(data, spacing)
+
+
+def _check_spacing(data: Dataset, spacing: float) -> None:
+    unit = data.scale * spacing
+    if data.x.dtype == np.uint8 and abs(1 / unit - round(1 / unit)) < 1e-3:
+        return
+    for rows in chunks(data.x):
+        value = between_levels(torch.from_numpy(np.asarray(rows, np.float64)), unit)
+        if value is not None:
+            raise UsageError(
+                f"{data.name} holds {value:.6g}, which is {value / data.scale:.6g} to the model, and this "
+                f"likelihood takes multiples of {spacing:.6g}; set --data.pixel-scale {1 / spacing:g} if the "
+                "data are whole numbers, or use --likelihood gaussian"
+            )
+
+
+def unlike_training(data: Dataset, trained: Range | None) -> str | None:
+    """Say whether a data set looks as if it were in other units than the training data.
+
+    Parameters
+    ----------
+    data : Dataset
+        Other data than a model was trained on.
+    trained : (float, float) or None
+        Smallest and largest value of the training data in model units, if known.
+
+    Returns
+    -------
+    str or None
+        A warning: values lie far outside that range, or many examples fill next to nothing of it.
+
+    Raises
+    ------
+    UsageError
+        If they are images, and tenfold outside.
+    """
+    if trained is None:
+        return None
+    found = low, high = range_of_data(data)
+    try:
+        warning = other_units(found, trained, pixels=data.is_image)
+    except UsageError as error:
+        raise UsageError(f"{data.name}: {error}") from None
+    if warning is None and len(data) >= _MANY and high - low < _NARROW * (trained[1] - trained[0]):
+        warning = (
+            f"values from {low:.6g} to {high:.6g}, and the model was trained on values from "
+            f"{trained[0]:.6g} to {trained[1]:.6g}: are they in the same units?"
+        )
+    return None if warning is None else f"{data.name}: {warning}"
