@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom import VAE, fit, load
+from elboroom import VAE, Config, fit, load, load_data
 from elboroom.cli import main
 from elboroom.errors import DataWarning, UsageError
+from elboroom.training.prepare import build
 
 IMAGE = (4, 4, 1)
 RNG = np.random.default_rng(0)
@@ -146,12 +147,14 @@ def test_an_outlier_in_a_table_may_be_scored() -> None:
         assert torch.isfinite(vae.elbo(np.array([[0.0, 0.0, 300.0]], np.float32))).all()
 
 
-def run_of(tmp_path: Path, x: Any, *options: str) -> str:
-    np.save(tmp_path / "own.npy", x)
-    run = str(tmp_path / "run")
-    words = ["train", str(tmp_path / "own.npy"), "--out", run, "--epochs", "1", "--hidden", "4", "--quiet"]
-    assert main([*words, *options]) == 0
-    return run
+def run_of(tmp_path: Path, x: Any, **options: Any) -> str:
+    """What `elboroom train` leaves behind, without its pictures, which take long."""
+    path, run = tmp_path / "own.npy", tmp_path / "run"
+    np.save(path, x)
+    config = Config().updated(source=str(path), epochs=1, hidden=(4,), **options)
+    data = load_data(path)
+    fit(build(config, data), data, out=run, config=config, quiet=True)
+    return str(run)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "embed", "figures"])
@@ -178,7 +181,7 @@ def test_data_that_fill_next_to_nothing_of_the_range_are_spoken_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run with --data.pixel-scale divides other data by it as well, even floats in [0, 1]."""
-    run = run_of(tmp_path, GREY, "--data.pixel-scale", "255")
+    run = run_of(tmp_path, GREY, pixel_scale=255.0)
     np.save(tmp_path / "other.npy", FLOATS)
     assert main(["evaluate", run, "--data", str(tmp_path / "other.npy"), "--num-samples", "0"]) == 0
     assert "warning: other.npy: values from 0 to 0.00392157" in capsys.readouterr().err
@@ -189,9 +192,9 @@ def test_a_run_on_binary_pixels_is_drawn_with_binary_pixels(
     tmp_path: Path, binarize: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two levels score zeros and ones only, so grey originals could not be drawn."""
-    options = ["--binarize", binarize, "--likelihood", "categorical", "--model.levels", "2"]
-    run = run_of(tmp_path, GREY, *options)
+    run = run_of(tmp_path, GREY, binarize=binarize, likelihood="categorical", levels=2)
     assert main(["reconstruct", run, ":3"]) == 0
+    assert main(["figures", run, "--only", "loss_histogram"]) == 0
     assert main(["embed", run, "--out", str(tmp_path / "z.npy")]) == 0
     if binarize == "threshold":
         codes = load(run).embed((FLOATS >= 0.5).astype(np.float32)).numpy()
