@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from elboroom import VAE, Config, fit, load, load_data
 from elboroom.cli import main
@@ -194,6 +195,8 @@ def test_a_run_on_binary_pixels_is_drawn_with_binary_pixels(
     """Two levels score zeros and ones only, so grey originals could not be drawn."""
     run = run_of(tmp_path, GREY, binarize=binarize, likelihood="categorical", levels=2)
     assert main(["reconstruct", run, ":3"]) == 0
+    Image.fromarray(GREY[3, ..., 0]).save(tmp_path / "grey.png")
+    assert main(["reconstruct", run, str(tmp_path / "grey.png")]) == 0
     assert main(["figures", run, "--only", "loss_histogram"]) == 0
     assert main(["embed", run, "--out", str(tmp_path / "z.npy")]) == 0
     if binarize == "threshold":

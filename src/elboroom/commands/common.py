@@ -21,7 +21,7 @@ from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data.conditioned import with_vectors
 from elboroom.errors import UsageError, nearest
-from elboroom.evaluation.examples import as_trained, examples_of
+from elboroom.evaluation.examples import as_trained, examples_of, to_levels
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
 from elboroom.run import Run
@@ -131,6 +131,7 @@ def read_example(
         console().print(f"{name}: {photo.how}", markup=False)
     black, white = vae.value_range
     x = (black + photo.pixels / 255.0 * (white - black)).astype(np.float32)
+    x = to_levels(vae, x, run.config.data.binarize)
     return x if told is None else Examples(x, told)
 
 

@@ -41,6 +41,18 @@ def as_trained(vae: VAE, data: Dataset, binarize: Binarize) -> Dataset:
     return dataclasses.replace(data, x=x, scale=1.0)
 
 
+def to_levels(vae: VAE, x: NDArray[np.float32], binarize: Binarize) -> NDArray[np.float32]:
+    """Bring an image in model units to values that the model's likelihood can score: the nearest of them.
+
+    Zeros and ones if the run's pixels were cut at one half; levels or whole numbers if the likelihood is one
+    of these; else what it is.
+    """
+    spacing = getattr(vae.likelihood, "spacing", None)
+    if binarize == "threshold":
+        return (x >= 0.5).astype(np.float32)
+    return x if spacing is None else (np.round(x / spacing) * spacing).astype(np.float32)
+
+
 def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Array:
     """Some rows of a data set in model units, (n, *shape); of a conditional model with their conditions.
 
