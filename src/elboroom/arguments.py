@@ -34,6 +34,9 @@ PrepareImages = Annotated[
         "centred part is resized. none: nothing, and the size must be the model's."
     ),
 ]
+Overwrite = Annotated[
+    bool, arg(help="Replace pictures that exist; without it new ones are numbered, as in morph-2.gif.")
+]
 Label = Annotated[
     str | None,
     arg(

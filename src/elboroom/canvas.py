@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from elboroom.model import VAE, Array
 Numbers = NDArray[Any]
 
 DPI = 150
+LETTER = 11  # width of a wide letter in screen pixels
 INK, FAINT = "#333333", "#dddddd"
 # Okabe and Ito's colours, which colour-blind readers can tell apart, four more, and lighter or darker ones.
 PALETTE = (
@@ -30,8 +32,11 @@ PALETTE = (
     *("#1B3A5C", "#AE9CCD", "#C9AD90", "#A6A6A6", "#5E6400"),
 )
 
+_DOT = 8.0  # half the side in screen pixels of what is kept free around a point
+_NARROWEST = 700  # screen pixels of a figure with a title, so that it takes few lines
 _BATCH = 2000
 _POINTS = 10_000
+DRAWS = 32  # of the code of an image whose loss is told
 
 
 class Picture(Figure):
@@ -46,6 +51,19 @@ def canvas(width: float, height: float) -> Picture:
     figure = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def titled_canvas(width: float, height: float, title: str) -> tuple[Picture, int]:
+    """Make an empty figure with a title above, in as many lines as it takes; return it and their pixels."""
+    if not title:
+        return canvas(width, height), 0
+    width = max(width, _NARROWEST)
+    lines = wrap(title, int((width - 60) / LETTER))
+    head = 18 + 27 * len(lines)
+    figure = canvas(width, height + head)
+    style: dict[str, Any] = {"fontsize": 10, "color": INK, "va": "top", "linespacing": 1.25}
+    figure.text(30 / width, 1 - 16 / (height + head), "\n".join(lines), **style)
+    return figure, head
 
 
 def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -65,6 +83,46 @@ def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color("#999999")
+
+
+def moved_apart(
+    at: Numbers, half: Numbers, fixed: Numbers, frame: tuple[float, float, float, float]
+) -> Numbers:
+    """Find places for boxes so that none lies on another: each, in turn, the nearest that is free.
+
+    Parameters
+    ----------
+    at, half : numpy.ndarray
+        Middle and half width and height of each box, (n, 2).
+    fixed : numpy.ndarray
+        Points (m, 2) that no box may cover.
+    frame : tuple of float
+        Left, lower, right and upper edge, within which the boxes stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        New middles, (n, 2).
+
+    Examples
+    --------
+    >>> two = moved_apart(np.zeros((2, 2)), np.ones((2, 2)), np.empty((0, 2)), (-9, -9, 9, 9))
+    >>> bool((abs(two[0] - two[1]) >= 2).any())
+    True
+    """
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False) + np.pi / 2
+    rings = np.arange(0, 80)[:, None, None] * half.min() / 3
+    ways = (rings * np.stack([np.cos(angles), np.sin(angles)], -1)).reshape(-1, 2)
+    low, high = np.array(frame[:2]) + half, np.array(frame[2:]) - half
+    middles, sizes = fixed.astype(np.float64), np.full((len(fixed), 2), _DOT)
+    moved = at.astype(np.float64)
+    for i in range(len(at)):  # the first free place on rings around where it would be
+        tried = (at[i] + ways).clip(low[i], np.maximum(low[i], high[i]))
+        lap = sizes + half[i] - np.abs(tried[:, None] - middles)
+        free = (lap <= 0).any(-1).all(-1)
+        moved[i] = tried[free.argmax()]
+        middles, sizes = np.concatenate([middles, moved[i : i + 1]]), np.concatenate([sizes, half[i : i + 1]])
+    return moved
 
 
 def to_png(figure: Figure) -> bytes:
@@ -105,9 +163,56 @@ def codes_of(vae: VAE, x: Array) -> Numbers:
 
 
 def losses_of(vae: VAE, x: Array, seed: int = 0) -> Numbers:
-    """−ELBO of each example of x (n, *shape) with one sample each, nats: float32 (n,)."""
+    """−ELBO of each example of x (n, *shape) with one draw each, nats: float32 (n,).
+
+    Quick, for how the losses of many are spread; the loss of one image is :func:`losses_with_errors`.
+    """
     with seeded(vae, seed):
         return _in_batches(lambda part: -vae.elbo(part), x)
+
+
+def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numbers]:
+    """−ELBO of each example as the mean over 32 draws of its code, and the standard error of that mean.
+
+    This is the loss of an image wherever one is written down. The same image always has the same one: each
+    gets the same noise, whatever others stand beside it.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model; the caller's random state is left alone.
+    x : array
+        Examples (n, *shape), of a conditional model with their conditions.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    value, stderr : numpy.ndarray
+        float64 (n,), nats.
+    """
+    values, errors = np.empty(len(x)), np.empty(len(x))
+    for i in range(len(x)):
+        with seeded(vae, seed):
+            losses = -vae.elbo(x[np.full(DRAWS, i)]).double().cpu()
+        values[i], errors[i] = losses.mean(), losses.std() / DRAWS**0.5
+    return values, errors
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a value with its standard error, to the error's first digit.
+
+    Examples
+    --------
+    >>> with_error(-2943.21, 6.52), with_error(134.567, 0.234), with_error(1.5, 0.0)
+    ('−2,943 ± 7', '134.6 ± 0.2', '1.50')
+    """
+    if not (np.isfinite(value) and np.isfinite(error)):
+        return f"{value:.4g}"
+    if error <= 1e-6 * max(1.0, abs(value)):  # nothing is drawn: all that differs is rounding
+        return f"{value:,.2f}".replace("-", "−")
+    decimals = max(0, -int(np.floor(np.log10(error))))
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}".replace("-", "−")
 
 
 def _in_batches(function: Callable[[Array], Tensor], x: Array) -> Numbers:

@@ -1,4 +1,4 @@
-"""Sheets of conditional models: samples, grids and analogies of several labels or vectors."""
+"""Sheets by class or condition: samples, grids and analogies of several labels or vectors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from elboroom.canvas import evenly, seeded
+from elboroom.canvas import Numbers, codes_of, evenly, seeded
 from elboroom.conditions import Condition, Examples, apart
+from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
+from elboroom.evaluation.neighbours import embed_rows
+from elboroom.latent.planes import Plane
 from elboroom.model import VAE, Array
-from elboroom.pictures import manifold_grid, manifold_plate
-from elboroom.plates import Plate, as_images, lay_out, stack
-from elboroom.sheets import wrapped
+from elboroom.pictures import manifold_grid, manifold_plate, plane_plate
+from elboroom.plates import Plate, images_of, lay_out, stack, titled
+from elboroom.sheets import in_rows, wrapped
 
+GIVEN_EACH = "Samples given each class: the same draws of the prior, decoded in each row"
 _LABELS, _PLATES = 20, 12  # most labels in a sheet, and plates side by side
+_SORTED, _JUDGES, _VOTES = (
+    1000,
+    5000,
+    10,
+)  # draws sorted by class, training examples to do it by, votes of each
 
 
 def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], list[str]]:
@@ -52,10 +61,66 @@ def given_plate(
     for condition in conditions:
         with seeded(vae, seed):
             drawn.append(vae.sample(n, condition=condition))
-    return Plate(as_images(torch.cat(drawn)), n, row_labels=[wrapped(name) for name in names], gap=3)
+    return Plate(images_of(vae, torch.cat(drawn)), n, row_labels=[wrapped(name) for name in names], gap=3)
 
 
-def analogies(vae: VAE, x: Array, n: int = 8) -> Figure:
+def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Figure:
+    """Draw samples of a model by class, a row of n each, whether or not it knows of classes.
+
+    A model that is conditional on labels draws given each label. Of any other, 1,000 draws from the prior are
+    decoded, encoded again, and sorted by the class of the ten training examples whose codes are nearest; the
+    share of the draws that fell to a class stands beside its row, which has white places if they were few.
+
+    Raises
+    ------
+    UsageError
+        If the data have no labels, or the model is conditional on something else.
+    """
+    if vae.condition is not None and vae.condition.kind == "labels":
+        labels = evenly(vae.condition.size, _LABELS).tolist()
+        plate = given_plate(vae, labels, [vae.condition.name_of(label) for label in labels], n, seed)
+        return stack(plate, title=titled(vae, GIVEN_EACH))
+    if data.labels is None or vae.condition is not None:
+        raise UsageError(
+            f"samples by class need labels and a model conditional on nothing else; {data.name} has "
+            f"{'no ' if data.labels is None else ''}labels"
+        )
+    rows = data.indices("train")
+    rows = rows[evenly(len(rows), _JUDGES)]
+    with seeded(vae, seed):
+        drawn = vae.sample(_SORTED)
+    labels = data.labels[rows]
+    found = nearest_class(codes_of(vae, drawn), embed_rows(vae, data, rows), labels)
+    chosen = [np.flatnonzero(found == label)[:n] for label in np.unique(labels)]
+    images = in_rows(images_of(vae, drawn[np.concatenate(chosen)]), [*map(len, chosen)], n)
+    shares = [float((found == label).mean()) for label in np.unique(labels)]
+    names = [wrapped(data.label_name(int(label))) for label in np.unique(labels)]
+    words = [f"{name}  {share:.0%}" for name, share in zip(names, shares, strict=True)]
+    title = (
+        f"Samples: {_SORTED:,} decoded draws from the prior, sorted by the class of the training examples "
+        "whose codes are nearest, with each class's share of the draws"
+    )
+    return stack(Plate(images, n, row_labels=words, gap=3), title=titled(vae, title))
+
+
+def nearest_class(codes: Numbers, known: Numbers, labels: Numbers) -> Numbers:
+    """Label of each of codes (m, d): the commonest among the ten nearest of known ones (n, d).
+
+    Examples
+    --------
+    >>> nearest_class(np.array([[0.1], [4.9]]), np.array([[0.0], [5.0]]), np.array([3, 7])).tolist()
+    [3, 7]
+    """
+    from sklearn.neighbors import KNeighborsClassifier  # over a second to import
+
+    votes = min(_VOTES, max(1, len(known) // 2))
+    found: Numbers = KNeighborsClassifier(votes, algorithm="brute").fit(known, labels).predict(codes)
+    return found
+
+
+def analogies(
+    vae: VAE, x: Array, n: int = 8, *, title: str = "Examples, and what they decode to given each class"
+) -> Figure:
     """Draw examples with every label in turn, all else being equal (arXiv:1406.5298 fig. 1b).
 
     Parameters
@@ -67,6 +132,8 @@ def analogies(vae: VAE, x: Array, n: int = 8) -> Figure:
         (:meth:`VAE.carried`), decodes to given that label.
     n : int
         Rows.
+    title : str
+        Says whose images they are.
 
     Raises
     ------
@@ -84,12 +151,23 @@ def analogies(vae: VAE, x: Array, n: int = 8) -> Figure:
     codes = vae.embed(shown)
     columns = [vae.as_input(plain)]
     columns += [vae.decode(vae.carried(codes, own, label), label).mean for label in labels]
-    images = as_images(torch.stack(columns, 1).flatten(0, 1))
-    return stack(Plate(images, len(columns), captions=["original", *map(wrapped, names)]))
+    images = images_of(vae, torch.stack(columns, 1).flatten(0, 1))
+    plate = Plate(images, len(columns), captions=["original", *map(wrapped, names)])
+    return stack(plate, title=titled(vae, title))
 
 
-def manifolds(vae: VAE, x: Array, *, steps: int = 8, dims: Sequence[int] = (0, 1)) -> Figure:
+def manifolds(
+    vae: VAE,
+    x: Array,
+    *,
+    steps: int = 8,
+    dims: Sequence[int] = (0, 1),
+    plane: Plane | None = None,
+    title: str = "What codes on a grid decode to, given each condition",
+) -> Figure:
     """Draw what codes on a grid decode to given each label, or vectors of some examples x: a plate each.
+
+    The grid is over the prior in two dimensions, or in a plane of more.
 
     Raises
     ------
@@ -102,7 +180,10 @@ def manifolds(vae: VAE, x: Array, *, steps: int = 8, dims: Sequence[int] = (0, 1
     plates = []
     for condition, name in zip(conditions, names, strict=True):
         given = vae.given(condition)
-        plate = manifold_plate(given, manifold_grid(given, steps, dims=dims), dims)
+        if plane is None:
+            plate = manifold_plate(given, manifold_grid(given, steps, dims=dims), dims)
+        else:
+            plate = plane_plate(given, plane, steps)
         plate.title, plate.x_label, plate.y_label = name, "", ""
         plates.append(plate)
-    return lay_out(plates, int(np.ceil(np.sqrt(len(plates)))))
+    return lay_out(plates, int(np.ceil(np.sqrt(len(plates)))), title=titled(vae, title))

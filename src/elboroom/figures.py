@@ -16,14 +16,18 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from elboroom.canvas import (
+    DRAWS,
     FAINT,
     INK,
     PALETTE,
     Numbers,
     canvas,
     losses_of,
+    losses_with_errors,
     panel,
     tidy,
+    titled_canvas,
+    with_error,
 )
 from elboroom.errors import UsageError
 from elboroom.latent_map import latent_scatter as latent_scatter
@@ -53,16 +57,17 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     """
     if not history:
         raise UsageError("the history holds 0 epochs; train for at least one")
-    figure = canvas(1500, 920)
     epochs = _column(history, "epoch")
     train = {name: _column(history, name) for name in ("loss", "distortion", "rate")}
     held_out = {name: _column(history, f"val_{name}") for name in ("distortion", "rate")}
     train["elbo"] = train["distortion"] + train["rate"]
     held_out["elbo"] = held_out["distortion"] + held_out["rate"]
     best = int(np.nanargmin(held_out["elbo"])) if np.isfinite(held_out["elbo"]).any() else None
+    whose = "training examples" if best is None else "training and validation examples"
+    figure, head = titled_canvas(1500, 920, f"Means over the {whose}, epoch by epoch")
     titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
     for i, (name, title) in enumerate(titles.items()):
-        axes = panel(figure, 110 + 760 * (i % 2), 60 + 450 * (i // 2), 600, 320)
+        axes = panel(figure, 110 + 760 * (i % 2), head + 40 + 450 * (i // 2), 600, 320)
         tidy(axes, title, "epoch", "nats per example")
         if best is not None:
             axes.axvline(epochs[best], color=FAINT, linewidth=1.2)
@@ -78,7 +83,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
         _whole_epochs(axes, epochs)
-    _draw_schedules(panel(figure, 870, 510, 510, 320), epochs, history)
+    _draw_schedules(figure, 870, head + 490, epochs, history)
     return figure
 
 
@@ -104,38 +109,47 @@ def _whole_epochs(axes: Axes, epochs: Numbers) -> None:
     axes.set_xlim(np.nanmin(epochs) - margin, np.nanmax(epochs) + margin)
 
 
-def _draw_schedules(axes: Axes, epochs: Numbers, history: Sequence[Mapping[str, Any]]) -> None:
-    tidy(axes, "Schedules", "epoch", "β, weight of the rate")
-    beta, rate = _column(history, "beta"), _column(history, "learning_rate")
-    _curve(axes, epochs, beta, PALETTE[2], "β")
+def _draw_schedules(
+    figure: Figure, left: float, top: float, epochs: Numbers, history: Sequence[Mapping[str, Any]]
+) -> None:
+    # Each has a panel of its own: on a shared one a constant line would cover another.
+    axes = panel(figure, left, top, 600, 135)
+    tidy(axes, "β, weight of the rate")
+    _draw_schedule(axes, epochs, _column(history, "beta"), PALETTE[2])
+    axes.tick_params(labelbottom=False)
+    axes = panel(figure, left, top + 185, 600, 135)
+    tidy(axes, "Learning rate", "epoch")
+    _draw_schedule(axes, epochs, _column(history, "learning_rate"), PALETTE[6])
+
+
+def _draw_schedule(axes: Axes, epochs: Numbers, values: Numbers, color: str) -> None:
+    _curve(axes, epochs, values, color, "")
     _whole_epochs(axes, epochs)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    twin = axes.twinx()
-    tidy(twin, y="learning rate")
-    twin.grid(visible=False)
-    twin.spines["right"].set_visible(True)
-    _curve(twin, epochs, rate, PALETTE[6], "learning rate")
-    seen = rate[np.isfinite(rate) & (rate > 0)]
-    if len(seen) and seen.max() > 20 * seen.min():
-        twin.set_yscale("log")
+    seen = values[np.isfinite(values) & (values > 0)]
+    if len(seen) == len(values) and seen.max() > 20 * seen.min():
+        axes.set_yscale("log")
     else:
-        twin.set_ylim(bottom=0)
-    for side, color in ((axes, PALETTE[2]), (twin, PALETTE[6])):
-        side.yaxis.label.set_color(color)
-        side.tick_params(axis="y", labelcolor=color)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(0.0, low), high + 0.15 * (high - min(0.0, low)))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def loss_histogram(vae: VAE, x: Array, marks: Mapping[str, Array] | None = None) -> Figure:
+def loss_histogram(
+    vae: VAE, x: Array, marks: Mapping[str, Array] | None = None, *, whose: str = "examples"
+) -> Figure:
     """Draw how −ELBO is spread over examples, and where some particular ones lie.
 
     Parameters
     ----------
     vae : VAE
-        Its ELBO is taken with one sample per example, always the same noise.
+        Its ELBO is taken with one draw per example, always the same noise.
     x : array
         Examples (n, *shape).
     marks : mapping of str to array, optional
-        Named examples (*shape) to point out, such as one that may be an anomaly.
+        Named examples (*shape) to point out, such as one that may be an anomaly; each with its loss as the
+        mean of 32 draws, and the standard error.
+    whose : str
+        What the title calls the examples.
 
     Raises
     ------
@@ -144,34 +158,35 @@ def loss_histogram(vae: VAE, x: Array, marks: Mapping[str, Array] | None = None)
     """
     losses = losses_of(vae, x)
     losses = losses[np.isfinite(losses)]
-    at = {name: float(losses_of(vae, one[None])[0]) for name, one in (marks or {}).items()}
+    at = {name: losses_with_errors(vae, one[None]) for name, one in (marks or {}).items()}
     figure = canvas(1300, 700)
     axes = panel(figure, 120, 60, 1140, 550)
-    title = f"Loss of {len(losses):,} examples"
+    title = f"Loss of {len(losses):,} {whose}, one draw each"
     if len(losses):
         # Bars as wide as suits the bulk: a few outliers would otherwise squeeze it into one.
         low, high = np.percentile(losses, [0.1, 99.9])
         bars = int(np.clip(60 * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
         axes.hist(losses, bins=bars, color="#9CC9E3", edgecolor="white", linewidth=0.3)
         title += f": mean {losses.mean():.4g}, standard deviation {losses.std():.3g} nats"
+        title += f"; marks: mean of {DRAWS} draws" if at else ""
     tidy(axes, title, "−ELBO, nats", "examples")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _draw_marks(axes, {name: value for name, value in at.items() if np.isfinite(value)})
+    _draw_marks(axes, {name: (float(v[0]), float(e[0])) for name, (v, e) in at.items() if np.isfinite(v[0])})
     return figure
 
 
-def _draw_marks(axes: Axes, at: Mapping[str, float]) -> None:
+def _draw_marks(axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
     """A dashed line per mark; each label on a level of its own, so that none covers another."""
     top = axes.get_ylim()[1]
-    for value in at.values():
+    for value, _ in at.values():
         axes.axvline(value, color="none")  # first all of them, so that the limits are final
     low, high = axes.get_xlim()
-    for level, (name, value) in enumerate(sorted(at.items(), key=lambda item: item[1])):
+    for level, (name, (value, error)) in enumerate(sorted(at.items(), key=lambda item: item[1])):
         color = PALETTE[(level + 1) % 10]
         axes.axvline(value, color=color, linestyle="--", linewidth=1.5)
         right = value > low + 0.6 * (high - low)
         axes.annotate(
-            f"{name}  {value:,.1f}",
+            f"{name}  {with_error(value, error)}",
             (value, top * (1 - 0.9 * (level + 0.5) / max(8, len(at)))),
             xytext=(-5 if right else 5, 0),
             textcoords="offset points",

@@ -1,4 +1,4 @@
-"""The standard set of figures, written into a folder; and a quick one to watch while a model learns."""
+"""The standard set of figures, written into a folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from torch import Tensor
 from elboroom import canvas, conditional_sheets, figures, latent_map, morphs, pictures, plates, sheets
 from elboroom.canvas import Numbers, evenly, numbers
 from elboroom.conditions import Condition, Examples, apart, together
+from elboroom.drawing.progress import draw_progress as draw_progress
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.examples import examples_of
+from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
+from elboroom.latent.planes import Plane, plane_between, principal_plane
 from elboroom.model import VAE, Array
-from elboroom.plates import Plate
+from elboroom.plates import range_of
 
 if TYPE_CHECKING:
     from elboroom.data.dataset import Dataset
@@ -30,6 +33,7 @@ _CANDIDATES = 1000  # most among which the ends of the morph are chosen
 _KINDS = 20  # most rows of a figure by class
 _TOLD = 10  # most conditions that samples are drawn by
 _STEPS, _FRAMES = 25, 32  # of the morph as a strip and as an animation
+_REFERENCE = 5000  # most training examples that say which directions part the classes
 
 
 class _Scene:
@@ -83,11 +87,15 @@ class _Scene:
         """Labels that occur, ascending."""
         return [] if self.labels is None else np.unique(self.labels).tolist()
 
+    @property
+    def whose(self) -> str:
+        """What titles call the examples."""
+        return "examples" if self.part == "all" else "test examples"
+
     @cached_property
-    def dims(self) -> list[int]:
-        """The two latent dimensions whose codes vary most, in ascending order."""
-        spread = canvas.codes_of(self.vae, self.x).std(0)
-        return sorted(np.argsort(-spread, kind="stable")[:2].tolist())
+    def plane(self) -> Plane | None:
+        """Of more than two latent dimensions, the plane in which the codes vary most."""
+        return principal_plane(self.vae, self.x) if self.vae.latent_dim > 2 else None
 
     @cached_property
     def ends(self) -> tuple[Array, Array]:
@@ -104,20 +112,31 @@ class _Scene:
         return torch.lerp(first, last, torch.linspace(0, 1, _STEPS).to(first)[:, None])
 
     def grid(self) -> Tensor:
-        """Codes over the prior in the two dimensions that matter most."""
-        return pictures.manifold_grid(self.fixed, dims=self.dims)
+        """Codes over the prior, or in the plane that matters most."""
+        return pictures.manifold_grid(self.fixed) if self.plane is None else self.plane.grid(self.fixed)
 
     def manifold(self) -> Figure:
         """Decode that grid; of a conditional model given each of several conditions, if none is asked for."""
+        title = "What codes decode to, on a grid over the prior (from its 2 % to its 98 % quantiles)"
+        if self.plane is not None:
+            title = f"What codes decode to in the plane through the mean code of the {self.whose}"
         if self.vae.condition is None or self.condition is not None:
-            return pictures.manifold(self.fixed, dims=self.dims)
-        return conditional_sheets.manifolds(self.vae, self.x, dims=self.dims)
+            return pictures.manifold(
+                self.fixed, 20 if self.plane is None else 15, plane=self.plane, title=title
+            )
+        if self.plane is not None:
+            title += ", along their principal directions from −2 to 2 standard deviations"
+        return conditional_sheets.manifolds(
+            self.vae, self.x, plane=self.plane, title=f"{title}, given each condition"
+        )
 
     def samples(self) -> Figure:
         """Draw from the prior; of a conditional model a row for each of several conditions."""
         if self.vae.condition is None or self.condition is not None:
             return pictures.samples(self.fixed)
-        return plates.stack(conditional_sheets.given_plate(self.vae, *self.told))
+        plate = conditional_sheets.given_plate(self.vae, *self.told)
+        title = conditional_sheets.GIVEN_EACH.replace("class", "condition")
+        return plates.stack(plate, title=plates.titled(self.vae, title))
 
     @cached_property
     def told(self) -> tuple[list[Condition], list[str]]:
@@ -126,33 +145,69 @@ class _Scene:
 
     def around(self) -> Figure:
         """Decode the square around the middle of the morph that holds both of its ends."""
-        across = (self.path[-1] - self.path[0]).abs()
-        dims = sorted(across.argsort(descending=True, stable=True)[:2].tolist())
-        radius = max(float(across.max()) / 2, 1e-3)
         start = self.ends[0]
         vae = self.vae.given(start.condition) if isinstance(start, Examples) else self.vae
-        return pictures.manifold(vae, center=self.path.mean(0), radius=radius, dims=dims)
+        title = f"What codes decode to around the morph between two {self.whose}"
+        if vae.latent_dim > 2:
+            plane = plane_between(vae, self.path[0], self.path[-1], apart(self.x)[0])
+            return pictures.manifold(vae, 15, plane=plane, title=f"{title}, which is the row in the middle")
+        radius = max(float((self.path[-1] - self.path[0]).abs().max()) / 2, 1e-3)
+        return pictures.manifold(vae, center=self.path.mean(0), radius=radius, title=title)
 
-    def latent(self, **overlay: Tensor) -> Figure:
+    @cached_property
+    def reference(self) -> tuple[Array, Array] | None:
+        """Codes and labels of training examples, to find what parts the classes."""
+        if self.data.labels is None or self.vae.latent_dim < 3:
+            return None
+        rows = self.data.indices("train")
+        rows = rows[evenly(len(rows), _REFERENCE)]
+        return embed_rows(self.vae, self.data, rows), np.asarray(self.data.labels)[rows]
+
+    def latent(self, more: str = "", **overlay: Tensor) -> Figure:
         """Map the codes, with something drawn over them."""
-        return latent_map.latent_scatter(self.vae, self.x, self.labels, self.data.label_names, **overlay)
+        title = f"Codes (posterior means) of {len(self.x):,} {self.whose}{more}"
+        named = {"reference": self.reference, "title": title}
+        return latent_map.latent_scatter(
+            self.vae, self.x, self.labels, self.data.label_names, **named, **overlay
+        )
+
+    def reconstructions(self) -> Figure:
+        """Rebuild a few examples."""
+        title = f"{self.whose.capitalize()} and their reconstructions"
+        return pictures.reconstructions(self.vae, self.x[evenly(len(self.x), 10)], title=title)
+
+    def morph(self) -> Figure:
+        """Join the two ends."""
+        title = f"From one of the {self.whose} (framed) to another: decoded codes on the straight line"
+        return morphs.morph_strip(self.vae, *self.ends, steps=_STEPS, title=title)
+
+    def traversals(self) -> Figure:
+        """Change one dimension at a time."""
+        title = (
+            f"What changes when one latent dimension does, around the mean code of the {self.whose} "
+            "(±: standard deviation of their codes)"
+        )
+        return pictures.traversals(self.fixed, self.alike, title=title)
 
 
 _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     "loss": lambda s: figures.loss_curves(s.history),
-    "reconstructions": lambda s: pictures.reconstructions(s.vae, s.x[evenly(len(s.x), 10)]),
+    "reconstructions": _Scene.reconstructions,
     "latent": lambda s: s.latent(),
-    "latent_path": lambda s: s.latent(path=s.path),
-    "latent_grid": lambda s: s.latent(grid=s.grid()),
+    "latent_path": lambda s: s.latent(", with the path of the morph", path=s.path),
+    "latent_grid": lambda s: s.latent(", with the grid that manifold.png decodes", grid=s.grid()),
     "manifold": _Scene.manifold,
     "manifold_around": _Scene.around,
-    "morph": lambda s: morphs.morph_strip(s.vae, *s.ends, steps=_STEPS),
-    "traversals": lambda s: pictures.traversals(s.fixed, s.alike),
+    "morph": _Scene.morph,
+    "traversals": _Scene.traversals,
     "samples": _Scene.samples,
-    "analogies": lambda s: conditional_sheets.analogies(s.vae, s.x),
-    "loss_histogram": lambda s: figures.loss_histogram(s.vae, s.x, s.marks),
-    "best_and_worst": lambda s: pictures.best_and_worst(s.vae, s.x),
-    "samples_by_class": lambda s: sheets.samples_by_class(s.data),
+    "analogies": lambda s: conditional_sheets.analogies(
+        s.vae, s.x, title=f"{s.whose.capitalize()}, and what their codes decode to given each class"
+    ),
+    "loss_histogram": lambda s: figures.loss_histogram(s.vae, s.x, s.marks, whose=s.whose),
+    "best_and_worst": lambda s: pictures.best_and_worst(s.vae, s.x, whose=s.whose),
+    "examples_by_class": lambda s: sheets.examples_by_class(s.data, span=range_of(s.vae)),
+    "samples_by_class": lambda s: conditional_sheets.samples_by_class(s.vae, s.data),
     "reconstructions_by_class": lambda s: sheets.reconstructions_by_class(s.vae, s.data, part=s.part),
     "transformation": lambda s: sheets.transformation(s.vae, s.data, *s.kinds[:2], part=s.part),
     "friends": lambda s: sheets.friends(s.vae, together(list(s.marks.values())), list(s.marks)),
@@ -164,7 +219,11 @@ _NEEDS: dict[str, tuple[Callable[[_Scene], bool], str]] = {
     "loss": (lambda s: bool(s.history), "a history of training"),
     "latent_grid": (lambda s: _one_prior(s.vae) or s.condition is not None, "one prior for all, or --label"),
     "analogies": (lambda s: _by_label(s.vae), "a model that is conditional on labels"),
-    "samples_by_class": (lambda s: 1 < len(s.kinds) <= _KINDS, "labels of 2 to 20 kinds"),
+    "examples_by_class": (lambda s: 1 < len(s.kinds) <= _KINDS, "labels of 2 to 20 kinds"),
+    "samples_by_class": (
+        lambda s: 1 < len(s.kinds) <= _KINDS and (s.vae.condition is None or _by_label(s.vae)),
+        "labels of 2 to 20 kinds, and a model that is conditional on nothing else",
+    ),
     "reconstructions_by_class": (lambda s: 1 < len(s.kinds) <= _KINDS, "labels of 2 to 20 kinds"),
     "transformation": (lambda s: len(s.kinds) == 2, "labels of two kinds"),
     "friends": (lambda s: bool(s.marks), "images to mark"),
@@ -189,16 +248,19 @@ def draw_all(
     marks: Mapping[str, Array] | None = None,
     only: Iterable[str] | None = None,
     condition: Condition | None = None,
+    place: Callable[[Sequence[Path]], Sequence[Path]] | None = None,
 ) -> list[Path]:
     """Write the standard figures of a trained model into a folder.
 
     They are ``loss reconstructions latent latent_path latent_grid manifold manifold_around morph traversals
     samples loss_histogram best_and_worst``, each ``.png``, and ``morph.gif``; of labelled data also
-    ``samples_by_class reconstructions_by_class`` and, of two kinds, ``transformation``; with ``marks``
-    ``friends``; and only when asked for ``umap``. They show test examples if there are any, else all. The
+    ``examples_by_class samples_by_class reconstructions_by_class`` and, of two kinds, ``transformation``;
+    with ``marks`` ``friends``; and only when asked for ``umap``. They show test examples if there are any,
+    else all; ``examples_by_class`` shows training examples. Each has a title that says what it shows. The
     morph joins two well reconstructed examples, of different labels if there are labels; ``latent_path``
-    shows its way, and ``manifold_around`` the square that holds it. Of a conditional model ``samples`` and
-    ``manifold`` show several conditions, and ``analogies`` examples with each label in turn.
+    shows its way, and ``manifold_around`` the square that holds it. Of more than two latent dimensions
+    ``manifold`` shows the plane along the principal directions of the codes. Of a conditional model
+    ``samples`` and ``manifold`` show several conditions, and ``analogies`` examples with each label in turn.
 
     Parameters
     ----------
@@ -217,6 +279,9 @@ def draw_all(
     condition : int, str or array, optional
         Of a conditional model: draw samples, manifolds and traversals given this one alone; if not given,
         traversals and ``latent_grid`` have the first example's.
+    place : callable, optional
+        From the files to be written to those to write instead, such as numbered ones; files that are there
+        are replaced if not given.
 
     Returns
     -------
@@ -230,14 +295,17 @@ def draw_all(
     FailureError
         If a file cannot be written.
     """
-    scene, written = _Scene(vae, data, history, marks, condition), []
-    for name in _chosen(scene, only):
-        written.append(Path(out_dir) / f"{name}.png")
-        write_atomic(written[-1], canvas.to_png(_FIGURES[name](scene)))
-        if name == "morph":
-            written.append(Path(out_dir) / "morph.gif")
-            morphs.save_gif(morphs.morph_frames(vae, *scene.ends, steps=_FRAMES), written[-1])
-    return written
+    scene = _Scene(vae, data, history, marks, condition)
+    names = [f"{name}.png" for name in _chosen(scene, only)]
+    files = [file for name in names for file in ((name, "morph.gif") if name == "morph.png" else (name,))]
+    paths = [Path(out_dir) / file for file in files]
+    places = list(paths if place is None else place(paths))
+    for file, path in zip(files, places, strict=True):
+        if file == "morph.gif":
+            morphs.save_gif(morphs.morph_frames(vae, *scene.ends, steps=_FRAMES), path)
+        else:
+            write_atomic(path, canvas.to_png(_FIGURES[Path(file).stem](scene)))
+    return places
 
 
 def _chosen(scene: _Scene, only: Iterable[str] | None) -> list[str]:
@@ -275,67 +343,3 @@ def _ends(vae: VAE, x: Array, labels: Numbers | None) -> tuple[int, int]:
     apart = np.linalg.norm(codes[:, None] - codes[None], axis=-1)
     a, b = sorted(int(few[i]) for i in np.unravel_index(int(apart.argmax()), apart.shape))
     return a, b
-
-
-def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLike[str]) -> Path:
-    """Draw how far training has come as one picture: reconstructions, the latent map, what codes decode to.
-
-    With two latent dimensions or one, the decoded grid over the prior is shown, else samples, always from
-    the same codes; of a conditional model samples of several conditions. It takes about a second.
-
-    Parameters
-    ----------
-    vae : VAE
-        The model under way; its random state and mode are left as they were.
-    data : Dataset
-        Validation examples are shown if there are any, else test examples, else all.
-    epoch : int
-        Names the file: ``progress/epoch_0005.png``.
-    out_dir : path
-        Where the folder ``progress`` is or comes to be.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    FailureError
-        If the file cannot be written.
-    """
-    parts = (data.indices(part) for part in ("validation", "test", "all"))
-    rows = next(part for part in parts if len(part))
-    rows = rows[evenly(len(rows), 2000)]
-    x, labels = examples_of(vae, data, rows), None if data.labels is None else np.asarray(data.labels)[rows]
-    shown = vae.as_input(x[evenly(len(x), 10)])
-    above = pictures.pairs(shown, vae.reconstruct(shown), title=f"Epoch {epoch}")
-    if vae.condition is not None:
-        below = conditional_sheets.given_plate(
-            vae, *conditional_sheets.conditions_to_show(vae, x, _TOLD), n=8
-        )
-        below.title = "Samples"
-    elif vae.latent_dim <= 2:
-        below = pictures.manifold_plate(vae, pictures.manifold_grid(vae, 15))
-    else:
-        with canvas.seeded(vae, 0):
-            below = Plate(plates.as_images(vae.sample(64)), 8, gap=2, title="Samples")
-    figure = _compose(above, below, canvas.codes_of(vae, x), labels, data.label_names)
-    path = Path(out_dir) / "progress" / f"epoch_{epoch:04d}.png"
-    write_atomic(path, canvas.to_png(figure))
-    return path
-
-
-def _compose(
-    above: Plate, below: Plate, codes: Numbers, labels: Numbers | None, label_names: Sequence[str]
-) -> Figure:
-    """Lay out one plate above, the map of codes below it, and the other plate right of that."""
-    side, left, right = 600, 110, 950
-    scale = above.scale(width=right + side - 200)
-    head = 55 + above.size(scale)[0] + 60
-    figure = canvas.canvas(1600, head + side + 100)
-    above.draw(figure, 200, 55, scale)
-    axes = canvas.panel(figure, left, head, side, side)
-    latent_map.draw_codes(axes, codes, labels, label_names)
-    below.draw(figure, right, head, below.scale(width=side, height=side))
-    return figure

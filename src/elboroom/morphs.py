@@ -22,7 +22,7 @@ from elboroom.conditions import Examples, apart, together
 from elboroom.errors import FailureError, UsageError
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
-from elboroom.plates import Plate, as_images, resized, stack, tile, to_uint8
+from elboroom.plates import Plate, images_of, resized, stack, tile, titled, to_uint8
 from elboroom.walks import linear
 
 _COLUMNS = 12  # most images in a row
@@ -57,7 +57,10 @@ class Morph:
     condition: Tensor | None = None
 
 
-def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
+_STRIP = "From one example (framed) to another: decoded codes on the straight line between theirs"
+
+
+def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25, *, title: str = _STRIP) -> Figure:
     """Draw the way from example a to example b: the two framed, and between them their decoded straight line.
 
     Parameters
@@ -68,16 +71,18 @@ def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25) -> Figure:
         Examples (*shape); of a conditional model with their conditions, which change along with the code.
     steps : int
         Decoded images, the reconstructions of a and b among them; long strips go on in further rows.
+    title : str
+        Says whose images they are.
 
     Raises
     ------
     UsageError
         If ``steps`` < 2 or an example is not of the model's shape.
     """
-    return strip(vae, between(vae, a, b, steps))
+    return strip(vae, between(vae, a, b, steps), title=title)
 
 
-def strip(vae: VAE, morph: Morph) -> Figure:
+def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
     """Draw one walk, its examples framed at both ends; long ones go on in further rows.
 
     Raises
@@ -88,10 +93,16 @@ def strip(vae: VAE, morph: Morph) -> Figure:
     images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
     framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
     rows = -(-len(images) // _COLUMNS)
-    return stack(Plate(images, -(-len(images) // rows), framed=tuple(framed)))
+    return stack(Plate(images, -(-len(images) // rows), framed=tuple(framed)), title=titled(vae, title))
 
 
-def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
+def sheet(
+    vae: VAE,
+    morphs: Sequence[Morph],
+    steps: int = 9,
+    *,
+    title: str = "From originals to others: decoded codes on the way",
+) -> Figure:
     """Draw several walks one under another, each a row with its name.
 
     From left to right: the example it starts from; what its posterior mean decodes to, if the walk starts
@@ -105,6 +116,8 @@ def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
         At least one, all of one number of steps.
     steps : int
         Most codes of a walk to show, evenly taken.
+    title : str
+        Says whose images they are.
 
     Raises
     ------
@@ -127,7 +140,8 @@ def sheet(vae: VAE, morphs: Sequence[Morph], steps: int = 9) -> Figure:
             len(columns),
             row_labels=[morph.name for morph in morphs],
             captions=[captions[i] for i in columns],
-        )
+        ),
+        title=titled(vae, title),
     )
 
 
@@ -147,7 +161,7 @@ def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
     """Images (n, h, w, c) of examples, white ones in place of None."""
     there = [i for i, one in enumerate(cells) if one is not None]
     shown = [apart(one)[0] for one in cells if one is not None]
-    images = as_images(torch.cat([vae.as_input(one[None]) for one in shown]))
+    images = images_of(vae, torch.cat([vae.as_input(one[None]) for one in shown]))
     filled = np.ones((len(cells), *images.shape[1:]), np.float32)
     filled[there] = images
     return filled
@@ -196,7 +210,7 @@ def path_frames(vae: VAE, *paths: Tensor, condition: Tensor | None = None) -> Nu
     UsageError
         If codes are not of the model's shape.
     """
-    images = as_images(vae.decode(torch.cat(paths), condition).mean, size=(160, 240))
+    images = images_of(vae, vae.decode(torch.cat(paths), condition).mean, size=(160, 240))
     by_path = images.reshape(len(paths), -1, *images.shape[1:])
     if len(paths) == 1:
         return to_uint8(by_path[0])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from elboroom.arguments import Device, Images, Label, PrepareImages, RunFolder, at_least
+from elboroom.arguments import Device, Images, Label, Overwrite, PrepareImages, RunFolder, at_least
 from elboroom.errors import UsageError
 
 
@@ -18,6 +19,7 @@ def figures(
     mark: Annotated[tuple[str, ...], arg(help="Images to mark in the histogram of losses.")] = (),
     label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
@@ -25,7 +27,7 @@ def figures(
     from elboroom.commands import draw
     from elboroom.run import Run
 
-    draw.figures(Run(run), data, only, mark, out, device, prepare=prepare, label=label)
+    draw.figures(Run(run), data, only, mark, out, device, overwrite=overwrite, prepare=prepare, label=label)
 
 
 def reconstruct(
@@ -36,6 +38,7 @@ def reconstruct(
     ] = 0,
     label: Label = None,
     out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
@@ -46,7 +49,7 @@ def reconstruct(
     if not images:
         raise UsageError("no image named: give image files, or examples as SET:INDEX, such as mnist:7")
     steps = at_least("--refine", refine, 0)
-    draw.reconstruct(Run(run), images, steps, out, device, prepare=prepare, label=label)
+    draw.reconstruct(Run(run), images, steps, out, device, overwrite=overwrite, prepare=prepare, label=label)
 
 
 def sample(
@@ -57,6 +60,7 @@ def sample(
         Path | None, arg(help=".png, or .npy for the numbers; RUN/samples/samples.png if not given.")
     ] = None,
     observe: Annotated[bool, arg(help="Draw from the likelihood too, instead of showing its mean.")] = False,
+    overwrite: Overwrite = False,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
@@ -64,7 +68,8 @@ def sample(
     from elboroom.commands import draw
     from elboroom.run import Run
 
-    draw.sample(Run(run), at_least("--n", n, 1), out, seed, device, observe=observe, label=label)
+    at_least("--n", n, 1)
+    draw.sample(Run(run), n, out, seed, device, overwrite=overwrite, observe=observe, label=label)
 
 
 def morph(
@@ -113,6 +118,7 @@ def morph(
         arg(help=".gif, .mp4, or .png for a strip or a sheet; RUN/figures/morph.gif if not given."),
     ] = None,
     milliseconds: Annotated[int, arg(help="How long each picture of a GIF or film is shown.")] = 60,
+    overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
@@ -145,6 +151,7 @@ def morph(
         seed=seed,
         out=out,
         milliseconds=milliseconds,
+        overwrite=overwrite,
         prepare=prepare,
         device=device,
         label=label,
@@ -167,6 +174,7 @@ def traverse(
     span: Annotated[float, arg(help="From -span to span.")] = 3.0,
     label: Label = None,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/traversals.png if not given.")] = None,
+    overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
@@ -177,4 +185,5 @@ def traverse(
     at_least("--steps", steps, 2)
     if not 0 < span < float("inf"):
         raise UsageError(f"--span {span}: a number above 0")
-    draw.traverse(Run(run), at, dims, steps, span, out, device, layer=layer, prepare=prepare, label=label)
+    command = partial(draw.traverse, layer=layer, overwrite=overwrite, prepare=prepare, label=label)
+    command(Run(run), at, dims, steps, span, out, device)

@@ -1,7 +1,8 @@
 """Pictures of examples: reconstructions, samples, decoded maps; and, of a file of their own, traversals.
 
 What a model of images makes is drawn as images; rows of numbers are drawn as small line charts in their
-place, so that every function here serves both. Values are in model units and clipped to [0, 1] for images.
+place, so that every function here serves both. Values are in model units; images are clipped to the range
+that the model was trained on. Each function takes a title, and has one of its own if none is given.
 """
 
 from __future__ import annotations
@@ -13,26 +14,40 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from elboroom.canvas import known_dims, losses_of, numbers, seeded, written
+from elboroom.canvas import (
+    DRAWS,
+    Numbers,
+    known_dims,
+    losses_of,
+    losses_with_errors,
+    numbers,
+    seeded,
+    with_error,
+    written,
+)
+from elboroom.conditions import apart
 from elboroom.errors import UsageError
+from elboroom.latent.planes import Plane
 from elboroom.model import VAE, Array
-from elboroom.plates import Plate, as_images, stack
+from elboroom.plates import Plate, images_of, stack, titled
 from elboroom.traversals import traversals as traversals
 
 _DRAWS = 500  # from a prior without quantiles
 
 
-def pairs(x: Array, reconstruction: Array, **words: object) -> Plate:
-    """Examples above their reconstructions, or as two lines in one chart: (n, *shape) both."""
-    if x.ndim == 2:
-        images, names = as_images(x, reconstruction), ["input (grey),\nreconstruction"]
+def pairs(vae: VAE, x: Array, **words: object) -> Plate:
+    """Examples (n, *shape) above their reconstructions, or as lines in one chart."""
+    shown, rebuilt = vae.as_input(apart(x)[0]), vae.reconstruct(x)
+    if len(vae.shape) == 3:
+        images, names = images_of(vae, torch.cat([shown, rebuilt])), ["input", "reconstruction"]
     else:
-        images = np.concatenate([numbers(x), numbers(reconstruction)])
-        names = ["input", "reconstruction"]
+        images, names = images_of(vae, shown, rebuilt), ["input (grey),\nreconstruction"]
     return Plate(images, max(1, len(x)), row_labels=names, **words)  # type: ignore[arg-type]
 
 
-def reconstructions(vae: VAE, x: Array, n: int = 10) -> Figure:
+def reconstructions(
+    vae: VAE, x: Array, n: int = 10, *, title: str = "Examples and their reconstructions"
+) -> Figure:
     """Draw the first n examples of x above what the model makes of their codes.
 
     Parameters
@@ -43,14 +58,15 @@ def reconstructions(vae: VAE, x: Array, n: int = 10) -> Figure:
         Examples (m, *shape).
     n : int
         Of these, how many to show.
+    title : str
+        Says whose images they are.
 
     Raises
     ------
     UsageError
         If there are no examples.
     """
-    shown = vae.as_input(_some(x[:n]))
-    return stack(pairs(shown, vae.reconstruct(shown)))
+    return stack(pairs(vae, _some(x[:n])), title=titled(vae, title))
 
 
 def _some(x: Array) -> Array:
@@ -59,8 +75,10 @@ def _some(x: Array) -> Array:
     return x
 
 
-def samples(vae: VAE, n: int = 64, seed: int = 0) -> Figure:
-    """Draw n decoded draws from the prior: what the model dreams up.
+def samples(
+    vae: VAE, n: int = 64, seed: int = 0, *, title: str = "Samples: decoded draws from the prior"
+) -> Figure:
+    """Draw n decoded draws from the prior.
 
     Parameters
     ----------
@@ -70,6 +88,8 @@ def samples(vae: VAE, n: int = 64, seed: int = 0) -> Figure:
         How many, in a square.
     seed : int
         The same seed draws the same codes; the caller's random state is left alone.
+    title : str
+        Says what they are.
 
     Raises
     ------
@@ -80,7 +100,7 @@ def samples(vae: VAE, n: int = 64, seed: int = 0) -> Figure:
         raise UsageError(f"n = {n} samples; draw at least 1")
     with seeded(vae, seed):
         drawn = vae.sample(n)
-    return stack(Plate(as_images(drawn), int(np.ceil(np.sqrt(n)))))
+    return stack(Plate(images_of(vae, drawn), int(np.ceil(np.sqrt(n)))), title=titled(vae, title))
 
 
 def manifold_grid(
@@ -175,14 +195,32 @@ def manifold_plate(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> Plat
     """Decode a grid (g, g, d) into a seamless sheet, with the latent values at its edges."""
     tall = len(grid) > 1
     return Plate(
-        as_images(vae.decode(grid.reshape(-1, vae.latent_dim)).mean, size=(44, 60)),
+        _decoded(vae, grid),
         grid.shape[1],
         row_labels=written(numbers(grid[:, 0, dims[1]])) if tall else (),
         captions=written(numbers(grid[0, :, dims[0]])),
         x_label=f"$z_{{{dims[0]}}}$",
         y_label=f"$z_{{{dims[1]}}}$" if tall else "",
-        gap=3 if len(vae.shape) == 1 else 0,
+        gap=0 if len(vae.shape) == 3 else 3,
     )
+
+
+def plane_plate(vae: VAE, plane: Plane, steps: int = 15) -> Plate:
+    """Decode the codes of a plane into a seamless sheet, with the distances from its middle at the edges."""
+    across, up = (np.linspace(-edge, edge, steps) for edge in plane.ticks)
+    return Plate(
+        _decoded(vae, plane.grid(vae, steps)),
+        steps,
+        row_labels=written(up[::-1]),
+        captions=written(across),
+        x_label=plane.names[0],
+        y_label=plane.names[1],
+        gap=0 if len(vae.shape) == 3 else 3,
+    )
+
+
+def _decoded(vae: VAE, grid: Tensor) -> Numbers:
+    return images_of(vae, vae.decode(grid.reshape(-1, vae.latent_dim)).mean, size=(44, 60))
 
 
 def manifold(
@@ -192,41 +230,53 @@ def manifold(
     center: Array | None = None,
     radius: float | None = None,
     dims: Sequence[int] = (0, 1),
+    plane: Plane | None = None,
+    title: str = "What codes on a grid decode to",
 ) -> Figure:
     """Draw what codes on a grid decode to; the arguments are those of :func:`manifold_grid`.
+
+    With a ``plane`` (:func:`elboroom.latent.planes.principal_plane`) the grid lies in it, and ``center``,
+    ``radius`` and ``dims`` have no use: of more than two latent dimensions, two by themselves say little.
 
     Raises
     ------
     UsageError
         As :func:`manifold_grid` does.
     """
+    if plane is not None:
+        return stack(plane_plate(vae, plane, steps), title=titled(vae, title))
     grid = manifold_grid(vae, steps, center=center, radius=radius, dims=dims)
-    return stack(manifold_plate(vae, grid, dims))
+    return stack(manifold_plate(vae, grid, dims), title=titled(vae, title))
 
 
-def best_and_worst(vae: VAE, x: Array, n: int = 10) -> Figure:
+def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") -> Figure:
     """Draw the examples with the lowest and the highest −ELBO beside their reconstructions.
 
     Parameters
     ----------
     vae : VAE
-        Its ELBO is taken with one sample per example, always the same noise.
+        Its ELBO is taken with one draw per example to find them, and with 32 draws for the loss that stands
+        under each with its standard error, the same noise for each.
     x : array
         Examples (m, *shape).
     n : int
-        How many of each, at most half of all; −ELBO in nats stands under each.
+        How many of each, at most half of all.
+    whose : str
+        What the titles call them.
 
     Raises
     ------
     UsageError
         If there are no examples.
     """
-    losses = losses_of(vae, x)
-    order = np.argsort(losses, kind="stable")
+    order = np.argsort(losses_of(vae, x), kind="stable")
     n = max(1, min(n, len(order) // 2))
     plates = []
-    for title, chosen in (("Lowest loss", order[:n]), ("Highest loss", order[::-1][:n].copy())):
-        shown = vae.as_input(x[chosen])
-        captions = [f"{losses[i]:,.1f}" for i in chosen]
-        plates.append(pairs(shown, vae.reconstruct(shown), title=f"{title} (−ELBO, nats)", captions=captions))
+    ends = (("Lowest", 1, order[: 2 * n]), ("Highest", -1, order[::-1][: 2 * n].copy()))
+    for name, sign, candidates in ends:
+        values, errors = losses_with_errors(vae, x[candidates])
+        best = np.argsort(sign * values, kind="stable")[:n]
+        captions = [with_error(values[i], errors[i]).replace(" ±", "\n±") for i in best]
+        title = titled(vae, f"{name} loss of {len(x):,} {whose}: −ELBO in nats, mean of {DRAWS} draws")
+        plates.append(pairs(vae, x[candidates[best]], title=title, captions=captions))
     return stack(*plates)

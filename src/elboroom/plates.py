@@ -13,14 +13,12 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw
 from torch.nn.functional import interpolate
 
-from elboroom.canvas import PALETTE, Numbers, canvas, numbers, panel, tidy
+from elboroom.canvas import LETTER, PALETTE, Numbers, numbers, panel, tidy, titled_canvas
 from elboroom.errors import UsageError
-from elboroom.model import Array
+from elboroom.model import VAE, Array
 
 _WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a plate, and of an image that is enlarged
-_LETTER = 11  # width of a wide letter in screen pixels
 _SKETCH = (100, 150)  # height and width of the line chart that stands for a row of numbers
-_ROWS = 12  # most latent dimensions in traversals, most tiles in a line of a morph
 
 
 def to_uint8(images: Array) -> Numbers:
@@ -77,34 +75,44 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
     ]
 
 
-def as_images(*curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
-    """Turn examples into images: images as they are, rows of numbers as line charts.
+def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float, float] = (0, 1)) -> Numbers:
+    """Turn examples into images with values in [0, 1]: rows of numbers and time series as line charts.
 
     Parameters
     ----------
     *curves : array
-        (n, h, w, c), of which there may be one; or (n, d), of which several are drawn in one chart.
+        Images (n, h, w, c), of which there may be one; or rows (n, d) or time series (n, t, d), of which
+        several are drawn in one chart.
     size : tuple of int
         Height and width of a chart.
+    span : tuple of float
+        The values of images that become black and white.
 
     Returns
     -------
     numpy.ndarray
-        (n, h, w, c) in model units. All charts have one vertical scale.
+        (n, h, w, c). All charts of one call have one vertical scale.
+
+    Examples
+    --------
+    >>> as_images(np.array([-1.0, 0.0, 1.0]).reshape(1, 1, 3, 1), span=(-1, 1)).ravel().tolist()
+    [0.0, 0.5, 1.0]
     """
     values = [numbers(curve) for curve in curves]
-    if values[0].ndim != 2:
-        return values[0]
-    lines = np.stack(values, 1)  # (n, curves, d)
+    if values[0].ndim == 4:
+        low, high = span
+        return values[0] if (low, high) == (0, 1) else (values[0] - low) / max(high - low, 1e-12)
+    lines = np.stack([one[..., None] if one.ndim == 2 else one for one in values], 1)  # (n, curves, t, d)
     finite = lines[np.isfinite(lines)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     fine = 3  # drawn three times as large and then shrunk, for smooth lines
     h, w = size[0] * fine, size[1] * fine
-    x = np.linspace(0.06, 0.94, lines.shape[2]) * w if lines.shape[2] > 1 else np.array([0.5 * w])
+    steps, channels = lines.shape[2:]
+    x = np.linspace(0.06, 0.94, steps) * w if steps > 1 else np.array([0.5 * w])
     y = (0.9 - 0.8 * (np.nan_to_num(lines) - low) / max(high - low, 1e-12)) * h
-    colors = (PALETTE[0],) if len(values) == 1 else ("#999999", PALETTE[1])
+    colors = _colors(len(values), channels)
     sketches = np.empty((len(lines), *size, 3), dtype=np.float32)
-    for i, chart in enumerate(y):
+    for i, chart in enumerate(y.transpose(0, 1, 3, 2).reshape(len(lines), -1, steps)):
         image = Image.new("RGB", (w, h), "#f4f4f4")
         draw = ImageDraw.Draw(image)
         for line, color in zip(chart, colors, strict=True):
@@ -114,6 +122,37 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
                 draw.ellipse((px - 2 * fine, py - 2 * fine, px + 2 * fine, py + 2 * fine), fill=color)
         sketches[i] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX), np.float32) / 255
     return sketches
+
+
+def _colors(curves: int, channels: int) -> list[str]:
+    """Of the lines of a chart: where two are compared, the first is grey."""
+    own = [PALETTE[(i + (channels == 1 and curves > 1)) % len(PALETTE)] for i in range(channels)]
+    return own if curves == 1 else ["#999999"] * channels + own
+
+
+def range_of(vae: VAE) -> tuple[float, float]:
+    """Lowest and highest value of the pictures that a model was trained on: what is drawn black and white."""
+    low, high = getattr(vae, "value_range", None) or (0.0, 1.0)
+    return float(low), float(high)
+
+
+def images_of(vae: VAE, *curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
+    """Turn a model's examples or what it decodes into images, as :func:`as_images`, in the model's range."""
+    return as_images(*curves, size=size, span=range_of(vae))
+
+
+def titled(vae: VAE, title: str) -> str:
+    """Add to a title what black and white stand for, if not for 0 and 1.
+
+    Examples
+    --------
+    >>> titled(VAE.build(shape=(4, 4, 1), hidden=[8]), "Samples")
+    'Samples'
+    """
+    low, high = range_of(vae)
+    if len(vae.shape) != 3 or (abs(low) < 0.01 and abs(high - 1) < 0.01):
+        return title
+    return f"{title} (black is {low:.3g}, white {high:.3g})".replace("-", "−")
 
 
 def resized(images: Array, height: int, width: int) -> Numbers:
@@ -175,8 +214,8 @@ class Plate:
     @property
     def margins(self) -> tuple[int, int, int]:
         """Screen pixels that the words take on the left, above and below."""
-        left = 30 + _letters(self.row_labels) * _LETTER + (34 if self.y_label else 0)
-        return left, 55 if self.title else 25, 25 + 26 * any(self.captions) + 34 * bool(self.x_label)
+        left = 30 + _letters(self.row_labels) * LETTER + (34 if self.y_label else 0)
+        return left, 55 if self.title else 15, 25 + 26 * _lines(self.captions) + 34 * bool(self.x_label)
 
     def draw(self, figure: Figure, left: float, top: float, scale: float) -> None:
         """Draw it on a figure, the images' upper left corner at a place given in pixels."""
@@ -188,10 +227,10 @@ class Plate:
         axes.grid(visible=False)
         axes.tick_params(length=0, labelsize=9)
         axes.spines[:].set_visible(False)
-        every = -(-(_letters(self.captions) + 1) * _LETTER // right)
+        every = -(-(_letters(self.captions) + 1) * LETTER // right)
         for set_ticks, texts, step, side in (
             (axes.set_xticks, self.captions, every, right),
-            (axes.set_yticks, self.row_labels, -(-_LETTER * 2 // down), down),
+            (axes.set_yticks, self.row_labels, -(-LETTER * 2 // down), down),
         ):
             shown = range(0, len(texts), step)
             set_ticks([i * side + (side - self.gap) / 2 for i in shown], [texts[i] for i in shown])
@@ -208,26 +247,30 @@ def _letters(texts: Sequence[str]) -> int:
     return max((len(line) for text in plain for line in text.split("\n")), default=0)
 
 
-def lay_out(plates: Sequence[Plate], columns: int) -> Figure:
-    """Draw plates of one size side by side, ``columns`` in a row."""
+def _lines(texts: Sequence[str]) -> int:
+    return max((text.count("\n") + 1 for text in texts if text), default=0)
+
+
+def lay_out(plates: Sequence[Plate], columns: int, title: str = "") -> Figure:
+    """Draw plates of one size side by side, ``columns`` in a row, under a title."""
     rows = -(-len(plates) // columns)
     left, above, below = (max(each) for each in zip(*(plate.margins for plate in plates), strict=True))
     scale = min(p.scale(1.3 * _WIDTH / columns - left, 1.3 * _HEIGHT / rows - above) for p in plates)
     down, right = (max(each) for each in zip(*(plate.size(scale) for plate in plates), strict=True))
-    figure = canvas(columns * (left + right) + 30, rows * (above + down + below))
+    figure, head = titled_canvas(columns * (left + right) + 30, rows * (above + down + below), title)
     for i, plate in enumerate(plates):
         across, along = i % columns * (left + right), i // columns * (above + down + below)
-        plate.draw(figure, left + across, above + along, scale)
+        plate.draw(figure, left + across, head + above + along, scale)
     return figure
 
 
-def stack(*plates: Plate) -> Figure:
-    """Draw plates one under another, all at one scale."""
+def stack(*plates: Plate, title: str = "") -> Figure:
+    """Draw plates one under another, all at one scale, under a title."""
     scale = min(plate.scale(height=_HEIGHT / len(plates)) for plate in plates)
     left = max(plate.margins[0] for plate in plates)
     sizes = [plate.size(scale) for plate in plates]
     height = sum(h + sum(plate.margins[1:]) for plate, (h, _) in zip(plates, sizes, strict=True))
-    figure, top = canvas(left + max(w for _, w in sizes) + 30, height), 0
+    figure, top = titled_canvas(left + max(w for _, w in sizes) + 30, height, title)
     for plate, (h, _) in zip(plates, sizes, strict=True):
         _, above, below = plate.margins
         plate.draw(figure, left, top + above, scale)

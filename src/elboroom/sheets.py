@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.canvas import Numbers, canvas, codes_of, evenly, losses_of, numbers, panel, tidy
+from elboroom.canvas import (
+    DRAWS,
+    Numbers,
+    canvas,
+    codes_of,
+    evenly,
+    losses_with_errors,
+    numbers,
+    panel,
+    tidy,
+    with_error,
+)
 from elboroom.conditions import apart
 from elboroom.data.dataset import Dataset, Part
 from elboroom.errors import UsageError
@@ -21,14 +32,31 @@ from elboroom.evaluation.neighbours import Neighbours
 from elboroom.latent_map import draw_codes
 from elboroom.model import VAE, Array
 from elboroom.morphs import Morph, sheet
-from elboroom.plates import Plate, as_images, stack
+from elboroom.plates import Plate, as_images, images_of, stack, titled
 from elboroom.walks import Walk, linear
 
 _LINE = 20  # letters of a name in a line
 
 
-def samples_by_class(data: Dataset, n: int = 10, part: Part = "train") -> Figure:
-    """Draw n examples of each kind, evenly taken, a row each.
+PART_NAMES = {"train": "training", "test": "test", "validation": "validation", "all": "all"}
+"""Of the parts of a data set, as titles have them."""
+
+
+def examples_by_class(
+    data: Dataset, n: int = 10, part: Part = "train", *, span: tuple[float, float] = (0, 1)
+) -> Figure:
+    """Draw n examples of each class, evenly taken, a row each: what there is to learn, and no model's work.
+
+    Parameters
+    ----------
+    data : Dataset
+        Labelled.
+    n : int
+        Examples in a row.
+    part : {"train", "test", "validation", "all"}
+        Which examples.
+    span : tuple of float
+        The values of images that become black and white.
 
     Raises
     ------
@@ -37,12 +65,14 @@ def samples_by_class(data: Dataset, n: int = 10, part: Part = "train") -> Figure
     """
     kinds = list(_kinds(data, part))
     n = min(n, max(len(rows) for _, rows in kinds))
-    images = [_padded(as_images(data.values(rows[evenly(len(rows), n)])), n) for _, rows in kinds]
-    return stack(Plate(np.concatenate(images), n, row_labels=[name for name, _ in kinds]))
+    chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
+    images = in_rows(as_images(data.values(np.concatenate(chosen)), span=span), [*map(len, chosen)], n)
+    title = f"{PART_NAMES[part].capitalize()} examples of each class, as they are in the data"
+    return stack(Plate(images, n, row_labels=[wrapped(name) for name, _ in kinds]), title=title)
 
 
 def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = "test") -> Figure:
-    """Draw n examples of each kind, evenly taken, above what the model makes of them.
+    """Draw n examples of each class, evenly taken, above what the model makes of them.
 
     Raises
     ------
@@ -51,13 +81,15 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     """
     kinds = list(_kinds(data, part))
     n = min(n, max(len(rows) for _, rows in kinds))
-    images, names = [], []
-    for name, rows in kinds:
-        x = examples_of(vae, data, rows[evenly(len(rows), n)])
-        both = as_images(np.concatenate([numbers(x), numbers(vae.reconstruct(x))]))
-        images += [_padded(both[: len(x)], n), _padded(both[len(x) :], n)]
-        names += [name, "rebuilt"]
-    return stack(Plate(np.concatenate(images), n, row_labels=names))
+    chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
+    x = examples_of(vae, data, np.concatenate(chosen))
+    both = images_of(vae, torch.cat([vae.as_input(apart(x)[0]), vae.reconstruct(x)]))
+    counts = [*map(len, chosen)]
+    above, below = (in_rows(half, counts, n) for half in (both[: len(x)], both[len(x) :]))
+    pairs = np.stack([rows.reshape(len(kinds), n, *both.shape[1:]) for rows in (above, below)], 1)
+    names = [word for name, _ in kinds for word in (wrapped(name), "rebuilt")]
+    title = f"{PART_NAMES[part].capitalize()} examples of each class, and below each its reconstruction"
+    return stack(Plate(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
 
 def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -71,10 +103,11 @@ def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]
         yield data.label_name(label), rows[data.labels[rows] == label]
 
 
-def _padded(images: Numbers, n: int) -> Numbers:
-    """Images with white ones after them, n in all."""
-    white = np.ones((n - len(images), *images.shape[1:]), images.dtype)
-    return np.concatenate([images, white])
+def in_rows(images: Numbers, counts: Sequence[int], n: int) -> Numbers:
+    """Images, so many of each row one after the other, with white ones where a row has fewer than n."""
+    filled = np.ones((len(counts) * n, *images.shape[1:]), images.dtype)
+    filled[[i * n + j for i, count in enumerate(counts) for j in range(count)]] = images
+    return filled
 
 
 def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | None = None) -> Figure:
@@ -83,7 +116,7 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
     Parameters
     ----------
     vae : VAE
-        The model; its ELBO is taken with one sample per image, always the same noise.
+        The model; the loss is −ELBO as the mean of 32 draws, with its standard error.
     images : array
         (n, *shape); of a conditional model with their conditions.
     names : sequence of str
@@ -103,15 +136,15 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
     plain, condition = apart(images)
     columns = [vae.as_input(plain), vae.reconstruct(images)]
     columns += [] if refined is None else [vae.decode(refined, condition).mean]
-    losses = [f"{loss:,.0f} nats".replace("-", "−") for loss in losses_of(vae, images)]
-    return stack(
-        Plate(
-            as_images(torch.stack(columns, 1).flatten(0, 1)),
-            len(columns),
-            row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
-            captions=["original", "rebuilt", "refined"][: len(columns)],
-        )
+    losses = [f"{with_error(*loss)} nats" for loss in zip(*losses_with_errors(vae, images), strict=True)]
+    plate = Plate(
+        images_of(vae, torch.stack(columns, 1).flatten(0, 1)),
+        len(columns),
+        row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
+        captions=["original", "rebuilt", "refined"][: len(columns)],
     )
+    title = f"Named images and what the model makes of them; loss: −ELBO, mean of {DRAWS} draws"
+    return stack(plate, title=titled(vae, title))
 
 
 def wrapped(name: str, width: int = _LINE) -> str:
@@ -188,10 +221,21 @@ def transformation(
         Morph(walk(a, b, steps), x, y, name, condition=condition)
         for a, b, x, y in zip(*codes, *shown, strict=True)
     ]
-    return sheet(vae, rows, steps)
+    whose = f"{PART_NAMES[part]} example of {names[0]}"
+    title = f"From a {whose} to one of {names[1]}: decoded codes on the way" + (
+        ", originals at the ends" * originals
+    )
+    return sheet(vae, rows, steps, title=title)
 
 
-def neighbour_sheet(data: Dataset, queries: Array, names: Sequence[str], found: Neighbours) -> Figure:
+def neighbour_sheet(
+    data: Dataset,
+    queries: Array,
+    names: Sequence[str],
+    found: Neighbours,
+    *,
+    span: tuple[float, float] = (0, 1),
+) -> Figure:
     """Draw queries (m, *shape) beside the examples nearest to each, with their distances.
 
     A query that is (nearly) a copy of the nearest says so under its name.
@@ -206,7 +250,7 @@ def neighbour_sheet(data: Dataset, queries: Array, names: Sequence[str], found: 
     n = found.rows.shape[1]
     near = data.values(found.rows.ravel()).reshape(len(queries), n, *data.shape)
     rows = np.concatenate([numbers(queries)[:, None], near], 1)
-    images = as_images(rows.reshape(-1, *data.shape))
+    images = as_images(rows.reshape(-1, *data.shape), span=span)
     images = images.reshape(len(rows), n + 1, *images.shape[1:])
     words = [wrapped(name) for name in names]
     for i in np.flatnonzero(found.copied):
@@ -215,12 +259,19 @@ def neighbour_sheet(data: Dataset, queries: Array, names: Sequence[str], found: 
         *(
             Plate(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
             for row, word, distances in zip(images, words, found.distances, strict=True)
-        )
+        ),
+        title="Each image and, right of it, the training examples nearest to it, with their distances",
     )
 
 
 def latent_umap(
-    vae: VAE, x: Array, labels: Array | None = None, label_names: Sequence[str] = (), *, seed: int = 0
+    vae: VAE,
+    x: Array,
+    labels: Array | None = None,
+    label_names: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    title: str = "",
 ) -> Figure:
     """Draw the codes of examples in two dimensions by UMAP (arXiv:1802.03426), coloured by label.
 
@@ -236,6 +287,8 @@ def latent_umap(
         Names of labels 0, 1, …
     seed : int
         Of UMAP; the caller's random state is left alone.
+    title : str
+        Says whose codes they are.
 
     Raises
     ------
@@ -254,7 +307,7 @@ def latent_umap(
     # With a seed it runs on one core, and says so if not told.
     points = umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(codes)
     figure = canvas(990 if labels is None else 1240, 960)
-    axes = panel(figure, 110, 30, 840, 840)
+    axes = panel(figure, 110, 60, 840, 810)
     draw_codes(axes, numbers(points), None if labels is None else np.asarray(labels)[chosen], label_names)
-    tidy(axes, "", "UMAP 1", "UMAP 2")
+    tidy(axes, title or f"Codes of {len(codes):,} examples in two dimensions by UMAP", "UMAP 1", "UMAP 2")
     return figure

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from elboroom.canvas import Numbers, codes_of, evenly, known_dims, numbers, written
 from elboroom.errors import UsageError
 from elboroom.model import VAE, Array
-from elboroom.plates import Plate, as_images, stack
+from elboroom.plates import Plate, images_of, stack, titled
 
 _ROWS = 12  # most latent dimensions
+_MEAN = "the mean code of examples (±: standard deviation of the codes)"
 
 
 def traversals(
@@ -24,6 +25,7 @@ def traversals(
     dims: Sequence[int] | None = None,
     span: float = 3.0,
     layer: int | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw what changes when one latent dimension does: a row each, all else being equal.
 
@@ -46,6 +48,8 @@ def traversals(
         The dimension takes values from −span to span.
     layer : int, optional
         In place of ``dims``: those of this stochastic layer, 1 being the top.
+    title : str
+        Says around what they are; if not given, around how many examples.
 
     Raises
     ------
@@ -68,7 +72,12 @@ def traversals(
         row[:, dim] = values
     names = [_dim_name(vae, dim) + (f"  ±{spread[dim]:.2f}" if len(known) > 1 else "") for dim in dims]
     decoded = vae.decode(vae.placed(codes.reshape(-1, vae.latent_dim))).mean
-    return stack(Plate(as_images(decoded), steps, row_labels=names, captions=written(numbers(values))))
+    plate = Plate(images_of(vae, decoded), steps, row_labels=names, captions=written(numbers(values)))
+    if not title:
+        count = len(known) if x is not None else 0
+        around = ("the middle of the prior", "one example's code")[count] if count < 2 else _MEAN
+        title = f"What changes when one latent dimension does, around {around}"
+    return stack(plate, title=titled(vae, title))
 
 
 def _check_layer(vae: VAE, layer: int, dims: Sequence[int] | None) -> None:

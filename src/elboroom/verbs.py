@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from elboroom.arguments import Device, Devices, Images, Label, Precision, PrepareImages, RunFolder, at_least
+from elboroom.arguments import (
+    Device,
+    Devices,
+    Images,
+    Label,
+    Overwrite,
+    Precision,
+    PrepareImages,
+    RunFolder,
+    at_least,
+)
 from elboroom.commands.compare import Compare
 from elboroom.config import Config
 from elboroom.data_verbs import data_faces, data_import_haskell, data_list, data_show
@@ -113,6 +123,7 @@ def neighbours(
     label: Label = None,
     seed: int = 0,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/neighbours.png if not given.")] = None,
+    overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
@@ -138,6 +149,7 @@ def neighbours(
         space=space,
         seed=seed,
         out=out,
+        overwrite=overwrite,
         prepare=prepare,
         device=device,
         label=label,

@@ -17,7 +17,7 @@ _MODEL = _BASE | {"networks", "probability", "terms", "conditions", "conditional
 _RUN = _MODEL | {"files", "tensors", "data", "run"}
 _VIEWS = {
     *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
-    *("latent_map", "figures", "traversals", "pictures", "gallery", "explorer"),
+    *("latent", "drawing", "latent_map", "figures", "traversals", "pictures", "gallery", "explorer"),
 }
 # among themselves: without a circle
 _ANYTHING = None

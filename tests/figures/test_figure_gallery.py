@@ -37,7 +37,7 @@ def test_the_set_is_complete_and_leaves_nothing_else(
     written = gallery.draw_all(vae, data, history(3), tmp_path / "new", marks=marks)
     expected = FILES | {"friends.png"}
     if labels and n > 1:
-        expected |= {"samples_by_class.png", "reconstructions_by_class.png"}
+        expected |= {f"{what}_by_class.png" for what in ("examples", "samples", "reconstructions")}
     assert {path.name for path in written} == expected
     assert {path.name for path in (tmp_path / "new").iterdir()} == expected
     assert torch.equal(state, torch.get_rng_state())

@@ -217,10 +217,11 @@ def test_a_gif_runs_there_and_back_for_ever(
 
 
 def test_best_and_worst_are_the_extremes(vae: VAE, x: Numbers) -> None:
-    losses = np.sort(canvas.losses_of(vae, x))
+    losses = sorted(zip(*canvas.losses_with_errors(vae, x), strict=True))
     figure = pictures.best_and_worst(vae, x, n=2)
     captions = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
-    assert captions == [[f"{value:,.1f}" for value in part] for part in (losses[:2], losses[:-3:-1])]
+    expected = [[canvas.with_error(*loss) for loss in part] for part in (losses[:2], losses[:-3:-1])]
+    assert [[text.replace("\n", " ") for text in part] for part in captions] == expected
     assert len(pictures.best_and_worst(vae, x[:3], n=5).axes[0].get_xticks()) == 1
     pictures.best_and_worst(vae, x[:1])
 

@@ -144,14 +144,15 @@ def test_losses_are_the_elbo_and_marks_appear_at_theirs(vae: VAE, x: Numbers) ->
     marks = {"odd one": np.full((8, 8, 1), 255, np.uint8), "first": x[0]}
     figure = figures.loss_histogram(vae, x, marks)
     figure.draw_without_rendering()
-    at = {name: float(canvas.losses_of(vae, one[None])[0]) for name, one in marks.items()}
-    assert sorted(texts(figure)) == sorted(f"{name}  {value:,.1f}" for name, value in at.items())
+    at = {name: canvas.losses_with_errors(vae, one[None]) for name, one in marks.items()}
+    written = [f"{name}  {canvas.with_error(loss[0], error[0])}" for name, (loss, error) in at.items()]
+    assert sorted(texts(figure)) == sorted(written)
     dashed = [
         float(np.asarray(line.get_xdata())[0])
         for line in figure.axes[0].lines
         if line.get_linestyle() == "--"
     ]
-    np.testing.assert_allclose(sorted(dashed), sorted(at.values()))
+    np.testing.assert_allclose(sorted(dashed), sorted(loss[0] for loss, _ in at.values()))
     assert sum(bar.get_bbox().height for bar in figure.axes[0].patches if isinstance(bar, Rectangle)) == len(
         x
     )

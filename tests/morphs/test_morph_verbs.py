@@ -67,7 +67,7 @@ def test_random_members_follow_the_seed(elboroom: Any) -> None:
     said = [
         re.findall(
             r"random is :(\d+)",
-            elboroom(f"morph RUN person:random person:random dog:random {more} --out m.gif").err,
+            elboroom(f"morph RUN person:random person:random dog:random {more} --out m.gif --overwrite").err,
         )
         for more in ("", "", "--seed 1")
     ]
@@ -79,7 +79,7 @@ def test_random_members_follow_the_seed(elboroom: Any) -> None:
 def test_the_nearest_member_is_the_nearest_of_each(elboroom: Any) -> None:
     itself = elboroom("morph RUN :1 :7 dog:nearest --out m.gif")
     assert re.findall(r"nearest is :(\d+)", itself.err) == ["1", "7"]
-    assert "dog:nearest is :1\n" in elboroom("morph RUN dog:nearest :1 --out m.gif").err
+    assert "dog:nearest is :1\n" in elboroom("morph RUN dog:nearest :1 --out m.gif --overwrite").err
 
 
 def test_a_file_that_is_called_like_a_class_wins(elboroom: Any) -> None:

@@ -140,21 +140,21 @@ def test_ffmpeg_itself_takes_it() -> None:
 
 
 def test_sheets_of_each_kind(vae: VAE, data: Dataset) -> None:
-    assert words(sheets.samples_by_class(data, 4)) == ["person", "dog"]
+    assert words(sheets.examples_by_class(data, 4)) == ["person", "dog"]
     assert words(sheets.reconstructions_by_class(vae, data, 4)) == ["person", "rebuilt", "dog", "rebuilt"]
-    for function in (sheets.samples_by_class, lambda d, **k: sheets.reconstructions_by_class(vae, d, **k)):
+    for function in (sheets.examples_by_class, lambda d, **k: sheets.reconstructions_by_class(vae, d, **k)):
         with pytest.raises(UsageError, match="toy has no validation examples"):
             function(data, part="validation")
     bare = Dataset("bare", data.x, split=data.split, scale=255)
     with pytest.raises(UsageError, match="bare has no labels"):
-        sheets.samples_by_class(bare)
+        sheets.examples_by_class(bare)
 
 
 def test_a_kind_with_few_examples_ends_in_white(data: Dataset) -> None:
     labels = np.zeros(60, np.int64)
     labels[0] = 1
     few = Dataset("few", data.x, split=data.split, labels=labels, scale=255)
-    figure = sheets.samples_by_class(few, 3)
+    figure = sheets.examples_by_class(few, 3)
     assert words(figure) == ["0", "1"]
     sheet = figure.axes[0].images[0].get_array()
     assert sheet is not None

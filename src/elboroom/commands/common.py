@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,20 +197,56 @@ def example_of(vae: VAE, data: Dataset, row: int) -> Array:
     return example
 
 
-def output_file(out: Path | None, default: Path, allowed: tuple[str, ...]) -> Path:
-    """Where to write, with its suffix checked and its folder made.
+def output_file(out: Path | None, default: Path, allowed: tuple[str, ...], *, overwrite: bool = True) -> Path:
+    """Where to write, with its suffix checked and its folder made; see :func:`free_files`.
 
     Raises
     ------
     UsageError
-        If the suffix is not one of ``allowed``.
+        If the suffix is not one of ``allowed``, or ``out`` is there and may not be replaced.
     """
     path = out or default
     if path.suffix.lower() not in allowed:
         hint = nearest(path.suffix, allowed) if path.suffix else f"known: {', '.join(allowed)}"
         raise UsageError(f"--out {path}: cannot write a {path.suffix or 'file without suffix'}; {hint}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    (free,) = free_files([path], named=out is not None, overwrite=overwrite)
+    return free
+
+
+def free_files(paths: Sequence[Path], *, named: bool, overwrite: bool) -> list[Path]:
+    """Where to write files that belong together, so that none replaces an earlier one unasked.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Where they would go.
+    named : bool
+        The user chose the place with --out. It is taken or refused; places that elboroom chose are numbered
+        if one of them is taken: morph-2.gif, morph-3.gif.
+    overwrite : bool
+        Replace what is there.
+
+    Raises
+    ------
+    UsageError
+        If a place that the user chose is taken.
+    """
+    taken = [path for path in paths if path.exists()]
+    if overwrite or not taken:
+        return list(paths)
+    if named:
+        raise UsageError(
+            f"--out: {shown(taken[0])} already exists; replace it with --overwrite, or give another --out"
+        )
+    number = 2
+    while any(path.exists() for path in _numbered(paths, number)):
+        number += 1
+    return _numbered(paths, number)
+
+
+def _numbered(paths: Sequence[Path], number: int) -> list[Path]:
+    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for path in paths]
 
 
 def shown(path: Path) -> str:

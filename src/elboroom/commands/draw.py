@@ -11,10 +11,11 @@ import numpy as np
 
 from elboroom import canvas, conditional_sheets, gallery, pictures, plates, sheets
 from elboroom.arguments import Prepare
-from elboroom.canvas import numbers
+from elboroom.canvas import DRAWS, losses_with_errors, numbers, with_error
 from elboroom.commands.common import (
     console,
     fixed,
+    free_files,
     load_model,
     named_condition,
     output_file,
@@ -39,6 +40,7 @@ def figures(
     out: Path | None,
     device: str,
     *,
+    overwrite: bool,
     prepare: Prepare,
     label: str | None = None,
 ) -> None:
@@ -54,6 +56,7 @@ def figures(
         marks=marks or None,
         only=only or None,
         condition=named_condition(vae, label),
+        place=lambda paths: free_files(paths, named=out is not None, overwrite=overwrite),
     ):
         wrote(path)
 
@@ -65,6 +68,7 @@ def reconstruct(
     out: Path | None,
     device: str,
     *,
+    overwrite: bool,
     prepare: Prepare,
     label: str | None = None,
 ) -> None:
@@ -76,24 +80,38 @@ def reconstruct(
     condition = apart(examples)[1]
     rebuilt = numbers(vae.reconstruct(examples) if codes is None else vae.decode(codes, condition).mean)
     names = _distinct([_file_stem(name) for name in images])
-    if len(vae.shape) == 3:
-        for name, image in zip(names, rebuilt, strict=True):
-            _save_image(plates.to_uint8(image), folder / f"{name}-reconstruction.png")
-    save_figure(sheets.friends(vae, examples, names, codes), folder / "reconstruct.png")
-    losses = -vae.elbo(examples)
-    for name, image, loss in zip(names, rebuilt - numbers(examples), losses.tolist(), strict=True):
-        console().print(f"{name}: loss {loss:.2f} nats, mean squared error {np.square(image).mean():.5f}")
+    pictures_of = names if len(vae.shape) == 3 else []
+    places = [folder / f"{name}-reconstruction.png" for name in pictures_of] + [folder / "reconstruct.png"]
+    *each, sheet = free_files(places, named=out is not None, overwrite=overwrite)
+    for place, image in zip(each, plates.images_of(vae, rebuilt), strict=False):
+        _save_image(plates.to_uint8(image), place)
+    save_figure(sheets.friends(vae, examples, names, codes), sheet)
+    losses = [with_error(*loss) for loss in zip(*losses_with_errors(vae, examples), strict=True)]
+    for name, image, loss in zip(names, rebuilt - numbers(examples), losses, strict=True):
+        error = np.square(image).mean()
+        console().print(
+            f"{name}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), mean squared error {error:.5f}"
+        )
 
 
 def sample(
-    run: Run, n: int, out: Path | None, seed: int, device: str, *, observe: bool, label: str | None = None
+    run: Run,
+    n: int,
+    out: Path | None,
+    seed: int,
+    device: str,
+    *,
+    overwrite: bool,
+    observe: bool,
+    label: str | None = None,
 ) -> None:
     """Decode draws from the prior: a sheet of pictures, or with .npy the numbers.
 
     Without a label a model that is conditional on labels draws as many of each, class after class.
     """
     vae = load_model(run, device)
-    path = output_file(out, run.path / "samples" / "samples.png", (".png", ".npy"))
+    default = run.path / "samples" / "samples.png"
+    path = output_file(out, default, (".png", ".npy"), overwrite=overwrite)
     if label is None and vae.condition is not None and vae.condition.kind == "labels":
         _sample_each(vae, n, path, seed, observe=observe)
         return
@@ -113,9 +131,8 @@ def _sample_each(vae: VAE, n: int, path: Path, seed: int, *, observe: bool) -> N
     each = -(-n // len(labels))
     if path.suffix.lower() == ".png" and not observe:
         names = [vae.condition.name_of(label) for label in labels.tolist()]
-        save_figure(
-            plates.stack(conditional_sheets.given_plate(vae, labels.tolist(), names, each, seed)), path
-        )
+        plate = conditional_sheets.given_plate(vae, labels.tolist(), names, each, seed)
+        save_figure(plates.stack(plate, title=plates.titled(vae, conditional_sheets.GIVEN_EACH)), path)
         return
     with canvas.seeded(vae, seed):
         drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=observe)
@@ -131,7 +148,7 @@ def _save_drawn(vae: VAE, drawn: canvas.Numbers, columns: int, path: Path) -> No
         wrote(path)
         return
     _need_images(vae, "--observe")
-    _save_image(plates.to_uint8(plates.tile(drawn, columns)), path)
+    _save_image(plates.to_uint8(plates.tile(plates.images_of(vae, drawn), columns)), path)
 
 
 def traverse(
@@ -144,6 +161,7 @@ def traverse(
     device: str,
     *,
     layer: int | None,
+    overwrite: bool,
     prepare: Prepare,
     label: str | None = None,
 ) -> None:
@@ -152,7 +170,7 @@ def traverse(
     wrong = [dim for dim in dims if not 0 <= dim < vae.latent_dim]
     if wrong:
         raise UsageError(f"--dims {wrong[0]}: the model has latent dimensions 0 to {vae.latent_dim - 1}")
-    path = output_file(out, run.path / "figures" / "traversals.png", (".png",))
+    path = output_file(out, run.path / "figures" / "traversals.png", (".png",), overwrite=overwrite)
     x = None
     if at is None:
         vae = fixed(vae, label)

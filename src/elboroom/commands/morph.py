@@ -31,6 +31,7 @@ from elboroom.evaluation.neighbours import Space
 from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.model import VAE, Array
 from elboroom.morphs import Morph
+from elboroom.plates import range_of
 from elboroom.run import Run
 from elboroom.walks import WALKS, linear
 
@@ -55,6 +56,7 @@ def morph(
     seed: int,
     out: Path | None,
     milliseconds: int,
+    overwrite: bool,
     prepare: Prepare,
     device: str,
     label: str | None = None,
@@ -62,7 +64,8 @@ def morph(
 ) -> None:
     """Walk from examples to another or along an attribute: a looping GIF, a film, a strip or a sheet."""
     vae = load_model(run, device)
-    path = output_file(out, run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png"))
+    default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
+    path = output_file(out, default, allowed, overwrite=overwrite)
     kind = path.suffix.lower()
     if kind == ".mp4":
         morphs.find_ffmpeg(path)
@@ -105,13 +108,14 @@ def neighbours(
     space: Space,
     seed: int,
     out: Path | None,
+    overwrite: bool,
     prepare: Prepare,
     device: str,
     label: str | None = None,
 ) -> None:
     """Draw images, samples or the frames of a morph beside the training examples nearest to them."""
     vae = load_model(run, device)
-    path = output_file(out, run.path / "figures" / "neighbours.png", (".png",))
+    path = output_file(out, run.path / "figures" / "neighbours.png", (".png",), overwrite=overwrite)
     data = seen_data(run, vae)
     if frames:
         (start, end), *more = Finder(run, vae, seed, prepare=prepare, told=label).pairs(names)
@@ -127,7 +131,7 @@ def neighbours(
         queries = together([*read, *_sampled(fixed(vae, label) if samples else vae, samples, seed, told)])
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
-    save_figure(sheets.neighbour_sheet(data, queries, labels, found), path)
+    save_figure(sheets.neighbour_sheet(data, queries, labels, found, span=range_of(vae)), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         console().print(
             f"{name}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"

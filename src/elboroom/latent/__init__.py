@@ -1,0 +1,1 @@
+"""Ways and planes through the latent space."""
