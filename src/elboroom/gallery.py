@@ -163,13 +163,11 @@ class _Scene:
         rows = rows[evenly(len(rows), _REFERENCE)]
         return embed_rows(self.vae, self.data, rows), np.asarray(self.data.labels)[rows]
 
-    def latent(self, more: str = "", **overlay: Tensor) -> Figure:
+    def latent(self, more: str = "", path: Tensor | None = None, grid: Tensor | None = None) -> Figure:
         """Map the codes, with something drawn over them."""
         title = f"Codes (posterior means) of {len(self.x):,} {self.whose}{more}"
-        named = {"reference": self.reference, "title": title}
-        return latent_map.latent_scatter(
-            self.vae, self.x, self.labels, self.data.label_names, **named, **overlay
-        )
+        known = (self.vae, self.x, self.labels, self.data.label_names)
+        return latent_map.latent_scatter(*known, path=path, grid=grid, reference=self.reference, title=title)
 
     def reconstructions(self) -> Figure:
         """Rebuild a few examples."""

@@ -261,9 +261,10 @@ def _write_names(
     texts, places, colors = [], [], []
     for i, name in enumerate(names):
         if len(name) <= 8:
-            places.append(np.median(points[index == i], axis=0))
+            x, y = np.median(points[index == i], axis=0)
+            places.append((x, y))
             colors.append(PALETTE[i])
-            texts.append(axes.text(*places[-1], name, color=PALETTE[i], path_effects=halo, zorder=4, **style))
+            texts.append(axes.text(x, y, name, color=PALETTE[i], path_effects=halo, zorder=4, **style))
     if not texts:
         return
     axes.autoscale_view()
