@@ -348,9 +348,9 @@ def test_samples(elboroom: Command, world: World) -> None:
     np.testing.assert_array_equal(means, vae.sample(5).numpy())
     assert elboroom("sample", world.run, "--n", 5, "--seed", 3, "--observe", "--out", "o.npy").code == 0
     assert set(np.unique(np.load("o.npy"))) == {0, 1}
-    assert elboroom("sample", world.run, "--n", 5, "--seed", 4, "--out", "b.npy").code == 0
+    assert elboroom("sample", world.run, "--n", 5, "--seed", 4, "--out", "b.npy", "--overwrite").code == 0
     assert not np.array_equal(means, np.load("b.npy"))
-    for options in ((), ("--observe",)):
+    for options in ((), ("--observe", "--overwrite")):
         assert elboroom("sample", world.run, "--n", 5, "--out", "new/s.png", *options).code == 0
         assert is_picture("new/s.png")
 
