@@ -24,6 +24,7 @@ from elboroom.objectives import (
 )
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.schedules import constant, linear
+from elboroom.probability import DiagonalGaussian
 
 from .given import (
     FLOAT64,
@@ -260,6 +261,16 @@ def test_capacity_leads_the_mean_rate_to_its_target() -> None:
     for step, target in [(0, 0.0), (40, 10.0), (100, 25.0)]:
         loss = objective(terms, torch.tensor(objective.coefficients(step)))
         assert_equal(loss, terms.distortion.mean() + 1000 * (rate - target).abs(), **FLOAT64)
+
+
+def test_capacity_holds_the_mean_of_the_rates_and_not_each() -> None:
+    """Rates of 1 and 9 nats have a mean of 5: at a capacity of 5 nothing is paid, at 3 two nats."""
+    posterior = DiagonalGaussian(torch.tensor([[2.0**0.5], [18.0**0.5]]), torch.ones(2, 1))
+    terms = terms_of(posterior)
+    assert_equal(terms.rate, [1.0, 9.0], **FLOAT64)  # ½μ²
+    for target, paid in [(5.0, 0.0), (3.0, 2.0), (7.5, 2.5)]:
+        bound = capacity(constant(target))(terms, torch.tensor(10.0), torch.tensor(target))
+        assert_equal(-bound.mean() - terms.distortion.mean(), 10 * paid, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("target", "sign"), [(0.0, 1.0), (1e3, -1.0)])

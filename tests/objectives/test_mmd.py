@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,31 @@ def test_the_penalty_compares_codes_with_the_prior(num_samples: int) -> None:
         penalty = mmd(kernel, scales)  # type: ignore[arg-type]
         values = torch.stack([penalty(terms_of(posterior, num_samples)) for _ in range(200)])
         assert_mean(values[:, None], [sum(exact(mean_kernel, 4.0 * scale) for scale in scales)])
+
+
+@pytest.mark.parametrize("d", [1, 3, 8])
+def test_a_kernels_squared_length_grows_with_the_dimensions(d: int) -> None:
+    """E‖x − y‖² of two draws of N(0, I) is 2d: at scale s, similarities are of r² / 2ds."""
+    terms = terms_of(gaussian(4, d))
+    z = terms.z[0].detach().numpy()
+    kernels: dict[str, Callable[[float], float]] = {
+        "rbf": lambda share: float(np.exp(-share)),
+        "imq": lambda share: 1 / (1 + share),
+    }
+    for kernel, similar in kernels.items():
+        for scale in (0.5, 2.0):
+            torch.manual_seed(5)
+            penalty = mmd(kernel, (scale,))(terms)  # type: ignore[arg-type]
+            torch.manual_seed(5)
+            drawn = terms.prior.sample(4).numpy()
+
+            def k(a: np.ndarray, b: np.ndarray, scale: float = scale, similar: Any = similar) -> float:
+                return similar(((a - b) ** 2).sum() / (2 * d * scale))  # type: ignore[no-any-return]
+
+            pairs = [(i, j) for i in range(4) for j in range(4)]
+            within = [np.mean([k(s[i], s[j]) for i, j in pairs if i != j]) for s in (z, drawn)]
+            across = np.mean([k(z[i], drawn[j]) for i, j in pairs])
+            assert_equal(penalty, sum(within) - 2 * across, **FLOAT64)
 
 
 def test_the_published_scales_are_the_default() -> None:

@@ -91,6 +91,22 @@ def test_codes_follow_the_running_means_of_what_chose_them() -> None:
         close(book.codes, codes)
 
 
+def test_rarely_used_codes_are_smoothed() -> None:
+    """Code k is sum / smoothed usage, (n_k + ε)/(Σn + Kε) · Σn with ε = 1e-5 (arXiv:1711.00937 appendix A.1).
+
+    Where a usage is 1e-5 itself, that halves the code.
+    """
+    vq = quantizer(size=3, dim=2, decay=0.0, revive_below=0).train()
+    book = book_of(vq)
+    book.decay = 1.0  # nothing new: what is there is divided
+    book.usage.copy_(torch.tensor([1e-5, 2.0, 6.0]))
+    book.sums.copy_(torch.tensor([[2e-5, -4e-5], [1.0, 3.0], [6.0, 0.6]]))
+    book.follow(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    # Σn/(Σn + Kε) and ε beside 2 are less than 1e-5 from 1.
+    expected = torch.tensor([[1.0, -2.0], [0.5, 1.5], [1.0, 0.1]])
+    torch.testing.assert_close(book.codes, expected, rtol=1e-5, atol=0)
+
+
 def test_the_running_averages_are_those_of_vector_quantize_pytorch() -> None:
     theirs = pytest.importorskip("vector_quantize_pytorch").VectorQuantize(
         dim=3, codebook_size=5, decay=0.8, rotation_trick=False, commitment_weight=1.0

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
+from elboroom.probability import rate
 from elboroom.probability.codes import AutoregressiveCodes, UniformCodes, fit_code_prior
 from elboroom.probability.quantizers import FiniteScalarQuantizer, VectorQuantizer
 
@@ -79,6 +80,26 @@ def test_codes_and_indices_are_two_names_for_one_thing() -> None:
         assert each.sample(0).shape == (0, 6)
         drawn = each.sample(5)
         assert torch.equal(quantizer.codes_of(quantizer.indices_of(drawn)), drawn)
+
+
+@torch.no_grad()
+def test_the_probability_of_a_residual_quantisers_indices_is_not_read_off_their_sum() -> None:
+    """Encoding a sum of codes again gives other indices, whose probability may be any other."""
+    quantizer = VectorQuantizer((2, 2), 4, depth=3, kmeans_steps=0).eval()
+    prior = AutoregressiveCodes(quantizer, width=8, heads=2)
+    prior.logits.weight.normal_()
+    q = quantizer(torch.randn(5, 2, 2))
+    for ask in (prior.log_prob, quantizer.indices_of):
+        with pytest.raises(UsageError, match=r"depth = 3: .* prior.log_prob_of\(indices\)"):
+            ask(q.mean)
+    # The rate is that of the posterior's own indices, one factor at a time.
+    by_hand = torch.zeros(5)
+    for i in range(6):
+        logits = prior(q.indices[:, :i])[:, i]
+        by_hand -= logits.log_softmax(-1).gather(1, q.indices[:, i : i + 1])[:, 0]
+    torch.testing.assert_close(rate(q, prior, *q.rsample_and_log_prob(1)), by_hand)
+    assert by_hand.std() > 0.1
+    assert UniformCodes(quantizer).log_prob(q.mean).tolist() == pytest.approx([-6 * math.log(4)] * 5)
 
 
 def test_the_uniform_prior_is_uniform() -> None:

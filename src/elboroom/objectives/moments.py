@@ -39,7 +39,8 @@ def decorrelation(
     Raises
     ------
     UsageError
-        If an argument is out of range, or, when called with II, if the posterior knows no covariance.
+        If an argument is out of range, or, when called with II, if the posterior has neither ``covariance``
+        (b, d, d) nor, being a product over its dimensions, ``variance`` (b, d).
     """
     if variant not in ("I", "II"):
         raise UsageError(f"variant = {variant!r}: 'I' (posterior means) or 'II' (codes)")
@@ -63,12 +64,13 @@ def decorrelation(
 def _mean_covariance(terms: Terms) -> Tensor:
     """E[Cov(z|x)] over the batch, (d, d)."""
     posterior = terms.posterior
-    variance: Tensor | None = getattr(posterior, "variance", None)
-    if variance is not None:
-        return torch.diag(variance.mean(0))
     covariance: Tensor | None = getattr(posterior, "covariance", None)
     if covariance is not None:
         return covariance.mean(0)
+    # Variances are the whole covariance only of dimensions that are independent given x.
+    variance: Tensor | None = getattr(posterior, "variance", None)
+    if variance is not None and hasattr(posterior, "marginal_log_prob"):
+        return torch.diag(variance.mean(0))
     raise UsageError(
         f"decorrelation('II') needs the posterior's covariance, and {type(posterior).__name__} gives none; "
         "use 'I', or a Gaussian posterior"

@@ -126,7 +126,14 @@ class AutoregressiveCodes(nn.Module):
         return -nats.sum(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-probability of the indices that codes z (..., d) stand for, in nats, (...)."""
+        """Log-probability of the indices that codes z (..., d) stand for, in nats, (...).
+
+        Raises
+        ------
+        UsageError
+            If codes do not tell their indices, as those of a residual quantiser do not; see
+            :meth:`log_prob_of`.
+        """
         indices = self.quantizer.indices_of(z.detach().reshape(-1, self.latent_dim))
         return self.log_prob_of(indices).reshape(z.shape[:-1])
 

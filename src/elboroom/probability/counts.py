@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elboroom.probability.parameters import check_choice, polynomial, sum_event, tame_log, widened
+from elboroom.probability.parameters import check_choice, in_double, polynomial, sum_event, tame_log, widened
 
 # Where means are drawn from they end here: torch's Poisson sampler counts in 64-bit integers.
 _LARGEST_DRAWN_MEAN = 1e9
-# log Γ(a) less Stirling's formula in powers of 1/a², times a; within 3e-13 for a ≥ 8.
-_LARGE_THETA = 8.0
+_LOG_2PI = math.log(2 * math.pi)
+# Stirling's series for log Γ in powers of 1/a², times a; within 3e-13 for a ≥ 8.
+_LARGE = 8.0
 _STIRLING_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+# Where log μ and log x differ by less, what is left of x log(μ/x) and μ − x is of second order.
+_NEAR = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,8 @@ class Poisson:
         return self.log_mean.exp()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Σ x log μ − μ − log x!, nats."""
-        matched = sum_event(x * self.log_mean - self.log_mean.exp(), self.event_dims)
-        return matched - sum_event(torch.lgamma(x + 1), self.event_dims)
+        """Σ x log μ − μ − log x!, nats, to about 1e-6 relative whatever the counts."""
+        return _summed(_log_poisson(x, self.log_mean), self.event_dims, self.log_mean)
 
     def sample(self) -> Tensor:
         """Draw counts, (..., *shape)."""
@@ -68,9 +70,9 @@ class NegativeBinomial:
         return self.log_mean.exp()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Σ log Γ(x+θ) − log Γ(θ) − log x! + θ log(θ/(θ+μ)) + x log(μ/(θ+μ)), nats."""
+        """Σ log Γ(x+θ) − log Γ(θ) − log x! + θ log(θ/(θ+μ)) + x log(μ/(θ+μ)), nats, as :class:`Poisson`."""
         log_mass = _log_negative_binomial(x, self.log_mean, self.log_theta)
-        return sum_event(log_mass, self.event_dims) - sum_event(torch.lgamma(x + 1), self.event_dims)
+        return _summed(log_mass, self.event_dims, self.log_mean)
 
     def sample(self) -> Tensor:
         """Draw rates from a gamma distribution and counts with these rates, (..., *shape)."""
@@ -103,11 +105,11 @@ class ZeroInflatedNegativeBinomial:
         return torch.sigmoid(-self.dropout_logits) * self.log_mean.exp()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Σ log((1 − π) NB(x) + π [x = 0]), nats."""
-        counted = F.logsigmoid(-self.dropout_logits)
-        counted = counted + _log_negative_binomial(x, self.log_mean, self.log_theta) - torch.lgamma(x + 1)
-        lost = F.logsigmoid(self.dropout_logits)
-        return sum_event(torch.where(x == 0, torch.logaddexp(counted, lost), counted), self.event_dims)
+        """Σ log((1 − π) NB(x) + π [x = 0]), nats, as :class:`Poisson`."""
+        (logits,) = in_double(self.dropout_logits)
+        counted = F.logsigmoid(-logits) + _log_negative_binomial(x, self.log_mean, self.log_theta)
+        log_mass = torch.where(x == 0, torch.logaddexp(counted, F.logsigmoid(logits)), counted)
+        return _summed(log_mass, self.event_dims, self.log_mean)
 
     def sample(self) -> Tensor:
         """Draw counts and lose some, (..., *shape)."""
@@ -115,30 +117,61 @@ class ZeroInflatedNegativeBinomial:
         return kept * NegativeBinomial(self.log_mean, self.log_theta, self.event_dims).sample()
 
 
-def _log_negative_binomial(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
-    """Log-mass of each number but for −log x!, (..., *shape).
+def _summed(log_mass: Tensor, event_dims: int, like: Tensor) -> Tensor:
+    return sum_event(log_mass, event_dims).to(like.dtype)
 
-    log Γ(x+θ) − log Γ(θ) cancels for large θ, in float32 to nothing by θ = 10⁶. There both are taken by
-    Stirling's formula and its large parts put together beforehand, so that the Poisson is the limit.
+
+def _log_poisson(x: Tensor, log_mean: Tensor) -> Tensor:
+    """Log-mass of each number, (..., *shape).
+
+    x log μ, μ and log x! are each about x log x, and their sum about ½ log x, which float32 loses from counts
+    of 10⁵ on. So their large parts are put together by hand, and what is left is added up in float64.
     """
-    theta = log_theta.exp()
-    large = theta > _LARGE_THETA
-    far, near = torch.where(large, theta, _LARGE_THETA), torch.where(large, _LARGE_THETA, theta)
-    log_sum = torch.logaddexp(log_theta, log_mean)  # log(θ + μ)
-    matched = x * (log_mean - log_sum)
-    missed = theta * F.softplus(log_mean - log_theta)  # −θ log(θ/(θ+μ))
-    by_gamma = torch.lgamma(x + near) - torch.lgamma(near)
-    by_stirling = (
-        (far - 0.5) * torch.log1p(x / far)
-        + x * ((x + far).log() - 1)
-        + _stirling_rest(x + far)
-        - _stirling_rest(far)
-    )
-    return matched - missed + torch.where(large, by_stirling, by_gamma)
+    x, log_mean = in_double(x, log_mean)
+    some = torch.where(x == 0, 1.0, x)
+    gap = log_mean - some.log()
+    log_mass = -some * (torch.expm1(gap) - gap) - _factorial_rest(some)
+    return torch.where(x == 0, -log_mean.exp(), log_mass)
 
 
-def _stirling_rest(a: Tensor) -> Tensor:
-    return polynomial(a.square().reciprocal(), _STIRLING_SERIES) / a
+def _log_negative_binomial(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+    """Log-mass of each number, (..., *shape).
+
+    With R(a) = log Γ(a+1) − a log a + a and n = x + θ it is log(θ/n) + R(n) − R(θ) − R(x) − D, where
+
+        D = θ log((θ+μ)/n) + x log(x(θ+μ)/(nμ)) ≥ 0
+
+    is 0 at μ = x. No part is much larger than the sum, whatever the counts and θ; the limit of large θ is the
+    Poisson (C. Loader, Fast and accurate computation of binomial probabilities, 2000).
+    """
+    x, log_mean, log_theta = in_double(x, log_mean, log_theta)
+    theta, none = log_theta.exp(), x == 0
+    some = torch.where(none, 1.0, x)
+    log_x, n = some.log(), some + theta
+    gap = log_mean - log_x
+    near = (gap.abs() < _NEAR) & (32 * theta > some)  # for small θ, D is small beside x and n
+    rise = torch.expm1(torch.where(near, gap, 0.0))  # μ/x − 1
+    change = rise * some / n  # (θ+μ)/n − 1
+    deviance_near = some * (rise - gap) + n * (torch.log1p(change) - change)
+    missed, spread = _log1p_exp(log_mean - log_theta), _log1p_exp(log_x - log_theta)
+    matched = _log1p_exp(log_theta - log_mean) - _log1p_exp(log_theta - log_x)
+    deviance = torch.where(near, deviance_near, theta * (missed - spread) + some * matched)
+    rests = _factorial_rest(n) - _factorial_rest(theta) - _factorial_rest(some)
+    return torch.where(none, -theta * missed, rests - spread - deviance)
+
+
+def _log1p_exp(a: Tensor) -> Tensor:
+    """log(1 + e^a); torch's softplus drops the 1 from a = 20 on, to float32's precision."""
+    return F.softplus(a, threshold=40.0)
+
+
+def _factorial_rest(a: Tensor) -> Tensor:
+    """Log Γ(a + 1) − a log a + a: about ½ log 2πa, which the terms themselves would lose for large a."""
+    large = a >= _LARGE
+    far, near = torch.where(large, a, _LARGE), torch.where(large, 1.0, a)
+    series = polynomial(far.square().reciprocal(), _STIRLING_SERIES) / far
+    by_stirling = 0.5 * (far.log() + _LOG_2PI) + series
+    return torch.where(large, by_stirling, torch.lgamma(near + 1) - near * near.log() + near)
 
 
 class PoissonHead(nn.Module):

@@ -31,6 +31,11 @@ def sum_event(values: Tensor, dims: int) -> Tensor:
     return values.flatten(-dims).sum(-1)
 
 
+def in_double(*values: Tensor) -> tuple[Tensor, ...]:
+    """Give numbers in float64 where the device has it, for sums whose terms cancel in float32."""
+    return tuple(v if v.device.type == "mps" else v.double() for v in values)
+
+
 def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
     """c₀ + c₁x + c₂x² + …, from the inside out.
 

@@ -86,7 +86,7 @@ class Quantizer(Protocol):
         ...
 
     def indices_of(self, z: Tensor) -> Tensor:
-        """Indices (n, P) of codes (n, d)."""
+        """Indices (n, P) of codes (n, d); UsageError where codes do not tell them."""
         ...
 
 
@@ -192,13 +192,23 @@ class VectorQuantizer(nn.Module):
         return torch.stack(codes).sum(0).flatten(1)
 
     def indices_of(self, z: Tensor) -> Tensor:
-        """Indices (n, P) of codes (n, d): exact for depth 1; deeper, those that encoding z would give."""
-        rest = z.reshape(-1, self.in_shape[-1]).to(self._dtype)
-        indices = []
-        for book in self._books():
-            indices.append(book.nearest(rest))
-            rest = rest - book.codes[indices[-1]]
-        return torch.stack(indices, -1).reshape(len(z), self.num_indices)
+        """Indices (n, P) of codes (n, d), of one codebook.
+
+        Raises
+        ------
+        UsageError
+            If ``depth`` is above 1: a sum of codes does not tell which codes were added. Encoding the sum
+            again may choose others, so the posterior's own ``indices`` must be kept.
+        """
+        book, *deeper = self._books()
+        if deeper:
+            raise UsageError(
+                f"depth = {1 + len(deeper)}: a residual quantiser's code is a sum, which does not tell its "
+                "indices; keep those of the posterior (vae.encode(x).indices), whose probability is "
+                "prior.log_prob_of(indices)"
+            )
+        vectors = z.reshape(-1, self.in_shape[-1]).to(self._dtype)
+        return book.nearest(vectors).reshape(len(z), self.num_indices)
 
     @property
     def _dtype(self) -> torch.dtype:

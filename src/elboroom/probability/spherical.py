@@ -16,6 +16,7 @@ from torch.distributions import Dirichlet
 from torch.nn import functional as F
 
 from elboroom import noise
+from elboroom.probability.parameters import in_double
 from elboroom.probability.posteriors import at_least, changed, unit_vector
 
 # There a code strays from its direction by about 1e-3, and float32 still tells such points apart well.
@@ -81,8 +82,8 @@ class PowerSpherical:
 
     def rate_to_uniform(self) -> Tensor:
         """KL to the uniform distribution on the sphere, log area − entropy: (b,), nats, in closed form."""
-        alpha, beta = _precise(*self._alpha_beta())
-        (concentration,) = _precise(self.concentration)
+        alpha, beta = in_double(*self._alpha_beta())
+        (concentration,) = in_double(self.concentration)
         expected = concentration * (torch.digamma(alpha) - torch.digamma(alpha + beta))
         rate = log_area(self.mean.shape[-1]) + _log_normalizer(alpha, beta) + expected
         return rate.clamp_min(0).to(self.mean.dtype)  # near κ = 0 rounding could turn its sign
@@ -97,17 +98,12 @@ class PowerSpherical:
 
     def _log_normalizer(self) -> Tensor:
         """Log-density at the axis, without the share's power: C · 2^κ of the paper's eq. 4."""
-        return _log_normalizer(*_precise(*self._alpha_beta())).to(self.mean.dtype)
+        return _log_normalizer(*in_double(*self._alpha_beta())).to(self.mean.dtype)
 
 
 def _log_normalizer(alpha: Tensor, beta: Tensor) -> Tensor:
     gammas = torch.lgamma(alpha + beta) - torch.lgamma(alpha)
     return gammas - beta * (math.log(4 * math.pi))
-
-
-def _precise(*values: Tensor) -> tuple[Tensor, ...]:
-    """Double, where there is one: differences of large log-gammas lose 0.01 nats in float32."""
-    return tuple(v if v.device.type == "mps" else v.double() for v in values)
 
 
 def _log_share(near: Tensor, far: Tensor) -> Tensor:
