@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -114,12 +115,13 @@ def is_trace(name: str) -> bool:
 def lock_folder(folder: Path) -> FileLock:
     """Keep other processes from writing to a folder until the lock is released, or this process is dead.
 
-    The file ``.lock`` stays; the lock itself is the kernel's, so that it never outlives its process.
+    The file ``.lock`` stays, with the number of the process that last held it; the lock itself is the
+    kernel's, so that it never outlives its process.
 
     Raises
     ------
     UsageError
-        If another process, or another training in this one, holds it.
+        If another process, or another training in this one, holds it; the text names the process.
     FailureError
         If the folder cannot be written.
     """
@@ -130,10 +132,22 @@ def lock_folder(folder: Path) -> FileLock:
             lock.acquire()
         except Timeout:
             raise UsageError(
-                f"{folder} is being written by another training; wait for its end or stop it, "
-                "or give another folder"
+                f"{folder} is being written by another training{_holder(folder / _LOCK)}; wait for its end "
+                "or stop it, or give another folder"
             ) from None
+    with contextlib.suppress(OSError):  # the lock holds without it
+        (folder / _LOCK).write_text(f"{os.getpid()} {socket.gethostname()}\n")
     return lock
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, as far as its file says."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, host = lock.read_text(errors="replace").split()
+        if host != socket.gethostname():
+            return f" (process {int(pid)} on {host})"
+        return " in this process" if int(pid) == os.getpid() else f" (process {int(pid)})"
+    return ""
 
 
 def check_writable(folders: Iterable[Path]) -> None:

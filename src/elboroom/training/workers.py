@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import json
 import os
 import re
 import socket
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,11 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom import noise
-from elboroom.errors import AnotherFailedError, ElboroomError, FailureError, UsageError
+from elboroom.errors import AnotherFailedError, ElboroomError, FailureError
+from elboroom.training import group
 
 T = TypeVar("T")
-# A process that dies breaks its connections at once; this is for one that hangs, or prepares data for long.
-_TIMEOUT = timedelta(minutes=10)
 _SECONDS_TO_DIE = 3.0
 
 
@@ -60,16 +58,19 @@ class Workers:
     Raises
     ------
     UsageError
-        If the environment that a launcher sets is incomplete.
+        If the environment that a launcher sets is incomplete or wrong.
+    FailureError
+        If the others cannot be reached.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
-        if self.size > 1 and not dist.is_initialized():
-            _join(device)
-        self._names = self._exchange(f"{socket.gethostname()} {os.getpid()}") if self.size > 1 else [""]
+        self.size, self.rank = group.world_size(), group.rank()
+        self._names = [""]
+        if self.size > 1:
+            if not dist.is_initialized():
+                group.join(device)
+            self._names = self._exchange(f"{socket.gethostname()} {os.getpid()}")
 
     @property
     def is_first(self) -> bool:
@@ -147,9 +148,7 @@ class Workers:
             result.append(action())
         except ElboroomError as error:
             met = error
-        told: list[Any] = [None] * self.size
-        with self._explaining():
-            dist.all_gather_object(told, None if met is None else (str(met), met.exit_code))
+        told = self._exchange(None if met is None else (str(met), met.exit_code))
         failed = next((rank for rank, each in enumerate(told) if each is not None), None)
         if failed is None:
             return result[0]
@@ -176,13 +175,22 @@ class Workers:
     def close(self) -> None:
         """Leave the group."""
         if not self.alone:
-            _leave()
+            group.leave()
 
-    def _exchange(self, own: str) -> list[str]:
-        names: list[Any] = [None] * self.size
+    def _exchange(self, own: Any) -> list[Any]:
+        """What each process says, as JSON: pickled objects that come from a socket could run code."""
+        said = torch.tensor(list(json.dumps(own).encode()), dtype=torch.uint8)
         with self._explaining():
-            dist.all_gather_object(names, own)
-        return [str(name) for name in names]
+            lengths = torch.empty(self.size, dtype=torch.int64, device=self.device)
+            _gather(lengths, torch.tensor([len(said)], device=self.device))
+            padded = torch.zeros(int(lengths.max()), dtype=torch.uint8)
+            padded[: len(said)] = said
+            whole = torch.empty(self.size * len(padded), dtype=torch.uint8, device=self.device)
+            _gather(whole, padded.to(self.device))
+        texts = whole.cpu().view(self.size, -1)
+        return [
+            json.loads(bytes(text[:length].tolist())) for text, length in zip(texts, lengths, strict=True)
+        ]
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -207,36 +215,16 @@ class Workers:
 
 def launched_by_torchrun() -> bool:
     """Whether this process is one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return group.world_size() > 1
 
 
 def speaks() -> bool:
     """Whether this process is the first, or the only one."""
-    return not launched_by_torchrun() or os.environ.get("RANK", "0") == "0"
-
-
-def _join(device: torch.device) -> None:
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise UsageError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} is not set: launch with "
-            "torchrun or --devices, or unset WORLD_SIZE"
-        )
-    atexit.register(_leave)
-    if device.type == "cuda":
-        dist.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=_TIMEOUT)
+    return group.rank() == 0
 
 
 # One function with two names: torch renames it.
 _gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
-
-
-def _leave() -> None:
-    """Before the interpreter ends: threads of the group that outlive it would abort the process."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def _lives(name: str) -> bool:
