@@ -203,6 +203,17 @@ def test_wrong_options(photos, tmp_path, options, reason):
     assert not (tmp_path / "out").exists()
 
 
+def test_one_bad_row_of_landmarks_costs_one_photo(photos, tmp_path):
+    folder = photos("people", 6)
+    table = (folder / "landmarks.csv").read_text().splitlines()
+    table[3] = "002.png,1e308,-1e308,1e308,1e308,,,,"
+    (folder / "landmarks.csv").write_text("\n".join(table))
+    made = prepare_faces([folder], tmp_path / "out")
+    assert made.kept == {"people": 5}
+    assert [skip.path for skip in made.rejected] == ["people/002.png"]
+    assert made.reasons == [("has a bad row in its landmarks file", 1)]
+
+
 def test_wrong_folders(photos, tmp_path):
     people = photos("people", 2)
     empty = tmp_path / "empty"

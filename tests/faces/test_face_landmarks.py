@@ -32,11 +32,14 @@ def test_csv_with_all_parts_and_other_columns(tmp_path):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("a.jpg,one,2,3,4", "line 2: left_eye is ('one', '2'), which are not two numbers"),
-        ("a.jpg,1,2,3", "line 2: right_eye is ('3', None), which are not two numbers"),
+        ("a.jpg,one,2,3,4", "line 2: left_eye is ('one', '2'), not two numbers"),
+        ("a.jpg,1,2,3", "line 2: right_eye is ('3', None), not two numbers"),
         ("a.jpg,1,2,,", "line 2: has no right_eye"),
         ("a.jpg,,,,", "line 2: has no left_eye and no right_eye"),
-        ("a.jpg,nan,2,3,4", "line 2: left_eye is (nan, 2.0), which is no place"),
+        ("a.jpg,nan,2,3,4", "line 2: left_eye is (nan, 2), not a place in a photo"),
+        ("a.jpg,1e308,2,3,4", "line 2: left_eye is (1e+308, 2), not a place in a photo"),
+        ("a.jpg,1,2,3,-inf", "line 2: right_eye is (3, -inf), not a place in a photo"),
+        (f"a.jpg,1,{'2' * 5000},3,4", "line 2: left_eye is (1, inf), not a place in a photo"),
         ("a.jpg,1,2,3,4\na.jpg,1,2,3,5", "is named more than once"),
     ],
 )
@@ -75,7 +78,16 @@ def test_json(tmp_path):
     assert "more than once" in table(tmp_path, twice, "landmarks.json").get("a")
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]", '"x"', "3"])
+def test_a_huge_whole_number_spoils_its_photo_only(tmp_path):
+    good = {"left_eye": [1, 2], "right_eye": [3, 4]}
+    text = json.dumps({"a": {**good, "left_eye": [1, 10**400]}, "b": good})
+    found = table(tmp_path, text, "landmarks.json")
+    assert found.get("a").endswith("…, not two numbers")
+    assert len(found.get("a")) < 200
+    assert isinstance(found.get("b"), Landmarks)
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '"x"', "3", '{"a": ' + "9" * 5000 + "}", "[" * 100_000])
 def test_what_is_no_json_mapping_is_refused(tmp_path, text):
     with pytest.raises(UsageError, match=r"landmarks\.json"):
         table(tmp_path, text, "landmarks.json")

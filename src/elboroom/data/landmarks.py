@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ _NEEDED = ",".join(COLUMNS[:4])
 # The animal's own right comes first, which a photo of its face shows on the left.
 _DOG_PARTS = ("left_eye", "right_eye", "nose")
 _DOG_LINES = 8
+_FARTHEST = 1e6  # pixels; larger than any photo, and small enough to be squared
+_SHOWN = 60  # characters of a wrong value
 _UTKFACE = re.compile(
     r"(?P<age>\d{1,3})_(?P<gender>[01])(_(?P<race>[0-4]))?_\d{8,20}(\.jpe?g)?(\.chip)?\.(jpe?g|png)", re.I
 )
@@ -126,7 +127,9 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:
         # Pairs instead of a dict keep a name that is there twice.
         rows = json.loads(text, object_pairs_hook=list)
     except ValueError as error:
-        raise UsageError(f"{path}: is no JSON ({error}); correct it") from error
+        raise UsageError(f"{path}: is not JSON ({error}); correct it") from error
+    except RecursionError:
+        raise UsageError(f"{path}: is nested too deeply for landmarks; correct it") from None
     if not isinstance(rows, list) or not all(isinstance(row, tuple) for row in rows):
         raise UsageError(
             f"{path}: must map files to landmarks, as in "
@@ -146,13 +149,18 @@ def _checked(parts: Mapping[str, Any], source: str, place: str) -> Given:
             continue
         try:
             x, y = (float(value) for value in pair)
-        except (TypeError, ValueError):
-            return f"{place}: {part} is {pair!r}, which are not two numbers"
-        if not (math.isfinite(x) and math.isfinite(y)):
-            return f"{place}: {part} is ({x}, {y}), which is no place"
+        except (TypeError, ValueError, OverflowError):
+            return f"{place}: {part} is {_short(pair)}, not two numbers"
+        if not (abs(x) <= _FARTHEST and abs(y) <= _FARTHEST):  # nor is nan
+            return f"{place}: {part} is ({x:g}, {y:g}), not a place in a photo"
         points[part] = (x, y)
     missing = [part for part in PARTS[:2] if part not in points]
     return f"{place}: has no {' and no '.join(missing)}" if missing else Landmarks(points, source)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def read_dog_parts(photo: Path) -> Given | None:
