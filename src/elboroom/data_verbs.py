@@ -81,6 +81,24 @@ def data_faces(
     )
 
 
+def data_join(
+    sources: Annotated[
+        Positional[tuple[str, ...]],
+        arg(
+            metavar="DATA DATA [DATA ...]",
+            help="Sets to join: folders of faces or images, .npy, .npz or .csv files. Labels are united by "
+            "name; a set without labels gets its own name as label.",
+        ),
+    ],
+    out: Annotated[Path, arg(help="Folder to write, which 'elboroom train' takes.")],
+    overwrite: Annotated[bool, arg(help="Replace another set that is in --out.")] = False,
+) -> None:
+    """Join data sets that were made apart: labels united by name, splits kept."""
+    from elboroom.commands.faces import join
+
+    join(sources, out, overwrite=overwrite)
+
+
 def data_import_haskell(
     base: Annotated[Positional[Path], arg(metavar="BASE", help="What stands before _front_nn_info.txt.")],
     out: Annotated[Path, arg(help="Folder of the run to write.")],

@@ -21,7 +21,7 @@ from elboroom.arguments import (
 )
 from elboroom.commands.compare import Compare
 from elboroom.config import Config
-from elboroom.data_verbs import data_faces, data_import_haskell, data_list, data_show
+from elboroom.data_verbs import data_faces, data_import_haskell, data_join, data_list, data_show
 from elboroom.errors import UsageError
 from elboroom.picture_verbs import figures, morph, reconstruct, sample, traverse
 
@@ -215,5 +215,6 @@ VERBS: dict[str, Any] = {
     "data list": data_list,
     "data show": data_show,
     "data faces": data_faces,
+    "data join": data_join,
     "data import-haskell": data_import_haskell,
 }

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from elboroom.canvas import to_png
 from elboroom.commands.common import console, shown
 from elboroom.data import Dataset, Skipped
-from elboroom.data.face_files import commonest
+from elboroom.data.face_files import REJECTED, commonest
 from elboroom.data.face_way import parse_align
 from elboroom.data.faces import Prepared, load_prepared, prepare_faces
+from elboroom.data.join import join_data
 from elboroom.errors import UsageError
 from elboroom.files import write_atomic
 from elboroom.plates import Plate, stack
@@ -78,6 +79,30 @@ def faces(
         say.print(line, markup=False)
 
 
+def join(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> None:
+    """Join data sets, draw the contact sheet of images, and tell what came of it.
+
+    Raises
+    ------
+    UsageError
+        As `elboroom.data.join.join_data`.
+    """
+    made = join_data(sources, out, overwrite=overwrite)
+    say = console()
+    kept = ", ".join(f"{count:,} {name}" for name, count in made.kept.items())
+    lines = [f"joined   {kept}: {'×'.join(map(str, made.shape))}{' (already there)' if made.reused else ''}"]
+    if made.duplicates:
+        table = shown(made.path / REJECTED)
+        lines.append(f"left out {made.duplicates:,} that an earlier set holds as well; see {table}")
+    data = load_prepared(made.path)
+    if data.is_image:
+        if not made.reused or not (made.path / _SHEET).is_file():
+            write_atomic(made.path / _SHEET, contact_sheet(data))
+        lines.append(f"picture  {shown(made.path / _SHEET)}")
+    for line in [*lines, *next_lines(made.path, made.problems)]:
+        say.print(line, markup=False)
+
+
 def contact_sheet(data: Dataset) -> bytes:
     """Draw some faces of each label, evenly chosen, as a PNG."""
     labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
@@ -101,7 +126,7 @@ def _told(made: Prepared) -> list[str]:
     lines = [f"faces    {kept} ({how})"]
     for name, sources in made.sources.items():
         lines.append(f"         {name}: {_where_from(sources, made.ways[name].template)}")
-    lines += _left_out(made.rejected, made.path / "rejected.csv")
+    lines += _left_out(made.rejected, made.path / REJECTED)
     lines += [f"note     {note}" for note in made.notes]
     lines.append(f"picture  {shown(made.path / _SHEET)}")
     return [*lines, *next_lines(made.path, made.problems)]

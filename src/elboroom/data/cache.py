@@ -92,8 +92,8 @@ def forget_others(prefix: str, keep: str) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def reserve(path: Path, shape: tuple[int, ...]) -> Array:
-    """Create a uint8 ``.npy`` file of this shape and return it as a writable memory map.
+def reserve(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
+    """Create a ``.npy`` file of this shape and type and return it as a writable memory map.
 
     The blocks are claimed at once: writing through a map into a file with holes would kill the process
     when the disk fills up, where claiming them raises.
@@ -103,12 +103,13 @@ def reserve(path: Path, shape: tuple[int, ...]) -> Array:
     FailureError
         If the disk has no room for it.
     """
+    needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
     try:
-        x = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        x = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         _claim_blocks(path)
     except OSError as error:
         raise FailureError(
-            f"no room for {int(np.prod(shape)):,} bytes in {path.parent.parent}: {error.strerror or error}; "
+            f"no room for {needed:,} bytes in {path.parent.parent}: {error.strerror or error}; "
             "free some space, set ELBOROOM_CACHE to another folder, or ask for a smaller size"
         ) from error
     return x
