@@ -13,7 +13,7 @@ help:  ## this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"elboroom needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces]"
 	@touch $@
 
 install: $(READY)  ## make .venv with elboroom and everything it needs, from the pins

@@ -230,10 +230,10 @@ def test_full_disk_names_the_path_and_leaves_nothing(own_cache):
 
 
 def test_full_disk_at_the_first_step(monkeypatch):
-    def full(**_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(module, "fresh_folder", full)
     with pytest.raises(FailureError, match="No space left on device"):
         cached("toy", lambda _: toy())
 

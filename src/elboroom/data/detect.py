@@ -23,7 +23,7 @@ from elboroom.data.cache import cache_dir
 from elboroom.data.dataset import Array
 from elboroom.data.download import RemoteFile, RemoteSet, data_folder, obtain
 from elboroom.data.face_geometry import PARTS, Point
-from elboroom.data.found_face import LOOKED_AT, Attempt, FoundFace, largest_first
+from elboroom.data.found_face import LOOKED_AT, SAME, Attempt, FoundFace, largest_first, overlap
 from elboroom.data.haar import Haar
 from elboroom.data.landmarks import Landmarks
 from elboroom.errors import FailureError, UsageError
@@ -204,21 +204,32 @@ class Seen:
 Search = Callable[[Any], Seen]
 
 
-def search(detector: Detector) -> Search:
+def search(detector: Detector, *, every: bool = False) -> Search:
     """Make a function that finds the faces in an upright Pillow image, in that image's pixels.
 
     The picture is searched as the detector proposes, and then, if it shows no face, turned by 90, 270 and
     180 degrees: photos lose the mark that says how the camera was held. Faces in turned ones must be certain.
+
+    Parameters
+    ----------
+    detector : Detector
+        What finds faces.
+    every : bool
+        Whether to look for small faces too where a large one was found; it stays the first.
     """
 
     def find(image: Any) -> Seen:
         from PIL import Image
 
         attempts = detector.attempts(max(image.size))
+        found: list[FoundFace] = []
         for attempt in attempts:
-            found = _search(detector, image, attempt)
-            if found:
-                return Seen(tuple(found))
+            if not found:
+                found = _search(detector, image, attempt)
+            elif every and attempt is attempts[-1]:
+                found = _joined(found, _search(detector, image, attempt))
+        if found:
+            return Seen(tuple(found))
         certain = Attempt(min(_TURNED_SIDE, attempts[0].side), attempts[0].least, strict=True)
         for turn, name in _TURNS.items():
             found = _search(detector, image.transpose(Image.Transpose[name]), certain)
@@ -228,6 +239,12 @@ def search(detector: Detector) -> Search:
         return Seen(())
 
     return find
+
+
+def _joined(found: list[FoundFace], more: list[FoundFace]) -> list[FoundFace]:
+    """Add the faces that were not found before, unless they are larger: the largest stays the largest."""
+    new = [face for face in more if all(overlap(face.box, other.box) < SAME for other in found)]
+    return largest_first([*found, *(face for face in new if face.area < found[0].area)])
 
 
 def _search(detector: Detector, image: Any, attempt: Attempt) -> list[FoundFace]:

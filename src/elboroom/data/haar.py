@@ -10,7 +10,7 @@ import numpy as np
 
 from elboroom.data.dataset import Array
 from elboroom.data.face_geometry import PARTS
-from elboroom.data.found_face import LOOKED_AT, Attempt, FoundFace, largest_first
+from elboroom.data.found_face import LOOKED_AT, SAME, Attempt, FoundFace, largest_first, overlap
 from elboroom.data.landmarks import Landmarks
 from elboroom.errors import UsageError
 
@@ -23,7 +23,6 @@ _EYES = ("eye_tree_eyeglasses", "eye")
 _NEIGHBOURS = 5  # overlapping hits that make a face
 _LARGE, _SMALL = 1 / 8, 1 / 40  # least side of a face, as share of the picture's shorter side
 _EYES_SEEN_FROM = 120  # side of a face in pixels
-_SAME = 0.3  # boxes that share more of their area than this are of one face
 
 
 class Haar:
@@ -89,7 +88,7 @@ class Haar:
         for name in _FACES:
             found = self._cascade(name).detectMultiScale(grey, 1.1, _NEIGHBOURS, minSize=(least, least))
             for box in np.asarray(found, dtype=np.float64).reshape(-1, 4):
-                if all(_overlap(box, other) < _SAME for other in boxes):
+                if all(overlap(tuple(box), tuple(other)) < SAME for other in boxes):
                     boxes.append(box)
         return boxes
 
@@ -116,11 +115,3 @@ class Haar:
             if known.all():
                 break
         return int(known.sum()), eyes
-
-
-def _overlap(box: Array, other: Array) -> float:
-    """Share of their common area that two boxes have in common."""
-    low = np.maximum(box[:2], other[:2])
-    high = np.minimum(box[:2] + box[2:], other[:2] + other[2:])
-    both = float(np.prod(np.maximum(0, high - low)))
-    return both / (float(np.prod(box[2:])) + float(np.prod(other[2:])) - both)

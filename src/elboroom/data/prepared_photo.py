@@ -180,4 +180,4 @@ def _finder(name: str) -> tuple[str, Search | None]:
     if name.lower().endswith(".onnx") and not Path(name).expanduser().is_file():
         name = "auto"
     detector = make_detector(name) if is_installed() else None
-    return ("none", None) if detector is None else (detector.name, search(detector))
+    return ("none", None) if detector is None else (detector.name, search(detector, every=True))
