@@ -39,6 +39,15 @@ def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], 
     return list(x.condition[chosen]), [f"as example {i}" for i in chosen]
 
 
+def name_of(vae: VAE, condition: Condition) -> str:
+    """What to call one condition of a conditional model: the name of its label, if it is one."""
+    assert vae.condition is not None
+    told = vae.told(condition, 1)
+    if told is None or vae.condition.kind != "labels" or not bool((told == 1).sum() == 1):
+        return "one condition"
+    return vae.condition.name_of(int(told[0].argmax()))
+
+
 def given_plate(
     vae: VAE, conditions: Sequence[Condition], names: Sequence[str], n: int = 10, seed: int = 0
 ) -> Plate:

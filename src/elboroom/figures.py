@@ -21,7 +21,6 @@ from elboroom.canvas import (
     INK,
     PALETTE,
     Numbers,
-    canvas,
     losses_of,
     losses_with_errors,
     panel,
@@ -159,17 +158,19 @@ def loss_histogram(
     losses = losses_of(vae, x)
     losses = losses[np.isfinite(losses)]
     at = {name: losses_with_errors(vae, one[None]) for name, one in (marks or {}).items()}
-    figure = canvas(1300, 700)
-    axes = panel(figure, 120, 60, 1140, 550)
     title = f"Loss of {len(losses):,} {whose}, one draw each"
+    if len(losses):
+        title += f": mean {losses.mean():.4g}, standard deviation {losses.std():.3g} nats"
+        title += f"; marks: mean of {DRAWS} draws" if at else ""
+    figure, head = titled_canvas(1300, 660, title)
+    axes = panel(figure, 120, head + 20, 1140, 550)
     if len(losses):
         # Bars as wide as suits the bulk: a few outliers would otherwise squeeze it into one.
         low, high = np.percentile(losses, [0.1, 99.9])
-        bars = int(np.clip(60 * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
+        fine = np.clip(2 * len(losses) ** 0.5, 8, 60)
+        bars = int(np.clip(fine * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
         axes.hist(losses, bins=bars, color="#9CC9E3", edgecolor="white", linewidth=0.3)
-        title += f": mean {losses.mean():.4g}, standard deviation {losses.std():.3g} nats"
-        title += f"; marks: mean of {DRAWS} draws" if at else ""
-    tidy(axes, title, "−ELBO, nats", "examples")
+    tidy(axes, "", "−ELBO, nats", "examples")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _draw_marks(axes, {name: (float(v[0]), float(e[0])) for name, (v, e) in at.items() if np.isfinite(v[0])})
     return figure

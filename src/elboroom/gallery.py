@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from elboroom import canvas, conditional_sheets, figures, latent_map, morphs, pictures, plates, sheets
-from elboroom.canvas import Numbers, evenly, numbers
+from elboroom.canvas import Numbers, evenly
 from elboroom.conditions import Condition, Examples, apart, together
+from elboroom.drawing.choices import morph_ends
 from elboroom.drawing.progress import draw_progress as draw_progress
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.examples import examples_of
@@ -23,7 +24,7 @@ from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
 from elboroom.latent.planes import Plane, plane_between, principal_plane
 from elboroom.model import VAE, Array
-from elboroom.plates import range_of
+from elboroom.plates import Plate, range_of
 
 if TYPE_CHECKING:
     from elboroom.data.dataset import Dataset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 10_000  # most that are embedded or scored
 _CANDIDATES = 1000  # most among which the ends of the morph are chosen
 _KINDS = 20  # most rows of a figure by class
+_SAMPLES = 64
 _TOLD = 10  # most conditions that samples are drawn by
 _STEPS, _FRAMES = 25, 32  # of the morph as a strip and as an animation
 _REFERENCE = 5000  # most training examples that say which directions part the classes
@@ -64,6 +66,14 @@ class _Scene:
         if not isinstance(self.x, Examples):
             return self.vae
         return self.vae.given(self.x.condition[0] if self.condition is None else self.condition)
+
+    @property
+    def given(self) -> str:
+        """What titles say of the condition of ``fixed``."""
+        if not isinstance(self.x, Examples):
+            return ""
+        condition = self.x.condition[0] if self.condition is None else self.condition
+        return f", given {conditional_sheets.name_of(self.vae, condition)}"
 
     @cached_property
     def alike(self) -> Array:
@@ -102,7 +112,7 @@ class _Scene:
         """Two examples worth morphing into each other."""
         chosen = evenly(len(self.x), _CANDIDATES)
         labels = None if self.labels is None else self.labels[chosen]
-        a, b = _ends(self.vae, self.x[chosen], labels)
+        a, b = morph_ends(self.vae, self.x[chosen], labels)
         return self.x[chosen[a]], self.x[chosen[b]]
 
     @cached_property
@@ -133,7 +143,14 @@ class _Scene:
     def samples(self) -> Figure:
         """Draw from the prior; of a conditional model a row for each of several conditions."""
         if self.vae.condition is None or self.condition is not None:
-            return pictures.samples(self.fixed)
+            return pictures.samples(self.fixed, title=f"Samples: decoded draws from the prior{self.given}")
+        if isinstance(self.x, Examples) and _by_label(self.vae):  # those by class have a figure of their own
+            classes = self.x.condition[evenly(len(self.x), _SAMPLES)]
+            with canvas.seeded(self.vae, 0):
+                drawn = self.vae.sample(len(classes), condition=classes)
+            plate = Plate(plates.images_of(self.vae, drawn), 8)
+            title = f"Samples, each given the class of another of the {self.whose}"
+            return plates.stack(plate, title=plates.titled(self.vae, title))
         plate = conditional_sheets.given_plate(self.vae, *self.told)
         title = conditional_sheets.GIVEN_EACH.replace("class", "condition")
         return plates.stack(plate, title=plates.titled(self.vae, title))
@@ -148,9 +165,12 @@ class _Scene:
         start = self.ends[0]
         vae = self.vae.given(start.condition) if isinstance(start, Examples) else self.vae
         title = f"What codes decode to around the morph between two {self.whose}"
+        row = ", which is the row in the middle"
+        if isinstance(start, Examples):
+            row, title = "", f"{title}, given the condition of the first"
         if vae.latent_dim > 2:
             plane = plane_between(vae, self.path[0], self.path[-1], apart(self.x)[0])
-            return pictures.manifold(vae, 15, plane=plane, title=f"{title}, which is the row in the middle")
+            return pictures.manifold(vae, 15, plane=plane, title=title + row)
         radius = max(float((self.path[-1] - self.path[0]).abs().max()) / 2, 1e-3)
         return pictures.manifold(vae, center=self.path.mean(0), radius=radius, title=title)
 
@@ -183,7 +203,7 @@ class _Scene:
         """Change one dimension at a time."""
         title = (
             f"What changes when one latent dimension does, around the mean code of the {self.whose} "
-            "(±: standard deviation of their codes)"
+            f"(±: standard deviation of their codes){self.given}"
         )
         return pictures.traversals(self.fixed, self.alike, title=title)
 
@@ -321,23 +341,3 @@ def _chosen(scene: _Scene, only: Iterable[str] | None) -> list[str]:
         if not fits(name):
             raise UsageError(f"figure {name!r} needs {_NEEDS[name][1]}, and this run has none; leave it out")
     return names
-
-
-def _ends(vae: VAE, x: Array, labels: Numbers | None) -> tuple[int, int]:
-    """Choose two examples: rebuilt well, of different labels if there are labels, and with codes far apart.
-
-    Among the best rebuilt, one per label, the two farthest apart pass the most on their way. What is called
-    well rebuilt is measured against an example's own contrast, or the dullest ones would win.
-    """
-    flat, rebuilt = (numbers(values).reshape(len(x), -1) for values in (x, vae.reconstruct(x)))
-    contrast = flat.var(1) if flat.shape[1] > 1 else np.ones(len(flat))
-    error = np.square(flat - rebuilt).mean(1) / np.maximum(contrast, 1e-6)
-    order = np.argsort(error, kind="stable")
-    few = order[: max(2, len(order) // 20)]
-    if labels is not None and len(np.unique(labels)) > 1:
-        _, first = np.unique(labels[order], return_index=True)
-        few = order[np.sort(first)[:100]]
-    codes = numbers(vae.embed(x[few]))
-    apart = np.linalg.norm(codes[:, None] - codes[None], axis=-1)
-    a, b = sorted(int(few[i]) for i in np.unravel_index(int(apart.argmax()), apart.shape))
-    return a, b

@@ -18,6 +18,7 @@ from torch import Tensor
 from elboroom.canvas import (
     FAINT,
     INK,
+    LETTER,
     PALETTE,
     Numbers,
     codes_of,
@@ -32,7 +33,7 @@ from elboroom.errors import UsageError
 from elboroom.latent.planes import principal_directions
 from elboroom.model import VAE, Array
 
-_SIDE, _HALF = 840, 580  # screen pixels of a map that stands alone, and of one of two
+_SIDE, _HALF = 840, 560  # screen pixels of a map that stands alone, and of one of two
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,11 @@ def latent_scatter(
     if labels is not None and grid is None and codes.shape[1] > 2:
         views += _parting(codes, labels, reference)
     side = _SIDE if len(views) == 1 else _HALF
-    bare = labels is None and path is None and grid is None
-    width = 110 + len(views) * (side + 110) + (-70 if bare else 100)
+    width = 110 + len(views) * (side + 110) - 70
+    if labels is not None or path is not None or grid is not None:
+        few = () if labels is None else (_classes(labels) or ((), ()))[1]
+        names = [_name_of(float(value), label_names) for value in few]
+        width += 70 + LETTER * max(map(len, [*names, "decoded grid"]))
     figure, head = titled_canvas(
         width, side + 120, title or f"Codes (posterior means) of {len(x):,} examples"
     )

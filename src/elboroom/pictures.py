@@ -277,6 +277,8 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") 
         values, errors = losses_with_errors(vae, x[candidates])
         best = np.argsort(sign * values, kind="stable")[:n]
         captions = [with_error(values[i], errors[i]).replace(" ±", "\n±") for i in best]
-        title = titled(vae, f"{name} loss of {len(x):,} {whose}: −ELBO in nats, mean of {DRAWS} draws")
-        plates.append(pairs(vae, x[candidates[best]], title=title, captions=captions))
-    return stack(*plates)
+        plates.append(pairs(vae, x[candidates[best]], title=f"{name} loss", captions=captions))
+    title = (
+        f"Best and worst of {len(x):,} {whose} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
+    )
+    return stack(*plates, title=titled(vae, title))

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from elboroom import gallery
+from elboroom.drawing.choices import morph_ends
 from elboroom.errors import FailureError, UsageError
 from elboroom.model import VAE, Array
 from elboroom.plates import Plate
@@ -95,8 +96,8 @@ def test_the_ends_are_well_rebuilt_for_their_contrast() -> None:
 
     left, right, dull = [3.0, -3.0, 0, 0], [0, 0, 3.0, -3.0], [0.01, 0, 0.01, 0]
     x = np.array([right, dull, left, right, dull, [-5.0, 5.0, 0, 0]], dtype=np.float32)
-    assert gallery._ends(Halves(), x, None) == (2, 5)
-    assert gallery._ends(Halves(), x, np.array([0, 0, 0, 1, 1, 1])) == (2, 5)
+    assert morph_ends(Halves(), x, None) == (2, 5)
+    assert morph_ends(Halves(), x, np.array([0, 0, 0, 1, 1, 1])) == (2, 5)
 
 
 @pytest.mark.parametrize(("shape", "latent_dim"), [("colour", 2), ("flat", 1), ("grey", 5)])
