@@ -32,8 +32,8 @@ def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], 
     """Conditions of a conditional model to draw it by, with names: its labels, or some examples' vectors."""
     assert vae.condition is not None
     if vae.condition.kind == "labels":
-        labels = evenly(vae.condition.size, most).tolist()
-        return labels, [vae.condition.name_of(label) for label in labels]
+        places = evenly(vae.condition.size, most)
+        return vae.condition.labels[places].tolist(), [vae.condition.name_of(i) for i in places.tolist()]
     assert isinstance(x, Examples)
     chosen = evenly(len(x), most)
     return list(x.condition[chosen]), [f"as example {i}" for i in chosen]

@@ -121,13 +121,17 @@ class Conditioning(nn.Module):
         Of one example.
     names : sequence of str
         Of labels 0, 1, …; may be empty.
+    ids : sequence of int
+        Of data whose labels are other numbers than 0, 1, …, such as years: those numbers, one for each class.
+        They are then what a label is given as. Empty if labels are 0, 1, … or have names.
     parts : sequence of {"encoder", "decoder", "prior"}
         Which are told.
 
     Raises
     ------
     UsageError
-        If ``size`` < 1, or there are no parts, unknown ones, or not as many names as labels.
+        If ``size`` < 1, or there are no parts, unknown ones, or not as many names or different numbers as
+        labels.
 
     Examples
     --------
@@ -143,6 +147,7 @@ class Conditioning(nn.Module):
         *,
         shape: Sequence[int],
         names: Sequence[str] = (),
+        ids: Sequence[int] = (),
         parts: Sequence[str] = get_args(Part),
     ):
         super().__init__()
@@ -157,9 +162,12 @@ class Conditioning(nn.Module):
             raise UsageError("parts is empty: a condition goes to at least one of encoder, decoder and prior")
         if names and len(names) != size:
             raise UsageError(f"{len(names)} names for {size} labels; give one each, or none")
+        if ids and (names or len(set(ids)) != size):
+            raise UsageError(f"{len(ids)} numbers for {size} labels; give a different one to each, or names")
         self.kind: str = kind
         self.size: int = size
         self.names: tuple[str, ...] = tuple(names)
+        self.ids: tuple[int, ...] = tuple(int(each) for each in ids)
         self.parts: tuple[str, ...] = tuple(parts)
         self.to_input = nn.Linear(size, math.prod(shape), bias=False) if "encoder" in parts else None
         if self.to_input is not None:
@@ -210,16 +218,40 @@ class Conditioning(nn.Module):
         """Say what a condition is, for messages."""
         if self.kind == "vectors":
             return f"a vector of {self.size} number{'' if self.size == 1 else 's'}"
-        shown = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
-        numbered = not self.names or self.names == tuple(map(str, range(self.size)))
-        return f"a label, 0 to {self.size - 1}" + ("" if numbered else f" ({shown})")
+        if self.names == tuple(map(str, range(self.size))) or not (self.names or self.ids):
+            return f"a label, 0 to {self.size - 1}"
+        names = [self.name_of(i) for i in range(min(self.size, 10))]
+        return f"a label: {', '.join(names)}{', …' if self.size > len(names) else ''}"
 
-    def name_of(self, label: int) -> str:
-        """What a label is called; its number if it has no name."""
-        return self.names[label] if self.names else str(label)
+    def name_of(self, position: int) -> str:
+        """What the label at a place is called; its number if it has no name."""
+        if self.ids:
+            return str(self.ids[position])
+        return self.names[position] if self.names else str(position)
 
-    def parse(self, text: str) -> int | NDArray[np.float64]:
-        """Read a condition that was written down: a label's name or number, or numbers between commas.
+    @property
+    def labels(self) -> NDArray[Any]:
+        """All labels in order, (size,), as they are given with examples: numbers, or names.
+
+        Names that look like numbers, and other ones than their places, are never given by place.
+
+        Examples
+        --------
+        >>> Conditioning("labels", 2, shape=(4,), names=("1999", "2024")).labels.tolist()
+        ['1999', '2024']
+        """
+        if self.ids:
+            return np.array(self.ids)
+        return np.array(self.names) if self._numbers_are_names else np.arange(self.size)
+
+    @property
+    def _numbers_are_names(self) -> bool:
+        own = any(name != str(i) for i, name in enumerate(self.names))
+        return own and any(_is_number(name) for name in self.names)
+
+    def parse(self, text: str) -> int | str | NDArray[np.float64]:
+        """Read a condition that was written down: a label's name, or its number if it has no name, or numbers
+        between commas.
 
         Raises
         ------
@@ -232,7 +264,8 @@ class Conditioning(nn.Module):
         [0.5, -1.0]
         """
         if self.kind == "labels":
-            return self._label(text)
+            label: int | str = self.labels[self._position(text)].item()
+            return label
         try:
             numbers = np.array([float(word) for word in text.split(",")])
         except ValueError:
@@ -243,35 +276,65 @@ class Conditioning(nn.Module):
 
     def _numbers(self, condition: Condition) -> Tensor:
         if isinstance(condition, str):
-            return self._one_hot(torch.tensor(self._label(condition)))
+            return self._one_hot(torch.tensor(self._position(condition)))
         if isinstance(condition, Sequence) and any(isinstance(each, str) for each in condition):
-            return self._one_hot(torch.tensor([self._label(str(each)) for each in condition]))
+            words = [str(each) for each in condition]
+            places = {word: self._position(word) for word in dict.fromkeys(words)}
+            return self._one_hot(torch.tensor([places[word] for word in words]))
         if isinstance(condition, np.ndarray) and condition.dtype.kind in "US":
-            return self._numbers([str(each) for each in condition])
+            return self._numbers(condition.tolist() if condition.ndim else str(condition))
         try:
             given = torch.as_tensor(condition)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"condition: {error}; the model takes {self.describe()}") from None
+        # A step of training, which would wait for the answer, gives tensors.
+        if not isinstance(condition, Tensor) and not given.isfinite().all():
+            raise UsageError(f"condition: not all numbers are finite; the model takes {self.describe()}")
         whole = not given.is_floating_point() and given.dtype != torch.bool
-        return self._one_hot(given) if self.kind == "labels" and whole and given.ndim < 2 else given
+        if self.kind == "labels" and whole and given.ndim < 2:
+            return self._one_hot(self._positions(given))
+        return given
 
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        wrong = labels[(labels < 0) | (labels >= self.size)] if labels.ndim else labels[None]
-        if wrong.numel() and not 0 <= int(wrong[0]) < self.size:
-            raise UsageError(f"label {int(wrong[0])}: the model takes {self.describe()}")
-        return (labels[..., None] == torch.arange(self.size, device=labels.device)).float()
+    def _positions(self, labels: Tensor) -> Tensor:
+        """Places of labels that are given as numbers."""
+        labels = labels.long()
+        if self._numbers_are_names and labels.numel():
+            raise UsageError(
+                f"label {int(labels.reshape(-1)[0])}: the labels of this model have names that are numbers; "
+                f"give the name as text, such as condition={self.names[0]!r}"
+            )
+        if not self.ids:
+            places, known = labels, (labels >= 0) & (labels < self.size)
+        else:
+            ids, order = torch.tensor(self.ids, device=labels.device).sort()
+            found = torch.searchsorted(ids, labels.contiguous()).clamp(max=self.size - 1)
+            places, known = order[found], ids[found] == labels
+        if not known.all():
+            wrong = int(labels.reshape(-1)[(~known).reshape(-1)][0])
+            raise UsageError(f"label {wrong}: the model takes {self.describe()}")
+        return places
 
-    def _label(self, name: str) -> int:
-        """Label of a name, or of a number written down; one of a folder called "dogs" is a "dog" too."""
+    def _one_hot(self, places: Tensor) -> Tensor:
+        return (places[..., None] == torch.arange(self.size, device=places.device)).float()
+
+    def _position(self, name: str) -> int:
+        """Place of a label's name; one of a folder called "dogs" is a "dog" too.
+
+        A label without a name is called by its number. Where labels have names, no number stands for a place.
+        """
         if self.kind != "labels":
             raise UsageError(f"{name!r}: the model takes {self.describe()}, and no labels")
-        for known in (name, f"{name}s"):
-            if known in self.names:
-                return self.names.index(known)
-        if name.isdecimal() and int(name) < self.size:
-            return int(name)
-        hint = nearest(name, self.names) if self.names else f"the model takes {self.describe()}"
+        known = [self.name_of(i) for i in range(self.size)]
+        for called in (name, f"{name}s"):
+            if called in known:
+                return known.index(called)
+        hint = nearest(name, known) if self.names else f"the model takes {self.describe()}"
         raise UsageError(f"no label {name!r}; {hint}")
+
+
+def _is_number(name: str) -> bool:
+    """Whether a name is a whole number as Python writes it."""
+    return name.removeprefix("-").isdecimal() and name.isascii()
 
 
 def _shape(condition: Any) -> tuple[int, ...]:

@@ -509,8 +509,14 @@ def _conditioning_of(config: ModelConfig, shape: Sequence[int]) -> Conditioning 
             "condition_dim is not set: give the number of labels, or of numbers in a vector, such as "
             "condition_dim=10"
         )
-    names, parts = config.condition_names, config.condition_parts
-    return Conditioning(config.condition, config.condition_dim, shape=shape, names=names, parts=parts)
+    return Conditioning(
+        config.condition,
+        config.condition_dim,
+        shape=shape,
+        names=config.condition_names,
+        ids=config.condition_ids,
+        parts=config.condition_parts,
+    )
 
 
 def _at_least_one(name: str, value: int) -> None:

@@ -67,7 +67,7 @@ def test_non_finite_values_are_counted_and_the_first_row_named(monkeypatch):
         ({"split": np.full(10, 3)}, r"split holds .*3.*0 \(train\), 1 \(test\) or 2 \(validation\)"),
         ({"split": np.ones(10)}, "no example is for training"),
         ({"labels": np.zeros(9, np.int64)}, r"labels have shape \(9,\)"),
-        ({"labels": np.zeros(10)}, "labels hold float64"),
+        ({"labels": np.full(10, np.nan)}, "the label of 10 of 10 examples is nan, first in row 0"),
         (
             {"labels": np.full(10, 2), "label_names": ("a", "b")},
             r"run from 2 to 2 and there are 2 label names",

@@ -127,10 +127,10 @@ def sample(
 def _sample_each(vae: VAE, n: int, path: Path, seed: int, *, observe: bool) -> None:
     """About n draws in all, as many given each label: a row each."""
     assert vae.condition is not None
-    labels = np.arange(vae.condition.size)
+    labels = vae.condition.labels
     each = -(-n // len(labels))
     if path.suffix.lower() == ".png" and not observe:
-        names = [vae.condition.name_of(label) for label in labels.tolist()]
+        names = [vae.condition.name_of(place) for place in range(len(labels))]
         plate = conditional_sheets.given_plate(vae, labels.tolist(), names, each, seed)
         save_figure(plates.stack(plate, title=plates.titled(vae, conditional_sheets.GIVEN_EACH)), path)
         return

@@ -25,8 +25,8 @@ from elboroom.commands.common import (
 )
 from elboroom.conditions import apart
 from elboroom.data import Dataset
-from elboroom.data.conditioned import conditions_of
 from elboroom.errors import UsageError, nearest
+from elboroom.evaluation.examples import told_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.model import VAE, Array
 from elboroom.run import Run
@@ -118,7 +118,7 @@ class Finder:
     def _mean_condition(self, rows: NDArray[np.int64]) -> Tensor | None:
         if self.vae.condition is None:
             return None
-        told = self.vae.told(conditions_of(self.data, self.vae.condition)[rows], len(rows))
+        told = self.vae.told(told_of(self.vae.condition, self.data, rows), len(rows))
         return None if told is None else told.mean(0)
 
     def pairs(self, names: Sequence[str]) -> list[tuple[End, End]]:

@@ -33,9 +33,8 @@ def report(
     batches = Batches(data, where, binarize=run.config.data.binarize)
     if not len(data.indices(split)):
         raise UsageError(f"{data.name} has no {split} examples; choose another --split")
-    names = [data.label_name(label) for label in range(int(data.labels.max()) + 1)]
     rows, reference = data.indices(split), data.indices("train")
-    found = report_classes(vae, batches, data.labels, rows, reference, names, seed=seed)
+    found = report_classes(vae, batches, data.labels, rows, reference, data.label_names, seed=seed)
     print(
         json.dumps(found.as_dict())
         if as_json

@@ -59,7 +59,7 @@ _ONLY_WITH: Uses = (
     ("likelihood", ("discretized_logistic",), ("mixtures",)),
     ("likelihood", _COUNTED, ("dispersion",)),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
-    ("condition", ("labels",), ("condition_names",)),
+    ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
     ("network", ("mlp",), ("hidden", "decoder_hidden", "init")),
     ("network", ("conv", "ladder"), ("conv_width", "conv_levels", "conv_blocks")),
@@ -124,6 +124,8 @@ class ModelConfig(Section):
     """Numbers of a vector, or labels there are; taken from the data if not given."""
     condition_names: tyro.conf.Suppress[tuple[str, ...]] = ()
     """Of labels 0, 1, …; taken from the data."""
+    condition_ids: tyro.conf.Suppress[tuple[int, ...]] = ()
+    """Labels that have no names and are other numbers than 0, 1, …; taken from the data."""
 
     network: Annotated[Network, FLAT] = "auto"
     """auto: conv for photos, else mlp; of several stochastic layers: chain as mlp, ladder as conv."""

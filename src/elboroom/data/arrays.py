@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
+from elboroom.data.labels import whole_labels
 from elboroom.data.memory import convert
 from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError
@@ -114,11 +115,7 @@ def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Arr
     if labels.dtype.kind in "SU":
         words, numbers = np.unique(_as_text(labels), return_inverse=True)
         return numbers.reshape(labels.shape).astype(np.int64), tuple(words.tolist())
-    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "iub":
-        raise UsageError(f"{name}: labels hold {labels.dtype}; they must be whole numbers or strings")
-    return labels.astype(np.int64), names
+    return whole_labels(labels, name), names
 
 
 def _as_text(words: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,11 @@ class Wanted(Protocol):
         """Of the labels, in order; may be empty."""
         ...
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Labels that are other numbers than 0, 1, … and have no names, in order; may be empty."""
+        ...
+
 
 def condition_size(data: Dataset, kind: str) -> int:
     """How many labels there are, or numbers in a vector.
@@ -41,35 +47,63 @@ def condition_size(data: Dataset, kind: str) -> int:
     """
     if kind == "vectors":
         return int(_vectors(data).shape[1])
-    return len(data.label_names) or int(_labels(data).max()) + 1
+    return len(data.label_names) or len(np.unique(_labels(data)))
+
+
+def label_ids(data: Dataset) -> tuple[int, ...]:
+    """Labels that occur, ascending, where these have no names and are not 0, 1, …; else nothing.
+
+    Examples
+    --------
+    >>> rows, split = np.zeros((4, 1)), np.zeros(4)
+    >>> label_ids(Dataset("years", rows, split, labels=np.array([2024, 1999, 2024, 2001])))
+    (1999, 2001, 2024)
+    >>> label_ids(Dataset("digits", rows, split, labels=np.array([0, 1, 1, 2])))
+    ()
+    """
+    found = [] if data.label_names else np.unique(_labels(data)).tolist()
+    return () if found == list(range(len(found))) else tuple(found)
 
 
 def conditions_of(data: Dataset, wanted: Wanted) -> Array:
-    """Conditions of all examples as a model takes them: int64 labels (n,), or float32 vectors (n, C).
+    """Conditions of all examples for a model: the places of their labels, int64 (n,), or vectors (n, C).
+
+    Labels are found by name, or by number where they have none, so that the data may have some of a model's
+    classes only, and in another order.
 
     Raises
     ------
     UsageError
         If the data have none, or others than the model was made for.
     """
-    found = _vectors(data) if wanted.kind == "vectors" else _labels(data)
     if wanted.kind == "vectors":
+        found = _vectors(data)
         if found.shape[1] != wanted.size:
             raise UsageError(
                 f"{data.name} has vectors of {found.shape[1]} numbers and the model takes {wanted.size}"
             )
         return found
-    if data.label_names != wanted.names and wanted.names and data.label_names:
+    labels = _labels(data)
+    classes, index = np.unique(labels, return_inverse=True)
+    known = wanted.names or tuple(map(str, wanted.ids or range(wanted.size)))
+    places = {name: place for place, name in enumerate(known)}
+    names = [data.label_name(int(each)) for each in classes]
+    unknown = [name for name in names if name not in places]
+    if unknown and data.label_names and not (wanted.names or wanted.ids) and classes[-1] < wanted.size:
+        return labels  # all that such a model knows of its labels is their order
+    if unknown:
         raise UsageError(
-            f"{data.name} has the labels {', '.join(data.label_names)}, and the model takes "
-            f"{', '.join(wanted.names)}, in this order; use data labelled alike"
+            f"{data.name} has {_listed(unknown)}, which the model does not know: its labels are "
+            f"{_listed(known)}" + (_UNNAMED if wanted.names and not data.label_names else "")
         )
-    low, high = int(found.min()), int(found.max())
-    if low < 0 or high >= wanted.size:
-        raise UsageError(
-            f"{data.name} has labels from {low} to {high}, and the model takes 0 to {wanted.size - 1}"
-        )
-    return found
+    return np.array([places[name] for name in names], np.int64)[index.reshape(-1)]
+
+
+_UNNAMED = "; the data need names for their labels, such as label_names in an .npz"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 
 def with_vectors(data: Dataset, path: Path) -> Dataset:
@@ -98,8 +132,14 @@ def _labels(data: Dataset) -> Array:
             f"{data.name} has no labels to be conditional on; use labelled data, or --condition vectors "
             "with --condition-file"
         )
-    if data.labels.min() < 0:
-        raise UsageError(f"{data.name} has label {data.labels.min()}; conditions are labels from 0 on")
+    negative = np.flatnonzero(data.labels < 0)
+    if len(negative):
+        count, row = len(negative), negative[0]
+        what = "1 label is negative" if count == 1 else f"{count:,} labels are negative"
+        raise UsageError(
+            f"{data.name}: {what}, as if not known (row {row}, counting from 0, has {data.labels[row]}); "
+            "leave such examples out, or give them labels of 0 or more"
+        )
     return data.labels
 
 

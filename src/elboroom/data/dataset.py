@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from elboroom.data.labels import checked_labels
 from elboroom.data.memory import convert
 from elboroom.data.preparation import Preparation
 from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
@@ -99,7 +100,7 @@ class Dataset:
         set_field(self, "x", x)
         set_field(self, "split", _checked_split(self.split, len(x), self.name))
         set_field(self, "label_names", tuple(str(label) for label in self.label_names))
-        set_field(self, "labels", _checked_labels(self.labels, len(x), self.label_names, self.name))
+        set_field(self, "labels", checked_labels(self.labels, len(x), self.label_names, self.name))
         set_field(self, "vectors", _checked_vectors(self.vectors, len(x), self.name))
         set_field(self, "scale", float(self.scale))
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -302,23 +303,6 @@ def _checked_split(split: Array, n: int, name: str) -> Array:
     if not (split == TRAIN).any():
         raise UsageError(f"{name}: no example is for training; the split needs some 0 (train)")
     return split.astype(np.uint8, copy=False)
-
-
-def _checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: str) -> Array | None:
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise UsageError(f"{name}: the labels have shape {labels.shape}; it must be ({n},), one per example")
-    if labels.dtype != np.bool_ and not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"{name}: the labels hold {labels.dtype}; they must be whole numbers")
-    labels = labels.astype(np.int64, copy=False)
-    if names and (labels.min() < 0 or labels.max() >= len(names)):
-        raise UsageError(
-            f"{name}: labels run from {labels.min()} to {labels.max()} and there are {len(names)} label "
-            f"names; labels must lie in 0..{len(names) - 1}"
-        )
-    return labels
 
 
 def _checked_vectors(vectors: Array | None, n: int, name: str) -> Array | None:

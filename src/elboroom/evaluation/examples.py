@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elboroom.conditions import Examples
+from elboroom.conditions import Conditioning, Examples
 from elboroom.data.batches import Binarize
 from elboroom.data.conditioned import conditions_of
 from elboroom.data.dataset import Dataset, chunks
@@ -62,4 +63,16 @@ def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Array:
         If the model is conditional and the data have no conditions, or others.
     """
     x = data.values(rows)
-    return x if vae.condition is None else Examples(x, conditions_of(data, vae.condition)[rows])
+    return x if vae.condition is None else Examples(x, told_of(vae.condition, data, rows))
+
+
+def told_of(wanted: Conditioning, data: Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Conditions of some rows as they are given to a model's methods.
+
+    Raises
+    ------
+    UsageError
+        If the data have none, or others.
+    """
+    found = conditions_of(data, wanted)[rows]
+    return found if wanted.kind == "vectors" else wanted.labels[found]

@@ -14,6 +14,7 @@ from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.run import Run
 from elboroom.training.loop import OnEpoch, Training
+from elboroom.training.prepare import adopt_labels
 
 
 def fit(
@@ -86,9 +87,13 @@ def fit(
         raise UsageError("resume=True needs out=, the folder of the run to go on with")
     folder = Run(out) if resume and out is not None else None
     config = config or (folder.config if folder else Config())
+    data = load_data(data)
+    before = folder.config.model if folder and not folder.custom_model else None
+    if before is None or before.condition_names or before.condition_ids:  # else it was begun without names
+        adopt_labels(vae, data)
     if vae.config is not None:  # options are checked against the model that is trained
         config = config.merged({"model": dict(vae.config)})
-    training = Training(vae, load_data(data), config.updated(**options), objective, quiet=quiet)
+    training = Training(vae, data, config.updated(**options), objective, quiet=quiet)
     if folder is not None:
         training.open(folder)
     elif out is not None:

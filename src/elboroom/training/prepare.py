@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from elboroom.config import Config
+from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset
-from elboroom.data.conditioned import condition_size
+from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import check_support
@@ -56,13 +56,30 @@ def build(config: Config, data: Dataset) -> VAE:
     """
     kind, told = config.model.condition, {}
     if kind != "none":
-        names = data.label_names if kind == "labels" else ()
-        told = {"condition_dim": condition_size(data, kind), "condition_names": names}
+        told = {"condition_dim": condition_size(data, kind)}
+        if kind == "labels":
+            told |= {"condition_names": data.label_names, "condition_ids": label_ids(data)}
     scale = config.data.pixel_scale or data.scale
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model, _ = fitting_model(config, data)
         return VAE.build(model, shape=data.shape, scale=scale, **told)
+
+
+def adopt_labels(vae: VAE, data: Dataset) -> None:
+    """Let a model whose labels are known by their order only keep what they are called in its data.
+
+    So data with other classes, or the same in another order, are not taken for these later.
+    """
+    told = vae.conditioning
+    if told is None or told.kind != "labels" or told.names or told.ids or data.labels is None:
+        return
+    names, ids = data.label_names, label_ids(data)
+    if len(names or ids) != told.size:
+        return
+    told.names, told.ids = names, ids
+    if vae.config is not None:
+        vae.config = ModelConfig(**{**dict(vae.config), "condition_names": names, "condition_ids": ids})
 
 
 def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
