@@ -86,8 +86,7 @@ def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Fig
         If the data have no labels, or the model is conditional on something else.
     """
     if vae.condition is not None and vae.condition.kind == "labels":
-        labels = evenly(vae.condition.size, _LABELS).tolist()
-        plate = given_plate(vae, labels, [vae.condition.name_of(label) for label in labels], n, seed)
+        plate = given_plate(vae, *conditions_to_show(vae, data.x, _LABELS), n, seed)
         return stack(plate, title=titled(vae, GIVEN_EACH))
     if data.labels is None or vae.condition is not None:
         raise UsageError(

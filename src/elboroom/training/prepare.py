@@ -54,7 +54,8 @@ def build(config: Config, data: Dataset) -> VAE:
     UsageError
         If the configuration does not fit the data: a conditional model and no labels or vectors, say.
     """
-    kind, told = config.model.condition, {}
+    kind = config.model.condition
+    told: dict[str, Any] = {}
     if kind != "none":
         told = {"condition_dim": condition_size(data, kind)}
         if kind == "labels":
