@@ -221,7 +221,7 @@ def test_the_command_line_draws_classes_by_name(tmp_path: Path, capsys: pytest.C
     assert main(["sample", run, "--label", "70000000", "--n", "3", "--out", str(z)]) == 0
     assert np.load(z).shape == (3, 4, 4, 1)
     capsys.readouterr()
-    assert main(["sample", run, "--label", "2", "--out", str(z)]) == 2
+    assert main(["sample", run, "--label", "2"]) == 2
     assert "no label '2'; the model takes a label: 30000000, 70000000, 420000000" in capsys.readouterr().err
     assert main(["sample", run, "--n", "6"]) == 0  # a row for each
     assert main(["figures", run, "--only", "samples_by_class", "analogies"]) == 0
