@@ -21,7 +21,14 @@ from tyro import _errors as tyro_errors
 from elboroom import __version__
 from elboroom.commands.compare import Compare
 from elboroom.config import Config, read_preset, read_toml
-from elboroom.errors import AnotherFailedError, DataWarning, ElboroomError, UsageError, nearest
+from elboroom.errors import (
+    AnotherFailedError,
+    DataWarning,
+    ElboroomError,
+    RunWarning,
+    UsageError,
+    nearest,
+)
 from elboroom.verbs import VERBS, Train
 
 
@@ -30,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # verbs say so themselves, in a line
+            warnings.filterwarnings("always", category=RunWarning)
+            warnings.showwarning = _tell
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
         return _fail("" if _another_tells(error) else str(error), error.exit_code)
@@ -47,6 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("out of memory; take a smaller --batch-size, --hidden or data set", 1)
     except Exception as error:
         return _unexpected(error)
+
+
+_show = warnings.showwarning
+
+
+def _tell(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Print a warning of ours in one line; others as Python does."""
+    if category.__module__ == RunWarning.__module__:
+        print(f"elboroom: warning: {message}", file=sys.stderr)
+    else:
+        _show(message, category, *where)
 
 
 def _another_tells(error: BaseException) -> bool:

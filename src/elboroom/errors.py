@@ -1,4 +1,4 @@
-"""The two errors a user may meet, the exit code each carries, and the warning about data."""
+"""The two errors a user may meet, the exit code each carries, and warnings."""
 
 from __future__ import annotations
 
@@ -20,6 +20,24 @@ class UsageError(ElboroomError, ValueError):
 
 class FailureError(ElboroomError, RuntimeError):
     """The request was fine and the world was not: a full disk, a damaged file, no network."""
+
+
+class DivergedError(FailureError):
+    """Training ran, and left no model that is worth keeping.
+
+    Attributes
+    ----------
+    reason : str
+        How it was seen; the error's text goes on with what to do.
+    """
+
+    def __init__(self, reason: str, advice: str):
+        super().__init__(f"{reason}, {advice}")
+        self.reason = reason
+
+
+class RunWarning(UserWarning):
+    """A run can be read, but something about it must be known before its numbers are believed."""
 
 
 class AnotherFailedError(ElboroomError):

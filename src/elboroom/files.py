@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
+import math
 import os
 import re
 import secrets
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +25,41 @@ _LOCK = ".lock"
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 Content = str | bytes | Callable[[Path], None]
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """Write JSON that every program reads: standard JSON has no nan and no infinity.
+
+    A number that is not finite becomes null, and the outermost object's ``not_finite`` says what it was.
+
+    Parameters
+    ----------
+    content : Any
+        Dicts, lists, numbers, strings and None.
+    indent : int, optional
+        As of :func:`json.dumps`.
+
+    Examples
+    --------
+    >>> json_text({"elbo": float("nan"), "layers": [1.5, float("inf")]})
+    '{"elbo": null, "layers": [1.5, null], "not_finite": {"elbo": "nan", "layers.1": "inf"}}'
+    """
+    lost: dict[str, str] = {}
+    content = _finite(content, "", lost)
+    if lost and isinstance(content, dict):
+        content = {**content, "not_finite": lost}
+    return json.dumps(content, indent=indent, allow_nan=False)
+
+
+def _finite(tree: Any, name: str, lost: dict[str, str]) -> Any:
+    if isinstance(tree, float) and not math.isfinite(tree):
+        lost[name] = str(float(tree))
+        return None
+    if isinstance(tree, dict):
+        return {key: _finite(value, f"{name}.{key}".lstrip("."), lost) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(value, f"{name}.{i}".lstrip("."), lost) for i, value in enumerate(tree)]
+    return tree
 
 
 def write_atomic(path: Path, content: Content) -> None:

@@ -3,7 +3,7 @@
 ::
 
     runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
-                metrics.json  log.txt
+                metrics.json  log.txt  status.json
                 checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/
 """
 
@@ -29,17 +29,20 @@ from elboroom.files import (
     check_writable,
     explain_disk,
     is_trace,
+    json_text,
     lock_folder,
     remove_leftovers,
     write_atomic,
 )
 from elboroom.model import VAE
+from elboroom.runs import Status, check_usable, read_status
+from elboroom.runs.status import FILE as _STATUS
 from elboroom.tensors import read_tensors, write_tensors
 
 _PREPARATION = "preparation.json"
 _FILES = (
     *("config.json", "environment.json", _PREPARATION, "model.safetensors"),
-    *("history.jsonl", "metrics.json", "log.txt"),
+    *("history.jsonl", "metrics.json", "log.txt", _STATUS),
 )
 _FOLDERS = ("checkpoints", "figures", "samples")
 # Other commands write these two, beside a training too; what is as old as this was left by a killed one.
@@ -185,6 +188,11 @@ class Run:
         return self._read_json("metrics.json") if (self.path / "metrics.json").exists() else {}
 
     @property
+    def status(self) -> Status:
+        """How far it has come."""
+        return read_status(self.path)
+
+    @property
     def environment(self) -> dict[str, Any]:
         """Versions, machine and data of the run."""
         return self._read_json("environment.json") if (self.path / "environment.json").exists() else {}
@@ -221,6 +229,8 @@ class Run:
         ------
         UsageError
             If the weights are missing, damaged or of other shapes, or the model cannot be rebuilt.
+        FailureError
+            If the weights are not finite. Of finite ones that a diverged training left a warning tells.
         """
         if into is None and self.custom_model:
             raise UsageError(
@@ -231,6 +241,7 @@ class Run:
         if not path.exists():
             raise UsageError(f"{path} is missing: 'elboroom resume {self.path}' writes it")
         weights, _ = read_tensors(path)
+        check_usable(self.path, weights)
         vae = into or VAE.build(self.config.model)
         try:
             vae.load_state_dict(weights)
@@ -248,15 +259,15 @@ class Run:
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Replace history.jsonl."""
-        write_atomic(self.path / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        write_atomic(self.path / "history.jsonl", "".join(json_text(row) + "\n" for row in history))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Replace metrics.json."""
-        write_atomic(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        write_atomic(self.path / "metrics.json", json_text(metrics, indent=2) + "\n")
 
     def write_preparation(self, preparation: Preparation) -> None:
         """Replace preparation.json."""
-        write_atomic(self.path / _PREPARATION, json.dumps(preparation.to_json(), indent=2) + "\n")
+        write_atomic(self.path / _PREPARATION, json_text(preparation.to_json(), indent=2) + "\n")
 
     def write_environment(self, **more: Any) -> None:
         """Record versions, the machine and the command beside what is given."""
@@ -269,7 +280,7 @@ class Run:
             "command": sys.argv,
             **more,
         }
-        write_atomic(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
+        write_atomic(self.path / "environment.json", json_text(facts, indent=2) + "\n")
 
     def write_model(self, vae: VAE) -> None:
         """Replace model.safetensors."""
@@ -341,4 +352,4 @@ def _write_config(path: Path, config: Config, custom_model: bool) -> None:
     content = {"format": Config.FORMAT, **config.model_dump(mode="json")}
     if custom_model:
         content["model"] = None
-    write_atomic(path / "config.json", json.dumps(content, indent=2) + "\n")
+    write_atomic(path / "config.json", json_text(content, indent=2) + "\n")

@@ -75,6 +75,32 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def first_unusable(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name the first tensor with which nothing can be computed; None if all are well.
+
+    That is one that holds a nan or an infinity, or numbers whose squares overflow in float32.
+
+    Examples
+    --------
+    >>> first_unusable({"weight": torch.tensor([1.0, torch.nan]), "steps": torch.tensor([2])})
+    '1 of the 2 numbers of weight is not finite'
+    >>> first_unusable({"weight": torch.tensor([1.0, 1e25])})
+    'the numbers of weight are as large as 1e+25'
+    """
+    found: list[str] = []
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or bool(torch.isfinite(tensor.float().square().sum())):
+            continue
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            are = "is" if bad == 1 else "are"
+            found.append(f"{bad:,} of the {tensor.numel():,} numbers of {name} {are} not finite")
+        else:
+            found.append(f"the numbers of {name} are as large as {tensor.abs().max().item():.3g}")
+    others = f", and likewise {len(found) - 1} other tensors" if len(found) > 1 else ""
+    return f"{found[0]}{others}" if found else None
+
+
 def _damaged(path: Path, how: str) -> UsageError:
     return UsageError(f"{path} is damaged or cut short ({how}): restore it from a copy or train again")
 

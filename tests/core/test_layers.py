@@ -14,7 +14,7 @@ ROOT = Path(elboroom.__file__).parent
 
 _BASE = {"errors", "config"}
 _MODEL = _BASE | {"networks", "probability", "terms", "conditions", "conditional", "model"}
-_RUN = _MODEL | {"files", "tensors", "data", "run"}
+_RUN = _MODEL | {"files", "tensors", "data", "runs", "run"}
 _VIEWS = {
     *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
     *("latent", "drawing", "latent_map", "figures", "traversals", "pictures", "gallery", "explorer"),
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "objectives": _MODEL | {"noise"},
     "data": {"errors", "files", "noise"},
     "haskell_weights": _BASE | {"model"},
-    "run": _BASE | {"model", "data", "files", "tensors"},
+    "runs": {"errors", "files", "tensors"},
+    "run": _BASE | {"model", "data", "files", "tensors", "runs"},
     **dict.fromkeys(_VIEWS, _RUN | _VIEWS),
     "training": _RUN | {"objectives", "evaluation", "gallery", "noise"},
     "comparison": _RUN | {"objectives", "evaluation", "canvas", "training"},

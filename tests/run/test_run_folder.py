@@ -65,6 +65,7 @@ def test_a_run_holds_these_files_and_no_others(run: Path) -> None:
         "log.txt",
         "model.safetensors",
         "preparation.json",
+        "status.json",
     ]
     assert [line.split()[:2] for line in (run / "log.txt").read_text().splitlines()] == [
         ["epoch", "1/2"],

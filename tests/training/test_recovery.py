@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from torch import nn
 from elboroom import VAE, Dataset
 from elboroom.config import Config
 from elboroom.data.batches import Batches
-from elboroom.errors import FailureError
+from elboroom.errors import DivergedError
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
+from elboroom.run import Run
 from elboroom.terms import Terms
 from elboroom.training import fit
 from elboroom.training.engine import Engine
@@ -102,16 +105,17 @@ def test_spoilt_weights_are_rolled_back(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_absurd_learning_rate_is_lowered_until_it_learns(tmp_path: Path) -> None:
     vae = build()
-    history = train(vae, tmp_path / "run", 4, lr=1e18, validation=0.0)
-    assert history[-1]["learning_rate"] < 1e17
+    history = train(vae, tmp_path / "run", 4, lr=1e10, validation=0.0)
+    assert history[-1]["learning_rate"] < 1e3
+    assert history[-1]["loss"] < 1e5  # at 1e10 the loss is finite, and 1e20 or more
     assert all(value is None or math.isfinite(value) for row in history for value in row.values())
     assert all(p.isfinite().all() for p in vae.parameters())
 
 
 def test_resuming_after_rollbacks_is_bit_for_bit(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(build(), whole, 4, lr=1e18, validation=0.0)
-    train(build(), parts, 2, lr=1e18, validation=0.0)
+    train(build(), whole, 4, lr=1e10, validation=0.0)
+    train(build(), parts, 2, lr=1e10, validation=0.0)
     train(build(), parts, 4, resume=True)
     assert checkpoint(whole)["rollbacks"] > 3
     assert_identical(checkpoint(whole)["engine"], checkpoint(parts)["engine"], "engine")
@@ -121,9 +125,45 @@ def test_too_many_rollbacks_end_in_one_line() -> None:
     data = dataclasses.replace(rows())
     vae = VAE.build(shape=(6,), latent_dim=2, hidden=[8])
     objective = Objective(penalties={"bad": (lambda terms: terms.z.sum() * torch.nan, constant(1.0))})
-    with pytest.raises(FailureError, match=r"training has diverged.*--lr") as error:
+    with pytest.raises(DivergedError, match=r"training has diverged, and no learning rate would") as error:
         fit(vae, data, objective=objective, epochs=2, batch_size=8, quiet=True)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "cause"),
+    [
+        (1e30, {}, r"the data are the cause.*numbers up to 1e\+30; scale"),
+        (1e8, {}, r"^the loss in epoch 1 is \S+e\+1[56] nats.*the data are the cause.*to 1e\+08"),
+        (1.0, {"beta": 1e30}, r"beta = 1e\+30 is the cause, not the learning rate"),
+        (1.0, {"penalties": {"code_norm": 1e30}}, r"code_norm = 1e\+30 is the cause"),
+        (1.0, {"lr": 1e30}, r"a lower learning rate .* did not help.*--clip.*--lr"),
+    ],
+    ids=["data", "data, with a finite loss", "beta", "penalty", "learning rate"],
+)
+def test_the_cause_of_divergence_is_named(
+    tmp_path: Path, size: float, options: dict[str, Any], cause: str
+) -> None:
+    data = rows()
+    data = dataclasses.replace(data, x=(data.x * size / data.x.max()).astype(np.float32))
+    vae = VAE.build(shape=(6,), latent_dim=2, hidden=[8], likelihood="gaussian")
+    with pytest.raises(DivergedError, match=cause):
+        fit(vae, data, out=tmp_path, epochs=3, batch_size=8, quiet=True, **options)
+    status = Run(tmp_path).status
+    assert status.state == "diverged"
+    assert status.reason is not None
+    assert status.reason.endswith("training has diverged")
+    log = (tmp_path / "log.txt").read_text() if (tmp_path / "log.txt").exists() else ""
+    if "lr" not in options:
+        assert "back to step" not in log  # sixteen lower rates would be tried for nothing
+
+
+def test_a_loss_that_grows_without_bound_is_divergence(tmp_path: Path) -> None:
+    # The decoder's logits grow with the rate, and the loss stays finite all the while.
+    train(build(), tmp_path / "run", 2, lr=1e4, validation=0.0)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert re.search(r"the loss in epoch 1 is \S+e\+\d+ nats per example, and was 2\d\.\d in the first", log)
+    assert Run(tmp_path / "run").status == ("trained", None)
 
 
 def root_of_nothing(terms: Terms) -> torch.Tensor:

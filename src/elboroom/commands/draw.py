@@ -26,6 +26,7 @@ from elboroom.commands.common import (
 )
 from elboroom.conditions import apart, together
 from elboroom.errors import UsageError
+from elboroom.evaluation.health import check_finite
 from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.run import Run
@@ -86,12 +87,14 @@ def reconstruct(
     for place, image in zip(each, plates.images_of(vae, rebuilt), strict=False):
         _save_image(plates.to_uint8(image), place)
     save_figure(sheets.friends(vae, examples, names, codes), sheet)
-    losses = [with_error(*loss) for loss in zip(*losses_with_errors(vae, examples), strict=True)]
+    found = losses_with_errors(vae, examples)
+    losses = [with_error(*loss) for loss in zip(*found, strict=True)]
     for name, image, loss in zip(names, rebuilt - numbers(examples), losses, strict=True):
         error = np.square(image).mean()
         console().print(
             f"{name}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), mean squared error {error:.5f}"
         )
+    check_finite({"losses": found[0]}, str(run.path))
 
 
 def sample(

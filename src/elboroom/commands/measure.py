@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +16,9 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
+from elboroom.evaluation.health import check_finite
 from elboroom.evaluation.neighbours import embed_rows
-from elboroom.files import write_atomic
+from elboroom.files import json_text, write_atomic
 from elboroom.model import Precision
 from elboroom.run import Run
 from elboroom.training.devices import find_device
@@ -59,7 +59,8 @@ def evaluate(
         )
     result = {**measured, "split": split, "data": data.name}
     run.write_metrics(result)
-    print(json.dumps(result) if as_json else _table(result, run))
+    print(json_text(result) if as_json else _table(result, run))
+    check_finite(measured, str(run.path))
 
 
 def _table(result: dict[str, Any], run: Run) -> str:
@@ -84,6 +85,7 @@ def embed(run: Run, source: str | None, out: Path, precision: Precision, device:
     vae = run.model().to(find_device(device))
     data = seen_data(run, vae, source)
     codes = embed_rows(vae, data, np.arange(len(data)), precision)
+    check_finite({"codes": codes}, str(run.path))
     content: str | bytes
     if path.suffix.lower() == ".npy":
         content = _as_npy(codes)

@@ -27,6 +27,7 @@ from elboroom.commands.common import (
 from elboroom.commands.ends import End, Finder
 from elboroom.conditions import Examples, together
 from elboroom.errors import UsageError
+from elboroom.evaluation.health import check_finite
 from elboroom.evaluation.neighbours import Space
 from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.model import VAE, Array
@@ -131,6 +132,7 @@ def neighbours(
         queries = together([*read, *_sampled(fixed(vae, label) if samples else vae, samples, seed, told)])
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
+    check_finite({"distances": found.distances}, str(run.path))
     save_figure(sheets.neighbour_sheet(data, queries, labels, found, span=range_of(vae)), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         console().print(

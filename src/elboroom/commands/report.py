@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from elboroom.commands.common import (
@@ -13,6 +12,8 @@ from elboroom.commands.common import (
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.classes import ClassReport, report_classes
+from elboroom.evaluation.health import check_finite
+from elboroom.files import json_text
 from elboroom.run import Run
 
 
@@ -36,10 +37,9 @@ def report(
     rows, reference = data.indices(split), data.indices("train")
     found = report_classes(vae, batches, data.labels, rows, reference, data.label_names, seed=seed)
     print(
-        json.dumps(found.as_dict())
-        if as_json
-        else _table(found, f"{shown(run.path)} on {data.name}, {split}")
+        json_text(found.as_dict()) if as_json else _table(found, f"{shown(run.path)} on {data.name}, {split}")
     )
+    check_finite(found.measures, str(run.path))
 
 
 def _table(found: ClassReport, what: str) -> str:

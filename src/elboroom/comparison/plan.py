@@ -12,7 +12,7 @@ from elboroom.comparison.variants import own_fields, split_variant
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
-from elboroom.files import is_trace, write_atomic
+from elboroom.files import is_trace, json_text, write_atomic
 from elboroom.objectives.recipes import RECIPES
 
 FORMAT = 1
@@ -163,7 +163,7 @@ class Plan:
             "nll_samples": self.nll_samples,
             "recipes": {name: _dump(one) for name, one in self.configs.items()},
         }
-        write_atomic(folder / FILE, json.dumps(content, indent=2) + "\n")
+        write_atomic(folder / FILE, json_text(content, indent=2) + "\n")
 
     def extended(self, new: Plan, folder: Path) -> Plan:
         """Add recipes to what the folder holds.

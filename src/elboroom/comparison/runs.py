@@ -15,7 +15,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate
-from elboroom.files import write_atomic
+from elboroom.files import json_text, write_atomic
 from elboroom.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
@@ -144,7 +144,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
         "posterior": model.posterior,
         "split": part,
     }
-    write_atomic(job.folder / FILE, json.dumps(row, indent=2) + "\n")
+    write_atomic(job.folder / FILE, json_text(row, indent=2) + "\n")
     return row
 
 

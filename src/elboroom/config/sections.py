@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -23,14 +24,24 @@ FLAT_NAME = tyro.conf.arg(prefix_name=False, metavar="NAME")
 def read_options(value: object) -> object:
     """Accept keyword arguments as a dict or as TOML, ``"betas=[0.9, 0.99], weight_decay=0.01"``."""
     if not isinstance(value, str):
-        return value
+        return _checked(value)
     try:
         found = tomllib.loads(f"options = {{{value}}}")
     except tomllib.TOMLDecodeError:
         found = {}
     if set(found) != {"options"}:  # a brace in the value may close the table and open another
         raise ValueError("must be 'key=value, key=value', the values as in TOML: 0.9, true, [1, 2], 'text'")
-    return found["options"]
+    return _checked(found["options"])
+
+
+def _checked(value: Any) -> Any:
+    """The value as it is, if all its numbers are finite: config.json could not hold others."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for part in parts:
+        _checked(part)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"holds {value}; its numbers must be finite")
+    return value
 
 
 def _write_options(options: Any) -> list[str]:

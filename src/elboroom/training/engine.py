@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,13 @@ _EVALUATION_BATCH = 1000
 _REFRESH_EVERY = 50
 # By name; None where nothing was measured.
 Means = dict[str, float | None]
+
+
+class First(NamedTuple):
+    """Of the first step, with the weights that training begins with; nats per example."""
+
+    distortion: float
+    rate: float
 
 
 class Engine:
@@ -82,6 +89,7 @@ class Engine:
         self._direct = Direct.of(self.vae, self.objective, self._chains)
         self._autocast = self.precision == "bf16" and not self._chains.hold_all_products
         self.steps = 0
+        self.first: First | None = None
         self.ema = config.training.ema
         self.average = [p.detach().clone() for p in vae.parameters()] if self.ema is not None else None
         # Static buffers, so that the step may be captured: schedules write into one, means into the other.
@@ -143,6 +151,14 @@ class Engine:
             self._measure(sums, part.counted, norm, bad)
             self.further.add(part.counted, bad)
         self.steps += 1
+        if self.steps == 1:
+            self._note_first()
+
+    def _note_first(self) -> None:
+        """Keep what the first step measured, if it was finite; here the host waits for the device."""
+        sums = dict(zip(_METERS, self.workers.sum_(self.meters.clone()).tolist(), strict=True))
+        if sums["examples"]:
+            self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
     def refresh(self) -> None:
         """Take note that something else has changed the weights."""
@@ -344,6 +360,7 @@ class Engine:
             "meters": self.workers.sum_(self.meters.clone()),
             "further": self.further.state_dict(),
             "skipped": self.skipped.counts[:3],
+            "first": self.first,
             "model": dict(self.vae.state_dict()),
             "average": self.average,
             "objective": dict(self.objective.state_dict()),
@@ -362,7 +379,9 @@ class Engine:
         self.skipped.load(state["skipped"])
         self.skipped.set_clock(self.steps)
         self.meters.copy_(state["meters"])
-        self.further.load_state_dict(state.get("further", {}))  # runs of earlier versions have none
+        # Runs of earlier versions have neither of the two.
+        self.further.load_state_dict(state.get("further", {}))
+        self.first = First(*state["first"]) if state.get("first") is not None else None
         if not self.workers.is_first:
             self.meters.zero_()  # the first has what all had
         self.vae.load_state_dict(state["model"])

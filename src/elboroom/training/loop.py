@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
-from elboroom.errors import FailureError, UsageError
+from elboroom.errors import DivergedError, FailureError, UsageError
 from elboroom.evaluation.support import range_of_data
 from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.choice import ramp_warnings
 from elboroom.run import Run
+from elboroom.runs import write_status
+from elboroom.runs.status import State
 from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine, Means
@@ -38,6 +40,7 @@ from elboroom.training.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.start import start_from_data
 from elboroom.training.state import copy_state
+from elboroom.training.verdict import diverged
 from elboroom.training.workers import Workers
 
 _BAR_SECONDS = 0.5
@@ -160,6 +163,8 @@ class Training:
         self._check_more_to_do(folder, finish)
         self._say_if_laid_out_anew(before)
         if self.workers.is_first:
+            if self.epochs_done < self.config.training.epochs:
+                write_status(folder.path, "training")
             folder.write_config(self.config)
             folder.write_history(self.record.history)
 
@@ -256,8 +261,10 @@ class Training:
                 try:
                     self._epochs(request, bar, on_epoch)
                     self._finish()
-                except Exception:
+                except Exception as error:
                     self.checkpoints.rescue(self.record.usable)
+                    if isinstance(error, DivergedError):
+                        self._write_status("diverged", error.reason)
                     raise
         except Stopped:
             raise
@@ -284,8 +291,8 @@ class Training:
         while self.epochs_done < self.config.training.epochs and not self._out_of_patience():
             try:
                 row = self._epoch(request, bar)
-            except _DivergedError as diverged:
-                self.recovery.go_back(str(diverged), self.checkpoints)
+            except _WorseError as worse:
+                self.recovery.go_back(str(worse), self.checkpoints, self.train_indices)
                 continue
             self._note(row, bar)
             if on_epoch is not None and self.workers.is_first:
@@ -359,7 +366,7 @@ class Training:
     def _look(self, order: Order, epoch: int, *, at_end: bool = False) -> None:
         reason = self.recovery.needed(order, epoch * self.epoch_steps, at_end=at_end)
         if reason is not None:
-            raise _DivergedError(reason)
+            raise _WorseError(reason)
 
     def _checkpoint_within_epoch(self) -> None:
         self.engine.settle()
@@ -389,6 +396,9 @@ class Training:
             found = {f"val_{name}": value for name, value in measured.items()}
             self._check_finite(epoch, found, self.validation_indices[: len(order[-1])])
             row |= found
+        reason = diverged(row, engine.first, math.prod(engine.vae.shape))
+        if reason is not None:
+            raise _WorseError(reason)
         engine.end_epoch(row.get("val_loss", row["loss"]))
         return row
 
@@ -419,6 +429,12 @@ class Training:
         self.engine.release()
         self.record.usable = copy_state(dict(self.engine.vae.state_dict()))
         self.checkpoints.save(final, self.record.usable)
+        self._write_status("trained")
+
+    def _write_status(self, state: State, reason: str | None = None) -> None:
+        if self.folder is not None:
+            with contextlib.suppress(FailureError):  # resuming looks again, and finds the same
+                write_status(self.folder.path, state, reason)
 
     def _stop(self, request: StopRequest) -> None:
         number = request.signal_number or signal.SIGTERM
@@ -443,7 +459,7 @@ class Training:
         for name, value in means.items():
             if value is not None and not math.isfinite(value):
                 found = self.recovery.explain(indices)
-                raise _DivergedError(f"{name} is {value} in epoch {epoch} ({found})")
+                raise _WorseError(f"{name} is {value} in epoch {epoch} ({found})")
 
     def _is_finite(self) -> bool:
         """Whether this moment may become a checkpoint; here the host waits for the device."""
@@ -457,5 +473,5 @@ class Training:
         return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-class _DivergedError(Exception):
-    """Numbers are not finite, for a reason that is its text."""
+class _WorseError(Exception):
+    """Numbers are not finite, or far worse than at the beginning; its text says how that is seen."""

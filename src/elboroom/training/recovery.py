@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from elboroom.errors import FailureError
+from elboroom.errors import DivergedError
 from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.engine import Engine
+from elboroom.training.nonfinite import Finding
 from elboroom.training.record import Record
+from elboroom.training.verdict import other_cause
 
 # Steps between two looks at the counters; on a GPU a look makes the host wait.
 LOOK_EVERY = 50
@@ -42,6 +44,7 @@ class Recovery:
         self.record = record
         self._say = say
         self._explained = -1
+        self._named: set[str] = set()  # tensors that were bad before training went back
 
     def needed(self, order: Order, epoch_start: int, *, at_end: bool = False) -> str | None:
         """Explain new bad steps, and give the reason to go back if there is one.
@@ -58,8 +61,12 @@ class Recovery:
         in_a_row, total, first = self.engine.skipped.read()
         if total and first != self._explained:
             self._explained = first
-            found = self.explain(order[first - epoch_start])
-            self._say(f"step {first + 1} was not finite and was left out; {found}")
+            rows = order[first - epoch_start]
+            finding = self.engine.explain(rows)
+            if finding is None or not self.record.rollbacks or finding.tensor not in self._named:
+                self._say(f"step {first + 1} was not finite and was left out; {_told(finding, rows)}")
+            if finding is not None:
+                self._named.add(finding.tensor)
         if in_a_row >= _PATIENCE or (at_end and total == len(order)):
             return f"{in_a_row} steps in a row were not finite"
         return None
@@ -69,22 +76,32 @@ class Recovery:
         """Whether the newest step was good."""
         return self.engine.skipped.read()[0] == 0
 
-    def go_back(self, reason: str, checkpoints: Checkpoints) -> None:
+    def go_back(self, reason: str, checkpoints: Checkpoints, indices: NDArray[np.int64]) -> None:
         """Put back the last good copy, with a lower learning rate.
+
+        Parameters
+        ----------
+        reason : str
+            How it was seen that training has diverged.
+        checkpoints : Checkpoints
+            Have the copy.
+        indices : array
+            Of the training examples.
 
         Raises
         ------
-        FailureError
-            If that was done often enough, or there is no copy.
+        DivergedError
+            If that was done often enough, would not help, or there is no copy.
         """
+        cause = other_cause(self.engine, indices)
         rollbacks = self.record.rollbacks + 1
         good = checkpoints.last_good
         before = self.engine.learning_rate
-        if good is None or rollbacks > _MOST_ROLLBACKS:
-            raise FailureError(
-                f"{reason}: training has diverged, and a lower learning rate (now {before:g}) did not help; "
-                f"set --clip, or begin with a lower --lr. {checkpoints.kept()}"
+        if good is None or rollbacks > _MOST_ROLLBACKS or cause is not None:
+            cause = cause or (
+                f"a lower learning rate (now {before:g}) did not help; set --clip, or begin with a lower --lr"
             )
+            raise DivergedError(f"{reason}: training has diverged", f"and {cause}. {checkpoints.kept()}")
         self.record.load(good.state)
         self.engine.skipped.reset(row_too=True)
         for earlier in range(self.record.rollbacks, rollbacks):  # the copy may know of some
@@ -99,7 +116,10 @@ class Recovery:
 
     def explain(self, indices: NDArray[np.int64]) -> str:
         """What is not finite when these examples are looked at again."""
-        finding = self.engine.explain(indices)
-        if finding is None:
-            return "looked at again, with other noise, it is finite"
-        return finding.describe(indices.tolist())
+        return _told(self.engine.explain(indices), indices)
+
+
+def _told(finding: Finding | None, indices: NDArray[np.int64]) -> str:
+    if finding is None:
+        return "looked at again, with other noise, it is finite"
+    return finding.describe(indices.tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.files import write_atomic
+from elboroom.files import json_text, write_atomic
 from elboroom.tensors import read_tensors, tensors_content
 
 _TENSOR = "__tensor__"
 _ITEMS = "__items__"
+_FLOAT = "__float__"
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -33,7 +35,7 @@ def state_content(state: dict[str, Any]) -> Callable[[Path], None]:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(state, tensors, "")
-    return tensors_content(tensors, {"state": json.dumps(skeleton)})
+    return tensors_content(tensors, {"state": json_text(skeleton)})
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -81,6 +83,8 @@ def _flatten(tree: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return {_ITEMS: [[key, _flatten(value, tensors, f"{name}/{key}")] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
         return [_flatten(value, tensors, f"{name}/{i}") for i, value in enumerate(tree)]
+    if isinstance(tree, float) and not math.isfinite(tree):  # as a plateau's best before the first epoch
+        return {_FLOAT: str(float(tree))}
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(f"a checkpoint cannot hold {type(tree).__name__} at {name}")
@@ -90,6 +94,8 @@ def _unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, dict):
         if _TENSOR in tree:
             return tensors[tree[_TENSOR]]
+        if _FLOAT in tree:
+            return float(tree[_FLOAT])
         if _ITEMS in tree:
             return {key: _unflatten(value, tensors) for key, value in tree[_ITEMS]}
         return {key: _unflatten(value, tensors) for key, value in tree.items()}

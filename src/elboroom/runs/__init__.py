@@ -1,0 +1,5 @@
+"""What is kept of a training: how far it has come."""
+
+from elboroom.runs.status import Status, check_usable, read_status, write_status
+
+__all__ = ["Status", "check_usable", "read_status", "write_status"]
