@@ -15,7 +15,7 @@ from elboroom.config import Config, ObjectiveConfig, OptimizerConfig, preset_nam
 from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.objectives.choice import ramp_warnings
-from elboroom.training import Stopped
+from elboroom.training import Stopped, fit
 from elboroom.training.loop import Training
 from elboroom.training.lr_schedules import lr_warnings, rehearse
 from elboroom.training.state import save_state
@@ -144,17 +144,16 @@ SCHEDULES = [
 
 @pytest.mark.parametrize(("name", "options"), SCHEDULES, ids=[name for name, _ in SCHEDULES])
 def test_resuming_for_longer_lays_the_schedule_out_anew_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, options: dict[str, Any]
+    tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     chosen = {"lr_schedule": name, "lr_schedule_options": options, "batches_per_epoch": 2}
     train(build(), tmp_path / "run", 3, **chosen)
     history = train(build(), tmp_path / "run", 6, resume=True)
-    told = capsys.readouterr().err
-    assert f"{name} follows the number of epochs, now 6 instead of 3: epoch 4 has learning rate" in told
+    told = (tmp_path / "run" / "log.txt").read_text()
+    assert told.count(f"{name} follows the number of epochs, now 6 instead of 3: epoch 4 has learning") == 1
     optimizer = Config().updated(**chosen).optimizer
     expected = [*rehearse(optimizer, 3), *rehearse(optimizer, 6)[3:]]
     assert [row["learning_rate"] for row in history] == pytest.approx(expected, rel=1e-9, abs=1e-15)
-    assert (tmp_path / "run" / "log.txt").read_text().count("follows the number of epochs") == 1
 
 
 @pytest.mark.parametrize("name", ["CosineAnnealingLR", "OneCycleLR"])
@@ -199,12 +198,13 @@ def test_going_back_lowers_all_that_one_cycle_will_make() -> None:
     assert rates[6:] == pytest.approx([rate / 4 for rate in rates[:6]])
 
 
-def test_warnings_are_said_once_and_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(
-        build(), tmp_path / "run", 2, lr_schedule="StepLR", lr_schedule_options={"step_size": 9},
-        beta_schedule="linear", beta_ramp=9,
-    )  # fmt: skip
-    told = capsys.readouterr().err
-    assert told.count("warning: ") == 2
-    assert "warning: StepLR never changes the learning rate in 2 epochs" in told
-    assert (tmp_path / "run" / "log.txt").read_text().count("warning: ") == 2
+@pytest.mark.parametrize("quiet", [False, True])
+def test_warnings_are_said_once_and_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, quiet: bool
+) -> None:
+    options = {"lr_schedule": "StepLR", "lr_schedule_options": {"step_size": 9}, "batch_size": 8}
+    options |= {"beta_schedule": "linear", "beta_ramp": 9}
+    fit(build(), images(), out=tmp_path / "run", epochs=2, quiet=quiet, **options)
+    told = [capsys.readouterr().err, (tmp_path / "run" / "log.txt").read_text()]
+    assert [text.count("warning: ") for text in told] == [0 if quiet else 2, 2]
+    assert "warning: StepLR never changes the learning rate in 2 epochs" in told[1]

@@ -149,7 +149,7 @@ def test_a_signal_inside_an_epoch_changes_nothing(
 def test_a_death_between_any_two_writes_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As kill -9 leaves it: some files of an epoch are new and the rest are old. The first 5 writes come
+    # As kill -9 leaves it: some files of an epoch are new and the rest are old. The first 7 writes come
     # before there is anything to go on with; then there are up to 6 after every step and at the end.
     class Death(BaseException):
         pass
@@ -167,7 +167,7 @@ def test_a_death_between_any_two_writes_changes_nothing(
     options = {"validation": 0.2, "batches_per_epoch": 2}
     train(build(), tmp_path / "whole", 2, **options)
     deaths = 0
-    for writes in range(5, 60):
+    for writes in range(7, 60):
         out, left[0] = tmp_path / str(writes), writes
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", flush_or_die)

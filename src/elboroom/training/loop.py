@@ -113,6 +113,7 @@ class Training:
         try:
             self._write_environment()
             self.folder.write_preparation(self.preparation)
+            write_status(self.folder.path, "training")
         except BaseException:
             self.folder.unlock()
             raise
@@ -172,7 +173,7 @@ class Training:
         length, rate = before.get("lr_length"), before["optimizer"]["param_groups"][0]["lr"]
         now = self.engine.update.rates.length
         if length is not None and now != length:
-            self._say(
+            self._advise(
                 f"{self.config.optimizer.lr_schedule} follows the number of epochs, now {now} instead of "
                 f"{length}: epoch {self.epochs_done + 1} has learning rate {self.engine.learning_rate:.3g} "
                 f"instead of {rate:.3g}. Training {now} epochs in one go would give another model"
@@ -207,6 +208,14 @@ class Training:
         else:
             print(f"elboroom: {line}", file=sys.stderr)
 
+    def _advise(self, line: str) -> None:
+        """Tell of what is no fault; the log has it even where no progress is shown."""
+        if not self.quiet:
+            self._say(line)
+        elif self.folder is not None:
+            with contextlib.suppress(FailureError):
+                self.folder.log(line)
+
     def _write_environment(self) -> None:
         assert self.folder is not None
         self.folder.write_environment(
@@ -232,7 +241,7 @@ class Training:
         if not self._custom_objective:
             found += ramp_warnings(self.config.objective, epochs)
         for line in found:
-            self._say(f"warning: {line}")
+            self._advise(f"warning: {line}")
 
     @property
     def epochs_done(self) -> int:
