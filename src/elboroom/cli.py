@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # verbs say so themselves, in a line
             warnings.filterwarnings("always", category=RunWarning)
-            warnings.showwarning = _tell
+            warnings.showwarning = _tell  # type: ignore[assignment]
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
         return _fail("" if _another_tells(error) else str(error), error.exit_code)
@@ -61,12 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 _show = warnings.showwarning
 
 
-def _tell(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Print a warning of ours in one line; others as Python does."""
     if category.__module__ == RunWarning.__module__:
         print(f"elboroom: warning: {message}", file=sys.stderr)
     else:
-        _show(message, category, *where)
+        _show(message, category, *where, **more)
 
 
 def _another_tells(error: BaseException) -> bool:
