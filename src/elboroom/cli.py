@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # verbs say so themselves, in a line
             warnings.filterwarnings("always", category=RunWarning)
-            warnings.showwarning = _tell  # type: ignore[assignment]
+            warnings.showwarning = _tell
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
         return _fail("" if _another_tells(error) else str(error), error.exit_code)
