@@ -23,15 +23,17 @@ Images = Annotated[
     tuple[str, ...],
     arg(
         metavar="IMAGE [IMAGE ...]",
-        help="Image files, or examples of a data set as SET:INDEX, such as mnist:7.",
+        help="Image files (group.jpg:2 is the second largest face in a photo), or examples of a data set as "
+        "SET:INDEX, such as mnist:7.",
     ),
 ]
-Prepare = Literal["auto", "crop", "none"]
+Prepare = Literal["auto", "faces", "crop", "none"]
 PrepareImages = Annotated[
     Prepare,
     arg(
-        help="What is done to image files. auto: what was done to the run's examples. crop: the largest "
-        "centred part is resized. none: nothing, and the size must be the model's."
+        help="What is done to image files. auto: what was done to the run's examples. faces: the largest "
+        "face is found, aligned and cut out. crop: the largest centred part is resized. none: nothing, and "
+        "the size must be the model's."
     ),
 ]
 Overwrite = Annotated[

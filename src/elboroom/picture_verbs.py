@@ -78,8 +78,9 @@ def morph(
         Positional[tuple[str, ...]],
         arg(
             metavar="A [A ...] B",
-            help="Where to start and, last, where to end: image files, SET:INDEX such as mnist:7, or of a "
-            "class LABEL:random, LABEL:nearest or LABEL:mean such as dog:random.",
+            help="Where to start and, last, where to end: image files (group.jpg:2 is the second largest "
+            "face in a photo), SET:INDEX such as mnist:7, or of a class LABEL:random, LABEL:nearest or "
+            "LABEL:mean such as dog:random.",
         ),
     ],
     walk: Annotated[

@@ -104,3 +104,20 @@ def test_eight_bit_pixels_are_the_same_numbers_as_in_training() -> None:
         black, white = 0.0, 255.0 / scale
         mapped = (black + pixels / 255.0 * (white - black)).astype(np.float32)
         np.testing.assert_array_equal(mapped, pixels.astype(np.float32) / np.float32(scale))
+
+
+@pytest.mark.parametrize("train_on", ["folder", "array"])
+def test_12_bit_files_beside_a_run(train_on: str, elboroom: Command, undrawn: None) -> None:
+    """As in the run's folder; beside a run of arrays as its own values suggest, and that is said."""
+    Path("deep").mkdir()
+    values = np.random.default_rng(0).integers(0, 4096, (20, 5, 4)).astype(np.uint16)
+    values[:, 0, 0] = 4095
+    for i, picture in enumerate(values):
+        Image.fromarray(picture).save(f"deep/{i:02}.png")
+    np.save("x.npy", np.rint(values / 4095 * 255).astype(np.uint8))
+    source = "deep" if train_on == "folder" else "x.npy"
+    assert elboroom("train", source, "--out", "run", *SMALL).code == 0
+    result = elboroom("reconstruct", "run", "deep/07.png", "--out", "r")
+    assert ("its 16-bit values are 4,095 at most" in result.err) == (train_on == "array")
+    photo = read_photo(Path("deep/07.png"), (5, 4, 1), Run("run"))
+    np.testing.assert_array_equal(photo.pixels[..., 0], np.rint(values[7] / 4095 * 255))

@@ -58,7 +58,7 @@ def by_shards(tmp_path, contents):
 
 def by_faces(tmp_path, contents):
     by_folder(tmp_path, contents)
-    return prepare_faces([tmp_path / "set"], tmp_path / "out", align=False).rejected
+    return prepare_faces([tmp_path / "set"], tmp_path / "out", align="none").rejected
 
 
 @pytest.mark.parametrize("door", [by_folder, by_shards, by_faces])

@@ -98,3 +98,36 @@ def test_a_folder_knows_whether_its_images_were_cropped(tmp_path: Path, times: i
 
 def test_arrays_know_nothing_of_their_making() -> None:
     assert load_data(np.zeros((4, 3, 3), np.uint8)).preparation is None
+
+
+def _deep(folder: Path, *highest: int) -> Path:
+    """16-bit pictures whose values run up to these."""
+    folder.mkdir()
+    for i, high in enumerate(highest):
+        values = np.linspace(0, high, 15).round().astype(np.uint16).reshape(3, 5)
+        Image.fromarray(values).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"),
+    [((4000, 300), 4095), ((255, 9), 255), ((1023, 1023), 1023), ((4096, 4000), 65535), ((65535, 3), 65535)],
+)
+def test_12_bit_values_in_16_bit_files_keep_their_range_and_it_is_said(
+    tmp_path: Path, highest: tuple[int, int], white: int
+) -> None:
+    folder = _deep(tmp_path / "deep", *highest)
+    for _ in range(2):  # the second time from the cache
+        data = load_data(folder)
+        for row, high in enumerate(highest):
+            values = np.linspace(0, high, 15).round()
+            assert data.x[row].ravel().tolist() == np.rint(values / white * 255).tolist()
+        assert data.preparation == Preparation("folder", (("", Way("none", (3, 5), 1, white=white)),))
+        said = f"16-bit files hold at most {white:,}, which is taken for white"
+        assert (said in data.describe()) == (white < 65535)
+
+
+def test_images_of_8_bits_beside_deep_ones_are_as_they_were(tmp_path: Path) -> None:
+    folder = _deep(tmp_path / "deep", 4095)
+    Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5)).save(folder / "8.png")
+    assert load_data(folder).x[1].ravel().tolist() == list(range(15))

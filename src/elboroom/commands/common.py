@@ -16,8 +16,8 @@ from rich.console import Console
 from elboroom.arguments import Prepare
 from elboroom.canvas import to_png
 from elboroom.commands.other_data import check_suits
-from elboroom.commands.photos import read_photo
-from elboroom.conditions import Condition, Examples
+from elboroom.commands.photos import named_photo, read_photo
+from elboroom.conditions import Condition, Examples, together
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data.conditioned import with_vectors
@@ -26,6 +26,7 @@ from elboroom.evaluation.examples import as_trained, examples_of, to_levels
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
 from elboroom.run import Run
+from elboroom.sheets import friends
 from elboroom.training.devices import find_device
 from elboroom.training.prepare import prepare
 from elboroom.training.workers import speaks
@@ -90,11 +91,11 @@ def read_example(
     Parameters
     ----------
     name : str
-        An image file; or a data set and an index into it, optionally of one of its parts. Without a set
-        the run's own is meant.
+        An image file, with ":2" after it for the second largest face; or a data set and an index into it,
+        optionally of one of its parts. Without a set the run's own is meant.
     vae, run
         Give the shape, the units and the run's own data.
-    prepare : {"auto", "crop", "none"}
+    prepare : {"auto", "faces", "crop", "none"}
         What is done to image files; see `elboroom.commands.photos.read_photo`.
     label : str, optional
         What a conditional model is told of it; an example of a data set has a condition of its own.
@@ -113,7 +114,8 @@ def read_example(
         name = f"{run.config.data.source}{name}"
     indexed = _INDEXED.fullmatch(name)
     told = named_condition(vae, label)
-    if indexed and not Path(name).exists():
+    named = named_photo(name)
+    if indexed and named is None:
         return _indexed_example(indexed, vae, run, told)
     if vae.condition is not None and told is None:
         raise UsageError(
@@ -123,11 +125,12 @@ def read_example(
         raise UsageError(
             f"{name}: the model takes rows of {vae.shape[0]} numbers, not images; name one as SET:INDEX"
         )
-    if not Path(name).exists() and ":" not in name:
+    if named is None:
         raise UsageError(
             f"no image at {name}; give an image file, or an example as SET:INDEX, such as mnist:7"
         )
-    photo = read_photo(Path(name), vae.shape, run, prepare)
+    path, face = named
+    photo = read_photo(path, vae.shape, run, prepare, face)
     if photo.how:
         console().print(f"{name}: {photo.how}", markup=False)
     black, white = vae.value_range
@@ -266,6 +269,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG and say so."""
     write_atomic(path, to_png(figure))
     wrote(path)
+
+
+def save_seen(vae: VAE, names: Sequence[str], examples: Sequence[Array], path: Path) -> None:
+    """Draw examples that people named as the model gets them, beside their reconstructions."""
+    save_figure(friends(vae, together(list(examples)), [Path(name).name for name in names]), path)
 
 
 def wrote(path: Path) -> None:

@@ -21,9 +21,11 @@ from elboroom.commands.common import (
     output_file,
     read_example,
     save_figure,
+    save_seen,
     seen_data,
     wrote,
 )
+from elboroom.commands.photos import is_changed, named_photo
 from elboroom.conditions import apart, together
 from elboroom.errors import UsageError
 from elboroom.evaluation.health import check_finite
@@ -47,7 +49,8 @@ def figures(
 ) -> None:
     """Draw a run's standard figures."""
     vae = load_model(run, device)
-    marks = {Path(name).stem: read_example(name, vae, run, prepare=prepare, label=label) for name in mark}
+    examples = [read_example(name, vae, run, prepare=prepare, label=label) for name in mark]
+    marks = dict(zip(_distinct([_file_stem(name) for name in mark]), examples, strict=True))
     folder = out or run.path / "figures"
     for path in gallery.draw_all(
         vae,
@@ -60,6 +63,9 @@ def figures(
         place=lambda paths: free_files(paths, named=out is not None, overwrite=overwrite),
     ):
         wrote(path)
+    if any(is_changed(name, vae.shape, prepare) for name in mark):
+        place = folder / "marked.png"
+        save_seen(vae, mark, examples, free_files([place], named=False, overwrite=overwrite)[0])
 
 
 def reconstruct(
@@ -86,7 +92,7 @@ def reconstruct(
     *each, sheet = free_files(places, named=out is not None, overwrite=overwrite)
     for place, image in zip(each, plates.images_of(vae, rebuilt), strict=False):
         _save_image(plates.to_uint8(image), place)
-    save_figure(sheets.friends(vae, examples, names, codes), sheet)
+    save_figure(sheets.friends(vae, examples, [Path(name).name for name in images], codes), sheet)
     found = losses_with_errors(vae, examples)
     losses = [with_error(*loss) for loss in zip(*found, strict=True)]
     for name, image, loss in zip(names, rebuilt - numbers(examples), losses, strict=True):
@@ -178,7 +184,11 @@ def traverse(
     if at is None:
         vae = fixed(vae, label)
     else:
-        x, condition = apart(read_example(at, vae, run, prepare=prepare, label=label)[None])
+        example = read_example(at, vae, run, prepare=prepare, label=label)
+        if is_changed(at, vae.shape, prepare):
+            place = path.with_name(f"{path.stem}-at.png")
+            save_seen(vae, [at], [example], free_files([place], named=False, overwrite=overwrite)[0])
+        x, condition = apart(example[None])
         vae = vae if condition is None else vae.given(condition)
     figure = pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span, layer=layer)
     save_figure(figure, path)
@@ -191,8 +201,11 @@ def _need_images(vae: VAE, what: str) -> None:
 
 def _file_stem(name: str) -> str:
     """What to call the picture of an image file or of SET:INDEX, without any folder."""
-    path = Path(name)
-    return path.stem if path.exists() else path.name.replace(":", "-").strip("-")
+    photo = named_photo(name)
+    if photo is None:
+        return Path(name).name.replace(":", "-").strip("-")
+    path, face = photo
+    return path.stem if face is None else f"{path.stem}-{face + 1}"
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from elboroom.canvas import numbers, seeded
 from elboroom.commands.common import (
     console,
     fixed,
+    free_files,
     load_model,
     named_condition,
     output_file,
@@ -25,6 +26,7 @@ from elboroom.commands.common import (
     wrote,
 )
 from elboroom.commands.ends import End, Finder
+from elboroom.commands.photos import is_changed
 from elboroom.conditions import Examples, together
 from elboroom.errors import UsageError
 from elboroom.evaluation.health import check_finite
@@ -86,6 +88,9 @@ def morph(
     save, size = (morphs.save_gif, 256) if kind == ".gif" else (morphs.save_mp4, 512)
     save(frames, path, size=size if len(ways) == 1 else 5 * size // 2, milliseconds=milliseconds)
     wrote(path)
+    if any(is_changed(name, vae.shape, prepare) for name in names):  # frames do not show what was encoded
+        place = path.with_name(f"{path.stem}-ends.png")
+        save_figure(morphs.sheet(vae, ways), free_files([place], named=False, overwrite=overwrite)[0])
 
 
 def _walked(finder: Finder, walk: str, a: End, b: End, steps: int) -> Morph:

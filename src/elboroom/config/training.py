@@ -45,6 +45,8 @@ class DataConfig(Section):
     """Height and width to which images are brought."""
     channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}")] = None
     """Bring images to grey (1) or colour (3)."""
+    prepare: Literal["auto", "faces", "crop"] = "auto"
+    """How image files are prepared later if the data do not record it; faces: find, align and cut."""
     pixel_scale: Annotated[Positive | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The pixel value that the model sees as 1, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"

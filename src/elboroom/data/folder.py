@@ -21,6 +21,7 @@ from elboroom.errors import UsageError
 _SPLITS = {"train": TRAIN, "test": TEST, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
 _DEFAULT_SIDE = 64
 _LARGEST_OWN_SIDE = 512  # a camera's photos all have one size too, and a thousand of them fill a disk
+_DECODING = "2"  # changes when the same files become other numbers, so that no cached ones are taken
 _THREADS = min(8, os.cpu_count() or 1)
 _BATCH = 2048  # files handed to the threads at a time, so that a million do not queue up
 _In = TypeVar("_In")
@@ -73,11 +74,9 @@ def load_folder(
     if not found:
         raise UsageError(f"{path}: {_why_empty(path)}")
     prefix = "folder-" + _digest([str(path.resolve()), repr(size), repr(channels)]) + "-"
-    key = prefix + _digest(_listing(path, found) + [skip.path for skip in skipped])
+    key = prefix + _digest([_DECODING, *_listing(path, found), *(skip.path for skip in skipped)])
     data = cached(key, lambda scratch: _build(path, found, skipped, size, channels, scratch))
     forget_others(prefix, keep=key)
-    if data.preparation is None:  # cached by version 0.1, which did not say
-        data = replace(data, preparation=made_by_decoding((), data.shape))
     if strict and data.skipped:
         first = data.skipped[0]
         more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
@@ -168,11 +167,15 @@ def _build(
         raise UsageError(f"{root}: none of {len(skipped)} images can be read; the first, {_first(skipped)}")
     good_headers = [header for header in headers if not isinstance(header, str)]
     shape = _choose_shape(good_headers, size, channels)
+    deep = [item for item, header in zip(found, good_headers, strict=True) if header.deep]
+    peaks = _in_threads(lambda item: _attempt(images.peak, item.path), deep)
+    highest = max((value for value in peaks if not isinstance(value, str)), default=images.WHITE)
+    white = images.white_for(highest)
     full = (len(found), *shape)
     x = np.empty(full, np.uint8) if scratch is None else reserve(scratch / "x.npy", full)
 
     def fill(row: int) -> str | None:
-        pixels = _attempt(lambda path: images.decode(path, shape), found[row].path)
+        pixels = _attempt(lambda path: images.decode(path, shape, white), found[row].path)
         if isinstance(pixels, str):
             return pixels
         x[row] = pixels
@@ -187,7 +190,7 @@ def _build(
                 f"{root}: none of {len(skipped)} images can be read; the first, {_first(skipped)}"
             )
         x = _close_gaps(x, good, scratch)
-    made = made_by_decoding(good_headers, shape)
+    made = made_by_decoding(good_headers, shape, white)
     return replace(_with_places(root, x, [found[row] for row in good], skipped), preparation=made)
 
 
@@ -224,11 +227,14 @@ def _choose_shape(
     return (*size, channels or (1 if all(header.grey for header in headers) else 3))
 
 
-def made_by_decoding(headers: Collection[images.Header], shape: tuple[int, ...]) -> Preparation:
+def made_by_decoding(
+    headers: Collection[images.Header], shape: tuple[int, ...], white: int = images.WHITE
+) -> Preparation:
     """Say how images of these sizes, if they are known, became examples of a shape ``(h, w, c)``."""
     height, width, channels = shape
     same = bool(headers) and all((header.height, header.width) == (height, width) for header in headers)
-    return Preparation("folder", (("", Way("none" if same else "crop", (height, width), channels)),))
+    way = Way("none" if same else "crop", (height, width), channels, white=white)
+    return Preparation("folder", (("", way),))
 
 
 def _close_gaps(x: Array, good: list[int], scratch: Path | None) -> Array:

@@ -18,16 +18,19 @@ from elboroom.data.image_files import UnusableError as UnusableError
 from elboroom.data.image_files import decoded as decoded
 from elboroom.errors import UsageError
 
+WHITE = 65535
+"""White in an image of 16 bits, unless all images of a set stay far below it; see `white_for`."""
 _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image's first bytes tell: its upright size, and whether it is grey."""
+    """What an image's first bytes tell: its upright size, and whether it is grey and of 16 bits."""
 
     height: int
     width: int
     grey: bool
+    deep: bool = False
 
 
 def read_image(
@@ -93,11 +96,38 @@ def read_header(path: Path) -> Header:
     """
     with Opened(path) as image:
         height, width = upright_size(image)
-        return Header(height, width, _is_grey(image))
+        return Header(height, width, _is_grey(image), deep=image.mode.startswith("I"))
 
 
-def decode(path: Path, shape: tuple[int, int, int]) -> Array:
+def peak(path: Path) -> int:
+    """Highest value of a grey image of 16 bits.
+
+    Raises
+    ------
+    ValueError
+        As `decode`.
+    """
+    with decoded(path) as (image, _):
+        return int(np.asarray(image).max())
+
+
+def white_for(highest: int) -> int:
+    """Which value of 16-bit images is white, if none of them has a higher value than this.
+
+    Values of 8, 10 or 12 bits are often kept in files of 16, where they would be nearly black.
+
+    Examples
+    --------
+    >>> white_for(4000), white_for(4096)
+    (4095, 65535)
+    """
+    return next(white for white in (255, 1023, 4095, WHITE) if highest <= white or white == WHITE)
+
+
+def decode(path: Path, shape: tuple[int, int, int], white: int = WHITE) -> Array:
     """Decode an image to uint8 ``shape = (h, w, c)``, cropped to its centre and resized if it must be.
+
+    Of an image of 16 bits, `white` and higher values become 255.
 
     Raises
     ------
@@ -106,7 +136,7 @@ def decode(path: Path, shape: tuple[int, int, int]) -> Array:
     """
     longest = 2 * max(shape[:2])  # twice the size wanted leaves Lanczos enough to work with
     with decoded(path, lambda *_: (longest, longest)) as (image, _):
-        return _fitted(eight_bit(image), shape)
+        return _fitted(eight_bit(image, white), shape)
 
 
 def resize_images(x: Array, shape: tuple[int, int, int]) -> Array:
@@ -153,12 +183,15 @@ def _is_grey(image: Any) -> bool:
     return image.mode in _GREY_MODES or image.mode.startswith("I;")
 
 
-def eight_bit(image: Any) -> Any:
-    """Bring any Pillow mode to 8 bits a channel without transparency: mode L or RGB."""
+def eight_bit(image: Any, white: int = WHITE) -> Any:
+    """Bring any Pillow mode to 8 bits a channel without transparency: mode L or RGB.
+
+    Of an image of 16 bits, `white` and higher values become 255.
+    """
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_deep_to_bytes(np.asarray(image)))
+        return Image.fromarray(_deep_to_bytes(np.asarray(image), white))
     if image.has_transparency_data:
         layer = image if image.mode == "RGBA" else image.convert("RGBA")
         page = Image.new("RGB", layer.size, "white")
@@ -168,8 +201,8 @@ def eight_bit(image: Any) -> Any:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _deep_to_bytes(values: Array) -> Array:
-    """Scale 16-bit values by 1/257 and floats in [0, 1] by 255, rounding to nearest."""
+def _deep_to_bytes(values: Array, white: int) -> Array:
+    """Scale 16-bit values by 255/white and floats in [0, 1] by 255, rounding to nearest."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
@@ -177,4 +210,4 @@ def _deep_to_bytes(values: Array) -> Array:
         return np.rint(values * 255.0).astype(np.uint8)
     if low < 0 or high > 65535:
         raise RangeError(f"holds values from {low} to {high} where 0 to 65535 is wanted")
-    return np.rint(values / 257.0).astype(np.uint8)
+    return np.rint(values.clip(max=white) * 255.0 / white).astype(np.uint8)

@@ -42,6 +42,9 @@ class Way:
         See `elboroom.data.face_geometry.TEMPLATES`; of no meaning unless the face was aligned.
     detector : str
         Which detector: see `elboroom.data.detect.make_detector`.
+    white : int
+        The value that became 255 in images of 16 bits: 65535, or 255, 1023 or 4095 if no image had a higher
+        one; of no meaning for images of 8 bits.
     """
 
     align: Align
@@ -49,6 +52,7 @@ class Way:
     channels: int
     template: Template = "person"
     detector: str = "auto"
+    white: int = 65535
 
     def __post_init__(self) -> None:
         if self.align not in get_args(Align) or self.template not in get_args(Template):
@@ -56,6 +60,8 @@ class Way:
         sides = [*self.size, self.channels]
         if len(sides) != 3 or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
             raise ValueError(f"size {self.size!r} and channels {self.channels!r} are not those of an image")
+        if type(self.white) is not int or not 1 <= self.white <= 65535:
+            raise ValueError(f"white is {self.white!r}; it must be a value of 16 bits")
         if not isinstance(self.detector, str):
             raise ValueError(f"detector is {self.detector!r}; it must be a name")  # noqa: TRY004
 

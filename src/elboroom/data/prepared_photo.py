@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class PreparedPhoto:
     how : str
         What was done, in plain English.
     found : bool
-        Whether a face was found or given and brought to its place.
+        Whether a face was found or given and brought to its place, or the photo is a face crop by its name.
     faces : tuple of (float, float, float, float)
         Boxes ``(x, y, width, height)`` of all faces that were found, in pixels of the upright photo, the
         largest first; empty if none was found or none was looked for.
@@ -42,6 +42,27 @@ class PreparedPhoto:
     how: str
     found: bool = False
     faces: tuple[Box, ...] = ()
+
+
+class NoSuchFaceError(UsageError):
+    """A photo has fewer faces than the number that was asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        The photo.
+    face : int
+        The number, from 0.
+    count : int
+        How many faces were found.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], face: int, count: int) -> None:
+        self.count = count
+        found = (
+            "no face was found" if not count else f"{count} face{' was' if count == 1 else 's were'} found"
+        )
+        super().__init__(f"{path}: face {face} was asked for and {found}; 0 is the largest")
 
 
 def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = None) -> PreparedPhoto:
@@ -94,7 +115,7 @@ def _prepared(path: Path, way: Way, face: int | None) -> PreparedPhoto:
         if given is not None:
             return _middle(path, way, f"{given}: cropped to the middle square")
     if way.align == "auto" and is_utkface(path, upright_size(path)):
-        return _middle(path, way, "taken as the face crop that its name says it is")
+        return replace(_middle(path, way, "taken as the face crop that its name says it is"), found=True)
     if way.align == "landmarks" and way.template != "person":
         return _middle(path, way, "it has no landmarks: cropped to the middle square")
     return _found(path, way, 0)
@@ -109,7 +130,7 @@ def _found(path: Path, way: Way, face: int) -> PreparedPhoto:
         seen = look(find, *opened)
         boxes = tuple(found.box for found in seen.faces)
         if not 0 <= face < max(1, len(boxes)):
-            raise UsageError(f"{path}: face {face} was asked for and {_many(len(boxes))}; 0 is the largest")
+            raise NoSuchFaceError(path, face, len(boxes))
         if boxes:
             how = f"face found by {name}{_which(seen, face)}"
             made = _cut(path, way, seen.faces[face].landmarks, how, boxes, opened)
@@ -160,10 +181,6 @@ def _which(seen: Seen, face: int) -> str:
     if seen.turn:
         parts.append(f"the photo was turned {_TURNED[seen.turn]}")
     return "".join(f"; {part}" for part in parts)
-
-
-def _many(count: int) -> str:
-    return "no face was found" if not count else f"{count} {'face was' if count == 1 else 'faces were'} found"
 
 
 def _no_detector(name: str) -> str:
