@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -105,14 +106,18 @@ def whole_file(path: Path, content: Content) -> Iterator[Path]:
 
 
 def _fill(temporary: Path, content: Content) -> None:
-    made = 0 if callable(content) else os.O_CREAT | os.O_EXCL
-    if callable(content):
-        content(temporary)
     # The kernel lays the umask over the mode: to ask for it in Python is to change it, for all threads.
-    with os.fdopen(os.open(temporary, os.O_WRONLY | made, 0o666), "wb") as file:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if not callable(content):
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
+            os.fsync(file.fileno())
+            return
+    content(temporary)
+    with temporary.open("rb+") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) != mode:  # some libraries shut out all others
+            temporary.chmod(mode)
         os.fsync(file.fileno())
 
 
@@ -237,3 +242,20 @@ def explain_disk(path: Path) -> Iterator[None]:
         forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         way_out = "give a folder that may be written" if forbidden else "free space or give another folder"
         raise FailureError(f"cannot write {path}: {error.strerror or error}; {way_out}") from None
+
+
+@contextmanager
+def explain_reading(path: Path) -> Iterator[None]:
+    """Say that a file may not be read where that is so, and not that it is damaged.
+
+    Raises
+    ------
+    FailureError
+        If the system does not let this user read it.
+    """
+    try:
+        yield
+    except PermissionError:
+        raise FailureError(
+            f"{path} may not be read by this user; ask its owner to permit it (chmod a+r), or for a copy"
+        ) from None

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from elboroom.errors import UsageError
-from elboroom.files import write_atomic
+from elboroom.errors import FailureError, UsageError
+from elboroom.files import explain_reading, write_atomic
 
 _DIGEST = "sha256"
 
@@ -60,7 +61,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     ------
     UsageError
         If it is cut short, any of its bits has flipped, or it is not a safetensors file.
+    FailureError
+        If it may not be read, or does not fit into memory.
     """
+    with explain_reading(path), path.open("rb"):  # the library below does not tell damage from permissions
+        _check_fits(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -99,6 +104,16 @@ def first_unusable(tensors: Mapping[str, Tensor]) -> str | None:
             found.append(f"the numbers of {name} are as large as {tensor.abs().max().item():.3g}")
     others = f", and likewise {len(found) - 1} other tensors" if len(found) > 1 else ""
     return f"{found[0]}{others}" if found else None
+
+
+def _check_fits(path: Path) -> None:
+    """Refuse a file that is larger than the free memory; its header cannot state more than the file holds."""
+    size, free = path.stat().st_size, psutil.virtual_memory().available
+    if size > free:
+        raise FailureError(
+            f"{path} holds {size / 1e9:,.1f} GB of tensors, and {free / 1e9:,.1f} GB of memory are free; "
+            "close other programs, or read it on a larger machine"
+        )
 
 
 def _damaged(path: Path, how: str) -> UsageError:

@@ -117,7 +117,7 @@ def test_the_filter_of_warnings_is_for_pillow_alone(tmp_path):
 
 
 def test_threads_hold_only_so_many_pixels_at_one_time():
-    room = image_files._Room(100)
+    room = image_files.Room(100)
     held, most, lock = [0], [0], threading.Lock()
     arrived = threading.Barrier(8)
 
@@ -144,7 +144,7 @@ def test_threads_hold_only_so_many_pixels_at_one_time():
 
 
 def test_a_decoded_image_counts_until_it_is_dropped(tmp_path, monkeypatch):
-    room = image_files._Room(64)
+    room = image_files.Room(64)
     monkeypatch.setattr(image_files, "_ROOM", room)
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with image_files.decoded(tmp_path / "a.png"):

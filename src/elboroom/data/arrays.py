@@ -9,6 +9,7 @@ import numpy as np
 
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
 from elboroom.data.labels import whole_labels
+from elboroom.data.members import weigh
 from elboroom.data.memory import convert
 from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError
@@ -173,6 +174,7 @@ def load_npz(path: Path) -> Dataset:
                 f"(found: {', '.join(keys) or 'nothing'}); it must hold one of them"
             )
         wanted = (held[0], "labels", "label_names", "split")
+        weigh(archive.zip, wanted, path)
         parts = {key: _entry(archive, key, path) for key in wanted if key in keys}
     x = parts[held[0]]
     if held[0] == "images" and x.ndim not in (3, 4):

@@ -162,8 +162,14 @@ def _explaining_damage() -> Iterator[None]:
         raise ValueError(f"is damaged ({_first_line(error)})") from error
 
 
-class _Room:
-    """Counts the pixels that are held, and lets those who want more wait."""
+class Room:
+    """Lets threads hold only so much of something at a time; those who want more wait.
+
+    Parameters
+    ----------
+    limit : int
+        Most that is held in all. One thread alone may hold more.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -171,19 +177,20 @@ class _Room:
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, pixels: int) -> Iterator[None]:
+    def take(self, amount: int) -> Iterator[None]:
+        """Hold an amount, as soon as there is room."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._held or self._held + pixels <= self._limit)
-            self._held += pixels
+            self._changed.wait_for(lambda: not self._held or self._held + amount <= self._limit)
+            self._held += amount
         try:
             yield
         finally:
             with self._changed:
-                self._held -= pixels
+                self._held -= amount
                 self._changed.notify_all()
 
 
-_ROOM = _Room(MAX_PIXELS)
+_ROOM = Room(MAX_PIXELS)
 
 
 def _first_line(error: Exception) -> str:

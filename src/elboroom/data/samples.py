@@ -11,6 +11,7 @@ import json
 import math
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,16 +22,15 @@ import numpy as np
 
 from elboroom.data import images
 from elboroom.data.dataset import Array, Skipped
+from elboroom.data.image_files import Room
 from elboroom.data.images import Header
+from elboroom.data.members import HEADERS
 
 _KINDS = frozenset({suffix[1:] for suffix in images.SUFFIXES} | {"npy"})
 _LARGEST_IMAGE = 256 << 20
 _LARGEST_LABEL = 1 << 20
+_HELD = Room(_LARGEST_IMAGE)
 _BLOCK = 512
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,16 @@ def _label(tar: tarfile.TarFile, fields: dict[str, tarfile.TarInfo], size: int) 
     return str(value)
 
 
-def _contents(sample: Sample) -> bytes:
+@contextmanager
+def _contents(sample: Sample) -> Iterator[bytes]:
+    """Hold the bytes of an image; threads that would hold too many in all wait."""
     if sample.reason:
         raise ValueError(sample.reason)
-    with sample.path.open("rb") as file:
-        file.seek(sample.offset)
-        return file.read(sample.size)
+    with _HELD.take(sample.size):
+        with sample.path.open("rb") as file:
+            file.seek(sample.offset)
+            contents = file.read(sample.size)
+        yield contents
 
 
 class _InMemory(io.BytesIO):
@@ -188,11 +192,11 @@ def read_header(sample: Sample) -> Header:
     ValueError
         If it cannot be used; the text says why.
     """
-    contents = _contents(sample)
-    if sample.member.lower().endswith(".npy"):
-        height, width, channels = _read_npy(contents).shape
-        return Header(height, width, grey=channels == 1)
-    return images.read_header(_as_file(contents))
+    with _contents(sample) as contents:
+        if sample.member.lower().endswith(".npy"):
+            height, width, channels = _read_npy(contents).shape
+            return Header(height, width, grey=channels == 1)
+        return images.read_header(_as_file(contents))
 
 
 def read_pixels(sample: Sample, shape: tuple[int, int, int]) -> Array:
@@ -203,17 +207,17 @@ def read_pixels(sample: Sample, shape: tuple[int, int, int]) -> Array:
     ValueError
         If it cannot be used; the text says why.
     """
-    contents = _contents(sample)
-    if sample.member.lower().endswith(".npy"):
-        return images.resize_images(_read_npy(contents)[None], shape)[0]
-    return images.decode(_as_file(contents), shape)
+    with _contents(sample) as contents:
+        if sample.member.lower().endswith(".npy"):
+            return images.resize_images(_read_npy(contents)[None], shape)[0]
+        return images.decode(_as_file(contents), shape)
 
 
 def _read_npy(contents: bytes) -> Array:
     """View the uint8 image ``(h, w, c)`` in a ``.npy`` file; what its header claims is checked first."""
     with io.BytesIO(contents) as file:
         try:
-            shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+            shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
         except Exception as error:
             raise ValueError(f"is damaged ({error})") from None
         start = file.tell()
