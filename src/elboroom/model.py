@@ -31,10 +31,12 @@ from elboroom.probability import (
 from elboroom.probability.choice import likelihood_of, posterior_of, prior_for
 from elboroom.probability.posteriors import unit_vector
 from elboroom.probability.support import check_scale, check_values
-from elboroom.terms import NLL, Terms
+from elboroom.terms import NLL, Draws, Terms
 
 # Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
 _DECODED_NUMBERS = 2_000_000
+# Importance weights kept at a time: 32 MB.
+_WEIGHTS = 8_000_000
 _EMBEDDED_ROWS = 2_000
 _SEVERAL_LAYERS = ("ladder", "chain")
 Precision = Literal["fp32", "bf16"]
@@ -352,8 +354,8 @@ class VAE(Conditional):
         Returns
         -------
         NLL
-            ``value`` and ``stderr`` (b,), nats. The standard error is that of the log of a mean of k
-            weights, by the delta method; NaN for k = 1.
+            ``value``, ``stderr`` and ``bias`` in nats, ``ess`` and ``pareto_k``, (b,) each; where
+            ``reliable`` is False, the error is larger than ``stderr`` says, by an unknown factor.
 
         Raises
         ------
@@ -362,15 +364,14 @@ class VAE(Conditional):
         """
         _at_least_one("num_samples", num_samples)
         with self.at_rest(precision):
-            rows = max(1, _DECODED_NUMBERS // math.prod(self.shape))
+            rows = max(1, min(_DECODED_NUMBERS // math.prod(self.shape), _WEIGHTS // num_samples))
             found = [
                 NLL.from_log_weights(
-                    torch.cat([weights for _, weights in self.importance(piece, num_samples, c)])
+                    torch.cat([draws.log_weights for draws in self.importance(piece, num_samples, c)])
                 )
                 for piece, c in self._pieces(x, condition, rows, scored=True)
             ]
-        values, errors = zip(*found, strict=True)
-        return NLL(torch.cat(values), torch.cat(errors))
+        return NLL(*map(torch.cat, zip(*found, strict=True)))
 
     def _pieces(
         self, x: Array, condition: Condition | None, rows: int, *, scored: bool = False
@@ -386,15 +387,21 @@ class VAE(Conditional):
         )
 
     def importance(
-        self, x: Tensor, num_samples: int, condition: Condition | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+        self,
+        x: Tensor,
+        num_samples: int,
+        condition: Condition | None = None,
+        *,
+        posterior: Posterior | None = None,
+    ) -> Iterator[Draws]:
         """Importance samples of x (b, *shape) in chunks that fit in memory; x is encoded once.
+
+        With ``posterior``, q(z|x) of the same examples, it is not encoded at all.
 
         Yields
         ------
-        log_likelihood, log_weights : Tensor
-            log p(x|z) and log p(x|z) + log p(z) − log q(z|x), both (k', b), nats; the k' add up to
-            ``num_samples``.
+        Draws
+            Of k' samples each, (k', b); the k' add up to ``num_samples``.
 
         Raises
         ------
@@ -402,7 +409,8 @@ class VAE(Conditional):
             If the posterior gives one code of each example and no density.
         """
         c = self.told(condition, len(x))
-        q, prior = self.infer(x, c), self.prior_given(c)
+        q = self.infer(x, c) if posterior is None else posterior
+        prior = self.prior_given(c)
         if not getattr(q, "stochastic", True):
             raise UsageError(
                 f"num_samples = {num_samples}: importance sampling draws codes by their density, and "
@@ -414,7 +422,7 @@ class VAE(Conditional):
             z, log_q = q.rsample_and_log_prob(min(chunk, num_samples - done))
             log_prior: Tensor = prior.log_prob(z)
             log_likelihood = self.generate(z, c).log_prob(x)
-            yield log_likelihood, log_likelihood + log_prior - log_q
+            yield Draws(log_likelihood, log_likelihood + log_prior - log_q)
 
     @overload
     def as_input(self, x: Tensor | NDArray[Any], *, scored: bool = ...) -> Tensor: ...

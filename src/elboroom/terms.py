@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elboroom.probability import Likelihood, Meter, Posterior, find_closed_form
+from elboroom.probability import Likelihood, Meter, Posterior, find_closed_form, importance
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,55 @@ class Terms:
         return found
 
 
+class Draws(NamedTuple):
+    """Some importance samples of b examples.
+
+    Attributes
+    ----------
+    log_likelihood, log_weights : Tensor
+        log p(x|z) and log p(x|z) + log p(z) − log q(z|x), (k, b), nats.
+    rates : Tensor, optional
+        Of each stochastic layer, (L, k, b), top first, if there are several.
+    """
+
+    log_likelihood: Tensor
+    log_weights: Tensor
+    rates: Tensor | None = None
+
+
 class NLL(NamedTuple):
-    """Importance-sampled −log p(x) of each example with its Monte Carlo standard error."""
+    """Importance-sampled −log p(x) of each example, (b,), and what says how far to believe it.
+
+    Attributes
+    ----------
+    value : Tensor
+        Nats; above −log p(x) in mean.
+    stderr : Tensor
+        Monte Carlo standard error, by the jackknife; NaN from one sample.
+    bias : Tensor
+        By how much the value is too high, to first order; NaN from one sample.
+    ess : Tensor
+        Effective sample size (Σw)² / Σw², from 1 to k.
+    pareto_k : Tensor
+        Shape of the tail of the weights (arXiv:1507.02646). Above 0.7 none of these numbers is reliable. NaN
+        for fewer than 21 samples.
+    """
 
     value: Tensor
     stderr: Tensor
+    bias: Tensor
+    ess: Tensor
+    pareto_k: Tensor
+
+    @property
+    def reliable(self) -> Tensor:
+        """Whether Pareto k̂ is 0.7 or less, (b,); False where it is not known."""
+        return self.pareto_k <= importance.UNRELIABLE
 
     @classmethod
     def from_log_weights(cls, log_weights: Tensor) -> NLL:
-        """−log of the mean weight with its standard error by the delta method, from (k, b), in nats."""
-        k = len(log_weights)
-        log_mean = torch.logsumexp(log_weights, 0) - math.log(k)
-        if k == 1 or not log_mean.numel():
-            return cls(-log_mean, torch.full_like(log_mean, torch.nan))
-        return cls(-log_mean, torch.exp(log_weights - log_mean).std(0, correction=1) / math.sqrt(k))
+        """−log of the mean weight, from (k, b), in nats."""
+        log_mean = torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
+        stderr, bias = importance.log_mean_error(log_weights)
+        ess = importance.effective_sample_size(log_weights)
+        return cls(-log_mean, stderr, bias, ess, importance.pareto_k(log_weights))

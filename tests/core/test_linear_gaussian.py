@@ -114,13 +114,13 @@ def _weight_variance(truth: LinearGaussian, *, shift: float, widen: float) -> np
 
 def test_nll_of_a_wrong_posterior_finds_the_evidence_within_its_standard_error(truth: LinearGaussian) -> None:
     x = truth.observe(6)
-    value, stderr = truth.vae(**WRONG).nll(x, 20_000)
+    value, stderr, *_ = truth.vae(**WRONG).nll(x, 20_000)
     assert (np.abs(value.numpy() + truth.marginal.logpdf(x)) < 5 * stderr.numpy()).all()
     assert_equal(stderr, np.full(6, np.sqrt(_weight_variance(truth, **WRONG) / 20_000)), rtol=0.1)
 
 
 def test_standard_error_is_the_spread_of_repeated_estimates(truth: LinearGaussian) -> None:
-    value, stderr = truth.vae(**WRONG).nll(np.repeat(truth.observe(1), 4000, 0), 200)
+    value, stderr, *_ = truth.vae(**WRONG).nll(np.repeat(truth.observe(1), 4000, 0), 200)
     # a standard deviation from 4000 draws has a relative error of 1/√8000 = 1.1 %: five of them
     assert value.std().item() == pytest.approx(stderr.mean().item(), rel=0.056)
 

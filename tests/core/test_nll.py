@@ -93,11 +93,17 @@ def test_a_batch_too_large_to_decode_at_once_goes_one_sample_at_a_time(
 def test_value_and_standard_error_by_hand(truth: LinearGaussian) -> None:
     x = truth.observe(3)
     vae = scripted(truth, 9, 3)
-    value, stderr = vae.nll(x, 9)
+    value, stderr, bias, ess, _ = vae.nll(x, 9)
     terms = vae(torch.from_numpy(x), 9)
     weights = np.exp(terms.log_weights.detach().numpy())
     assert_equal(value, -np.log(weights.mean(0)), **FLOAT64)
-    assert_equal(stderr, weights.std(0, ddof=1) / 3 / weights.mean(0), **FLOAT64)
+    left_out = -np.log(
+        [np.delete(weights, i, 0).mean(0) for i in range(9)]
+    )  # the jackknife, as it is defined
+    assert_equal(stderr, np.sqrt(8 / 9 * ((left_out - left_out.mean(0)) ** 2).sum(0)), **FLOAT64)
+    halves = [-np.log(part.mean(0)) for part in (weights[:4], weights[4:])]
+    assert_equal(bias, (4 * halves[0] + 5 * halves[1]) / 9 - np.asarray(value), rtol=0, atol=1e-12)
+    assert_equal(ess, weights.sum(0) ** 2 / (weights**2).sum(0), **FLOAT64)
 
 
 def test_importance_samples_are_the_terms_in_chunks(
@@ -107,7 +113,8 @@ def test_importance_samples_are_the_terms_in_chunks(
     vae = scripted(truth, 9, 3)
     terms = vae(x, 9)
     monkeypatch.setattr(model, "_DECODED_NUMBERS", 4 * x.numel())
-    log_likelihood, log_weights = (torch.cat(list(c)) for c in zip(*vae.importance(x, 9), strict=True))
+    drawn = list(vae.importance(x, 9))
+    log_likelihood, log_weights = (torch.cat([draws[i] for draws in drawn]) for i in (0, 1))
     assert_equal(log_likelihood, terms.log_likelihood, **FLOAT64)
     assert_equal(log_weights, terms.log_weights, **FLOAT64)
 
@@ -126,7 +133,7 @@ def test_does_not_depend_on_the_batch(truth: LinearGaussian) -> None:
     together = vae.nll(x, 2000)
     for size in (1, 3):
         parts = [vae.nll(x[i : i + size], 2000) for i in range(0, 7, size)]
-        value, stderr = (torch.cat(list(column)) for column in zip(*parts, strict=True))
+        value, stderr, *_ = (torch.cat(list(column)) for column in zip(*parts, strict=True))
         assert ((value - together.value).abs() < 5 * torch.hypot(stderr, together.stderr)).all()
 
 
@@ -139,13 +146,13 @@ def test_is_positive_for_an_improbable_example(truth: LinearGaussian) -> None:
 def test_weights_far_outside_the_range_of_exp_do_not_overflow(truth: LinearGaussian) -> None:
     # log-weights of about −1e8, where a mean of exp(log w) is 0 and its logarithm −inf
     far = truth.bias[None] + 1e4
-    value, stderr = truth.vae().nll(far, 10)
+    value, stderr, *_ = truth.vae().nll(far, 10)
     assert_equal(value, [-truth.marginal.logpdf(far)], **FLOAT64)
     assert torch.isfinite(stderr).all()
 
 
 def test_one_sample_has_no_standard_error(truth: LinearGaussian) -> None:
-    value, stderr = truth.vae().nll(truth.observe(3), 1)
+    value, stderr, *_ = truth.vae().nll(truth.observe(3), 1)
     assert torch.isfinite(value).all()
     assert torch.isnan(stderr).all()
 

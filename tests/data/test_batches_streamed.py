@@ -44,9 +44,11 @@ def looks(data, **options):
     return seen + [held[torch.from_numpy(rows)] for rows in order]
 
 
-@pytest.mark.parametrize("binarize", ["none", "threshold", "stochastic"])
-def test_streamed_is_resident(images, binarize):
-    options = {"binarize": binarize, "flip": True}
+@pytest.mark.parametrize(
+    "seen", [{}, {"binarize": "threshold"}, {"binarize": "stochastic"}, {"dequantize": "uniform"}]
+)
+def test_streamed_is_resident(images, seen):
+    options = {**seen, "flip": True}
     resident, streamed = (looks(images, resident=there, **options) for there in (True, False))
     assert all(torch.equal(a, b) for a, b in zip(resident, streamed, strict=True))
 

@@ -67,6 +67,10 @@ CASES: dict[str, Case] = {
         {},
         {"binarize": "stochastic", "beta_schedule": "linear", "beta_ramp": 3, "validation": 0.2},
     ),
+    "dequantised": (
+        {"likelihood": "continuous_bernoulli", "scale": 256.0},
+        {"dequantize": "uniform", "flip": True, "validation": 0.2},
+    ),
     "learned scale, rows": (
         {"shape": (5,), "likelihood": "gaussian", "learn_scale": True},
         {
@@ -126,6 +130,7 @@ def test_two_and_two_epochs_are_four(name: str, whole: Any, tmp_path: Path) -> N
         ("SGD momentum, plateau, clip", (8,)),
         ("replacement, batch norm", (7, 13)),
         ("stochastic, growing beta", (10,)),
+        ("dequantised", (10,)),
         ("learned scale, rows", (20,)),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ def evaluate(
         task = bar.add_task(f"{num_samples} samples of {len(indices):,} images", total=len(indices))
         measured = evaluate_examples(
             vae,
-            Batches(data, where, binarize=run.config.data.binarize),
+            Batches(data, where, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize),
             indices,
             num_samples=num_samples,
             seed=seed,
@@ -64,19 +65,35 @@ def evaluate(
 
 
 def _table(result: dict[str, Any], run: Run) -> str:
-    def number(name: str) -> str:
-        return "–" if result[name] is None else f"{result[name]:.3f}"
+    def row(name: str, key: str, more: str = "") -> str:
+        return f"  {name:<12} {_number(result[key]):>10}{more}"
+
+    def error(key: str) -> str:
+        return "" if result[f"{key}_stderr"] is None else f" ± {_number(result[f'{key}_stderr'])}"
 
     lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
-    lines += [f"  {name:<12} {number(name):>10}" for name in ("elbo", "distortion", "rate")]
+    lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
     if "rate_of_layers" in result:
         lines[-1] += (
             f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, the top layer first)"
         )
-    error = f" ± {number('nll_stderr')} (Monte Carlo)" if result["nll_stderr"] is not None else ""
-    lines.append(f"  {'nll':<12} {number('nll'):>10}{error}, {result['nll_num_samples']} importance samples")
+    lines.append(row("nll", "nll", f"{error('nll')}, {result['nll_num_samples']} importance samples"))
+    if result["nll_bias"] is not None:
+        lines.append(row("  bias", "nll_bias", " or more, by which the nll is too high"))
+        lines.append(row("  ess", "nll_ess", " effective samples, median over the examples"))
+    if result["nll_pareto_k"] is not None:
+        share = f", above 0.7 for {result['nll_unreliable']:.0%} of the examples"
+        lines.append(row("  Pareto k̂", "nll_pareto_k", f" median{share}").replace("k̂", "k̂ "))
+    if result["nll_verdict"] is not None:
+        lines.append(textwrap.fill(result["nll_verdict"], 78, initial_indent="  ", subsequent_indent="  "))
+    if result["bits_per_dim"] is not None:
+        lines.append(row("bits per dim", "bits_per_dim"))
     lines.append(f"  {'active units':<12} {result['active_units']:>10}")
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def embed(run: Run, source: str | None, out: Path, precision: Precision, device: str) -> None:

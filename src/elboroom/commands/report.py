@@ -31,7 +31,7 @@ def report(
     if data.labels is None:
         raise UsageError(f"{data.name} has no labels, so there are no classes to report on")
     where = next(vae.parameters()).device
-    batches = Batches(data, where, binarize=run.config.data.binarize)
+    batches = Batches(data, where, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     if not len(data.indices(split)):
         raise UsageError(f"{data.name} has no {split} examples; choose another --split")
     rows, reference = data.indices(split), data.indices("train")

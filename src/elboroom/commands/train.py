@@ -166,7 +166,7 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
     parts: tuple[Literal["test", "validation", "train"], ...] = ("test", "validation", "train")
     part = next(part for part in parts if len(data.indices(part)))
     device = next(vae.parameters()).device
-    batches = Batches(data, device, binarize=run.config.data.binarize)
+    batches = Batches(data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)
     run.write_metrics({"split": part, **measured})
     say.print(

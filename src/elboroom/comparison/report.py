@@ -14,12 +14,15 @@ from typing import Any
 from elboroom.comparison.picture import draw
 from elboroom.comparison.runs import WITHOUT_DENSITY, WITHOUT_RATE, Row
 from elboroom.comparison.summary import METRICS, Interval, Metric, Summary, groups, winner
+from elboroom.evaluation.reliability import verdict
 
 _COLUMNS = (
     *("recipe", "seed", "status", "reason", "elbo", "nll", "nll_stderr", "nll_num_samples"),
+    *("nll_bias", "nll_ess", "nll_pareto_k", "nll_unreliable", "bits_per_dim"),
     *("distortion", "rate", "active_units", "latent_dim", "weights", "epochs", "seconds"),
     *("likelihood", "posterior", "split", "examples"),
 )
+_BESIDE_NLL = ["± MC", "ESS", "k"]
 _DASH = "–"
 _LINE = 110
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -123,7 +126,7 @@ class Comparison:
         several = len(kinds) > 1
         head = ["recipe", *(["likelihood"] if several else []), "runs"]
         for metric in METRICS:
-            head += [metric.title, *(["± MC"] if metric.name == "nll" else [])]
+            head += [metric.title, *(_BESIDE_NLL if metric.name == "nll" else [])]
         lines = []
         for one in self.summaries:
             line = [one.recipe, *([one.known("likelihood") or _DASH] if several else []), _runs(one, notes)]
@@ -131,7 +134,7 @@ class Comparison:
                 cell = _cell(one, metric, notes)
                 line.append(mark.format(cell) if (one.recipe, metric.name) in best else cell)
                 if metric.name == "nll":
-                    line.append(_DASH if one.monte_carlo is None else f"{one.monte_carlo:.2f}")
+                    line += _beside_nll(one, notes)
             weights = one.known("weights")
             lines.append([*line, _DASH if weights is None else f"{weights:,}"])
         sentences = [self._units(), *_verdicts(kinds, best, mark), *notes.lines]
@@ -140,7 +143,8 @@ class Comparison:
     def _units(self) -> str:
         return (
             f"{self.data}, {self._caption()}. Nats per example; NLL by {self.nll_samples} "
-            "importance samples, MC its standard error from drawing them."
+            "importance samples: MC its standard error from drawing them, ESS the effective ones, k the "
+            "Pareto shape of their weights, above 0.7 not reliable (both medians over examples)."
         )
 
 
@@ -180,6 +184,18 @@ def _cell(one: Summary, metric: Metric, notes: _Notes) -> str:
     if posterior in WITHOUT_DENSITY:
         return _DASH + notes.mark(f"posterior {posterior}: {_NO_DENSITY}")
     return _DASH
+
+
+def _beside_nll(one: Summary, notes: _Notes) -> list[str]:
+    """How far to believe it: Monte Carlo error, effective samples, Pareto k̂, each a mean over the seeds."""
+    error, samples, shape = one.monte_carlo, one.interval("nll_ess"), one.interval("nll_pareto_k")
+    share = one.interval("nll_unreliable")
+    doubt = None if share is None else verdict(share.mean)
+    return [
+        _DASH if error is None else f"{error:.2f}",
+        _DASH if samples is None else f"{samples.mean:.0f}",
+        (_DASH if shape is None else f"{shape.mean:.2f}") + ("" if doubt is None else notes.mark(doubt)),
+    ]
 
 
 def _written(found: Interval, decimals: int) -> str:

@@ -120,7 +120,9 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     model = run.config.model
     measured = evaluate(
         vae,
-        Batches(training.data, device, binarize=run.config.data.binarize),
+        Batches(
+            training.data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize
+        ),
         training.data.indices(part),
         num_samples=0 if model.posterior in WITHOUT_DENSITY else nll_samples,
         seed=_EVALUATION_SEED,

@@ -91,8 +91,8 @@ class Summary:
     left_out: str | None = None
 
     def values(self, metric: str) -> list[float]:
-        """Of each run, or none where the metric has no meaning."""
-        return [row[metric] for row in self.rows if row[metric] is not None]
+        """Of each run, or none where the metric has no meaning, or was not known when it was measured."""
+        return [row[metric] for row in self.rows if row.get(metric) is not None]
 
     def interval(self, metric: str) -> Interval | None:
         """Mean and interval over the seeds, if there is anything to take them of."""

@@ -49,6 +49,7 @@ _PENALTIES: _Needs = {
         "shortens codes, all of length 1 on a sphere",
     ),
 }
+_DENSITIES = ("gaussian", "laplace", "student_t", "continuous_bernoulli")
 _LEARNED = ("mixture", "vamp", "flow")
 
 
@@ -124,6 +125,28 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
         raise ValueError(
             f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
             "0, or leave the prior out"
+        )
+
+
+def check_dequantized(likelihood: str, dequantize: str, binarize: str) -> None:
+    """Refuse noise on whole numbers whose likelihood is no density of real ones.
+
+    Raises
+    ------
+    ValueError
+        With both names, why, and what would do.
+    """
+    if dequantize == "none":
+        return
+    if binarize != "none":
+        raise ValueError(
+            f"dequantize = {dequantize!r} spreads 8-bit values and binarize = {binarize!r} undoes that; "
+            "leave one of the two out"
+        )
+    if likelihood not in (*_DENSITIES, "auto"):
+        raise ValueError(
+            f"dequantize = {dequantize!r} is for densities of real numbers, and likelihood = {likelihood!r} "
+            f"is none; leave it out, or take likelihood = {either(_DENSITIES)}"
         )
 
 

@@ -51,6 +51,8 @@ class DataConfig(Section):
     """The pixel value that the model sees as 1, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
     """Grey pixels to 0/1: at one half, or drawn anew in each step with the pixel as probability."""
+    dequantize: Annotated[Literal["none", "uniform"], FLAT] = "none"
+    """Add noise from [0, 1) to 8-bit values in each step, for densities and bits per dimension; 256 is 1."""
     flip: Annotated[bool, FLAT] = False
     """Mirror half of the training images left to right, drawn anew each time."""
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT_FLOAT] = None

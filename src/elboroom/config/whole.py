@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from elboroom.config.fitting import check_together
+from elboroom.config.fitting import check_dequantized, check_together
 from elboroom.config.model import ModelConfig
 from elboroom.config.objective import ObjectiveConfig
 from elboroom.config.sections import Section
@@ -32,6 +32,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _model_and_objective_fit(self) -> Self:
         check_together(self.model, self.objective)
+        check_dequantized(self.model.likelihood, self.data.dequantize, self.data.binarize)
         return self
 
     def updated(self, **flat: Any) -> Config:

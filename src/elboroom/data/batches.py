@@ -19,6 +19,10 @@ from elboroom.data.stream import stream_rows
 from elboroom.noise import uniform
 
 Binarize = Literal["none", "threshold", "stochastic"]
+Dequantize = Literal["none", "uniform"]
+
+# The largest float32 below 1.
+_BELOW_ONE = 1 - 2**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,9 @@ class Batches:
         Where batches are made.
     binarize : {"none", "threshold", "stochastic"}
         Leave pixels, cut them at one half, or draw them anew at every look (from torch's generator).
+    dequantize : {"none", "uniform"}
+        Add noise from [0, 1) to whole numbers before they are scaled, drawn anew at every look: a density of
+        the sums then bounds the probability of the numbers (arXiv:1511.01844 §3.1).
     flip : bool
         Mirror images left to right, each with probability one half, when they are trained on.
     resident : bool, optional
@@ -77,6 +84,7 @@ class Batches:
         device: torch.device,
         *,
         binarize: Binarize = "none",
+        dequantize: Dequantize = "none",
         flip: bool = False,
         resident: bool | None = None,
     ):
@@ -92,6 +100,7 @@ class Batches:
                 start += len(rows)
         self.scale = data.scale
         self.binarize = binarize
+        self.dequantize = dequantize
         self.flip = flip
         self._data = data
         self._conditions: Tensor | None = None  # labels (n,) or vectors (n, C), on the device
@@ -132,6 +141,9 @@ class Batches:
         x = self._raw(rows)
         if x.dtype == torch.uint8:
             x = x.float()
+        if self.dequantize == "uniform":
+            # float32 rounds 255 + 0.99999999 to 256, which lies outside.
+            x = torch.minimum(x + uniform(*x.shape, batch_dim=0, like=x), (x + 1) * _BELOW_ONE)
         if self.scale != 1:
             x = x / self.scale
         if self.binarize == "threshold":

@@ -1,9 +1,10 @@
-"""ELBO, distortion, rate and importance-sampled NLL of a data set."""
+"""ELBO, distortion, rate and importance-sampled NLL of a data set, each with its error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,18 @@ from torch import Tensor
 
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
+from elboroom.evaluation.bits import bits_per_dim
 from elboroom.evaluation.health import active_units
+from elboroom.evaluation.reliability import reliability
 from elboroom.model import VAE, Precision
-from elboroom.terms import NLL, Terms
+from elboroom.probability import find_closed_form
+from elboroom.terms import NLL
 
 _BATCH = 500
+# Importance weights of a batch: 32 MB.
+_WEIGHTS = 8_000_000
+# Without an NLL two draws of each example give the other numbers, and the least that tells their errors.
+_FEW = 2
 
 
 def evaluate(
@@ -32,7 +40,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model on examples; a conditional one on each example given its condition, log p(x|c).
 
-    One pass: the same codes give distortion and NLL.
+    The same codes give all numbers, so that where the rate has no closed form, elbo ≤ −nll in each run.
 
     Parameters
     ----------
@@ -43,7 +51,7 @@ def evaluate(
     indices : array
         Of the examples to measure, (n,).
     num_samples : int
-        Importance samples of each example. With 0 no NLL is estimated, and the distortion takes one sample.
+        Importance samples of each example. With 0 no NLL is estimated, and the rest takes two.
     seed : int
         Of the codes drawn; the caller's randomness is left alone.
     precision : {"fp32", "bf16"}
@@ -55,10 +63,19 @@ def evaluate(
     -------
     dict
         Means over the examples, nats per example: ``elbo distortion rate``, of several stochastic layers a
-        list ``rate_of_layers``, the top one first, that adds up to the rate; ``nll`` with ``nll_stderr``, the
-        Monte Carlo standard error of that mean (the examples being fixed), and ``nll_num_samples``; further
+        list ``rate_of_layers``, the top one first, that adds up to the rate; ``nll``; each with ``*_stderr``,
+        the Monte Carlo standard error of that mean (the examples being fixed). An error is None where the
+        number is exact, as a rate in closed form, and where one sample does not tell it.
+
+        What says how far to believe the NLL: ``nll_num_samples``; ``nll_bias``, by how much it is too high,
+        to first order; ``nll_ess`` and ``nll_pareto_k``, the medians over the examples of the effective
+        sample size and of Pareto k̂ (arXiv:1507.02646); ``nll_unreliable``, the share of examples with
+        k̂ > 0.7; and ``nll_verdict``, None or a sentence that begins with "not reliable".
+
+        ``bits_per_dim`` of 8-bit data, or None and ``bits_per_dim_reason``, why there is none.
+
         ``active_units``, the number of latent dimensions whose mean varies (variance > 0.01,
-        arXiv:1509.00519), and ``examples``. nll values are None without samples.
+        arXiv:1509.00519), and ``examples``.
 
     Raises
     ------
@@ -69,47 +86,111 @@ def evaluate(
         raise UsageError("there are no examples to evaluate; choose another --split")
     if num_samples < 0:
         raise UsageError(f"num_samples = {num_samples}: 0 (no NLL) or more")
-    totals = torch.zeros(4, dtype=torch.float64)
-    codes, layers = [], []
+    parts: list[_Measured] = []
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
     batches.tell(vae.condition)
+    size = max(1, min(_BATCH, _WEIGHTS // max(1, num_samples)))
     with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
         torch.manual_seed(seed)
-        for start in range(0, len(indices), _BATCH):
-            chosen = torch.from_numpy(indices[start : start + _BATCH]).to(batches.x.device)
-            condition = batches.conditions(chosen)
+        for start in range(0, len(indices), size):
+            chosen = torch.from_numpy(indices[start : start + size]).to(batches.x.device)
             x = batches[chosen]
             vae.check_values(x, scored=True)
-            terms = vae(x, 1, condition)
-            totals += _sums(vae, terms, condition, num_samples)
-            codes.append(terms.posterior.mean.double().cpu())
-            if terms.rates is not None:
-                layers.append(terms.rates.double().cpu())
+            parts.append(_measure(vae, x, batches.conditions(chosen), num_samples))
             if on_progress is not None:
-                on_progress(min(start + _BATCH, len(indices)))
-    n = len(indices)
-    distortion, rate, nll, variance = (totals / n).tolist()
+                on_progress(min(start + size, len(indices)))
+    found = _Measured.of(parts)
+    distortion, rate = (float(v.mean()) for v in (found.distortion, found.rate))
+    nll = None if found.nll is None else float(found.nll.value.mean())
+    bits, reason = bits_per_dim(nll, vae, batches)
     return {
         "elbo": -(distortion + rate),
+        "elbo_stderr": _error_of_mean(found.elbo_error),
         "distortion": distortion,
+        "distortion_stderr": _error_of_mean(found.distortion_error),
         "rate": rate,
-        **({"rate_of_layers": torch.cat(layers, 1).mean(1).tolist()} if layers else {}),
-        "nll": nll if num_samples else None,
-        "nll_stderr": math.sqrt(variance / n) if num_samples > 1 else None,
+        "rate_stderr": _error_of_mean(found.rate_error),
+        **({} if found.layers is None else {"rate_of_layers": found.layers.mean(1).tolist()}),
+        "nll": nll,
+        "nll_stderr": None if found.nll is None else _error_of_mean(found.nll.stderr),
         "nll_num_samples": num_samples,
-        "active_units": active_units(torch.cat(codes)),
-        "examples": n,
+        **reliability(found.nll),
+        "bits_per_dim": bits,
+        "bits_per_dim_reason": reason,
+        "active_units": active_units(found.codes),
+        "examples": len(indices),
     }
 
 
-def _sums(vae: VAE, terms: Terms, condition: Tensor | None, num_samples: int) -> Tensor:
-    """Sums over examples of distortion, rate, nll and the squared standard error of each nll."""
-    if num_samples == 0:
-        zero = terms.rate.new_zeros(())
-        return torch.stack((terms.distortion.sum(), terms.rate.sum(), zero, zero)).double().cpu()
-    chunks = list(vae.importance(terms.x, num_samples, condition))
-    log_likelihood = torch.cat([chunk for chunk, _ in chunks])
-    nll = NLL.from_log_weights(torch.cat([weights for _, weights in chunks]))
-    squared_error = nll.stderr.square().nan_to_num()
-    sums = (-log_likelihood.mean(0).sum(), terms.rate.sum(), nll.value.sum(), squared_error.sum())
-    return torch.stack(sums).double().cpu()
+@dataclass(frozen=True)
+class _Measured:
+    """Numbers of each of b examples, (b,), in float64 on the host; errors are standard errors."""
+
+    codes: Tensor
+    distortion: Tensor
+    rate: Tensor
+    elbo_error: Tensor | None = None
+    distortion_error: Tensor | None = None
+    rate_error: Tensor | None = None
+    layers: Tensor | None = None  # (L, b)
+    nll: NLL | None = None
+
+    @classmethod
+    def of(cls, parts: list[_Measured]) -> _Measured:
+        """Put batches together; of one model they all know the same."""
+
+        def joined(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            if values[0] is None:
+                return None
+            if isinstance(values[0], NLL):
+                return NLL(*map(torch.cat, zip(*values, strict=True)))
+            return torch.cat(values, -1 if name == "layers" else 0)
+
+        return cls(**{name: joined(name) for name in cls.__dataclass_fields__})
+
+
+def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) -> _Measured:
+    q = vae.infer(x, condition)
+    if num_samples == 0 and not getattr(q, "stochastic", True):
+        terms = vae(x, 1, condition)
+        return _Measured(*map(_host, (q.mean, terms.distortion, terms.rate)))
+    drawn = list(vae.importance(x, num_samples or _FEW, condition, posterior=q))
+    log_likelihood = _host(torch.cat([draws.log_likelihood for draws in drawn]))
+    log_weights = _host(torch.cat([draws.log_weights for draws in drawn]))
+    layers = [draws.rates for draws in drawn if draws.rates is not None]
+    prior = vae.prior_given(vae.told(condition, len(x)))
+    closed_form = find_closed_form(q, prior)
+    if closed_form is not None:
+        rates = _host(closed_form(q, prior))[None]
+    elif layers:
+        rates = _host(torch.cat(layers, 1)).sum(0)
+    else:
+        rates = log_likelihood - log_weights
+    return _Measured(
+        _host(q.mean),
+        -log_likelihood.mean(0),
+        rates.mean(0),
+        elbo_error=_error(log_likelihood - rates),
+        distortion_error=_error(log_likelihood),
+        rate_error=None if closed_form is not None else _error(rates),
+        layers=_host(torch.cat(layers, 1)).mean(1) if layers else None,
+        nll=NLL.from_log_weights(log_weights) if num_samples else None,
+    )
+
+
+def _host(values: Tensor) -> Tensor:
+    return values.double().cpu()
+
+
+def _error(draws: Tensor) -> Tensor | None:
+    """Standard error of the mean over k draws (k, b), (b,)."""
+    k = len(draws)
+    return draws.std(0, correction=1) / math.sqrt(k) if k > 1 else None
+
+
+def _error_of_mean(errors: Tensor | None) -> float | None:
+    """Of the mean over examples (n,) whose errors are independent; None where they are not known."""
+    if errors is None or bool(errors.isnan().any()):
+        return None
+    return math.sqrt(float(errors.square().sum())) / len(errors)

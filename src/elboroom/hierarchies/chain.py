@@ -146,7 +146,7 @@ class Chain(nn.Module):
             whole.reshape(k, b, self.latent_dim),
             torch.stack(log_qs).sum(0).reshape(k, b),
             log_p.sum(0).reshape(k, b),
-            rates.reshape(len(rates), k, b).mean(1),
+            rates.reshape(len(rates), k, b),
             out.reshape(k, b, *out.shape[1:]),
         )
 

@@ -20,8 +20,8 @@ from elboroom.conditions import Condition, Conditioning
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.networks.ladder import Draw, Ladder
-from elboroom.probability import BernoulliHead, Likelihood
-from elboroom.terms import Terms
+from elboroom.probability import BernoulliHead, Likelihood, Posterior
+from elboroom.terms import Draws, Terms
 
 # Numbers of the widest hidden grid held at once while importance sampling: 64 MB in float32.
 _HIDDEN_NUMBERS = 16_000_000
@@ -213,6 +213,7 @@ class HierarchicalVAE(VAE):
         q = self.infer(x, c)
         with self.products():
             drawn = q.draw(num_samples)
+        rates = drawn.rates.mean(1)
         p: Likelihood = self.likelihood(drawn.features.to(x.dtype))
         return Terms(
             x=x,
@@ -221,22 +222,27 @@ class HierarchicalVAE(VAE):
             prior=self.prior_given(c),
             z=drawn.z,
             generate=self.generate if c is None else partial(self.generate, condition=c),
-            known={"log_q": drawn.log_q, "log_prior": drawn.log_p, "rate": drawn.rates.sum(0)},
-            rates=drawn.rates,
+            known={"log_q": drawn.log_q, "log_prior": drawn.log_p, "rate": rates.sum(0)},
+            rates=rates,
         )
 
     def importance(
-        self, x: Tensor, num_samples: int, condition: Condition | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+        self,
+        x: Tensor,
+        num_samples: int,
+        condition: Condition | None = None,
+        *,
+        posterior: Posterior | None = None,
+    ) -> Iterator[Draws]:
         """Importance samples of x in chunks, as :meth:`VAE.importance`, in one pass down for each chunk."""
-        q = self.infer(x, condition)
+        q: Any = self.infer(x, condition) if posterior is None else posterior
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
         chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
         for done in range(0, num_samples, chunk):
             with self.products():
                 drawn = q.draw(min(chunk, num_samples - done))
             log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
-            yield log_likelihood, log_likelihood + drawn.log_p - drawn.log_q
+            yield Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates)
 
     def complete(
         self,

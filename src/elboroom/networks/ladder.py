@@ -38,7 +38,7 @@ class Draw(NamedTuple):
     log_q, log_p : Tensor
         log q(z|x) and log p(z), (k, b), nats.
     rates : Tensor
-        Of each layer, (L, b), nats per example, the mean over the k draws.
+        Of each layer, (L, k, b), nats per example, given the draws of the layers above.
     features : Tensor
         What the likelihood reads, (k, b, *out_shape).
     """
@@ -238,7 +238,7 @@ class Ladder(nn.Module):
             log_p.append(_log_normal(standard, log_scale))
             log_q.append(_log_normal(noise, log_scale + log_ratio))
             rate = 0.5 * (shift.square() + ratio.square() - 1) - log_ratio
-            rates.append(rate.flatten(1).sum(1).reshape(k, b).mean(0))
+            rates.append(rate.flatten(1).sum(1).reshape(k, b))
             return z
 
         out = self.descend(k * b, pick, c)

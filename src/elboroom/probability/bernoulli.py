@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elboroom.probability.parameters import polynomial, sum_event
+from elboroom.probability.parameters import Measure, polynomial, sum_event
 
 # Below this logit the continuous Bernoulli is read off its series: the closed form's derivative cancels
 # there. B₂ₙ ℓ²ⁿ⁻¹ / (2n)! add up to the mean less ½; five terms are exact to float64's rounding.
@@ -111,6 +111,7 @@ class BernoulliHead(nn.Module):
         super().__init__()
         self.in_shape = shape
         self.family = ContinuousBernoulli if continuous else Bernoulli
+        self.measure: Measure | None = "density" if continuous else None
 
     def forward(self, features: Tensor) -> Bernoulli | ContinuousBernoulli:
         """Logits (..., *shape)."""

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elboroom.probability.parameters import check_choice, in_double, polynomial, sum_event, tame_log, widened
+from elboroom.probability.parameters import (
+    Measure,
+    check_choice,
+    in_double,
+    polynomial,
+    sum_event,
+    tame_log,
+    widened,
+)
 
 # Where means are drawn from they end here: torch's Poisson sampler counts in 64-bit integers.
 _LARGEST_DRAWN_MEAN = 1e9
@@ -182,6 +190,7 @@ class PoissonHead(nn.Module):
 
     support: tuple[float, float] | None = (0.0, math.inf)
     spacing: float | None = 1.0
+    measure: Measure | None = "mass"
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -221,6 +230,7 @@ class NegativeBinomialHead(nn.Module):
 
     support: tuple[float, float] | None = (0.0, math.inf)
     spacing: float | None = 1.0
+    measure: Measure | None = "mass"
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.probability.parameters import check_above, softplus_from, sum_event, widened
+from elboroom.probability.parameters import Measure, check_above, softplus_from, sum_event, widened
 
 # In float32 the level k / (L − 1) comes back exactly up to here.
 _MOST_LEVELS = 2**16
@@ -146,6 +146,7 @@ class CategoricalHead(nn.Module):
     """
 
     support: tuple[float, float] | None = (0.0, 1.0)
+    measure: Measure | None = "mass"
 
     def __init__(self, shape: tuple[int, ...], *, levels: int = 256):
         super().__init__()
@@ -194,6 +195,7 @@ class DiscretizedLogisticHead(nn.Module):
     """
 
     support: tuple[float, float] | None = (0.0, 1.0)
+    measure: Measure | None = "mass"
 
     def __init__(
         self,

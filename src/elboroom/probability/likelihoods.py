@@ -2,8 +2,9 @@
 
 A likelihood has ``mean`` (..., *shape), ``log_prob(x)`` summed over the data dimensions (nats, (...))
 and ``sample()``. A head is a module with ``in_shape``, what the network must put out for one example,
-``support``, the closed interval its data must lie in (None: any real number), and ``spacing``, the distance
-between the values that its data may take (None: any in the interval).
+``support``, the closed interval its data must lie in (None: any real number), ``spacing``, the distance
+between the values that its data may take (None: any in the interval), and ``measure``, what exp(log_prob) is:
+a "density", the "mass" of each value, or None where it is neither.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from elboroom.probability.bernoulli import BernoulliHead
 from elboroom.probability.counts import NegativeBinomialHead, PoissonHead
 from elboroom.probability.discretized import CategoricalHead, DiscretizedLogisticHead
 from elboroom.probability.location_scale import GaussianHead, LaplaceHead, StudentTHead
+from elboroom.probability.parameters import Measure
 
 
 class Likelihood(Protocol):
@@ -43,6 +45,7 @@ class LikelihoodHead(Protocol):
     in_shape: tuple[int, ...]
     support: tuple[float, float] | None
     spacing: float | None
+    measure: Measure | None
 
     def __call__(self, features: Tensor) -> Likelihood:
         """p(x|z) of codes of any leading shape."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.probability.parameters import (
+    Measure,
     check_above,
     check_choice,
     polynomial,
@@ -146,6 +147,7 @@ class _LocationScaleHead(nn.Module):
 
     support: tuple[float, float] | None = None
     spacing: float | None = None
+    measure: Measure | None = "density"
     learn_scales: tuple[LearnScale, ...] = ("none", "shared", "pixel")
     log_scale: Tensor
 

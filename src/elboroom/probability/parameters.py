@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 from elboroom.errors import UsageError
 
+Measure = Literal["density", "mass"]
+"""What a likelihood gives values: a density, or the probability of each."""
 # Logarithms of counts are taken as they are up to e^15, about three million.
 _LOG_LIMIT = 15.0
 

@@ -73,7 +73,13 @@ class Training:
         self.train_indices = self.data.indices("train")
         self.validation_indices = self.data.indices("validation")
         self.epoch_steps = steps_per_epoch(len(self.train_indices), config.training)
-        batches = Batches(self.data, device, binarize=config.data.binarize, flip=config.data.flip)
+        batches = Batches(
+            self.data,
+            device,
+            binarize=config.data.binarize,
+            dequantize=config.data.dequantize,
+            flip=config.data.flip,
+        )
         self._custom_objective = objective is not None
         with self._own_randomness():
             torch.manual_seed(config.training.seed)  # a critic is drawn, too

@@ -13,6 +13,7 @@ from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset
 from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.preparation import Preparation, value_range_of
+from elboroom.data.rows import extent
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import check_support
 from elboroom.model import VAE
@@ -32,10 +33,26 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     if fraction is None:
         unsplit = not data.published_split and len(data.indices("train")) >= 20
         fraction = 0.1 if unsplit else 0.0
-    if config.data.pixel_scale is not None:
-        data = replace(data, scale=config.data.pixel_scale)
+    data = replace(data, scale=_scale_of(config, data))
     seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
     return data.with_validation(fraction, seed)
+
+
+def _scale_of(config: Config, data: Dataset) -> float:
+    """Give the pixel value that is 1 to the model: with noise from [0, 1) added, the one above the highest.
+
+    Raises
+    ------
+    UsageError
+        If there is noise to add, and the data are no whole numbers.
+    """
+    given, spread = config.data.pixel_scale, config.data.dequantize != "none"
+    if spread and data.x.dtype != np.uint8:
+        raise UsageError(
+            f"dequantize = {config.data.dequantize!r} adds noise to 8-bit values, and {data.name} holds "
+            f"{data.x.dtype} numbers; leave it out"
+        )
+    return given if given is not None else data.scale + spread
 
 
 def preparation_of(data: Dataset) -> Preparation:
@@ -60,7 +77,7 @@ def build(config: Config, data: Dataset) -> VAE:
         told = {"condition_dim": condition_size(data, kind)}
         if kind == "labels":
             told |= {"condition_names": data.label_names, "condition_ids": label_ids(data)}
-    scale = config.data.pixel_scale or data.scale
+    scale = _scale_of(config, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model, _ = fitting_model(config, data)
@@ -98,6 +115,14 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     _check_batch_norm(vae, data, config)
     spacing = getattr(vae.likelihood, "spacing", None)
     check_support(data, vae.likelihood.support, config.data.binarize, spacing)
+    support = vae.likelihood.support
+    if config.data.dequantize != "none" and support is not None and len(data):
+        highest = float(extent(data.x)[1]) + 1
+        if highest > data.scale * support[1]:
+            raise UsageError(
+                f"pixel_scale = {data.scale:g}, and with noise {data.name} reaches {highest:g}, outside the "
+                "likelihood's support; leave pixel_scale out"
+            )
     if config.data.flip and not data.is_image:
         raise UsageError(
             f"flip mirrors images, and {data.name} holds rows of {data.shape[0]} numbers; leave it out"
