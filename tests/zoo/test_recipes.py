@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
+import math
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 import elboroom
 from elboroom.errors import UsageError
 from elboroom.model import VAE
-from elboroom.objectives import RECIPES, Objective, mmd, ms_ssim, recipe, recipes, total_correlation
+from elboroom.objectives import RECIPES, Objective, recipe, recipes
 from elboroom.terms import Terms
 
 from .small import EXAMPLES, build, images, objective_of, small
@@ -94,6 +98,52 @@ def _covariance_of_means(t: Terms) -> Tensor:
     return torch.cov(t.posterior.mean.T, correction=0)
 
 
+def _total_correlation(t: Terms) -> Tensor:
+    """Mean over codes of log q(z) − Σ log q(z_d), q(z) by the batch's stratified weights, in a loop."""
+    z, q = t.z[0].tolist(), Normal(t.posterior.mean, t.posterior.scale)  # type: ignore[attr-defined]
+    b, d = t.posterior.mean.shape
+    total = 0.0
+    for i in range(b):
+        densities = q.log_prob(torch.tensor(z[i], dtype=torch.float64)).exp().tolist()  # of z_i under each
+        weights = [1 / EXAMPLES if j == i else (EXAMPLES - 1) / (EXAMPLES * (b - 1)) for j in range(b)]
+        joint = sum(w * math.prod(row) for w, row in zip(weights, densities, strict=True))
+        each = [sum(w * row[k] for w, row in zip(weights, densities, strict=True)) for k in range(d)]
+        total += math.log(joint) - sum(map(math.log, each))
+    return torch.tensor(total / b, dtype=torch.float64)
+
+
+def _mmd(t: Terms, similar: Callable[[float], float], scales: list[float]) -> Tensor:
+    """MMD² to as many draws from the prior, pair by pair; a pair's share is r² / (2d · scale)."""
+    codes, drawn = t.z[0].tolist(), t.prior.sample(len(t.z[0])).tolist()
+    n, d = len(codes), len(codes[0])
+
+    def k(a: list[float], b: list[float]) -> float:
+        return sum(similar(math.dist(a, b) ** 2 / (2 * d * scale)) for scale in scales)
+
+    within = sum(k(s[i], s[j]) for s in (codes, drawn) for i in range(n) for j in range(n) if i != j)
+    across = sum(k(a, b) for a in codes for b in drawn)
+    return torch.tensor(within / (n * (n - 1)) - 2 * across / n**2, dtype=torch.float64)
+
+
+def _similarity(t: Terms) -> float:
+    """SSIM's contrast, structure and luminance under a Gaussian window of 11, at the only scale."""
+    at = np.arange(11) - 5
+    window = np.exp(-(at[:, None] ** 2 + at**2) / 4.5)
+    window /= window.sum()
+    found = []
+    for x, y in zip(t.x[..., 0].numpy(), t.likelihood.mean[0, ..., 0].detach().numpy(), strict=True):
+        places = []
+        for i, j in itertools.product(range(2), repeat=2):
+            a, b = (image[i : i + 11, j : j + 11] for image in (x, y))
+            mean_a, mean_b = (window * a).sum(), (window * b).sum()
+            spread_a, spread_b = ((window * (v - m) ** 2).sum() for v, m in ((a, mean_a), (b, mean_b)))
+            together = (window * (a - mean_a) * (b - mean_b)).sum()
+            structure = (2 * together + 9e-4) / (spread_a + spread_b + 9e-4)
+            places.append(structure * (2 * mean_a * mean_b + 1e-4) / (mean_a**2 + mean_b**2 + 1e-4))
+        found.append(max(np.mean(places), 1e-3))
+    return float(np.mean(found))
+
+
 FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "vae": lambda t, _: _elbo(t),
     "ae": lambda t, _: t.distortion.mean(),
@@ -107,7 +157,7 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "dreg": lambda t, _: _log_mean_weight(t),
     "ciwae": lambda t, _: 0.5 * _elbo(t) + 0.5 * _log_mean_weight(t),
     "stl": lambda t, _: _elbo(t),
-    "beta-tcvae": lambda t, _: _elbo(t) + 5 * total_correlation(EXAMPLES)(t),
+    "beta-tcvae": lambda t, _: _elbo(t) + 5 * _total_correlation(t),
     "dip-vae-i": lambda t, _: _elbo(t) + 10 * _covariance_cost(_covariance_of_means(t), 10.0),
     "dip-vae-ii": lambda t, _: (
         _elbo(t)
@@ -117,12 +167,15 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
             1.0,
         )
     ),
-    "info-vae": lambda t, _: t.distortion.mean() + 1000 * mmd("rbf")(t),
-    "wae-mmd": lambda t, _: t.distortion.mean() + 10 * mmd("imq")(t),
-    "ms-ssim-vae": lambda t, _: _elbo(t) + 100 * (1 - ms_ssim(t.likelihood.mean, t.x).mean()),
+    "info-vae": lambda t, _: t.distortion.mean() + 1000 * _mmd(t, lambda share: math.exp(-share), [1.0]),
+    "wae-mmd": lambda t, _: (
+        t.distortion.mean()
+        + 10 * _mmd(t, lambda share: 1 / (1 + share), [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+    ),
+    "ms-ssim-vae": lambda t, _: _elbo(t) + 100 * (1 - _similarity(t)),
     "rae-l2": lambda t, vae: t.distortion.mean() + 1e-2 * _half_squares(t) + 1e-4 * _weights(vae),
     "rae-sn": lambda t, _: t.distortion.mean() + 1e-2 * _half_squares(t),
-    "vq-vae": lambda t, _: _elbo(t) + 0.25 * t.posterior.loss.mean(),  # type: ignore[attr-defined]
+    "vq-vae": lambda t, vae: _elbo(t) + 0.25 * (vae.encoder(t.x).flatten(1) - t.z[0]).square().sum(1).mean(),
     "two-layer": lambda t, _: _elbo(t),
 }
 

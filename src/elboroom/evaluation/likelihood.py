@@ -154,7 +154,7 @@ def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) ->
     q = vae.infer(x, condition)
     if num_samples == 0 and not getattr(q, "stochastic", True):
         terms = vae(x, 1, condition)
-        return _Measured(*map(_host, (q.mean, terms.distortion, terms.rate)))
+        return _Measured(_host(q.mean), _host(terms.distortion), _host(terms.rate))
     drawn = list(vae.importance(x, num_samples or _FEW, condition, posterior=q))
     log_likelihood = _host(torch.cat([draws.log_likelihood for draws in drawn]))
     log_weights = _host(torch.cat([draws.log_weights for draws in drawn]))

@@ -93,8 +93,8 @@ def pareto_k(log_weights: Tensor) -> Tensor:
     if tail < _FEWEST or not b:
         return torch.full_like(log_weights[0], torch.nan)
     rows = max(1, _HELD // (tail * _grid_size(tail)))
-    pieces = log_weights.split(rows, 1)
-    return torch.cat([_tail_shape(piece.double(), tail) for piece in pieces]).to(log_weights.dtype)
+    pieces = [log_weights[:, i : i + rows].double() for i in range(0, b, rows)]
+    return torch.cat([_tail_shape(piece, tail) for piece in pieces]).to(log_weights.dtype)
 
 
 def _tail_shape(log_weights: Tensor, tail: int) -> Tensor:
