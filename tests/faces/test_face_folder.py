@@ -3,16 +3,19 @@
 import errno
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import faces
+from elboroom.data import faces, images
 from elboroom.data.dataset import TEST
 from elboroom.data.face_files import split_by_content
+from elboroom.data.face_way import parse_align
 from elboroom.data.faces import is_prepared, load_prepared, prepare_faces
+from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import FailureError, UsageError
 
 from .drawn import dotted, read_csv, turned, write_landmarks
@@ -231,9 +234,9 @@ def test_wrong_folders(photos, tmp_path):
         ([], out, "no folder named"),
         ([tmp_path / "gone"], out, "does not exist"),
         ([file], out, "is a file"),
-        ([empty], out, "holds no photos .* 1 files are of a kind that is not read"),
+        ([empty], out, r"holds no photos that can be read; 1 file is left out: a.psd is of a kind"),
         ([people, twin], out, "have one name"),
-        ([people], taken, "something else"),
+        ([people], taken, "something other than prepared faces"),
         ([people], file, "is a file"),
         ([people], people / "faces", "whose photos are read"),
         ([people], people.parent, "holds the photos"),
@@ -323,3 +326,84 @@ def test_the_array_ends_with_the_last_face(photos, tmp_path, monkeypatch):
     kept = [i for i in range(120) if i not in (0, 7, 119) and not 20 <= i < 110]
     assert (some == every[kept]).all()
     assert (tmp_path / "some" / "x.npy").stat().st_size == 128 + 27 * 64 * 64
+
+
+def test_faces_of_an_earlier_version_say_how_they_were_made(photos, tmp_path):
+    """Whose meta.json has no preparation, and one way for all folders."""
+    prepare_faces([photos("people", 3), photos("dogs", 2)], tmp_path / "out", channels=3, size=(48, 32))
+    meta = json.loads((tmp_path / "out" / "meta.json").read_text())
+    del meta["preparation"]
+    meta["faces"] = {**meta["faces"], "align": True, "template": "auto", "detector": "auto (haar)"}
+    del meta["faces"]["version"]
+    (tmp_path / "out" / "meta.json").write_text(json.dumps(meta))
+    way = Way("auto", (48, 32), 3, "person", "haar")
+    assert load_prepared(tmp_path / "out").preparation == Preparation(
+        "faces", (("people", way), ("dogs", way))
+    )
+    meta["faces"]["align"] = False
+    (tmp_path / "out" / "meta.json").write_text(json.dumps(meta))
+    assert [way.align for _, way in load_prepared(tmp_path / "out").preparation.ways] == ["crop", "crop"]
+
+
+def test_each_folder_has_its_own_way(photos, tmp_path):
+    """Landmarks where they are, the middle where most photos have none, and what was asked for."""
+    known, few, none = photos("known", 4), photos("few", 5), photos("none", 3)
+    write_landmarks(few, {"000.png": turned(0, 1.5, (150, 130)), "001.png": turned(0, 1.5, (150, 130))})
+    (none / "landmarks.csv").unlink()
+    made = prepare_faces([known, few, none], tmp_path / "out", detector="none")
+    assert made.sources == {
+        "known": {"landmarks.csv": 4},
+        "few": {"crop": 3, "landmarks.csv": 2},
+        "none": {"crop": 3},
+    }
+    assert [(name, way.align, way.detector) for name, way in made.ways.items()] == [
+        ("known", "auto", "none"),
+        ("few", "crop", "none"),
+        ("none", "crop", "none"),
+    ]
+    assert made.notes == tuple(
+        f"{name}: no faces were looked for; the middle of each photo was cut out instead"
+        for name in ("few", "none")
+    )
+    data = load_prepared(tmp_path / "out")
+    assert (data.x[-1] == images.decode(none / "002.png", (64, 64, 1))).all()
+    assert dict(data.preparation.ways) == made.ways
+    ways = {"known": "crop", "few": "landmarks"}
+    again = prepare_faces([known, few, none], tmp_path / "out", detector="none", align=ways, overwrite=True)
+    assert again.sources == {"known": {"crop": 4}, "few": {"landmarks.csv": 2}, "none": {"crop": 3}}
+    assert [(skip.path, skip.reason) for skip in again.rejected] == [
+        (f"few/{index:03d}.png", "has no landmarks, and no detector was to find a face")
+        for index in (2, 3, 4)
+    ]
+    assert prepare_faces([known, few, none], tmp_path / "out", detector="none", align=ways).reused
+
+
+def test_crops_of_another_shape_are_not_taken_as_they_are(photos, tmp_path):
+    folder = photos("people", 2)
+    with pytest.raises(
+        UsageError, match=r"each is 300×260, not the shape of a 64×64 face crop; align it with 'crop'"
+    ):
+        prepare_faces([folder], tmp_path / "out", align="none")
+    assert prepare_faces([folder], tmp_path / "out", size=(52, 60), align="none").kept == {"people": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["cats=crop"], "no folder is named 'cats'; known: dogs, people"),
+        (["dog=crop"], "no folder is named 'dog'; did you mean 'dogs'?"),
+        (["dogs=cut"], "'cut' is not a way to align; choose one of auto, detect, landmarks, crop, none"),
+        (["dogs=crop", "dogs=none"], "'dogs' has two ways, crop and none; give one"),
+        (["crop", "none"], "there are two ways for all folders, crop and none; give one"),
+    ],
+)
+def test_ways_that_are_none(words, reason):
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        parse_align(words, ["people", "dogs"])
+
+
+def test_detection_needs_a_detector(photos, tmp_path):
+    with pytest.raises(
+        UsageError, match="cannot be detected in the photos of people, as the detector is 'none'"
+    ):
+        prepare_faces([photos("people", 2)], tmp_path / "out", align={"people": "detect"}, detector="none")

@@ -122,6 +122,7 @@ class Writer:
         self._first: dict[bytes, str] = {}
         self.rejected: list[Skipped] = []
         self.count = 0
+        self.several = 0  # photos in which the detector saw more than one face
         self.sources: Counter[tuple[int, str]] = Counter()
 
     def close(self) -> None:
@@ -143,6 +144,7 @@ class Writer:
         self._keys[self.count] = int.from_bytes(face.digest[:8], "big")
         self._write.writerow(_row(photo, face))
         self.sources[photo.label, face.source] += 1
+        self.several += face.count > 1
         self.count += 1
 
     def finish(
@@ -301,7 +303,7 @@ def check_free(out: Path, folders: Iterable[Path], overwrite: bool, key: dict[st
         raise UsageError(f"{out} is a file; choose another --out")
     if not is_prepared(out):
         if any(out.iterdir()):
-            raise UsageError(f"{out} holds something else than prepared faces; choose another --out")
+            raise UsageError(f"{out} holds something other than prepared faces; choose another --out")
         return False
     held = read_key(out)
     if held == key:

@@ -18,6 +18,7 @@ from elboroom.data.dataset import Array, Skipped
 from elboroom.data.detect import Search, Seen
 from elboroom.data.face_geometry import FaceError, cut, fit_face, outside
 from elboroom.data.folder import walk_images as walk
+from elboroom.data.image_files import HEIC, INSTALL_HEIC
 from elboroom.data.landmarks import Given, Landmarks, Table, find_table, read_dog_parts, read_utkface_name
 from elboroom.data.preparation import Align, Template
 from elboroom.errors import UsageError
@@ -108,7 +109,9 @@ def _unread(folder: Path, name: str) -> Iterator[Skipped]:
             suffix = Path(file).suffix.lower()
             if suffix in _UNREAD - images.SUFFIXES:
                 place = Path(root, file).relative_to(folder).as_posix()
-                yield Skipped(f"{name}/{place}", "is of a kind that is not read; save it as JPEG or PNG")
+                heic = f"is a HEIC photo, which needs one more package: {INSTALL_HEIC}"
+                other = "is of a kind that is not read; save it as JPEG or PNG"
+                yield Skipped(f"{name}/{place}", heic if suffix in HEIC else other)
 
 
 def make_face(photo: Photo, recipe: Recipe) -> Face | str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from elboroom.data.dataset import Skipped
 from elboroom.data.face_files import (
+    MANIFEST,
     Writer,
     check_free,
     commonest,
@@ -190,6 +191,7 @@ def prepare_faces(
         if not writer.count:
             raise UsageError(_none_usable(len(photos), writer.rejected))
         notes += missed(asked, recipe, *_detected(photos, writer, recipe))
+        notes += _several(writer)
         writer.finish(target.name, names, key, asked.preparation(recipe), notes)
     return _prepared(target, start)
 
@@ -249,11 +251,26 @@ def _scan_all(roots: list[Path], table: Table | None) -> tuple[list[Photo], list
     for label, root in enumerate(roots):
         found, passed = scan(root, label, table)
         if not found:
-            more = f"; {len(passed)} files are of a kind that is not read" if passed else ""
-            raise UsageError(f"{root} holds no photos (jpg png bmp gif webp tiff){more}")
+            raise UsageError(f"{root} holds no photos that can be read{_left_out(passed)}")
         photos += found
         unread += passed
     return photos, unread
+
+
+def _several(writer: Writer) -> list[str]:
+    """Say that there were several faces to choose from."""
+    if not writer.several:
+        return []
+    who = "1 photo shows" if writer.several == 1 else f"{writer.several:,} photos show"
+    return [f"{who} several faces, of which the largest was taken; see the column 'faces' of {MANIFEST}"]
+
+
+def _left_out(passed: Sequence[Skipped]) -> str:
+    """Say what a folder holds instead of photos."""
+    if not passed:
+        return " (jpg, png, bmp, gif, webp, tiff)"
+    count = "1 file is" if len(passed) == 1 else f"{len(passed):,} files are"
+    return f"; {count} left out: {Path(passed[0].path).name} {passed[0].reason}"
 
 
 def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]:

@@ -193,12 +193,14 @@ def _without_duplicates(names: Sequence[str], loaded: Sequence[Dataset]) -> list
     sets = []
     for name, data in zip(names, loaded, strict=True):
         rows = _manifest(Path(name).expanduser(), len(data))
-        keys = [
-            {digest, *([bytes.fromhex(row["sha256"])] if row.get("sha256") else [])}
-            for digest, row in zip(_digests(data.x), rows or [{}] * len(data), strict=True)
-        ]
-        keep = np.array([not (own & seen) for own in keys])
-        seen.update(*keys)
+        own: list[bytes] = []
+        keep = np.ones(len(data), dtype=bool)
+        for index, digest in enumerate(_digests(data.x)):
+            photo = rows[index].get("sha256") if rows else None
+            keys = [digest, bytes.fromhex(photo)] if photo else [digest]
+            keep[index] = seen.isdisjoint(keys)
+            own += keys
+        seen.update(own)
         sets.append(_Set(name, data, rows, keep))
     return sets
 
