@@ -12,6 +12,7 @@ from PIL import Image
 from elboroom.commands.common import read_example
 from elboroom.commands.photos import read_photo
 from elboroom.data import load_data
+from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
 from elboroom.run import Run
 
@@ -121,3 +122,34 @@ def test_12_bit_files_beside_a_run(train_on: str, elboroom: Command, undrawn: No
     assert ("its 16-bit values are 4,095 at most" in result.err) == (train_on == "array")
     photo = read_photo(Path("deep/07.png"), (5, 4, 1), Run("run"))
     np.testing.assert_array_equal(photo.pixels[..., 0], np.rint(values[7] / 4095 * 255))
+
+
+def test_other_photos_are_brought_to_the_models_size(elboroom: Command, world: World) -> None:
+    """A run on 6×6 grey arrays, and photos of 10×8 in colour."""
+    assert elboroom("embed", world.run, world.photos, "--out", "z.npy").code == 0
+    data = load_data(world.photos, size=(6, 6), channels=1)
+    expected = Run(world.run).model().embed(data.values(np.arange(len(data)))).numpy()
+    np.testing.assert_allclose(np.load("z.npy"), expected, atol=1e-5)
+
+
+def test_other_photos_than_faces_are_warned_of_beside_a_run_of_faces(
+    elboroom: Command, world: World, undrawn: None
+) -> None:
+    run = Run(world.run)
+    faces = Preparation("faces", (("people", Way("detect", (6, 6), 1)),))
+    before = run.preparation
+    run.write_preparation(faces)
+    try:
+        result = elboroom("evaluate", world.run, "--data", world.photos, "--num-samples", 0, "--split", "all")
+    finally:
+        run.write_preparation(before)
+    assert result.code == 0
+    assert "warning: photos holds photos, whose middles were taken, and the run was trained on" in result.err
+
+
+def test_compare_says_what_was_chosen_for_photos(elboroom: Command) -> None:
+    np.save("x.npy", np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8))
+    options = ["--recipes", "vae", "--epochs", 1, "--conv-width", 8, "--network", "conv", "--nll-samples", 1]
+    result = elboroom("compare", "x.npy", *options, "--seeds", 1, "--out", "cmp")
+    assert result.code == 0, result.err
+    assert "chosen for colour images of 16×16: --likelihood gaussian with a learned scale" in result.err

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from elboroom.arguments import Prepare
 from elboroom.canvas import to_png
-from elboroom.commands.other_data import check_suits
+from elboroom.commands.other_data import check_suits, of_files
 from elboroom.commands.photos import named_photo, read_photo
 from elboroom.conditions import Condition, Examples, together
 from elboroom.config import Config
@@ -64,9 +64,14 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     """
     if source is not None and full_name(source) != run.config.data.source:
         # The run's vectors are those of its own data.
-        data = prepare(read_data(run.config.updated(source=source, condition_file=None)), run.config)
-        warning = check_suits(run, data)
-        if warning is not None:
+        data = read_data(run.config.updated(source=source, condition_file=None))
+        shape = run.config.model.shape
+        if of_files(data) and shape not in (None, data.shape) and shape[2:] in ((1,), (3,)):
+            channels: Literal[1, 3] = 1 if shape[2] == 1 else 3
+            strict = run.config.data.strict
+            data = load_data(source, size=(shape[0], shape[1]), channels=channels, strict=strict)
+        data = prepare(data, run.config)
+        for warning in check_suits(run, data):
             console().print(f"warning: {warning}", markup=False)
         return data
     if run.config.data.source is None:

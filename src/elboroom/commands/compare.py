@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from elboroom.config import Config
-from elboroom.errors import FailureError
+from elboroom.errors import FailureError, UsageError
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Compare:
         """
         from elboroom.commands.common import console, full_name, read_data, shown
         from elboroom.comparison.comparing import compare_configs
+        from elboroom.training.defaults import fitting_model
 
         source = self.source if self.source is not None else self.settings.data.source
         if source is not None:
@@ -66,6 +68,9 @@ class Compare:
             say.print(
                 f"{data.describe()}\nrecipes: {len(configs)}, seeds of each: {self.seeds}, into {shown(out)}"
             )
+            with suppress(UsageError):  # what does not go together is explained recipe by recipe
+                for choice in sorted({fitting_model(one, data)[1] for one in configs.values()} - {""}):
+                    say.print(choice)
         found = compare_configs(
             data, configs, refused, out, self.seeds, self.nll_samples, leave_out=leave_out, quiet=self.quiet
         )

@@ -9,13 +9,19 @@ from elboroom.probability.choice import likelihood_of
 from elboroom.run import Run
 
 
-def check_suits(run: Run, data: Dataset) -> str | None:
+def of_files(data: Dataset) -> bool:
+    """Whether data were decoded from a folder or shards of image files."""
+    return data.preparation is not None and data.preparation.kind == "folder"
+
+
+def check_suits(run: Run, data: Dataset) -> list[str]:
     """Check the shape and the values of data that a run was not trained on.
 
     Returns
     -------
-    str or None
-        A warning if the values look as if they were in other units than the training data.
+    list of str
+        Warnings: if the values look as if they were in other units than the training data, and if image files
+        were not prepared as those of the run were.
 
     Raises
     ------
@@ -28,4 +34,11 @@ def check_suits(run: Run, data: Dataset) -> str | None:
     head = likelihood_of(model, data.shape)
     binarize, spacing = run.config.data.binarize, getattr(head, "spacing", None)
     check_support(data, head.support, binarize, spacing, training=False)
-    return unlike_training(data, run.data_range)
+    units = unlike_training(data, run.data_range)
+    warnings = [] if units is None else [units]
+    if of_files(data) and run.preparation.kind == "faces":
+        warnings.append(
+            f"{data.name} holds photos, whose middles were taken, and the run was trained on faces cut out "
+            "of photos; 'elboroom data faces' makes such faces of them"
+        )
+    return warnings
