@@ -149,7 +149,7 @@ class _Scene:
             with canvas.seeded(self.vae, 0):
                 drawn = self.vae.sample(len(classes), condition=classes)
             plate = Plate(plates.images_of(self.vae, drawn), 8)
-            title = f"Samples, each given the class of another of the {self.whose}"
+            title = f"Samples, each given the class of one of the {self.whose}"
             return plates.stack(plate, title=plates.titled(self.vae, title))
         plate = conditional_sheets.given_plate(self.vae, *self.told)
         title = conditional_sheets.GIVEN_EACH.replace("class", "condition")

@@ -65,7 +65,7 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
             f"got images {pixels.shape} in {columns} columns; give (n, h, w, c) and at least 1 column"
         )
     n, h, w, c = pixels.shape
-    pixels = pixels[..., :3] if c >= 3 else pixels.mean(-1, keepdims=True)
+    pixels = pixels[..., :3] if c >= 3 else pixels[..., :1]  # a second channel is transparency
     rows = -(-n // columns)
     sheet = np.ones((rows, h + gap, columns, w + gap, 3), dtype=np.float32)
     for i in range(n):

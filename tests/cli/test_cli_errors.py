@@ -335,7 +335,7 @@ def test_a_file_too_large_for_the_disk_leaves_the_old_one(elboroom: Command, wor
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-        result = elboroom("sample", world.run, "--n", "64", "--out", "s.npy")
+        result = elboroom("sample", world.run, "--n", "64", "--out", "s.npy", "--overwrite")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_one_line(result, 1, r"cannot write s\.npy: File too large; free space")

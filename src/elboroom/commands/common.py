@@ -127,9 +127,7 @@ def read_example(
             f"{name}: the model must be told {vae.condition.describe()}; say which it is with --label"
         )
     if len(vae.shape) != 3:
-        raise UsageError(
-            f"{name}: the model takes rows of {vae.shape[0]} numbers, not images; name one as SET:INDEX"
-        )
+        raise UsageError(f"{name}: the model takes {described(vae.shape)}, not images; name one as SET:INDEX")
     if named is None:
         raise UsageError(
             f"no image at {name}; give an image file, or an example as SET:INDEX, such as mnist:7"
@@ -142,6 +140,19 @@ def read_example(
     x = (black + photo.pixels / 255.0 * (white - black)).astype(np.float32)
     x = to_levels(vae, x, run.config.data.binarize)
     return x if told is None else Examples(x, told)
+
+
+def described(shape: Sequence[int]) -> str:
+    """What examples of a shape without pixels are.
+
+    Examples
+    --------
+    >>> described((5,)), described((100, 3))
+    ('rows of 5 numbers', 'time series of 100 steps and 3 channels')
+    """
+    if len(shape) == 1:
+        return f"rows of {shape[0]} numbers"
+    return f"time series of {shape[0]} steps and {shape[1]} channel{'' if shape[1] == 1 else 's'}"
 
 
 def named_condition(vae: VAE, label: str | None) -> NDArray[Any] | None:

@@ -14,6 +14,7 @@ from elboroom.arguments import Prepare
 from elboroom.canvas import DRAWS, losses_with_errors, numbers, with_error
 from elboroom.commands.common import (
     console,
+    described,
     fixed,
     free_files,
     load_model,
@@ -196,7 +197,7 @@ def traverse(
 
 def _need_images(vae: VAE, what: str) -> None:
     if len(vae.shape) != 3:
-        raise UsageError(f"{what} needs images, and this model's examples are rows of {vae.shape[0]} numbers")
+        raise UsageError(f"{what} needs images, and this model's examples are {described(vae.shape)}")
 
 
 def _file_stem(name: str) -> str:

@@ -14,6 +14,7 @@ from elboroom.data.memory import convert
 from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError
 
+_NARROWEST = 8  # pixels of a grey image that is not taken for a time series
 _PICKLE = "arrays of Python objects, which are never unpickled; save plain numbers or strings"
 
 
@@ -26,15 +27,17 @@ def from_array(
     split: Array | None = None,
     skipped: tuple[Skipped, ...] = (),
     origin: str = "",
+    series: bool | None = None,
 ) -> Dataset:
     """Make a data set of an array, choosing its scale by its type.
 
     Parameters
     ----------
     x : numpy.ndarray or Joined
-        ``(n, h, w)`` or ``(n, h, w, c)`` images or ``(n, d)`` rows. uint8 has scale 255, or 1 if all values
-        are 0 or 1; so have other whole numbers of images, which must lie in 0..255. Whole numbers in rows
-        are taken as measurements: float32, scale 1. Floats keep their values, scale 1.
+        ``(n, h, w)`` or ``(n, h, w, c)`` images, ``(n, t, d)`` time series or ``(n, d)`` rows. uint8 has
+        scale 255, or 1 if all values are 0 or 1; so have other whole numbers of images, which must lie in
+        0..255. Whole numbers in rows are taken as measurements: float32, scale 1. Floats keep their values,
+        scale 1.
     name : str
         What the data set is called.
     labels : numpy.ndarray, optional
@@ -45,6 +48,8 @@ def from_array(
         ``(n,)``: 0 train, 1 test, 2 validation; drawn with a fixed seed if missing.
     skipped, origin
         As in `Dataset`.
+    series : bool, optional
+        Whether floats with three axes are time series; if not given, :func:`is_series` judges.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def from_array(
         x = np.asanyarray(x)
     if x.dtype == object:
         raise UsageError(f"{name}: holds {_PICKLE}")
-    if x.ndim == 3:
+    if x.ndim == 3 and not (is_series(x) if series is None else series):
         x = x[..., None]
     if x.ndim == 4 and x.shape[-1] not in (1, 3):
         raise UsageError(
@@ -78,6 +83,20 @@ def from_array(
         labels, label_names = encode_labels(labels, label_names, name)
     drawn = draw_split(len(x)) if split is None else split
     return Dataset(name, x, drawn, labels, label_names, scale, split is not None, skipped, origin)
+
+
+def is_series(x: Array) -> bool:
+    """Whether an array with three axes is taken for time series (n, t, d), not for grey images (n, h, w).
+
+    It is if it holds floats and its last axis has fewer than 8 places: no picture is so narrow. Wider series
+    can be saved as ``x`` in a .npz.
+
+    Examples
+    --------
+    >>> is_series(np.zeros((5, 100, 3))), is_series(np.zeros((5, 28, 28)))
+    (True, False)
+    """
+    return x.ndim == 3 and x.dtype.kind == "f" and 0 < x.shape[2] < _NARROWEST
 
 
 def _whole_numbers_as_float(x: Array, name: str) -> Array:
@@ -152,7 +171,8 @@ def map_npy(path: Path) -> Array:
 def load_npz(path: Path) -> Dataset:
     """Load a ``.npz`` file.
 
-    It holds ``images`` ``(n, h, w)`` or ``(n, h, w, c)``, or ``x`` ``(n, d)``; and perhaps ``labels``,
+    It holds ``images`` ``(n, h, w)`` or ``(n, h, w, c)``, or ``x``: rows ``(n, d)`` or time series
+    ``(n, t, d)``; and perhaps ``labels``,
     ``label_names`` and ``split`` (0 train, 1 test, 2 validation). Other entries are not read.
 
     Raises
@@ -187,6 +207,7 @@ def load_npz(path: Path) -> Dataset:
         label_names=tuple(str(word) for word in _as_text(np.atleast_1d(names)).tolist()),
         split=parts.get("split"),
         origin="a file",
+        series=held[0] == "x" and x.dtype.kind == "f",
     )
 
 

@@ -43,7 +43,8 @@ class Dataset:
     name : str
         What the user called it.
     x : numpy.ndarray
-        The examples: uint8 or float32, ``(n, h, w, c)`` for images, ``(n, d)`` for rows; perhaps a memory
+        The examples: uint8 or float32, ``(n, h, w, c)`` for images, ``(n, t, d)`` for
+        time series of t steps, ``(n, d)`` for rows; perhaps a memory
         map, or `Joined` ones, which may be larger than memory: `values` reads their files. Float16 and
         float64 become float32, and integers that fit become uint8, when the object is built.
     split : numpy.ndarray
@@ -111,7 +112,7 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example: ``(h, w, c)`` or ``(d,)``."""
+        """Shape of one example: ``(h, w, c)``, ``(t, d)`` or ``(d,)``."""
         return tuple(self.x.shape[1:])
 
     @property
@@ -249,10 +250,10 @@ def as_examples(x: Array, name: str) -> Array:
     UsageError
         For a type, shape or value that cannot be used.
     """
-    if x.ndim not in (2, 4) or 0 in x.shape:
+    if x.ndim not in ((2, 3, 4) if x.dtype.kind == "f" else (2, 4)) or 0 in x.shape:
         raise UsageError(
-            f"{name}: the array has shape {x.shape}; it must be (n, h, w, c) or (n, d), "
-            "with at least one example"
+            f"{name}: the array has shape {x.shape}; it must be (n, h, w, c) or (n, d), or "
+            "(n, t, d) floats, with at least one example"
         )
     if x.dtype == np.bool_:
         return convert(x, np.uint8, name)

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from elboroom.data.arrays import from_array, map_npy
+from elboroom.data.arrays import from_array, is_series, map_npy
 from elboroom.data.dataset import TRAIN, Array, Dataset
 from elboroom.data.folder import _SPLITS, walk_images
 from elboroom.data.rows import Joined
@@ -158,7 +158,7 @@ def _join(shards: list[Path], splits: list[int] | None, name: str) -> Dataset:
             raise UsageError(
                 f"{shard}: holds an array of shape {part.shape}; a shard must be (n, h, w[, c]) or (n, d)"
             )
-        part = part[..., None] if part.ndim == 3 else part
+        part = part[..., None] if part.ndim == 3 and not is_series(part) else part
         if not part.flags.c_contiguous:
             raise UsageError(
                 f"{shard}: is stored column by column; save numpy.ascontiguousarray of it instead"

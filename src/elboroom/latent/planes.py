@@ -83,7 +83,10 @@ def plane_between(vae: VAE, start: Tensor, end: Tensor, x: Array) -> Plane:
     rest = rest - (rest @ along)[:, None] * along
     _, directions, _ = principal_directions(rest)
     spread = float((rest @ directions[0]).std())
-    names = ("from the morph's start (−1) to its end (1)", "direction of most variance beside it, std.")
+    names = (
+        "from the morph's start (−1) to its end (1)",
+        "direction of most variance beside it, standard deviations",
+    )
     up = torch.from_numpy(_REACH * spread * directions[0]).float()
     return Plane(ends.mean(0), across, up, names, (1.0, _REACH))
 

@@ -124,9 +124,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
                 "likelihood's support; leave pixel_scale out"
             )
     if config.data.flip and not data.is_image:
-        raise UsageError(
-            f"flip mirrors images, and {data.name} holds rows of {data.shape[0]} numbers; leave it out"
-        )
+        raise UsageError(f"flip mirrors images, and {data.name} holds none; leave it out")
     if config.training.patience is not None and not len(data.indices("validation")):
         raise UsageError(
             f"patience = {config.training.patience} needs validation examples; "
