@@ -36,8 +36,8 @@ def first_images(count: int) -> elboroom.Dataset:
 
 def train(data: elboroom.Dataset, haskell_beta: float, seed: int) -> dict[str, Any]:
     """Five epochs in the program's units."""
-    pixels, batch = math.prod(data.shape), 32
-    config = read_preset("haskell-mnist").updated(epochs=5, seed=seed, beta=haskell_beta * batch * pixels)
+    pixels = math.prod(data.shape)
+    config = read_preset("haskell-mnist").updated(epochs=5, seed=seed, beta=haskell_beta)
     torch.manual_seed(seed)
     vae = elboroom.VAE.build(config.model, shape=data.shape, scale=data.scale)
     history = elboroom.fit(vae, data, config=config, quiet=True)

@@ -53,8 +53,8 @@ def test_training_on_digits_leaves_a_run_with_all_its_pictures(elboroom: Command
     assert result.out == ""
     assert "digits: 1,617 train, 180 test, 8×8×1 uint8, 10 labels" in result.err
     # 1e-0 in units of a mean over 64 pixels, and over a batch of 16 besides.
-    assert "weight would be 0.0156 beside a cross-entropy" in result.err
-    assert "or 0.000977 if summed over the batch" in result.err
+    assert "the binary cross-entropy averaged over batch and dimensions, the same weight" in result.err
+    assert "is 0.0156, or 0.000977 if the KL is summed over the batch." in result.err
     assert "2 epochs of 102 steps into runs/digits" in result.err
     drawn = set(re.findall(r"^picture +(\S+)$", result.err, re.MULTILINE))
     assert drawn == {

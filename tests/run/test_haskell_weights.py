@@ -16,6 +16,7 @@ from elboroom.config import read_preset
 from elboroom.errors import UsageError
 from elboroom.haskell_weights import import_haskell
 from elboroom.run import Run, load
+from elboroom.training.prepare import in_sums
 
 # Sums of up to 7 products in float32 through two layers: 6e-8 relative each, of values near 1.
 FLOAT32 = {"rtol": 3e-6, "atol": 3e-6}
@@ -163,16 +164,17 @@ def test_a_shape_of_another_size_is_an_error(base: Path, tmp_path: Path, capsys:
 
 @pytest.mark.parametrize(
     ("name", "beta", "schedule"),
-    [("haskell-mnist", 0.0, "constant"), ("haskell-mnist-ramp", 2.5088, "delayed")],
+    [("haskell-mnist", 0.0, "constant"), ("haskell-mnist-ramp", 1e-4, "delayed")],
 )
 def test_the_presets_are_the_programs_numbers(name: str, beta: float, schedule: str) -> None:
     config = read_preset(name)
     pixels, batch = 28 * 28, 32
-    if beta:
-        assert config.objective.beta == pytest.approx(1e-4 * batch * pixels, rel=1e-12)
+    resolved = in_sums(config, (28, 28, 1))
+    assert resolved.objective.beta == pytest.approx(beta * batch * pixels, rel=1e-12)
     assert (config.objective.beta, config.objective.beta_schedule) == (beta, schedule)
+    assert config.objective.beta_unit == "mean_kl_sum"
     assert config.optimizer.optimizer == "Adam"
-    assert config.optimizer.optimizer_options["eps"] == pytest.approx(1e-6 * pixels, rel=1e-12)
+    assert resolved.optimizer.optimizer_options["eps"] == pytest.approx(1e-6 * pixels, rel=1e-12)
     assert config.optimizer.lr == 1e-3
     steps = config.training
     assert (steps.batch_size, steps.batches_per_epoch, steps.epochs) == (batch, 100, 100)

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from elboroom.cli import main
-from elboroom.commands.train import beta_note
-from elboroom.config import Config, read_toml
-from elboroom.data import load_data
+from elboroom.config import read_toml
 from elboroom.objectives import RECIPES, recipe
 from elboroom.run import Run
 
@@ -68,21 +66,3 @@ def test_a_recipe_is_trained_from_the_command_line(
     # the recipe lies under the file, and the file under the command line
     assert (config.objective.beta, config.model.hidden) == (3.0, (8,))
     assert config.objective.penalties == {"total_correlation": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"beta": 2.0}, "0.0139 beside a cross-entropy"),  # 2 / 144
-        ({"likelihood": "gaussian", "beta": 2.0}, "0.0139 beside a squared error"),  # times 2 · ½
-        ({"likelihood": "laplace"}, "beta 1 (1 is the ELBO)"),
-        ({"likelihood": "gaussian", "learn_scale": "optimal"}, "beta 1 (1 is the ELBO)"),
-        ({"bound": "capacity", "beta": 9.0}, "beta 9 is the weight of |rate - capacity|, nats"),
-    ],
-)
-def test_the_note_on_beta_speaks_of_pixels_where_that_is_true(
-    fields: dict[str, object], expected: str
-) -> None:
-    note = beta_note(Config().updated(**fields), load_data(images(2)))
-    assert expected in note
-    assert ("beside" in note) == ("beside" in expected)

@@ -20,6 +20,7 @@ from elboroom.evaluation.examples import as_trained
 from elboroom.gallery import draw_all, draw_progress
 from elboroom.model import VAE
 from elboroom.networks import summarize
+from elboroom.objectives.equivalents import beta_in_words
 from elboroom.run import Run, check_free
 from elboroom.training.defaults import fitting_model
 from elboroom.training.devices import find_device
@@ -67,7 +68,7 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry
         print(summarize(vae, vae.shape, config.training.batch_size))
         return
     training.create(folder, overwrite=overwrite)
-    _introduce(say, training.data, vae, config, folder, choice)
+    _introduce(say, training.data, vae, training.config, folder, choice)
     _run(say, training, vae)
 
 
@@ -125,31 +126,10 @@ def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Pa
     )
     if choice:
         say.print(choice)
-    say.print(beta_note(config, data))
+    say.print(beta_in_words(config, data.shape))
     steps = steps_per_epoch(len(data.indices("train")), config.training)
     epochs = config.training.epochs
     say.print(f"{epochs} epoch{'' if epochs == 1 else 's'} of {steps} steps into {shown(folder)}")
-
-
-def beta_note(config: Config, data: Dataset) -> str:
-    """What beta is called in programs that average the reconstruction error over pixels."""
-    size = 1
-    for side in data.shape:
-        size *= side
-    beta, batch = config.objective.beta, config.training.batch_size
-    kind = "cross-entropy"
-    words = f"beta {beta:g} (1 is the ELBO)"
-    if config.objective.bound == "capacity":
-        return f"beta {beta:g} is the weight of |rate - capacity|, nats"
-    if config.model.likelihood == "gaussian" and config.model.learn_scale in ("none", "shared"):
-        # distortion = squared error / (2σ²) + constant
-        beta, kind = beta * 2 * config.model.likelihood_scale**2, "squared error"
-    elif config.model.likelihood != "bernoulli":
-        return words
-    return (
-        f"{words}: the KL's weight would be {beta / size:.3g} beside "
-        f"a {kind} averaged over batch and dimensions, or {beta / size / batch:.3g} if summed over the batch"
-    )
 
 
 def _draw_while_training(data: Dataset, config: Config, folder: Path) -> Any:

@@ -65,6 +65,9 @@ class ObjectiveConfig(Section):
 
     beta: Annotated[NotNegative, FLAT] = 1.0
     """Weight of the rate; 1 is the true ELBO."""
+    beta_unit: Literal["sum", "mean", "mean_kl_sum"] = "sum"
+    """Of which loss beta, and Adam's eps if given, are: summed over dimensions; averaged over them; averaged,
+    with the KL summed over the batch. Training begins by turning them into those of the sum."""
     beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
         "constant"
     )

@@ -84,7 +84,7 @@ class Training:
         with self._own_randomness():
             torch.manual_seed(config.training.seed)  # a critic is drawn, too
             objective = objective or Objective.from_config(
-                config.objective, self.epoch_steps, vae=vae, examples=len(self.train_indices)
+                self.config.objective, self.epoch_steps, vae=vae, examples=len(self.train_indices)
             )
         self.engine = Engine(vae, objective, batches, self.config, device, self.workers)
         self.folder: Run | None = None

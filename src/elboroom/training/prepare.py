@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -130,10 +132,34 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"patience = {config.training.patience} needs validation examples; "
             "hold some out with --validation 0.1"
         )
+    config = in_sums(config, data.shape)
     sections: dict[str, Any] = {"data": {"source": config.data.source or data.name}}
     if vae.config is not None:
         sections["model"] = dict(vae.config)
     return config.merged(sections)
+
+
+def in_sums(config: Config, shape: Sequence[int]) -> Config:
+    """Turn beta and the optimiser's eps into those of a loss that is summed over an example's D numbers.
+
+    A loss that is averaged over them is the same divided by D: so are its gradients, beside which eps stands,
+    and the weight of its KL, which is divided by the batch size too if the KL is summed over the batch.
+
+    Examples
+    --------
+    >>> config = Config().updated(beta=1e-4, beta_unit="mean_kl_sum", batch_size=32)
+    >>> round(in_sums(config, (28, 28, 1)).objective.beta, 4)
+    2.5088
+    """
+    unit = config.objective.beta_unit
+    if unit == "sum":
+        return config
+    size = math.prod(shape)
+    beta = config.objective.beta * size * (config.training.batch_size if unit == "mean_kl_sum" else 1)
+    options = dict(config.optimizer.optimizer_options)
+    if "eps" in options:
+        options["eps"] *= size
+    return config.updated(beta=beta, beta_unit="sum", optimizer_options=options)
 
 
 def check_same(folder: Run, config: Config, *, custom_objective: bool, state: dict[str, Any]) -> None:
