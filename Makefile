@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench soak faults battery copies test lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ soak: $(READY)  ## train a tiny model for millions of steps and watch its memory
 
 faults: $(READY)  ## kill, fill and damage trainings, the long form (two minutes)
 	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
+
+hostile: $(READY)  ## hostile files, runs, command lines and arguments, the long form (minutes)
+	OMP_NUM_THREADS=1 ELBOROOM_HOSTILE=long $(BIN)/python -m pytest tests/hostile
 
 battery: $(READY)  ## every recipe, network and likelihood through training, the long form (20 minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all $(BIN)/python -m pytest tests/battery

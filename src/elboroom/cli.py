@@ -28,6 +28,7 @@ from elboroom.errors import (
     RunWarning,
     UsageError,
     nearest,
+    one_line,
 )
 from elboroom.verbs import VERBS, Train
 
@@ -51,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error) and not isinstance(error, MemoryError):
+        if "home directory" in str(error):
+            return _fail("a path begins with ~ and a name that no user of this machine has; correct it", 2)
+        if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
             return _unexpected(error)
         return _fail("out of memory; take a smaller --batch-size, --hidden or data set", 1)
     except Exception as error:
@@ -78,8 +81,7 @@ def _another_tells(error: BaseException) -> bool:
 def _unexpected(error: Exception) -> int:
     if os.environ.get("ELBOROOM_TRACEBACK"):
         raise error
-    detail = " ".join(str(error).split())
-    return _fail(f"unexpected {type(error).__name__}: {detail} (a bug: ELBOROOM_TRACEBACK=1 shows where)", 1)
+    return _fail(f"unexpected {type(error).__name__}: {error} (a bug: ELBOROOM_TRACEBACK=1 shows where)", 1)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -235,7 +237,7 @@ def _option(argument: Any) -> str:
 
 def _fail(message: str, code: int) -> int:
     if message:
-        print(f"elboroom: {message}", file=sys.stderr)
+        print(one_line(f"elboroom: {message}"), file=sys.stderr)
     return code
 
 

@@ -3,13 +3,65 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LONGEST_MESSAGE = 480
+_LONGEST_VALUE = 60
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey instead of showing: control characters, marks of direction, ….
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31mb.png"))
+    a\x1b[31mb.png
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def one_line(text: str) -> str:
+    r"""Make a message one printable line of at most 480 characters; what is too long loses its middle.
+
+    Examples
+    --------
+    >>> one_line("is damaged:\n  line 3")
+    'is damaged: line 3'
+    >>> len(one_line("x" * 5000))
+    480
+    """
+    line = printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip()))
+    if len(line) <= _LONGEST_MESSAGE:
+        return line
+    end = _LONGEST_MESSAGE // 3  # the fix stands at the end of a message
+    return f"{line[: _LONGEST_MESSAGE - end - 3]} … {line[-end:]}"
+
+
+def shortened(value: object) -> str:
+    """Write a value for a message: its repr, of which 60 characters are enough.
+
+    Examples
+    --------
+    >>> shortened(1.5), shortened("x" * 5000)[-5:]
+    ('1.5', "xxx…'")
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole numbers of more than some thousand digits
+        return f"a {type(value).__name__} of thousands of digits"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 2]}…{text[-1]}"
 
 
 class ElboroomError(Exception):
     """Base of both; its text is one line that names the value, what is allowed and the fix."""
 
     exit_code = 1
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(message))
 
 
 class UsageError(ElboroomError, ValueError):

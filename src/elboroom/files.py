@@ -63,6 +63,45 @@ def _finite(tree: Any, name: str, lost: dict[str, str]) -> Any:
     return tree
 
 
+def read_json(path: Path, fix: str = "write or copy it again") -> Any:
+    """Read a JSON file that may come from anywhere.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    fix : str
+        What helps if it is damaged, as the end of the message.
+
+    Raises
+    ------
+    UsageError
+        If it is no JSON text in UTF-8, is nested too deeply, or holds a number of thousands of digits.
+    """
+    return parse_json(path.read_bytes(), path, fix)
+
+
+def parse_json(content: str | bytes, where: object, fix: str) -> Any:
+    """Parse JSON that may come from anywhere; see :func:`read_json`.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be parsed; ``where`` names it and ``fix`` says what helps.
+    """
+    try:
+        return json.loads(content if isinstance(content, str) else content.decode())
+    except UnicodeDecodeError:
+        why = "it is no text in UTF-8"
+    except RecursionError:
+        why = "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        why = str(error)
+    except ValueError:  # Python's limit on the digits of a whole number, which is there against attacks
+        why = "it holds a number of thousands of digits"
+    raise UsageError(f"{where} is damaged ({why}); {fix}")
+
+
 def write_atomic(path: Path, content: Content) -> None:
     """Write a whole file or nothing: temporary file beside it, fsync, rename.
 
@@ -236,6 +275,8 @@ def check_space(path: Path, needed: int) -> None:
 @contextmanager
 def explain_disk(path: Path) -> Iterator[None]:
     """Turn an operating-system error into one line that names the path."""
+    if "\0" in str(path):
+        raise UsageError(f"{str(path)!r} holds a null character; give another path")
     try:
         yield
     except OSError as error:

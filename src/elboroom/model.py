@@ -18,7 +18,7 @@ from elboroom.conditional import Conditional, check_told
 from elboroom.conditions import Array as Array  # what most of the package needs of examples, it finds here
 from elboroom.conditions import Condition, Conditioning, Examples, apart, together
 from elboroom.config import ModelConfig
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, shortened
 from elboroom.networks import networks_of
 from elboroom.probability import (
     BernoulliHead,
@@ -38,6 +38,7 @@ _DECODED_NUMBERS = 2_000_000
 # Importance weights kept at a time: 32 MB.
 _WEIGHTS = 8_000_000
 _EMBEDDED_ROWS = 2_000
+_MOST = 10**9  # examples or draws in one call
 _SEVERAL_LAYERS = ("ladder", "chain")
 Precision = Literal["fp32", "bf16"]
 
@@ -292,8 +293,7 @@ class VAE(Conditional):
 
     def sample(self, n: int, *, condition: Condition | None = None, observe: bool = False) -> Tensor:
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
-        if n < 0:
-            raise UsageError(f"n = {n}: 0 or more")
+        _check_count("n", n, 0)
         with self.at_rest():
             c = self.told(condition, n)
             likelihood = self.generate(self.prior_given(c).sample(n), c)
@@ -307,7 +307,7 @@ class VAE(Conditional):
         On a sphere the line is drawn out to it from the middle. ``condition`` is that of both, or one for
         each; on the way it goes straight from one to the other.
         """
-        _at_least_one("steps", steps)
+        _check_count("steps", steps, 1)
         if isinstance(a, Examples) or isinstance(b, Examples):
             x, condition = apart(together([a, b]), condition)
         else:
@@ -324,7 +324,7 @@ class VAE(Conditional):
         Of a quantiser too it bounds log p(x); a deterministic posterior has no rate, and what is left of it,
         −distortion, bounds nothing. Of a conditional model it bounds log p(x|c).
         """
-        _at_least_one("num_samples", num_samples)
+        _check_count("num_samples", num_samples, 1)
         x, condition = apart(x, condition)
         with self.at_rest():
             terms = self(self.as_input(x, scored=True), num_samples, condition)
@@ -362,7 +362,7 @@ class VAE(Conditional):
         UsageError
             If ``num_samples`` < 1, or the posterior gives one code of each example and no density.
         """
-        _at_least_one("num_samples", num_samples)
+        _check_count("num_samples", num_samples, 1)
         with self.at_rest(precision):
             rows = max(1, min(_DECODED_NUMBERS // math.prod(self.shape), _WEIGHTS // num_samples))
             found = [
@@ -505,7 +505,14 @@ class VAE(Conditional):
 def _as_tensor(array: Tensor | NDArray[Any]) -> Tensor:
     if isinstance(array, np.ndarray) and not (array.flags.writeable and array.flags.c_contiguous):
         array = array.copy()  # torch takes no reversed views, and warns of memory maps
-    return torch.as_tensor(array)
+    try:
+        tensor = torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError):
+        kind = str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__
+        raise UsageError(f"got {shortened(kind)}; the model takes an array or a tensor of numbers") from None
+    if tensor.is_complex():
+        raise UsageError("got complex numbers; the model takes real ones")
+    return tensor
 
 
 def _conditioning_of(config: ModelConfig, shape: Sequence[int]) -> Conditioning | None:
@@ -527,6 +534,10 @@ def _conditioning_of(config: ModelConfig, shape: Sequence[int]) -> Conditioning 
     )
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"{name} = {value}: at least 1 is needed")
+def _check_count(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise UsageError(f"{name} = {shortened(value)}: a whole number is needed")
+    if value < least:
+        raise UsageError(f"{name} = {shortened(value)}: at least {least} is needed")
+    if value > _MOST:
+        raise UsageError(f"{name} = {shortened(value)}: at most {_MOST:,} is allowed")

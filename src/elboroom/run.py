@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -24,20 +23,22 @@ from filelock import FileLock
 from elboroom import __version__
 from elboroom.config import Config
 from elboroom.data.preparation import Preparation
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, shortened
 from elboroom.files import (
     check_writable,
     explain_disk,
     is_trace,
     json_text,
     lock_folder,
+    parse_json,
+    read_json,
     remove_leftovers,
     write_atomic,
 )
 from elboroom.model import VAE
 from elboroom.runs import Status, check_usable, read_status
 from elboroom.runs.status import FILE as _STATUS
-from elboroom.tensors import read_tensors, write_tensors
+from elboroom.tensors import misfit, read_tensors, write_tensors
 
 _PREPARATION = "preparation.json"
 _FILES = (
@@ -70,6 +71,8 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"a run is named by its folder, and this is {shortened(path)}")
         self.path = Path(path)
         self._lock: FileLock | None = None
         if not (self.path / "config.json").is_file():
@@ -177,10 +180,17 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """One dict per epoch, oldest first."""
         path = self.path / "history.jsonl"
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        except ValueError as error:
-            raise UsageError(f"{path} is damaged ({error}): 'elboroom resume' writes it again") from None
+        fix = f"'elboroom resume {self.path}' writes it again"
+        if not path.exists():
+            return []
+        rows = []
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            row = parse_json(line, f"{path}, line {number},", fix)
+            epoch = row.get("epoch") if isinstance(row, dict) else None
+            if not isinstance(epoch, int) or not all(map(_is_measured, row.values())):
+                raise UsageError(f"{path}, line {number}, is damaged (it is no row of an epoch); {fix}")
+            rows.append(row)
+        return rows
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -243,11 +253,10 @@ class Run:
         weights, _ = read_tensors(path)
         check_usable(self.path, weights)
         vae = into or VAE.build(self.config.model)
-        try:
-            vae.load_state_dict(weights)
-        except RuntimeError as error:
-            detail = " ".join(str(error).split())
-            raise UsageError(f"{path} does not fit the model: {detail}") from None
+        why = misfit(weights, vae.state_dict())
+        if why is not None:
+            raise UsageError(f"{path} does not fit the model: {why}")
+        vae.load_state_dict(weights)
         vae.value_range = self.preparation.value_range
         vae.data_range = self.data_range
         return vae.eval()
@@ -292,10 +301,7 @@ class Run:
             file.write(line + "\n")
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self.path / name} is damaged: {error}") from None
+        content = read_json(self.path / name, "restore it from a copy, or train again")
         if not isinstance(content, dict):
             raise UsageError(f"{self.path / name} is damaged: it holds no JSON object")
         return content
@@ -342,10 +348,17 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 def _is_run(path: Path) -> bool:
     """Whether config.json is ours; other programs have one too."""
     try:
-        content = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        content = read_json(path / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and isinstance(content.get("format"), int) and "training" in content
+
+
+def _is_measured(value: object) -> bool:
+    """Whether a row of history may hold this: a number, a word, nothing, or a number for each layer."""
+    if isinstance(value, list):
+        return all(isinstance(part, int | float) for part in value)
+    return value is None or isinstance(value, int | float | str)
 
 
 def _write_config(path: Path, config: Config, custom_model: bool) -> None:

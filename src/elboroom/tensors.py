@@ -116,6 +116,35 @@ def _check_fits(path: Path) -> None:
         )
 
 
+def misfit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """Say where tensors are not a model's: the first one that differs, and how many do; None if they fit.
+
+    Examples
+    --------
+    >>> misfit({"a": torch.zeros(2), "c": torch.zeros(1)}, {"a": torch.zeros(3), "b": torch.zeros(1)})
+    'a is (2,) and the model takes (3,); in all 3 tensors differ'
+    """
+    different = [name for name in wanted if name not in found or not _alike(found[name], wanted[name])]
+    different += [name for name in found if name not in wanted]
+    if not different:
+        return None
+    first = different[0]
+    if first not in found:
+        what = f"it has no {first}"
+    elif first not in wanted:
+        what = f"it has {first}, and the model has not"
+    else:
+        own, kind = tuple(found[first].shape), str(found[first].dtype).removeprefix("torch.")
+        kind = f" {kind}" if own == tuple(wanted[first].shape) else ""
+        what = f"{first} is {own}{kind} and the model takes {tuple(wanted[first].shape)}"
+    more = f"; in all {len(different):,} tensors differ" if len(different) > 1 else ""
+    return what + more
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
+
+
 def _damaged(path: Path, how: str) -> UsageError:
     return UsageError(f"{path} is damaged or cut short ({how}): restore it from a copy or train again")
 

@@ -37,7 +37,7 @@ class Train:
         Positional[str | None],
         arg(
             metavar="DATA",
-            help="A named set ('elboroom data list'), a .npy, .npz or .csv, or a folder of images.",
+            help="A named set ('elboroom data list'), a .npy, .npz, .csv or .tsv, or a folder of images.",
         ),
     ] = None
     out: Annotated[Path | None, arg(help="Folder of the run; runs/DATA if not given.")] = None
@@ -176,15 +176,17 @@ def embed(
     data: Annotated[
         Positional[str | None], arg(metavar="DATA", help="Any data set; the run's own if not given.")
     ] = None,
-    out: Annotated[Path, arg(help=".npy (codes), .npz (with labels and split) or .csv.")] = Path("z.npy"),
+    out: Annotated[
+        Path, arg(help=".csv or .npz, with the row or file of each code; .npy, with these in .rows.csv.")
+    ] = Path("z.npy"),
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> None:
     """Write the code (posterior mean) of every example."""
-    from elboroom.commands import measure
+    from elboroom.commands.embed import embed as write_codes
     from elboroom.run import Run
 
-    measure.embed(Run(run), data, out, precision, device)
+    write_codes(Run(run), data, out, precision, device)
 
 
 def recipes(

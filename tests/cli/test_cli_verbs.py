@@ -405,10 +405,38 @@ def test_codes_are_those_of_embed(elboroom: Command, world: World) -> None:
         np.testing.assert_array_equal(archive["split"], data.split)
     with Path("z.csv").open() as file:
         header, *lines = csv.reader(file)
-    assert header == ["z0", "z1", "label"]
-    assert [line[2] for line in lines] == [str(label) for label in data.labels]
+    assert header == ["row", "z0", "z1", "label"]
+    assert [line[0] for line in lines] == [str(row) for row in range(60)]
+    assert [line[3] for line in lines] == [str(label) for label in data.labels]
     # Seven digits are written.
-    np.testing.assert_allclose(np.array(lines)[:, :2].astype(float), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.array(lines)[:, 1:3].astype(float), expected, rtol=1e-6)
+
+
+def test_codes_say_which_row_they_are_of(elboroom: Command, world: World) -> None:
+    Path("t.csv").write_text(",a,b,c,label\nx,1,2,3,cat\ny,,2,3,cat\nz,4,5,6,dog\nw,7,8,9,dog\n")
+    for suffix in ("csv", "npz", "npy"):
+        result = elboroom("embed", world.table_run, "t.csv", "--out", f"z.{suffix}")
+        assert result.code == 0
+        assert result.lines[0] == "warning: 1 of 4 (25%) are left out"
+        assert "line 3 has nothing in column 'a'" in result.lines[1]
+    rows = [line.split(",")[:2] for line in Path("z.csv").read_text().splitlines()]
+    assert rows == [["row", "name"], ["0", "x"], ["2", "z"], ["3", "w"]]
+    assert Path("z.rows.csv").read_text() == "row,name,label\n0,x,cat\n2,z,dog\n3,w,dog\n"
+    with np.load("z.npz") as archive:
+        assert archive["row"].tolist() == [0, 2, 3]
+        assert archive["name"].tolist() == ["x", "z", "w"]
+        np.testing.assert_array_equal(archive["z"], np.load("z.npy"))
+
+
+def test_codes_of_photos_say_which_file_they_are_of(elboroom: Command, world: World) -> None:
+    shutil.copytree(world.photos, "photos")
+    Path("photos/a/02.png").write_bytes(b"no image")
+    names = sorted(f"{path.parent.name}/{path.name}" for path in Path("photos").rglob("*.png"))
+    names.remove("a/02.png")
+    for _ in range(2):  # the second time from the cache
+        assert elboroom("embed", world.photo_run, "photos", "--out", "z.csv").code == 0
+        lines = [line.split(",")[1] for line in Path("z.csv").read_text().splitlines()]
+        assert lines == ["name", *names]
 
 
 def test_codes_of_other_data_and_their_labels(elboroom: Command, world: World) -> None:

@@ -26,8 +26,10 @@ def test_scales_by_type():
 
 
 def test_arrays_that_cannot_be_used():
-    with pytest.raises(UsageError, match="4 channels; the last axis must be 1 or 3"):
-        load_data(np.zeros((5, 8, 8, 4), np.uint8))
+    with pytest.raises(UsageError, match="5 channels; the last axis must be 1 "):
+        load_data(np.zeros((5, 8, 8, 5), np.uint8))
+    with pytest.raises(UsageError, match=r"3 channels first, .*numpy\.moveaxis\(x, 1, -1\)"):
+        load_data(np.zeros((5, 3, 8, 8), np.uint8))
     with pytest.raises(UsageError, match="int32 values run from 0 to 300"):
         load_data(np.array([[[0, 300]]], dtype=np.int32))
     with pytest.raises(UsageError, match="16,777,216"):
@@ -183,7 +185,7 @@ def test_unknown_sources():
 
 def test_unsupported_suffix_names_the_allowed(tmp_path):
     (tmp_path / "train.gz").touch()
-    with pytest.raises(UsageError, match=r"ending in '.gz' cannot be loaded; it must be .npy, .npz or .csv"):
+    with pytest.raises(UsageError, match=r"ending in '.gz' cannot be loaded; it must be .npy, .npz, .csv"):
         load_data(tmp_path / "train.gz")
 
 

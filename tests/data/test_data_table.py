@@ -55,7 +55,7 @@ def test_bad_lines_are_skipped_with_line_and_column(tmp_path):
     assert [skip.reason for skip in data.skipped] == [
         "line 3 has 'oops' in column 'b' where a number is wanted",
         "line 4 has 2 cells where 3 are wanted",
-        "line 5 has '' in column 'b' where a number is wanted",
+        "line 5 has nothing in column 'b' where a number is wanted",
         "line 6 has 'nan' in column 'a' where a number is wanted",
         "line 7 has no label",
     ]

@@ -36,7 +36,8 @@ _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<i
 
 def console() -> Console:
     """Where verbs tell what they do; standard output stays free for results."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks())
+    quiet = not speaks()  # paths and names are printed as they are: a bracket in them is no markup
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
 
 
 def full_name(source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ from rich.table import Table
 
 from elboroom.commands.common import console, shown
 from elboroom.data import NAMED, load_data
+from elboroom.data.dataset import skipped_lines
 from elboroom.data.rows import extent
+from elboroom.errors import printable
+
+_SHOWN_LABELS = 50
 
 
 def list_sets() -> None:
@@ -25,14 +30,20 @@ def list_sets() -> None:
 def show(source: str, strict: bool) -> None:
     """Print what a source holds: sizes, split, labels, range, skipped files."""
     data = load_data(source, strict=strict)
-    print(data.describe())
+    print(printable(data.describe()))
+    for note in data.notes:
+        print(printable(note))
     if data.labels is not None:
         found = zip(*np.unique(data.labels, return_counts=True), strict=True)
-        print("labels  " + ", ".join(f"{data.label_name(int(label))} {count:,}" for label, count in found))
+        counts = (f"{data.label_name(int(label))} {count:,}" for label, count in islice(found, _SHOWN_LABELS))
+        more = (
+            f", … {kinds:,} labels in all" if (kinds := len(np.unique(data.labels))) > _SHOWN_LABELS else ""
+        )
+        print(printable("labels  " + ", ".join(counts) + more))
     low, high = extent(data.x)
     print(f"values  {low:g} to {high:g}, of which {data.scale:g} is seen as 1")
-    for skipped in data.skipped:
-        print(f"skipped {skipped.path}: {skipped.reason}")
+    for line in skipped_lines(data, most=10):
+        print(printable(line))
 
 
 def import_haskell(base: Path, out: Path, shape: tuple[int, ...] | None, overwrite: bool) -> None:

@@ -25,6 +25,7 @@ from elboroom.commands.common import (
 )
 from elboroom.conditions import apart
 from elboroom.data import Dataset
+from elboroom.data.arrays import map_numbers
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.examples import told_of
 from elboroom.evaluation.neighbours import embed_rows
@@ -181,10 +182,7 @@ def _parsed(name: str) -> tuple[str, How | None]:
 
 
 def _read_values(path: Path, n: int) -> NDArray[np.float32]:
-    try:
-        values = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--toward {path}: cannot be read as numbers ({error})") from None
+    values = map_numbers(path, "--toward").astype(np.float32)
     if values.shape != (n,):
         raise UsageError(
             f"--toward {path} holds {values.shape}; give one number per example in the data's order, ({n},), "

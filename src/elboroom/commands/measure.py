@@ -1,25 +1,18 @@
-"""``evaluate`` and ``embed``: numbers out of a trained model."""
+"""``evaluate``: numbers out of a trained model."""
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
-from elboroom.commands.common import console, output_file, run_data, seen_data, shown
-from elboroom.data import Dataset
+from elboroom.commands.common import console, run_data
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
 from elboroom.evaluation.health import check_finite
-from elboroom.evaluation.neighbours import embed_rows
-from elboroom.files import json_text, write_atomic
+from elboroom.files import json_text
 from elboroom.model import Precision
 from elboroom.run import Run
 from elboroom.training.devices import find_device
@@ -94,50 +87,3 @@ def _table(result: dict[str, Any], run: Run) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def embed(run: Run, source: str | None, out: Path, precision: Precision, device: str) -> None:
-    """Write the code of every example."""
-    path = output_file(out, out, (".npy", ".npz", ".csv"))
-    vae = run.model().to(find_device(device))
-    data = seen_data(run, vae, source)
-    codes = embed_rows(vae, data, np.arange(len(data)), precision)
-    check_finite({"codes": codes}, str(run.path))
-    content: str | bytes
-    if path.suffix.lower() == ".npy":
-        content = _as_npy(codes)
-    elif path.suffix.lower() == ".npz":
-        content = _as_npz(codes, data)
-    else:
-        content = _as_csv(codes, data)
-    write_atomic(path, content)
-    console().print(
-        f"wrote {shown(path)}: {len(codes):,} codes of {vae.latent_dim} numbers, in the data's order"
-    )
-
-
-def _as_npy(codes: NDArray[np.float32]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, codes)
-    return buffer.getvalue()
-
-
-def _as_npz(codes: NDArray[np.float32], data: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"z": codes, "split": data.split}
-    if data.labels is not None:
-        arrays |= {"labels": data.labels, "label_names": np.array(data.label_names)}
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _as_csv(codes: NDArray[np.float32], data: Dataset) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        [*(f"z{i}" for i in range(codes.shape[1])), *(["label"] if data.labels is not None else [])]
-    )
-    for i, code in enumerate(codes):
-        label = [] if data.labels is None else [data.label_name(int(data.labels[i]))]
-        table.writerow([*(f"{value:.7g}" for value in code), *label])
-    return text.getvalue()

@@ -14,7 +14,8 @@ from elboroom.commands.common import console, full_name, read_data, shown
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
-from elboroom.errors import UsageError
+from elboroom.data.dataset import skipped_lines
+from elboroom.errors import UsageError, printable
 from elboroom.evaluation import evaluate
 from elboroom.evaluation.examples import as_trained
 from elboroom.gallery import draw_all, draw_progress
@@ -115,8 +116,8 @@ def _check_model_matches(config: Config, data: Dataset) -> None:
 
 def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Path, choice: str) -> None:
     say.print(data.describe())
-    for skipped in data.skipped[:5]:
-        say.print(f"  skipped {skipped.path}: {skipped.reason}")
+    for line in (*data.notes, *skipped_lines(data)):
+        say.print(f"  {printable(line)}", markup=False)
     parameters = sum(p.numel() for p in vae.parameters())
     sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else config.model.network
     say.print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from elboroom.comparison.variants import own_fields, split_variant
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
-from elboroom.files import is_trace, json_text, write_atomic
+from elboroom.files import is_trace, json_text, read_json, write_atomic
 from elboroom.objectives.recipes import RECIPES
 
 FORMAT = 1
@@ -142,7 +141,7 @@ class Plan:
                 )
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, "bring it back, or give another --out")
             if content["format"] > FORMAT:
                 raise UsageError(
                     f"{path} is of format {content['format']}, and {FORMAT} is read: upgrade elboroom"

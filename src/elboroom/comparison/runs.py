@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate
-from elboroom.files import json_text, write_atomic
+from elboroom.files import json_text, read_json, write_atomic
 from elboroom.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
@@ -161,7 +160,7 @@ def rows_in(out: Path, recipe: str) -> list[Row]:
     rows = []
     for path in (out / folder_name(recipe)).glob(f"seed-*/{FILE}"):
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
+            row = read_json(path)
             rows.append({**row, "seed": int(row["seed"])})
         except (ValueError, KeyError, TypeError):
             raise UsageError(

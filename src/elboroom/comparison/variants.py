@@ -68,5 +68,5 @@ def _value(text: str) -> Any:
         return tuple(_value(part) for part in text.split())
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

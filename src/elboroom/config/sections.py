@@ -12,7 +12,7 @@ import pydantic
 import tyro
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from elboroom.errors import UsageError, nearest
+from elboroom.errors import UsageError, nearest, shortened
 
 FLAT = tyro.conf.arg(prefix_name=False)
 """Marks a common option: ``--beta`` and not ``--objective.beta``."""
@@ -27,7 +27,7 @@ def read_options(value: object) -> object:
         return _checked(value)
     try:
         found = tomllib.loads(f"options = {{{value}}}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
         found = {}
     if set(found) != {"options"}:  # a brace in the value may close the table and open another
         raise ValueError("must be 'key=value, key=value', the values as in TOML: 0.9, true, [1, 2], 'text'")
@@ -59,7 +59,7 @@ OPTIONS_FROM_TEXT = tyro.constructors.PrimitiveConstructorSpec(
 Options = Annotated[dict[str, Any], BeforeValidator(read_options), OPTIONS_FROM_TEXT]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
 
 
 # What pydantic's checks are called here; others come with a message of their own.
@@ -100,11 +100,11 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
     name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or "the configuration"
     if first["type"] == "extra_forbidden":
         known = section.model_fields
-        return f"unknown option {name!r} in {section.__name__}; {nearest(name, known)}"
+        return f"unknown option {shortened(name)} in {section.__name__}; {nearest(name, known)}"
     wording = _WORDING.get(first["type"])
     what = wording.format(**first.get("ctx", {})) if wording else first["msg"].removeprefix("Value error, ")
     if first["loc"]:
-        return f"{name} = {first['input']!r}: {what}"
+        return f"{name} = {shortened(first['input'])}: {what}"
     return what
 
 

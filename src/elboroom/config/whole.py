@@ -86,7 +86,9 @@ def read_toml(path: Path, base: Config | None = None) -> Config:
         changes = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"{path} is not a TOML file of settings: it is nested too deeply") from None
+    except ValueError as error:  # no TOML, no UTF-8, a null character, or a number of thousands of digits
         raise UsageError(f"{path} is not a TOML file: {error}") from None
     try:
         return (base or Config()).merged(changes)

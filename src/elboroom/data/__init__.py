@@ -25,6 +25,7 @@ from elboroom.data.memory import require_memory
 from elboroom.data.named import NAMED, load_named
 from elboroom.data.rows import chunks
 from elboroom.data.shards import find_shards, load_shards
+from elboroom.data.table import SUFFIXES as TABLES
 from elboroom.data.table import load_csv
 from elboroom.errors import UsageError, nearest
 
@@ -54,8 +55,8 @@ def load_data(
     Parameters
     ----------
     source : str, path, numpy.ndarray or Dataset
-        A name in `NAMED`; the path of a ``.npy``, ``.npz`` or ``.csv`` file, of a folder of images, of a
-        folder of ``.tar`` shards (WebDataset) or ``.npy`` shards or a pattern that names some, such as
+        A name in `NAMED`; the path of a ``.npy``, ``.npz``, ``.csv`` or ``.tsv`` file, of a folder of images,
+        of a folder of ``.tar`` shards (WebDataset) or ``.npy`` shards or a pattern that names some, such as
         ``shards/train-{000..009}.tar``, or of a directory of ``<number>.txt`` files as the Haskell program
         has them; an array; or a data set, which is returned as it is. A path that is called like a named set
         is written ``./mnist``.
@@ -150,11 +151,11 @@ def _load_path(path: Path, strict: bool) -> Dataset:
         return load_npy(path)
     if suffix == ".npz":
         return load_npz(path)
-    if suffix == ".csv":
+    if suffix in TABLES:
         return load_csv(path, strict)
     raise UsageError(
-        f"{path}: a file ending in {suffix or 'nothing'!r} cannot be loaded; it must be .npy, .npz or .csv, "
-        "a folder of images, a directory of <number>.txt files, or .tar or .npy shards"
+        f"{path}: a file ending in {suffix or 'nothing'!r} cannot be loaded; it must be .npy, .npz, .csv or "
+        ".tsv, a folder of images, a directory of <number>.txt files, or .tar or .npy shards"
     )
 
 

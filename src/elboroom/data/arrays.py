@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from elboroom.data.labels import whole_labels
 from elboroom.data.members import weigh
 from elboroom.data.memory import convert
 from elboroom.data.rows import Joined, chunks, extent
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, shortened
 
 _NARROWEST = 8  # pixels of a grey image that is not taken for a time series
+_MOST_CHANNELS = 4  # red, green, blue and alpha
 _PICKLE = "arrays of Python objects, which are never unpickled; save plain numbers or strings"
 
 
@@ -28,6 +31,7 @@ def from_array(
     skipped: tuple[Skipped, ...] = (),
     origin: str = "",
     series: bool | None = None,
+    **known: Any,
 ) -> Dataset:
     """Make a data set of an array, choosing its scale by its type.
 
@@ -46,7 +50,7 @@ def from_array(
         Names of labels 0, 1, …, if the labels are numbers.
     split : numpy.ndarray, optional
         ``(n,)``: 0 train, 1 test, 2 validation; drawn with a fixed seed if missing.
-    skipped, origin
+    skipped, origin, **known
         As in `Dataset`.
     series : bool, optional
         Whether floats with three axes are time series; if not given, :func:`is_series` judges.
@@ -64,14 +68,17 @@ def from_array(
     """
     if not isinstance(x, Joined):
         x = np.asanyarray(x)
-    if x.dtype == object:
+    if x.dtype.hasobject:
         raise UsageError(f"{name}: holds {_PICKLE}")
+    if x.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: the array holds {shortened(str(x.dtype))}; it must hold plain numbers")
+    if x.ndim < 2:
+        what = f"holds one number ({x.dtype})" if x.ndim == 0 else f"holds {len(x):,} numbers in a row"
+        raise UsageError(f"{name}: {what}; give an array of examples, (n, d) or (n, h, w, c)")
     if x.ndim == 3 and not (is_series(x) if series is None else series):
         x = x[..., None]
-    if x.ndim == 4 and x.shape[-1] not in (1, 3):
-        raise UsageError(
-            f"{name}: images of shape {x.shape[1:]} have {x.shape[-1]} channels; the last axis must be 1 or 3"
-        )
+    if x.ndim == 4:
+        check_channels(x.shape[1:], name)
     scale = 1.0
     if 0 not in x.shape and np.issubdtype(x.dtype, np.integer):
         if x.ndim == 2 and x.dtype != np.uint8:
@@ -82,7 +89,7 @@ def from_array(
     if labels is not None:
         labels, label_names = encode_labels(labels, label_names, name)
     drawn = draw_split(len(x)) if split is None else split
-    return Dataset(name, x, drawn, labels, label_names, scale, split is not None, skipped, origin)
+    return Dataset(name, x, drawn, labels, label_names, scale, split is not None, skipped, origin, **known)
 
 
 def is_series(x: Array) -> bool:
@@ -110,6 +117,28 @@ def _whole_numbers_as_float(x: Array, name: str) -> Array:
     return convert(x, np.float32, name)
 
 
+def check_channels(shape: Sequence[int], name: str) -> None:
+    """Make sure that an image of this shape can be one.
+
+    Raises
+    ------
+    UsageError
+        If its channels come first, or there are more than four.
+    """
+    first, _, last = shape
+    if last <= _MOST_CHANNELS:
+        return
+    if first <= _MOST_CHANNELS:
+        raise UsageError(
+            f"{name}: images of shape {tuple(shape)} have their {first} channels first, and the last "
+            "axis must be the channels; bring them there with numpy.moveaxis(x, 1, -1)"
+        )
+    raise UsageError(
+        f"{name}: images of shape {tuple(shape)} have {last} channels; the last axis must be 1 (grey), 2 "
+        "(grey and alpha), 3 (colour) or 4 (colour and alpha)"
+    )
+
+
 def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Array, tuple[str, ...]]:
     """Number string labels in sorted order; pass whole numbers on.
 
@@ -132,6 +161,8 @@ def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Arr
     ([1, 0, 1], ('cat', 'dog'))
     """
     labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise UsageError(f"{name}: the labels have shape {labels.shape}; it must be (n,), one per example")
     if labels.dtype.kind in "SU":
         words, numbers = np.unique(_as_text(labels), return_inverse=True)
         return numbers.reshape(labels.shape).astype(np.int64), tuple(words.tolist())
@@ -163,9 +194,29 @@ def map_npy(path: Path) -> Array:
     """
     _check_magic(path)
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of shapes that cannot be, which are refused
+            return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:
         raise UsageError(f"{path}: {_reason(error)}") from error
+
+
+def map_numbers(path: Path, option: str) -> Array:
+    """Map the numbers of a ``.npy`` file that an option names into memory.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read or holds anything but numbers; the message names the option.
+    """
+    try:
+        values = map_npy(path)
+    except (OSError, UsageError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
+        raise UsageError(f"{option} {path}: cannot be read as numbers ({reason})") from None
+    if values.dtype.kind not in "biuf":
+        raise UsageError(f"{option} {path}: holds {shortened(str(values.dtype))}; it must hold plain numbers")
+    return values
 
 
 def load_npz(path: Path) -> Dataset:
@@ -227,14 +278,19 @@ def _check_magic(path: Path) -> None:
 
 def _entry(archive: Any, key: str, path: Path) -> Array:
     try:
-        return np.asarray(archive[key])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of shapes that cannot be, which are refused
+            found = archive[key]
     except Exception as error:
         raise UsageError(f"{path}: entry {key!r}: {_reason(error)}") from error
+    if not isinstance(found, np.ndarray):  # numpy gives the bytes of a member that is no array
+        raise UsageError(f"{path}: entry {key!r} is no array; write the file with numpy.savez")
+    return found
 
 
 def _reason(error: Exception) -> str:
     """Say what a failed read means; numpy meets damaged bytes with nearly any exception."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
     if "allow_pickle" in text or "Python objects" in text:
         return f"holds {_PICKLE}"
     if isinstance(error, MemoryError):

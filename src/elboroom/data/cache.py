@@ -25,6 +25,7 @@ from elboroom.errors import FailureError
 log = logging.getLogger(__name__)
 
 _VERSION = 1
+_NAMES = "names.json"
 _PARTIAL = ".partial-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
@@ -164,6 +165,10 @@ def write_entry(data: Dataset, folder: Path) -> None:
     _save(folder / "split.npy", data.split)
     if data.labels is not None:
         _save(folder / "labels.npy", data.labels)
+    if data.names:
+        with (folder / _NAMES).open("w", encoding="utf-8", errors="surrogatepass") as file:
+            json.dump(data.names, file, ensure_ascii=False)
+            _to_disk(file)
     meta = {
         "version": _VERSION,
         "name": data.name,
@@ -171,6 +176,7 @@ def write_entry(data: Dataset, folder: Path) -> None:
         "scale": data.scale,
         "published_split": data.published_split,
         "skipped": [dataclasses.astuple(skip) for skip in data.skipped],
+        "names": bool(data.names),
         "fingerprint": data.fingerprint(),
         "labels_sha256": _labels_hash(data.labels),
         "preparation": None if data.preparation is None else data.preparation.to_json(),
@@ -178,6 +184,10 @@ def write_entry(data: Dataset, folder: Path) -> None:
     with (folder / "meta.json").open("w", encoding="utf-8") as file:
         json.dump(meta, file, indent=1)
         _to_disk(file)
+
+
+def _read_names(entry: Path) -> tuple[str, ...]:
+    return tuple(json.loads((entry / _NAMES).read_text(encoding="utf-8", errors="surrogatepass")))
 
 
 def _save(path: Path, array: Array) -> None:
@@ -259,6 +269,7 @@ def read_entry(entry: Path) -> Dataset:
         published_split=meta["published_split"],
         skipped=tuple(Skipped(*skip) for skip in meta["skipped"]),
         origin="cache",
+        names=_read_names(entry) if meta.get("names") else (),  # entries of version 0.1 have none
         # Entries of version 0.1 do not say.
         preparation=None if meta.get("preparation") is None else Preparation.from_json(meta["preparation"]),
     )

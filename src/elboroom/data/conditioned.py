@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from elboroom.data.arrays import map_numbers
 from elboroom.data.dataset import Array, Dataset
 from elboroom.errors import UsageError
 
@@ -114,12 +115,7 @@ def with_vectors(data: Dataset, path: Path) -> Dataset:
     UsageError
         If the file cannot be read, or does not hold finite numbers for each example.
     """
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--condition-file {path}: cannot be read as numbers ({error})") from None
-    if not isinstance(values, np.ndarray):
-        raise UsageError(f"--condition-file {path}: holds several arrays; give a .npy with one")
+    values = map_numbers(path, "--condition-file")
     try:
         return dataclasses.replace(data, vectors=values[:, None] if values.ndim == 1 else values)
     except UsageError as error:

@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from elboroom.data.examples import as_examples
 from elboroom.data.labels import checked_labels
-from elboroom.data.memory import convert
 from elboroom.data.preparation import Preparation
 from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
 from elboroom.data.rows import chunks as chunks
-from elboroom.data.rows import extent, take
+from elboroom.data.rows import take
 from elboroom.errors import UsageError
 
 Part = Literal["train", "test", "validation", "all"]
@@ -24,6 +24,7 @@ TRAIN, TEST, VALIDATION = 0, 1, 2
 _PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
 
 _FINGERPRINT_BYTES = 64 << 20
+_MUCH = 0.1  # a share left out that is worth a warning
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class Dataset:
         float32 ``(n, C)``: what a conditional model is told of each example, such as its attributes.
     preparation : Preparation, optional
         How the examples were made of image files; None if that is not known.
+    rows : numpy.ndarray, optional
+        int64 ``(n,)``: which row of the source each example was, from 0 on, those that were left out
+        counted too; None if none was left out.
+    names : tuple of str
+        Of the examples: their files, or what an index column says; may be empty.
+    notes : tuple of str
+        How the source was read, a fact each.
 
     Raises
     ------
@@ -94,6 +102,9 @@ class Dataset:
     origin: str = ""
     vectors: Array | None = None
     preparation: Preparation | None = None
+    rows: Array | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         x = as_examples(self.x, self.name)
@@ -103,6 +114,12 @@ class Dataset:
         set_field(self, "label_names", tuple(str(label) for label in self.label_names))
         set_field(self, "labels", checked_labels(self.labels, len(x), self.label_names, self.name))
         set_field(self, "vectors", _checked_vectors(self.vectors, len(x), self.name))
+        for field in ("rows", "names"):
+            found = getattr(self, field)
+            if found is not None and len(found) not in (len(x), 0 if field == "names" else -1):
+                raise UsageError(
+                    f"{self.name}: {len(found)} {field} for {len(x)} examples; give one for each"
+                )
         set_field(self, "scale", float(self.scale))
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise UsageError(f"{self.name}: scale is {self.scale}; it must be a positive number such as 255")
@@ -226,6 +243,19 @@ class Dataset:
         return f"{self.name}: {', '.join(facts)}" + (f" (from {self.origin})" if self.origin else "")
 
 
+def skipped_lines(data: Dataset, most: int = 5) -> list[str]:
+    """Say what was left out of data: its share, as a warning if that is large, and the first reasons."""
+    count = len(data.skipped)
+    if not count:
+        return []
+    share = count / (count + len(data))
+    lines = (
+        [f"warning: {count:,} of {count + len(data):,} ({share:.0%}) are left out"] if share > _MUCH else []
+    )
+    lines += [f"skipped {skipped.path}: {skipped.reason}" for skipped in data.skipped[:most]]
+    return lines + ([f"skipped {count - most:,} more, {count:,} in all"] if count > most else [])
+
+
 def draw_split(n: int, fraction: float = 0.1) -> Array:
     """Draw the split of data that came without one: a fixed permutation, so one `n` has one split.
 
@@ -240,57 +270,6 @@ def draw_split(n: int, fraction: float = 0.1) -> Array:
     count = max(1, round(fraction * n)) if n >= 2 else 0
     split[np.random.default_rng(0).permutation(n)[:count]] = TEST
     return split
-
-
-def as_examples(x: Array, name: str) -> Array:
-    """Check an array and bring it to uint8 or float32, never with a cast that wraps.
-
-    Raises
-    ------
-    UsageError
-        For a type, shape or value that cannot be used.
-    """
-    if x.ndim not in ((2, 3, 4) if x.dtype.kind == "f" else (2, 4)) or 0 in x.shape:
-        raise UsageError(
-            f"{name}: the array has shape {x.shape}; it must be (n, h, w, c) or (n, d), or "
-            "(n, t, d) floats, with at least one example"
-        )
-    if x.dtype == np.bool_:
-        return convert(x, np.uint8, name)
-    if x.dtype == np.uint8:
-        return x  # without a look at the values: a memory map may be larger than memory
-    if np.issubdtype(x.dtype, np.integer):
-        low, high = extent(x)
-        if low < 0 or high > 255:
-            raise UsageError(
-                f"{name}: {x.dtype} values run from {low} to {high}; whole numbers must lie in 0..255, "
-                "so pass float32 in the range you want modelled"
-            )
-        return convert(x, np.uint8, name)
-    if not np.issubdtype(x.dtype, np.floating):
-        raise UsageError(f"{name}: the array holds {x.dtype}; it must hold uint8 or float32")
-    if x.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what does not fit turns infinite, and is reported as such below
-            x = convert(x, np.float32, name)
-    if not all(map(math.isfinite, extent(x))):
-        _refuse_non_finite(x, name)
-    return x
-
-
-def _refuse_non_finite(x: Array, name: str) -> None:
-    values, rows, first, start = 0, 0, -1, 0
-    for part in chunks(x):
-        bad = ~np.isfinite(part.reshape(len(part), -1))
-        if bad.any():
-            bad_rows = np.flatnonzero(bad.any(axis=1))
-            first = start + int(bad_rows[0]) if first < 0 else first
-            values, rows = values + int(bad.sum()), rows + len(bad_rows)
-        start += len(part)
-    if values:
-        raise UsageError(
-            f"{name}: {values} value(s) in {rows} row(s) are nan, infinite or beyond float32, "
-            f"the first in row {first} (counting from 0); remove or fill them"
-        )
 
 
 def _checked_split(split: Array, n: int, name: str) -> Array:

@@ -82,7 +82,7 @@ def _preparation_of_old(path: Path, data: Dataset) -> Preparation | None:
 
 def read_key(path: Path) -> dict[str, Any]:
     """Return what prepared faces were made of; empty if that cannot be told."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         held: dict[str, Any] = json.loads((path / "meta.json").read_text(encoding="utf-8")).get(_KEY, {})
         return held
     return {}

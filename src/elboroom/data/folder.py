@@ -73,7 +73,7 @@ def load_folder(
     found, skipped = _scan(path)
     if not found:
         raise UsageError(f"{path}: {_why_empty(path)}")
-    prefix = "folder-" + _digest([str(path.resolve()), repr(size), repr(channels)]) + "-"
+    prefix = "folder-named-" + _digest([str(path.resolve()), repr(size), repr(channels)]) + "-"
     key = prefix + _digest([_DECODING, *_listing(path, found), *(skip.path for skip in skipped)])
     data = cached(key, lambda scratch: _build(path, found, skipped, size, channels, scratch))
     forget_others(prefix, keep=key)
@@ -262,4 +262,5 @@ def _with_places(root: Path, x: Array, found: list[_Found], skipped: list[Skippe
         published_split=bool(splits),
         skipped=tuple(skipped),
         origin="a folder of images",
+        names=tuple(str(item.path.relative_to(root)) for item in found),
     )

@@ -9,7 +9,9 @@ import numpy as np
 
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
 from elboroom.data.images import SUFFIXES
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, shortened
+
+_LARGEST_LABEL = float(1 << 53)  # beyond this, float64 skips whole numbers
 
 
 def is_haskell_directory(path: Path) -> bool:
@@ -42,6 +44,7 @@ def load_haskell_directory(path: Path, strict: bool = False) -> Dataset:
     """
     files = sorted((f for f in path.iterdir() if _is_numbered(f)), key=lambda f: (int(f.stem), f.name))
     rows: list[Array] = []
+    names: list[str] = []
     labels: list[int] = []
     skipped: list[Skipped] = []
     for file in files:
@@ -54,6 +57,7 @@ def load_haskell_directory(path: Path, strict: bool = False) -> Dataset:
             continue
         rows.append(pixels)
         labels.append(label)
+        names.append(file.name)
     if not rows:
         why = f"; the first, {files[0].name}, {skipped[0].reason}" if skipped else ""
         raise UsageError(f"{path}: none of {len(files)} <number>.txt files can be read{why}")
@@ -69,6 +73,7 @@ def load_haskell_directory(path: Path, strict: bool = False) -> Dataset:
         scale=256.0,
         skipped=tuple(skipped),
         origin="a directory of numbered text files",
+        names=tuple(names),
     )
 
 
@@ -89,9 +94,13 @@ def _parse(file: Path, count: int | None) -> tuple[int, Array]:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
         bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-        raise ValueError(f"has {cells[bad]!r} in column {bad + 1} where a number is wanted") from None
+        raise ValueError(
+            f"has {shortened(cells[bad])} in column {bad + 1} where a number is wanted"
+        ) from None
     if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise ValueError("has a value that is no whole number")
+    if abs(values[0]) > _LARGEST_LABEL:
+        raise ValueError(f"has the label {values[0]:g}; it must be a whole number below 2^53")
     pixels = values[1:]
     if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"has pixels from {pixels.min():g} to {pixels.max():g} where 0 to 255 is wanted")

@@ -1,39 +1,52 @@
-"""Tables of numbers in ``.csv`` files."""
+"""Tables of numbers in text files, such as ``.csv`` and ``.tsv``."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Array, Dataset, Skipped
-from elboroom.errors import UsageError
+from elboroom.data.table_layout import Layout, Lines, dialect, find_layout, is_number, not_text
+from elboroom.errors import UsageError, shortened
 
+SUFFIXES = (".csv", ".tsv")
 _PIXEL = re.compile(r"(pixel|px|p)_?\d+|\d+x\d+", re.IGNORECASE)
+_EXACT = 1 << 24  # beyond this, float32 skips whole numbers
+_LARGEST = float(np.finfo(np.float32).max)
+_SPREAD = 100.0  # columns whose standard deviations differ by more are better standardised
 
 
 @dataclass
 class _Rows:
     """What has been read so far."""
 
+    layout: Layout
     values: list[Array] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    words: dict[int, int] = field(default_factory=dict)
+    large: dict[int, set[str]] = field(default_factory=dict)
 
 
 def load_csv(path: Path, strict: bool = False) -> Dataset:
-    """Load a table: one example a line, separated by commas, semicolons or tabs.
+    """Load a table: one example a line; separators, decimal marks and encoding are found out.
 
-    The first line is a header if none of its cells is a number, or if one says ``label``. That column holds
-    labels: whole numbers or words. All others are numbers and become float32 ``(n, d)``. If the header names
-    every one of them as a pixel (``pixel0``, ``p0``, ``px0`` or ``1x1``, …) and all are whole numbers 0..255,
-    they become uint8 pixels, and an image ``(s, s, 1)`` if their count is a square.
+    Cells are parted by commas, semicolons, tabs, vertical bars or blanks. Lines that begin with ``#`` are
+    comments. The first line is a header if none of its cells is a number, one says ``label``, or its numbers
+    count the columns (``0,1,2,3``, or years). A first column without a heading names the rows and is no
+    feature. The column ``label`` holds labels: whole numbers or words. All others are numbers and become
+    float32 ``(n, d)``. If the header names every one of them as a pixel (``pixel0``, ``p0``, ``px0`` or
+    ``1x1``, …) and all are whole numbers 0..255, they become uint8 pixels, and an image ``(s, s, 1)`` if
+    their count is a square. What was taken for what stands in ``notes``.
 
     Parameters
     ----------
@@ -45,96 +58,166 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
     Raises
     ------
     UsageError
-        If the file is empty or no text, no line can be read, or under `strict` any cannot.
+        If the file is empty or no text, no line can be read, whole numbers would no longer differ as float32,
+        or under `strict` any line cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            start = file.readline()
-            delimiter = max(",;\t", key=start.count)
-            file.seek(0)
-            lines = csv.reader(file, delimiter=delimiter)
-            header, rows = _read(lines, path, strict)
-    except (UnicodeDecodeError, csv.Error) as error:
+        layout = find_layout(path)
+        rows = _read(path, layout, strict)
+    except UnicodeDecodeError as error:
+        raise UsageError(not_text(path, error)) from None
+    except csv.Error as error:
         raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
+    if not layout.values:
+        raise UsageError(f"{path}: holds labels only; it needs at least one column of numbers")
     if not rows.values:
-        why = f": {rows.skipped[0].reason}" if rows.skipped else "; it needs at least one line of numbers"
-        raise UsageError(f"{path}: holds no row of numbers{why}")
-    labels = _labels(rows.labels) if rows.labels else None
-    x = _pixels(np.stack(rows.values), header)
-    return from_array(x, path.name, labels=labels, skipped=tuple(rows.skipped), origin="a file")
+        raise UsageError(f"{path}: holds no row of numbers{_why_none(rows)}")
+    columns = [layout.columns[i] for i in layout.values]
+    values = np.stack(rows.values)
+    notes = [f"read with {layout.describe()}", *_identifiers(rows, path), *_spread(values, columns)]
+    x = _pixels(values, columns if layout.header is not None else [])
+    labels, label_names = _labels(rows.labels, path) if rows.labels else (None, ())
+    return from_array(
+        x,
+        path.name,
+        labels=labels,
+        label_names=label_names,
+        skipped=tuple(rows.skipped),
+        origin="a file",
+        rows=np.array(rows.numbers, dtype=np.int64),
+        names=tuple(rows.names),
+        notes=tuple(notes),
+    )
 
 
-def _read(lines: Any, path: Path, strict: bool) -> tuple[list[str], _Rows]:
-    """Read all lines; return the names of the value columns (empty without a header) and the rows."""
-    rows = _Rows()
-    columns: list[str] = []
-    names: list[str] = []
-    label_at = -1
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
+def _read(path: Path, layout: Layout, strict: bool) -> _Rows:
+    rows = _Rows(layout)
+    lines = Lines(path, layout.encoding)
+    number = 0
+    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
+    for cells in csv.reader(texts, **dialect(layout.separator)):
+        if lines.number < layout.first or not any(cell.strip() for cell in cells):
             continue
-        if not columns:
-            columns, label_at, has_header = _layout(cells)
-            if has_header:
-                names = [name for i, name in enumerate(columns) if i != label_at]
-                continue
         try:
-            _take(cells, label_at, columns, rows)
+            _take(cells, rows)
         except ValueError as error:
             if strict:
-                raise UsageError(f"{path}: line {lines.line_num} {error}; correct or remove it") from None
-            rows.skipped.append(Skipped(f"{path}:{lines.line_num}", f"line {lines.line_num} {error}"))
-    if len(columns) == 1 and label_at == 0:
-        raise UsageError(f"{path}: holds labels only; it needs at least one column of numbers")
-    return names, rows
+                raise UsageError(f"{path}: line {lines.number} {error}; correct or remove it") from None
+            rows.skipped.append(Skipped(f"{path}:{lines.number}", f"line {lines.number} {error}"))
+        else:
+            rows.numbers.append(number)
+        number += 1
+    return rows
 
 
-def _layout(first: list[str]) -> tuple[list[str], int, bool]:
-    """Names of the columns, where the labels are (-1: nowhere), and whether the first line is a header."""
-    names = [cell.strip() for cell in first]
-    words = [name.lower() for name in names]
-    if "label" in words:
-        return names, words.index("label"), True
-    if not any(_is_number(name) for name in names):
-        return names, -1, True
-    return [str(i + 1) for i in range(len(names))], -1, False
-
-
-def _take(cells: list[str], label_at: int, columns: list[str], rows: _Rows) -> None:
+def _take(cells: list[str], rows: _Rows) -> None:
     """Add one line to `rows`; ValueError says which cell is wrong."""
-    if len(cells) != len(columns):
-        raise ValueError(f"has {len(cells)} cells where {len(columns)} are wanted")
-    numbers = [cell for i, cell in enumerate(cells) if i != label_at]
+    layout = rows.layout
+    if len(cells) != len(layout.columns):
+        raise ValueError(f"has {len(cells)} cells where {len(layout.columns)} are wanted")
+    wanted = layout.values
+    texts = [cells[i].replace(",", ".") if layout.comma else cells[i] for i in wanted]
     try:
-        values = np.array(numbers, dtype=np.float64)
+        values = np.array(texts, dtype=np.float64)
     except ValueError:
         values = np.array([np.nan])
     if not np.isfinite(values).all():
-        bad = next(i for i, cell in enumerate(cells) if i != label_at and not _is_number(cell))
-        raise ValueError(f"has {cells[bad]!r} in column {columns[bad]!r} where a number is wanted")
-    if label_at >= 0:
-        if not cells[label_at].strip():
+        bad = [i for i, text in zip(wanted, texts, strict=True) if not is_number(text)]
+        for i in bad:
+            rows.words[i] = rows.words.get(i, 0) + bool(cells[i].strip())
+        column = shortened(layout.columns[bad[0]])
+        if not cells[bad[0]].strip():
+            raise ValueError(f"has nothing in column {column} where a number is wanted")
+        raise ValueError(f"has {shortened(cells[bad[0]])} in column {column} where a number is wanted")
+    beyond = np.flatnonzero(np.abs(values) > _LARGEST)
+    if len(beyond):
+        i = wanted[beyond[0]]
+        raise ValueError(
+            f"has {shortened(cells[i])} in column {shortened(layout.columns[i])}, beyond float32 (3.4e38)"
+        )
+    if layout.label is not None:
+        label = cells[layout.label].strip()
+        if not label:
             raise ValueError("has no label")
-        rows.labels.append(cells[label_at].strip())
+        rows.labels.append(label)
+    for place in np.flatnonzero(np.abs(values) > _EXACT):
+        if re.fullmatch(r"[+-]?\d+(\.0*)?", texts[place].strip()):
+            rows.large.setdefault(wanted[place], set()).add(texts[place].strip())
+    if layout.index is not None:
+        rows.names.append(cells[layout.index].strip())
     rows.values.append(values.astype(np.float32))
 
 
-def _is_number(cell: str) -> bool:
-    """Whether a cell is a finite number as numpy reads it."""
-    try:
-        return bool(np.isfinite(np.array([cell], dtype=np.float64)).all())
-    except ValueError:
-        return False
+def _why_none(rows: _Rows) -> str:
+    """Which columns hold words, if some always do; else what is wrong with the first line."""
+    if not rows.skipped:
+        return "; it needs at least one line of numbers"
+    texts = [
+        shortened(rows.layout.columns[i])
+        for i, count in rows.words.items()
+        if count > 0.5 * len(rows.skipped)
+    ]
+    if not texts or len(texts) == len(rows.layout.values):
+        return f": {rows.skipped[0].reason}"
+    these = f"column {texts[0]} holds" if len(texts) == 1 else f"columns {', '.join(texts[:8])} hold"
+    return (
+        f": {these} no numbers ({rows.skipped[0].reason}); remove what is no number, or head a column 'label'"
+    )
 
 
-def _labels(words: list[str]) -> Array:
-    """Whole numbers if all labels are, else the words."""
-    if all(_is_number(word) and float(word).is_integer() for word in words):
-        return np.array([int(float(word)) for word in words], dtype=np.int64)
-    return np.array(words)
+def _identifiers(rows: _Rows, path: Path) -> list[str]:
+    """Say which columns hold whole numbers that float32 rounds.
+
+    Raises
+    ------
+    UsageError
+        If different ones would become the same.
+    """
+    notes = []
+    for column, texts in rows.large.items():
+        name = shortened(rows.layout.columns[column])
+        rounded = {np.float32(text) for text in texts}
+        what = f"column {name} holds whole numbers above {_EXACT:,} ({shortened(min(texts))}) that float32"
+        if len(rounded) < len(texts):
+            raise UsageError(
+                f"{path}: {what} cannot tell apart ({len(texts):,} become {len(rounded):,}); remove the "
+                "column if it is an identifier, or subtract a constant if it is a measurement"
+            )
+        if any(int(float(text)) != int(np.float32(text)) for text in texts):
+            notes.append(f"warning: {what} rounds; remove the column if it is an identifier")
+    return notes
 
 
-def _pixels(x: Array, header: list[str]) -> Array:
+def _spread(values: Array, columns: Sequence[str]) -> list[str]:
+    """Propose to standardise columns that differ by orders of magnitude."""
+    scales = values.std(axis=0, dtype=np.float64)
+    if not (scales > 0).any():
+        return []
+    kept = np.where(scales > 0, scales, np.nan)
+    low, high = int(np.nanargmin(kept)), int(np.nanargmax(kept))
+    if kept[high] < _SPREAD * kept[low]:
+        return []
+    return [
+        f"standard deviations run from {kept[low]:.3g} (column {shortened(columns[low])}) to "
+        f"{kept[high]:.3g} (column {shortened(columns[high])}): --standardize brings all columns to one scale"
+    ]
+
+
+def _labels(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
+    """Whole numbers if all labels are, else numbers of the words in sorted order, and the words."""
+    if not all(is_number(word) and float(word).is_integer() for word in words):
+        names = sorted(set(words))
+        number = {name: i for i, name in enumerate(names)}
+        return np.array([number[word] for word in words], dtype=np.int64), tuple(names)
+    if any(abs(float(word)) >= 1 << 53 for word in words):
+        worst = max(words, key=lambda word: abs(float(word)))
+        raise UsageError(
+            f"{path}: a label is {shortened(worst)}; it must be a whole number below 2^53, or a word"
+        )
+    return np.array([int(float(word)) for word in words], dtype=np.int64), ()
+
+
+def _pixels(x: Array, header: Sequence[str]) -> Array:
     named = bool(header) and all(_PIXEL.fullmatch(name) for name in header)
     if not named or x.min() < 0 or x.max() > 255 or (x != np.floor(x)).any():
         return x

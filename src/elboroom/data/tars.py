@@ -69,7 +69,7 @@ def load_tars(
     """
     for shard in shards:
         _check_plain(shard)
-    prefix = "shards-" + _digest([where, repr(size), repr(channels)]) + "-"
+    prefix = "shards-named-" + _digest([where, repr(size), repr(channels)]) + "-"
     stats = [(shard, shard.stat()) for shard in shards]
     key = prefix + _digest([f"{shard.absolute()}\0{s.st_size}\0{s.st_mtime_ns}" for shard, s in stats])
     data = cached(key, lambda scratch: _build(shards, splits, name, size, channels, scratch))
@@ -111,6 +111,7 @@ def _build(
     """Read headers to settle shape and count, then decode sample after sample into one array."""
     headers: set[images.Header] = set()
     skipped: list[Skipped] = []
+    members: list[str]
     count, labelled = 0, False
     for sample, header in _in_threads(read_header, samples(shards), _BATCH):
         if isinstance(header, str):
@@ -126,7 +127,7 @@ def _build(
     batch = max(_THREADS, min(_BATCH, _BATCH_BYTES // rows.row_bytes))
     words: dict[str, int] = {}
     numbers, origins = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    skipped = []
+    skipped, members = [], []
     for sample, pixels in _in_threads(lambda s: read_pixels(s, shape), samples(shards), batch):
         if isinstance(pixels, str):
             skipped.append(sample.skipped(pixels))
@@ -136,6 +137,7 @@ def _build(
             numbers[rows.count] = words.setdefault(sample.label or "", len(words))
             origins[rows.count] = sample.shard
             rows.append(pixels)
+            members.append(f"{sample.path.name}:{sample.member}")
     if not rows.count:
         raise _nothing_usable(name, skipped)
     labels, names = _encode(numbers[: rows.count], list(words)) if labelled else (None, ())
@@ -148,6 +150,7 @@ def _build(
         scale=255.0,
         published_split=splits is not None,
         skipped=tuple(skipped),
+        names=tuple(members),
         origin=f"{len(shards):,} tar shard{'s' if len(shards) > 1 else ''}",
         preparation=made_by_decoding(headers, shape),
     )
@@ -179,4 +182,5 @@ def _encode(numbers: Array, words: list[str]) -> tuple[Array, tuple[str, ...]]:
     if all(word.lstrip("-").isdecimal() and len(word) < 19 for word in words):
         return np.array([int(word) for word in words], np.int64)[numbers], ()
     names = sorted(words)
-    return np.array([names.index(word) for word in words], np.int64)[numbers], tuple(names)
+    place = {name: i for i, name in enumerate(names)}
+    return np.array([place[word] for word in words], np.int64)[numbers], tuple(names)

@@ -28,6 +28,7 @@ from elboroom.objectives.choice import ramp_warnings
 from elboroom.run import Run
 from elboroom.runs import write_status
 from elboroom.runs.status import State
+from elboroom.tensors import misfit
 from elboroom.training.checkpoints import Checkpoints
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine, Means
@@ -165,7 +166,8 @@ class Training:
         try:
             self.record.load(state)
         except (RuntimeError, KeyError, ValueError) as error:
-            detail = " ".join(str(error).split())
+            known, wanted = state.get("engine", {}).get("model"), self.engine.vae.state_dict()
+            detail = (misfit(known, wanted) if known else None) or str(error)
             raise UsageError(f"the model is not the one that {folder.path} was made with: {detail}") from None
         self._check_more_to_do(folder, finish)
         self._say_if_laid_out_anew(before)

@@ -53,7 +53,12 @@ def load_state(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no checkpoint of elboroom")
     try:
         state = _unflatten(json.loads(metadata["state"]), tensors)
-    except (ValueError, KeyError, TypeError) as error:  # only a file from before there were checksums
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:  # only a file from before there were checksums
         raise UsageError(f"{path} is damaged or cut short ({error}): restore it from a copy") from None
     assert isinstance(state, dict)
     return state
