@@ -30,13 +30,12 @@ from elboroom.files import (
     is_trace,
     json_text,
     lock_folder,
-    parse_json,
     read_json,
     remove_leftovers,
     write_atomic,
 )
 from elboroom.model import VAE
-from elboroom.runs import Status, check_usable, read_status
+from elboroom.runs import Status, check_usable, read_history, read_status
 from elboroom.runs.status import FILE as _STATUS
 from elboroom.tensors import misfit, read_tensors, write_tensors
 
@@ -179,18 +178,7 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """One dict per epoch, oldest first."""
-        path = self.path / "history.jsonl"
-        fix = f"'elboroom resume {self.path}' writes it again"
-        if not path.exists():
-            return []
-        rows = []
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            row = parse_json(line, f"{path}, line {number},", fix)
-            epoch = row.get("epoch") if isinstance(row, dict) else None
-            if not isinstance(epoch, int) or not all(map(_is_measured, row.values())):
-                raise UsageError(f"{path}, line {number}, is damaged (it is no row of an epoch); {fix}")
-            rows.append(row)
-        return rows
+        return read_history(self.path)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -352,13 +340,6 @@ def _is_run(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and isinstance(content.get("format"), int) and "training" in content
-
-
-def _is_measured(value: object) -> bool:
-    """Whether a row of history may hold this: a number, a word, nothing, or a number for each layer."""
-    if isinstance(value, list):
-        return all(isinstance(part, int | float) for part in value)
-    return value is None or isinstance(value, int | float | str)
 
 
 def _write_config(path: Path, config: Config, custom_model: bool) -> None:

@@ -1,0 +1,40 @@
+"""What a run's history holds: a row of numbers for each epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from elboroom.errors import UsageError
+from elboroom.files import parse_json
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Read a run's history.jsonl, oldest epoch first; nothing if there is none.
+
+    Raises
+    ------
+    UsageError
+        If a line is damaged, or is no row of an epoch.
+    """
+    path = folder / "history.jsonl"
+    if not path.exists():
+        return []
+    fix = f"'elboroom resume {folder}' writes it again"
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        row = parse_json(line, f"{path}, line {number},", fix)
+        epoch = row.get("epoch") if isinstance(row, dict) else None
+        if not isinstance(epoch, int) or not all(map(_is_measured, row.values())):
+            raise UsageError(f"{path}, line {number}, is damaged (it is no row of an epoch); {fix}")
+        rows.append(row)
+    return rows
+
+
+def _is_measured(value: object) -> bool:
+    """Whether a row may hold this: a number, a word, nothing, a number for each layer, or reasons by name."""
+    if isinstance(value, list):
+        return all(part is None or isinstance(part, int | float) for part in value)
+    if isinstance(value, dict):
+        return all(isinstance(part, str) for part in value.values())
+    return value is None or isinstance(value, int | float | str)
