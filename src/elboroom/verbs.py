@@ -72,11 +72,18 @@ def resume(
     patience: Annotated[
         int | None, arg(metavar="INT", help="Stop after so many epochs without a better one.")
     ] = None,
+    data: Annotated[
+        str | None, arg(metavar="PATH", help="Where the run's data are now, if they have moved.")
+    ] = None,
+    condition_file: Annotated[
+        str | None, arg(metavar="NPY", help="Where their vectors are now, if they have moved.")
+    ] = None,
     device: Annotated[str | None, arg(metavar="NAME", help="Train on another device than before.")] = None,
     devices: Devices = 1,
     quiet: Annotated[bool, arg(help="Show no progress.")] = False,
 ) -> None:
     """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
+    from elboroom.commands.common import full_name
     from elboroom.commands.train import launched
     from elboroom.commands.train import resume as run_training
     from elboroom.run import Run
@@ -84,7 +91,9 @@ def resume(
     folder = Run(run)
     if launched(devices, device or folder.config.training.device):
         return
-    changes = {"epochs": epochs, "patience": patience, "device": device}
+    places = {"source": data, "condition_file": condition_file}
+    moved = {name: full_name(place) for name, place in places.items() if place is not None}
+    changes = {"epochs": epochs, "patience": patience, "device": device, **moved}
     changes = {name: value for name, value in changes.items() if value is not None}
     run_training(folder, folder.config.updated(**changes), quiet=quiet)
 
@@ -100,6 +109,10 @@ def evaluate(
     seed: int = 0,
     precision: Precision = "fp32",
     device: Device = "auto",
+    out: Annotated[
+        Path | None, arg(help="A .json for the numbers, in place of the run's metrics.json.")
+    ] = None,
+    overwrite: Overwrite = False,
     json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Measure a run: ELBO, distortion, rate, importance-sampled NLL, active units; nats per example."""
@@ -108,7 +121,19 @@ def evaluate(
 
     at_least("--num-samples", num_samples, 0)
     at_least("--limit", 1 if limit is None else limit, 1)
-    measure(Run(run), data, split, num_samples, limit, seed, precision, device, as_json=json)
+    measure(
+        Run(run),
+        data,
+        split,
+        num_samples,
+        limit,
+        seed,
+        precision,
+        device,
+        as_json=json,
+        out=out,
+        overwrite=overwrite,
+    )
 
 
 def neighbours(

@@ -15,11 +15,12 @@ from rich.console import Console
 
 from elboroom.arguments import Prepare
 from elboroom.canvas import to_png
-from elboroom.commands.other_data import check_suits, of_files
+from elboroom.commands.other_data import check_suits, is_own, of_files
 from elboroom.commands.photos import named_photo, read_photo
 from elboroom.conditions import Condition, Examples, together
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
+from elboroom.data import full_name as full_name
 from elboroom.data.conditioned import with_vectors
 from elboroom.errors import UsageError, nearest
 from elboroom.evaluation.examples import as_trained, examples_of, to_levels
@@ -40,11 +41,6 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
 
 
-def full_name(source: str) -> str:
-    """Name of a set, or a path that holds wherever the program is called from."""
-    return source if source in NAMED else str(Path(source).expanduser().absolute())
-
-
 def read_data(config: Config) -> Dataset:
     """Load the configuration's data as they come, with nothing held out yet."""
     source = config.data.source
@@ -55,6 +51,28 @@ def read_data(config: Config) -> Dataset:
     return data if vectors is None else with_vectors(data, Path(vectors))
 
 
+def read_own(run: Run, config: Config) -> Dataset:
+    """As `read_data`, of a run's own configuration or one with other places.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be read; if they are gone, the message says how to name their new place.
+    """
+    try:
+        return read_data(config)
+    except UsageError as error:
+        source = config.data.source
+        if source is None or source in NAMED or Path(source).exists():
+            raise
+        # Of a pattern of shards that does not exist as it stands, more than their place may be wrong.
+        what = f"{error};" if set(source) & set("*?{[") else f"the data of {run.path} are not at {source}:"
+        raise UsageError(f"{what} {_MOVED.format(run.path)}") from None
+
+
+_MOVED = "if they have moved, say where they are with 'elboroom resume {} --data PATH'"
+
+
 def run_data(run: Run, source: str | None = None) -> Dataset:
     """Load the data a run was trained on, or other data to look at in the same way.
 
@@ -63,25 +81,40 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
     UsageError
         If the run's data are no longer what they were, or other data do not suit the model.
     """
-    if source is not None and full_name(source) != run.config.data.source:
-        # The run's vectors are those of its own data.
-        data = read_data(run.config.updated(source=source, condition_file=None))
-        shape = run.config.model.shape
-        if of_files(data) and shape not in (None, data.shape) and shape[2:] in ((1,), (3,)):
-            channels: Literal[1, 3] = 1 if shape[2] == 1 else 3
-            strict = run.config.data.strict
-            data = load_data(source, size=(shape[0], shape[1]), channels=channels, strict=strict)
-        data = prepare(data, run.config)
-        for warning in check_suits(run, data):
+    own = run.config.data.source
+    if source is not None and full_name(source) != own:
+        data, moved = _other_data(run, source)
+        for warning in () if moved else check_suits(run, data):
             console().print(f"warning: {warning}", markup=False)
         return data
-    if run.config.data.source is None:
+    if own is None:
         raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
-    data = prepare(read_data(run.config), run.config)
-    known = run.environment.get("data_fingerprint")
-    if known is not None and known != data.fingerprint(labels=run.config.model.learns_labels):
-        raise UsageError(f"{data.name} is no longer what {run.path} was trained on; bring the old data back")
+    data = prepare(read_own(run, run.config), run.config)
+    if not is_own(run, data, unknown=True):
+        raise UsageError(
+            f"{data.name} is no longer what {run.path} was trained on: bring the old data back, or, "
+            f"{_MOVED.format(run.path)}"
+        )
     return data
+
+
+def _other_data(run: Run, source: str) -> tuple[Dataset, bool]:
+    """Data that are named, and whether they are the run's own, which have moved."""
+    data = read_data(run.config.updated(source=source, condition_file=None))
+    shape = run.config.model.shape
+    if of_files(data) and shape not in (None, data.shape) and shape[2:] in ((1,), (3,)):
+        channels: Literal[1, 3] = 1 if shape[2] == 1 else 3
+        strict = run.config.data.strict
+        data = load_data(source, size=(shape[0], shape[1]), channels=channels, strict=strict)
+    data = prepare(data, run.config)
+    vectors = run.config.model.condition_file
+    if vectors is not None:  # those of the run's own data
+        try:
+            told = with_vectors(data, Path(vectors))
+        except UsageError:
+            return data, False
+        return (told, True) if is_own(run, told) else (data, False)
+    return data, is_own(run, data)
 
 
 def seen_data(run: Run, vae: VAE, source: str | None = None) -> Dataset:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.progress import Progress
 
-from elboroom.commands.common import console, run_data
+from elboroom.commands.common import console, full_name, output_file, run_data
+from elboroom.commands.other_data import is_own
+from elboroom.commands.records import keep
 from elboroom.data.batches import Batches
-from elboroom.errors import UsageError
+from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
 from elboroom.evaluation.health import check_finite
-from elboroom.files import json_text
+from elboroom.files import json_text, write_atomic
 from elboroom.model import Precision
 from elboroom.run import Run
 from elboroom.training.devices import find_device
@@ -31,8 +34,11 @@ def evaluate(
     device: str,
     *,
     as_json: bool,
+    out: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Measure a run, print the numbers and keep them in its metrics.json."""
+    """Measure a run, print the numbers and keep them in its metrics.json, or in the file ``out`` instead."""
+    path = None if out is None else output_file(out, out, (".json",), overwrite=overwrite)
     data = run_data(run, source)
     where = find_device(device)
     vae = run.model().to(where)
@@ -51,9 +57,23 @@ def evaluate(
             precision=precision,
             on_progress=lambda done: bar.update(task, completed=done),
         )
-    result = {**measured, "split": split, "data": data.name}
-    run.write_metrics(result)
-    print(json_text(result) if as_json else _table(result, run))
+    result = {
+        **measured,
+        "split": split,
+        "data": data.name,
+        "source": None if source is None or is_own(run, data) else full_name(source),
+        "limit": limit if limit is not None and limit < len(data.indices(split)) else None,
+        "seed": seed,
+        "precision": precision,
+    }
+    print(json_text(result) if as_json else _table(result, run), flush=True)
+    if path is not None:
+        write_atomic(path, json_text(result, indent=2) + "\n")
+    else:
+        try:
+            keep(run, result)
+        except FailureError as error:  # the numbers were worth more
+            console().print(f"not kept: {error}; --out FILE.json keeps them elsewhere", markup=False)
     check_finite(measured, str(run.path))
 
 

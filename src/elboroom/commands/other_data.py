@@ -1,4 +1,4 @@
-"""Whether other data than a run's own suit its model."""
+"""Whether data are a run's own, and whether others suit its model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ from elboroom.run import Run
 def of_files(data: Dataset) -> bool:
     """Whether data were decoded from a folder or shards of image files."""
     return data.preparation is not None and data.preparation.kind == "folder"
+
+
+def is_own(run: Run, data: Dataset, *, unknown: bool = False) -> bool:
+    """Whether data are what a run was trained on, wherever they are now.
+
+    Parameters
+    ----------
+    run : Run
+        Keeps the fingerprint of its data.
+    data : Dataset
+        With the run's validation part held out.
+    unknown : bool
+        What to say of a run that does not keep it.
+    """
+    known = run.environment.get("data_fingerprint")
+    return unknown if known is None else known == data.fingerprint(labels=run.config.model.learns_labels)
 
 
 def check_suits(run: Run, data: Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from elboroom.commands.common import console, full_name, read_data, shown
+from elboroom.commands.common import console, full_name, read_data, read_own, shown
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -81,10 +82,32 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
         )
     workers = Workers(find_device(config.training.device))
     vae = VAE.build(config.model)
-    data = workers.in_turn(lambda: read_data(config))
+    data = workers.in_turn(lambda: read_own(run, config))
     training = Training(vae, data, config, quiet=quiet, workers=workers)
+    moved = any(new != old for new, old in zip(_places(config), _places(run.config), strict=True))
+    if moved and _is_complete(run, config):
+        workers.first(lambda: training.relocate(run))
+        console().print(
+            f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train"
+        )
+        return
     training.open(run, finish=not run.metrics)
     _run(console(), training, vae)
+
+
+def _places(config: Config) -> tuple[str | None, str | None]:
+    """Where data and vectors are."""
+    return config.data.source, config.model.condition_file
+
+
+def _is_complete(run: Run, config: Config) -> bool:
+    """Whether nothing is left to do: all epochs are there, or patience ran out, and the rest was done."""
+    history, patience = run.history, config.training.patience
+    done = len(history) >= config.training.epochs
+    if patience is not None and history:
+        best = max(history, key=lambda row: row.get("val_elbo", -math.inf))
+        done = done or len(history) - best["epoch"] >= patience
+    return done and run.status.state == "finished"
 
 
 def _run(say: Console, training: Training, vae: VAE) -> None:

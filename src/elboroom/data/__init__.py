@@ -37,6 +37,7 @@ __all__ = [
     "Dataset",
     "Skipped",
     "cache_dir",
+    "full_name",
     "load_data",
     "load_haskell_directory",
     "read_image",
@@ -112,6 +113,17 @@ def load_data(
     except PermissionError as error:
         where = error.filename or name
         raise UsageError(f"{where}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def full_name(source: str) -> str:
+    """Name of a set, or a path that holds wherever the program is called from.
+
+    Examples
+    --------
+    >>> full_name("digits"), Path(full_name("photos")).is_absolute()
+    ('digits', True)
+    """
+    return source if source in NAMED else str(Path(source).expanduser().absolute())
 
 
 def _shards(text: str) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elboroom.config import Config
-from elboroom.data import Dataset, load_data
+from elboroom.data import Dataset, full_name, load_data
 from elboroom.errors import UsageError
 from elboroom.model import VAE
 from elboroom.objectives import Objective
@@ -87,6 +87,8 @@ def fit(
         raise UsageError("resume=True needs out=, the folder of the run to go on with")
     folder = Run(out) if resume and out is not None else None
     config = config or (folder.config if folder else Config())
+    if isinstance(data, str | os.PathLike):  # so that the command line finds them again
+        options = {"source": full_name(os.fspath(data)), **options}
     data = load_data(data)
     before = folder.config.model if folder and not folder.custom_model else None
     if before is None or before.condition_names or before.condition_ids:  # else it was begun without names

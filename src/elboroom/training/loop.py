@@ -147,13 +147,7 @@ class Training:
             raise
 
     def _open(self, folder: Run, finish: bool) -> None:
-        known = folder.environment.get("data_fingerprint")
-        if known is not None and known != self._fingerprint():
-            what = ", labels" if self.config.model.learns_labels else ""
-            raise UsageError(
-                f"{self.data.name} is not what {folder.path} was trained on: contents{what}, split or "
-                "validation part differ; resume with the same data, or start a new run"
-            )
+        self._check_data(folder)
         self.folder = folder if self.workers.is_first else None
         self.checkpoints = Checkpoints(folder, self._say, self.config.training.keep_checkpoints)
         state = self.checkpoints.load()
@@ -176,6 +170,33 @@ class Training:
                 write_status(folder.path, "training")
             folder.write_config(self.config)
             folder.write_history(self.record.history)
+
+    def _check_data(self, folder: Run) -> None:
+        known = folder.environment.get("data_fingerprint")
+        if known is not None and known != self._fingerprint():
+            what = ", labels" if self.config.model.learns_labels else ""
+            raise UsageError(
+                f"{self.data.name} is not what {folder.path} was trained on: contents{what}, split or "
+                "validation part differ; resume with the same data, or start a new run"
+            )
+
+    def relocate(self, folder: Run) -> None:
+        """Let a run say where its data are now.
+
+        Raises
+        ------
+        UsageError
+            If the data are not those it was trained on, or another process trains in the folder.
+        FailureError
+            If the folder is read-only.
+        """
+        self._check_data(folder)
+        folder.lock()
+        try:
+            places = {"source": self.config.data.source, "condition_file": self.config.model.condition_file}
+            folder.write_config(folder.config.updated(**places))
+        finally:
+            folder.unlock()
 
     def _say_if_laid_out_anew(self, before: dict[str, Any]) -> None:
         length, rate = before.get("lr_length"), before["optimizer"]["param_groups"][0]["lr"]

@@ -22,7 +22,7 @@ from elboroom.model import VAE
 from elboroom.run import Run
 from elboroom.training.defaults import fitting_model
 
-_MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source"}
+_MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source", "condition_file"}
 _MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer"}
 
 
