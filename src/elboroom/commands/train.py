@@ -107,7 +107,7 @@ def _is_complete(run: Run, config: Config) -> bool:
     if patience is not None and history:
         best = max(history, key=lambda row: row.get("val_elbo", -math.inf))
         done = done or len(history) - best["epoch"] >= patience
-    return done and run.status.state == "finished"
+    return done and (run.status.state == "finished" or bool(run.metrics))
 
 
 def _run(say: Console, training: Training, vae: VAE) -> None:
