@@ -39,9 +39,9 @@ from elboroom.runs import Status, check_usable, read_history, read_status
 from elboroom.runs.status import FILE as _STATUS
 from elboroom.tensors import misfit, read_tensors, write_tensors
 
-_PREPARATION = "preparation.json"
+PREPARATION = "preparation.json"
 _FILES = (
-    *("config.json", "environment.json", _PREPARATION, "model.safetensors"),
+    *("config.json", "environment.json", PREPARATION, "model.safetensors"),
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
 )
 _FOLDERS = ("checkpoints", "figures", "samples")
@@ -198,12 +198,12 @@ class Run:
     @property
     def preparation(self) -> Preparation:
         """How its examples were made, and their range; of runs of version 0.1 nothing is known."""
-        path = self.path / _PREPARATION
+        path = self.path / PREPARATION
         if not path.exists():
             scale = None if self.custom_model else self.config.model.scale
             return Preparation(value_range=(0.0, 255.0 / max(scale or 255.0, 255.0)))
         try:
-            return Preparation.from_json(self._read_json(_PREPARATION))
+            return Preparation.from_json(self._read_json(PREPARATION))
         except ValueError as error:
             raise UsageError(f"{path} is damaged: {error}") from None
 
@@ -264,7 +264,7 @@ class Run:
 
     def write_preparation(self, preparation: Preparation) -> None:
         """Replace preparation.json."""
-        write_atomic(self.path / _PREPARATION, json_text(preparation.to_json(), indent=2) + "\n")
+        write_atomic(self.path / PREPARATION, json_text(preparation.to_json(), indent=2) + "\n")
 
     def write_environment(self, **more: Any) -> None:
         """Record versions, the machine and the command beside what is given."""

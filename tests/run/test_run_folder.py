@@ -402,6 +402,7 @@ def test_a_run_of_version_0_1_loads_without_knowing_how_its_examples_were_made(r
     assert Run(run).preparation == Preparation()
     assert Run(run).model().value_range == (0.0, 1.0)
     train(run, epochs=3, resume=True)  # nothing stands in the way of going on
+    assert (run / "preparation.json").exists()
 
 
 def test_a_damaged_record_of_the_preparation_is_named(run: Path) -> None:

@@ -54,6 +54,7 @@ CODE_PRIORS: dict[str, Callable[..., nn.Module]] = {
 
 def likelihood_of(config: ModelConfig, shape: Shape) -> LikelihoodHead:
     """Make the head of p(x|z) for examples of a shape."""
+    config = config.without_auto()
     return LIKELIHOODS[config.likelihood](shape, **config.options("likelihood"))
 
 

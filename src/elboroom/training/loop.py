@@ -25,7 +25,7 @@ from elboroom.files import check_space
 from elboroom.model import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.choice import ramp_warnings
-from elboroom.run import Run
+from elboroom.run import PREPARATION, Run
 from elboroom.runs import write_status
 from elboroom.runs.status import State
 from elboroom.tensors import misfit
@@ -169,6 +169,8 @@ class Training:
             if self.epochs_done < self.config.training.epochs:
                 write_status(folder.path, "training")
             folder.write_config(self.config)
+            if not (folder.path / PREPARATION).exists():  # begun by version 0.1
+                folder.write_preparation(self.preparation)
             folder.write_history(self.record.history)
 
     def _check_data(self, folder: Run) -> None:
