@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import elboroom
 from elboroom.config import Config
+from elboroom.config.likelihoods import LIKELIHOODS as ROWS
 from elboroom.config.model import LikelihoodName
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
@@ -113,10 +114,9 @@ _SMALL: dict[tuple[str, str], dict[str, Any]] = {
 
 
 # How many values the data's pixels have, and which of them the model sees as 1.
-_VALUES = {
-    **dict.fromkeys(LIKELIHOODS, (256, 255)),
-    **dict.fromkeys(("categorical", "discretized_logistic"), (4, 3)),
-    **dict.fromkeys(("poisson", "negative_binomial", "zero_inflated_negative_binomial"), (12, 1)),
+_OF_MEASURE = {"levels": (4, 3), "counts": (12, 1)}
+_VALUES = {"auto": (256, 255)} | {
+    name: _OF_MEASURE.get(row.measure, (256, 255)) for name, row in ROWS.items()
 }
 
 

@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-LEVEL = 0.95
+from elboroom.config.likelihoods import LIKELIHOODS
 
-# What a likelihood's nats are of: log-densities and log-probabilities cannot be set against each other.
-_MEASURES = {
-    **dict.fromkeys(("gaussian", "laplace", "student_t", "continuous_bernoulli"), "density"),
-    **dict.fromkeys(("categorical", "discretized_logistic"), "levels"),
-    **dict.fromkeys(("poisson", "negative_binomial", "zero_inflated_negative_binomial"), "counts"),
-}
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,8 @@ class Summary:
     def measure(self) -> str | None:
         """What its nats are of, a density or the probability of what; None without runs."""
         likelihood = self.known("likelihood")
-        return None if likelihood is None else _MEASURES.get(likelihood, likelihood)
+        row = LIKELIHOODS.get(likelihood)
+        return likelihood if row is None else row.measure
 
 
 def groups(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:

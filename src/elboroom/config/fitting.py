@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from elboroom.config.likelihoods import with_measure
 from elboroom.config.sections import either
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _PENALTIES: _Needs = {
         "shortens codes, all of length 1 on a sphere",
     ),
 }
-_DENSITIES = ("gaussian", "laplace", "student_t", "continuous_bernoulli")
+_DENSITIES = with_measure("density")
 _LEARNED = ("mixture", "vamp", "flow")
 
 

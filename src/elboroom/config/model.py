@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tyro
 from pydantic import BeforeValidator, Field, model_validator
 
 from elboroom.config.fitting import check_prior
+from elboroom.config.likelihoods import LIKELIHOODS, takers_of_options
 from elboroom.config.sections import (
     FLAT,
     FLAT_INT,
@@ -29,35 +30,20 @@ PosteriorName = Literal[
     "diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic", "vq", "fsq"
 ]
 PriorName = Literal["auto", "normal", "mixture", "vamp", "flow", "sphere", "uniform", "autoregressive"]
-LikelihoodName = Literal[
-    "auto",
-    "bernoulli",
-    "continuous_bernoulli",
-    "gaussian",
-    "laplace",
-    "student_t",
-    "categorical",
-    "discretized_logistic",
-    "poisson",
-    "negative_binomial",
-    "zero_inflated_negative_binomial",
-]
+if TYPE_CHECKING:
+    LikelihoodName = str
+else:
+    LikelihoodName = Literal[("auto", *LIKELIHOODS)]
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
-_REAL = ("gaussian", "laplace", "student_t")
-_COUNTED = ("negative_binomial", "zero_inflated_negative_binomial")
 _FLAT_CODES = ("diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic")
 _ONE_LAYER = ("mlp", "conv")
 _NORMAL = ("diagonal", "full", "householder", "planar", "iaf")  # posteriors of a normal prior's codes
 
 # Options that would do nothing without one of these choices; a head gets those that go with it.
 _ONLY_WITH: Uses = (
-    ("likelihood", _REAL, ("likelihood_scale", "learn_scale", "output")),
-    ("likelihood", ("student_t",), ("df", "learn_df")),
-    ("likelihood", ("categorical", "discretized_logistic"), ("levels",)),
-    ("likelihood", ("discretized_logistic",), ("mixtures",)),
-    ("likelihood", _COUNTED, ("dispersion",)),
+    *takers_of_options(),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
