@@ -21,7 +21,7 @@ from .small import build, images, small
 
 
 def test_every_name_has_its_part_and_every_part_a_name() -> None:
-    assert set(get_args(LikelihoodName)) == {*LIKELIHOODS}
+    assert set(get_args(LikelihoodName)) == {"auto", *LIKELIHOODS}
     assert set(get_args(PosteriorName)) == {*POSTERIORS, *QUANTIZERS}
     assert set(get_args(PriorName)) == {"auto", *PRIORS, *CODE_PRIORS}
     assert set(get_args(BoundName)) == {*BOUNDS}
