@@ -37,7 +37,11 @@ PrepareImages = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, arg(help="Replace pictures that exist; without it new ones are numbered, as in morph-2.gif.")
+    bool,
+    arg(
+        help="Replace pictures that exist. Without it new ones are numbered, as in morph-2.gif, and an --out "
+        "that exists is refused."
+    ),
 ]
 Label = Annotated[
     str | None,

@@ -100,7 +100,7 @@ class _Scene:
     @property
     def whose(self) -> str:
         """What titles call the examples."""
-        return "examples" if self.part == "all" else "test examples"
+        return sheets.whose(self.part)
 
     @cached_property
     def plane(self) -> Plane | None:
@@ -189,6 +189,11 @@ class _Scene:
         known = (self.vae, self.x, self.labels, self.data.label_names)
         return latent_map.latent_scatter(*known, path=path, grid=grid, reference=self.reference, title=title)
 
+    def umap(self) -> Figure:
+        """Map the codes by UMAP."""
+        title = f"Codes of {len(self.x):,} {self.whose}, in two dimensions by UMAP"
+        return sheets.latent_umap(self.vae, self.x, self.labels, self.data.label_names, title=title)
+
     def reconstructions(self) -> Figure:
         """Rebuild a few examples."""
         title = f"{self.whose.capitalize()} and their reconstructions"
@@ -229,7 +234,7 @@ _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     "reconstructions_by_class": lambda s: sheets.reconstructions_by_class(s.vae, s.data, part=s.part),
     "transformation": lambda s: sheets.transformation(s.vae, s.data, *s.kinds[:2], part=s.part),
     "friends": lambda s: sheets.friends(s.vae, together(list(s.marks.values())), list(s.marks)),
-    "umap": lambda s: sheets.latent_umap(s.vae, s.x, s.labels, s.data.label_names),
+    "umap": _Scene.umap,
 }
 
 # Figures that not every run has something for, and what it takes.

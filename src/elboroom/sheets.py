@@ -38,8 +38,15 @@ from elboroom.walks import Walk, linear
 _LINE = 20  # letters of a name in a line
 
 
-PART_NAMES = {"train": "training", "test": "test", "validation": "validation", "all": "all"}
-"""Of the parts of a data set, as titles have them."""
+def whose(part: Part, noun: str = "examples") -> str:
+    """What titles call the examples of a part.
+
+    Examples
+    --------
+    >>> whose("train"), whose("all"), whose("test", "example")
+    ('training examples', 'examples', 'test example')
+    """
+    return {"train": "training ", "all": ""}.get(part, f"{part} ") + noun
 
 
 def examples_by_class(
@@ -67,7 +74,7 @@ def examples_by_class(
     n = min(n, max(len(rows) for _, rows in kinds))
     chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
     images = in_rows(as_images(data.values(np.concatenate(chosen)), span=span), [*map(len, chosen)], n)
-    title = f"{PART_NAMES[part].capitalize()} examples of each class, as they are in the data"
+    title = f"{whose(part).capitalize()} of each class, as they are in the data"
     return stack(Plate(images, n, row_labels=[wrapped(name) for name, _ in kinds]), title=title)
 
 
@@ -88,7 +95,7 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     above, below = (in_rows(half, counts, n) for half in (both[: len(x)], both[len(x) :]))
     pairs = np.stack([rows.reshape(len(kinds), n, *both.shape[1:]) for rows in (above, below)], 1)
     names = [word for name, _ in kinds for word in (wrapped(name), "rebuilt")]
-    title = f"{PART_NAMES[part].capitalize()} examples of each class, and below each its reconstruction"
+    title = f"{whose(part).capitalize()} of each class, and below each its reconstruction"
     return stack(Plate(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
 
@@ -221,10 +228,8 @@ def transformation(
         Morph(walk(a, b, steps), x, y, name, condition=condition)
         for a, b, x, y in zip(*codes, *shown, strict=True)
     ]
-    whose = f"{PART_NAMES[part]} example of {names[0]}"
-    title = f"From a {whose} to one of {names[1]}: decoded codes on the way" + (
-        ", originals at the ends" * originals
-    )
+    title = f"From {names[0]} to {names[1]}, {whose(part)}: decoded codes on the way"
+    title += ", the originals at both ends" if originals else ""
     return sheet(vae, rows, steps, title=title)
 
 

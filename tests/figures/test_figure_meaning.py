@@ -55,6 +55,16 @@ def test_every_figure_of_the_standard_set_says_whose_images_it_shows(latent_dim:
         assert own.get(name, "est examples") in titles(gallery._FIGURES[name](scene)), name
 
 
+def test_of_data_without_a_test_part_nothing_is_called_a_test_example() -> None:
+    vae, data = build((8, 8, 1), 3), dataset((8, 8, 1), test=False)
+    scene = gallery._Scene(vae, data, [], {})
+    for name in gallery._chosen(scene, None):
+        said = titles(gallery._FIGURES[name](scene))
+        assert "test" not in said.lower(), name
+        assert "All examples" not in said, name
+    assert "Examples of each class" in titles(sheets.reconstructions_by_class(vae, data, part="all"))
+
+
 def test_examples_by_class_are_the_data_and_samples_by_class_are_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -91,3 +91,15 @@ def test_reconstruct_prints_the_loss_that_its_sheet_shows(
     x = load_data(run.parent / "toy.npz").x
     alone = canvas.losses_with_errors(Run(run).model(), x[:1])
     assert canvas.with_error(alone[0][0], alone[1][0]) == printed[1]
+
+
+@pytest.mark.parametrize(("walk", "ends"), [("linear", ":0 :1"), ("spherical", ":1 dog:mean")])
+def test_a_strip_says_where_it_leads_and_which_way(
+    walk: str, ends: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr("elboroom.commands.morph.save_figure", lambda figure, _: drawn.append(figure))
+    assert main(["morph", str(run), *ends.split(), "--walk", walk, "--out", "m.png"]) == 0
+    start, end = ends.split()
+    said = " ".join(text.get_text().replace("\n", " ") for text in drawn[0].texts)
+    assert said == f"From {start} to {end}: decoded codes on a {walk} walk; originals are framed"

@@ -79,8 +79,12 @@ def morph(
         pairs = finder.pairs(names) if toward is None else finder.moved(names, toward, away, strength)
     ways = [_walked(finder, walk, a, b, steps) for a, b in pairs]
     if kind == ".png":
-        single = len(ways) == 1 and not refining
-        save_figure(morphs.strip(vae, ways[0]) if single else morphs.sheet(vae, ways), path)
+        if len(ways) == 1 and not refining:
+            ends = f"From {pairs[0][0].name} to {pairs[0][1].name}"
+            title = f"{ends}: decoded codes on a {walk} walk; originals are framed"
+            save_figure(morphs.strip(vae, ways[0], title=title), path)
+        else:
+            save_figure(morphs.sheet(vae, ways), path)
         return
     conditions = [one.condition for one in ways if one.condition is not None]
     told = torch.cat(conditions) if conditions else None

@@ -16,6 +16,7 @@ from elboroom.evaluation.examples import examples_of
 from elboroom.files import write_atomic
 from elboroom.model import VAE
 from elboroom.plates import Plate
+from elboroom.sheets import whose
 
 _TOLD = 10  # most conditions that samples are drawn by
 
@@ -48,10 +49,10 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
         If the file cannot be written.
     """
     parts: tuple[Part, ...] = ("validation", "test", "all")
-    whose, rows = next((part, data.indices(part)) for part in parts if len(data.indices(part)))
+    part, rows = next((part, data.indices(part)) for part in parts if len(data.indices(part)))
     rows = rows[evenly(len(rows), 2000)]
     x, labels = examples_of(vae, data, rows), None if data.labels is None else np.asarray(data.labels)[rows]
-    above = pictures.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {whose} examples")
+    above = pictures.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {whose(part)}")
     if vae.condition is not None:
         below = conditional_sheets.given_plate(
             vae, *conditional_sheets.conditions_to_show(vae, x, _TOLD), n=8
