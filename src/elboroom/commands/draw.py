@@ -127,7 +127,8 @@ def sample(
         return
     vae = fixed(vae, label)
     if path.suffix.lower() == ".png" and not observe:
-        save_figure(pictures.samples(vae, n=n, seed=seed), path)
+        title = "Samples: decoded draws from the prior" + ("" if label is None else f", given {label}")
+        save_figure(pictures.samples(vae, n=n, seed=seed, title=title), path)
         return
     with canvas.seeded(vae, seed):
         drawn = vae.sample(n, observe=observe)
@@ -191,7 +192,10 @@ def traverse(
             save_seen(vae, [at], [example], free_files([place], named=False, overwrite=overwrite)[0])
         x, condition = apart(example[None])
         vae = vae if condition is None else vae.given(condition)
-    figure = pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span, layer=layer)
+    around = "the middle of the prior" if at is None else f"the code of {Path(at).name}"
+    title = f"What changes when one latent dimension does, around {around}"
+    title += "" if label is None else f", given {label}"
+    figure = pictures.traversals(vae, x, steps=steps, dims=dims or None, span=span, layer=layer, title=title)
     save_figure(figure, path)
 
 
