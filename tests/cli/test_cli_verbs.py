@@ -69,7 +69,7 @@ def test_training_on_digits_leaves_a_run_with_all_its_pictures(elboroom: Command
     assert [row["step"] for row in run.history] == [102, 204]
     assert run.metrics["split"] == "test"
     assert run.metrics["nll"] is None
-    assert f"ELBO {run.metrics['elbo']:.2f} = " in result.err
+    assert f"ELBO {run.metrics['elbo']:.2f} ± {run.metrics['elbo_stderr']:.2f} = " in result.err
     assert run.environment["command"]
     assert [path.name for path in Path("runs").rglob(".*")] == [".lock"]  # which stays, free
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+from elboroom.evaluation.reliability import verdict
 from elboroom.probability import importance
 from elboroom.probability.importance import effective_sample_size, log_mean_error, pareto_k
 
@@ -139,6 +140,23 @@ def test_the_error_is_the_spread_of_estimates_where_that_of_the_delta_method_is_
     if spread > 2:
         assert float(delta.square().mean().sqrt()) < 0.75 * true
         assert 0.2 * missed < float(bias.mean()) < missed
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+@pytest.mark.parametrize(("width", "reliable"), [(0.5, False), (1.0, True), (1.5, True)])
+def test_a_q_that_is_too_narrow_is_found_out_and_one_that_is_too_wide_is_well(
+    width: float, reliable: bool, size: int
+) -> None:
+    """Log-weights of N(0, I) over N(0, width² I) in two dimensions, at draws of the second."""
+    noise = torch.randn(size, 400, 2, dtype=torch.float64)
+    log_weights = (0.5 * noise.square() * (1 - width**2) + math.log(width)).sum(-1)
+    share = float((pareto_k(log_weights) > 0.7).double().mean())
+    assert (verdict(share) is None) is reliable
+    assert share < 0.02 if reliable else share > 0.3
+    error, _ = log_mean_error(log_weights)
+    estimates = torch.logsumexp(log_weights, 0) - math.log(size)  # of log 1
+    if width == 0.5:  # of infinite variance, and the error is still of the right size
+        assert float(error.square().mean().sqrt()) == pytest.approx(float(estimates.std()), rel=0.25)
 
 
 def test_one_sample_has_no_error() -> None:

@@ -173,8 +173,9 @@ def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any
     batches = Batches(data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)
     run.write_metrics({"split": part, **measured})
+    error = "" if measured["elbo_stderr"] is None else f" ± {measured['elbo_stderr']:.2f}"
     say.print(
-        f"{part}: ELBO {measured['elbo']:.2f} = -(distortion {measured['distortion']:.2f} "
+        f"{part}: ELBO {measured['elbo']:.2f}{error} = -(distortion {measured['distortion']:.2f} "
         f"+ rate {measured['rate']:.2f}) nats; "
         f"{measured['active_units']} of {vae.latent_dim} latent dimensions used"
     )

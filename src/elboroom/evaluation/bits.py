@@ -41,9 +41,12 @@ def _why_not(nll: float | None, vae: VAE, batches: Batches) -> str | None:
         return "the data are not 8-bit numbers"
     if batches.binarize != "none":
         return "the data are binarised, and no longer 8-bit numbers"
-    measure = getattr(vae.likelihood, "measure", None)
+    name = type(vae.likelihood).__name__
+    if not hasattr(vae.likelihood, "measure"):
+        return f"{name} has no attribute measure, which says whether it gives a density or probabilities"
+    measure = vae.likelihood.measure
     if measure is None:
-        return f"{type(vae.likelihood).__name__} gives grey values no normalised probability"
+        return f"{name} gives grey values no normalised probability"
     if measure == "density" and batches.dequantize == "none":
         return "a density of whole numbers is no probability; train with --dequantize uniform"
-    return None if nll is not None else "they are of the NLL, and no importance samples were drawn"
+    return None if nll is not None else "they are of the NLL, for which no importance samples were drawn"
