@@ -19,6 +19,7 @@ from elboroom import VAE, Dataset, Objective, fit
 from elboroom.objectives import schedules
 from elboroom.objectives.critics import total_correlation_critic
 from elboroom.training.engine import Engine
+from elboroom.training.workers import Workers
 
 BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
 
@@ -111,11 +112,21 @@ def dies(out: Path) -> None:
     fit(build(), images(), out=out, **BASE)
 
 
+def leaves(out: Path) -> None:
+    """Write which threads of the group are left when it is left, after all the trainings before."""
+    workers = Workers(torch.device("cpu"))
+    rank = workers.rank
+    workers.close()
+    tasks = Path("/proc/self/task")
+    names = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else []
+    out.with_name(f"threads-{rank}").write_text(" ".join(name for name in names if "gloo" in name))
+
+
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
         *(plain, few_examples, sharded, batch_norm, critic, layers, codes, bad_example),
-        *(two_epochs, two_epochs_sharded, goes_on, dies),
+        *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )
 }
 

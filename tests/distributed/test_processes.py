@@ -81,7 +81,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job.run(folder / "1", [*CURVES, "batch_norm", "two_epochs", "two_epochs:whole"])
     job.run(folder / "1", ["goes_on:whole"])
     torch.set_num_threads(threads)
-    ends = launch(2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded"])
+    ends = launch(2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded", "leaves"])
     assert [end.returncode for end in ends] == [0, 0], ends
     for name in ("two_epochs", "two_epochs_sharded"):
         for size in (1, 3):
@@ -130,6 +130,10 @@ def test_running_statistics_are_the_mean_over_processes(runs: Path) -> None:
     one, two = (history(runs / size / "batch_norm") for size in "12")
     # Each process normalises by its own half of a batch: near, not the same.
     assert two[-1]["loss"] == pytest.approx(one[-1]["loss"], rel=0.05)
+
+
+def test_no_thread_outlives_the_group_to_abort_the_process(runs: Path) -> None:
+    assert [(runs / "2" / f"threads-{rank}").read_text() for rank in (0, 1)] == ["", ""]
 
 
 def test_when_one_dies_the_others_say_who_and_the_run_can_be_resumed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import gc
+import importlib
 import os
 import signal
 import socket
@@ -71,6 +71,7 @@ def join(device: torch.device) -> None:
         options["store"] = _store(Path(os.environ[STORE]))
     else:
         _check_environment()
+    _import_before_joining()
     atexit.register(leave)
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **options)
@@ -80,6 +81,18 @@ def join(device: torch.device) -> None:
             f"process {rank()} of {world_size()} cannot reach the others through {where} "
             f"({str(error).strip().splitlines()[0][:120]}); check that all of them run"
         ) from None
+
+
+def _import_before_joining() -> None:
+    """Import modules of PyTorch whose functions have the group that is there at import time as a default.
+
+    They would keep it for ever, and with it gloo's threads, long after it was left: such a thread aborts the
+    process ("terminate called without an active exception") when it is met by the interpreter's end. An
+    optimiser imports them at its first step.
+    """
+    for name in ("torch.distributed.nn.functional", "torch.distributed.optim"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _store(path: Path) -> FileStore:
@@ -92,11 +105,10 @@ def _store(path: Path) -> FileStore:
 
 
 def leave() -> None:
-    """Close the connections. Its threads have to end before the interpreter does: they would abort it."""
+    """Close the connections, whose threads end with them."""
     if not dist.is_initialized():
         return
     dist.destroy_process_group()
-    gc.collect()
     if STORE in os.environ:
         with contextlib.suppress(OSError):
             _mark(Path(os.environ[STORE]).parent, rank()).touch()
