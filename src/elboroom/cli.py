@@ -67,7 +67,7 @@ _show = warnings.showwarning
 def _tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Print a warning of ours in one line; others as Python does."""
     if category.__module__ == RunWarning.__module__:
-        print(f"elboroom: warning: {message}", file=sys.stderr)
+        print(one_line(f"elboroom: warning: {message}"), file=sys.stderr)
     else:
         _show(message, category, *where, **more)
 

@@ -22,7 +22,7 @@ from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data import full_name as full_name
 from elboroom.data.conditioned import with_vectors
-from elboroom.errors import UsageError, nearest
+from elboroom.errors import UsageError, nearest, printable
 from elboroom.evaluation.examples import as_trained, examples_of, to_levels
 from elboroom.files import write_atomic
 from elboroom.model import VAE, Array
@@ -30,6 +30,7 @@ from elboroom.run import Run
 from elboroom.sheets import friends
 from elboroom.training.devices import find_device
 from elboroom.training.prepare import prepare
+from elboroom.training.terminal import PlainConsole
 from elboroom.training.workers import speaks
 
 _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")
@@ -38,7 +39,7 @@ _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<i
 def console() -> Console:
     """Where verbs tell what they do; standard output stays free for results."""
     quiet = not speaks()  # paths and names are printed as they are: a bracket in them is no markup
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
+    return PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
 
 
 def read_data(config: Config) -> Dataset:
@@ -303,11 +304,12 @@ def _numbered(paths: Sequence[Path], number: int) -> list[Path]:
 
 
 def shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
+    """A path as short as it can be said from here, with control characters escaped."""
     try:
-        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+        near = path.is_absolute() and path.is_relative_to(Path.cwd())
     except OSError:
-        return str(path)
+        near = False
+    return printable(os.path.relpath(path) if near else str(path))
 
 
 def load_model(run: Run, device: str) -> VAE:

@@ -19,6 +19,7 @@ from elboroom.files import json_text, write_atomic
 from elboroom.model import Precision
 from elboroom.run import Run
 from elboroom.training.devices import find_device
+from elboroom.training.terminal import printable_lines
 
 Split = Literal["test", "validation", "train", "all"]
 
@@ -66,7 +67,7 @@ def evaluate(
         "seed": seed,
         "precision": precision,
     }
-    print(json_text(result) if as_json else _table(result, run), flush=True)
+    print(json_text(result) if as_json else printable_lines(_table(result, run)), flush=True)
     if path is not None:
         write_atomic(path, json_text(result, indent=2) + "\n")
     else:

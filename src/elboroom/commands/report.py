@@ -15,6 +15,7 @@ from elboroom.evaluation.classes import ClassReport, report_classes
 from elboroom.evaluation.health import check_finite
 from elboroom.files import json_text
 from elboroom.run import Run
+from elboroom.training.terminal import printable_lines
 
 
 def report(
@@ -36,9 +37,8 @@ def report(
         raise UsageError(f"{data.name} has no {split} examples; choose another --split")
     rows, reference = data.indices(split), data.indices("train")
     found = report_classes(vae, batches, data.labels, rows, reference, data.label_names, seed=seed)
-    print(
-        json_text(found.as_dict()) if as_json else _table(found, f"{shown(run.path)} on {data.name}, {split}")
-    )
+    what = f"{shown(run.path)} on {data.name}, {split}"
+    print(json_text(found.as_dict()) if as_json else printable_lines(_table(found, what)))
     check_finite(found.measures, str(run.path))
 
 

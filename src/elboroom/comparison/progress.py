@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from elboroom.comparison.runs import Job, Row
+from elboroom.training.terminal import PlainConsole
 
 
 def seconds_left(done: Sequence[tuple[str, float]], left: Sequence[str]) -> float | None:
@@ -64,13 +65,13 @@ class ComparisonProgress:
     """
 
     def __init__(self, jobs: Sequence[Job], *, quiet: bool = False, console: Console | None = None):
-        self.console = console or Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = console or PlainConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._jobs, self._done = jobs, list[tuple[str, float]]()
         self._number, self._started = 0, 0.0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
             transient=True,

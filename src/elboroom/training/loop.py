@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
-from elboroom.errors import DivergedError, FailureError, UsageError
+from elboroom.errors import DivergedError, FailureError, UsageError, printable
 from elboroom.evaluation.support import range_of_data
 from elboroom.files import check_space
 from elboroom.model import VAE
@@ -237,7 +237,7 @@ class Training:
         if self._bar is not None and not self.quiet:
             self._bar.epoch(line)
         else:
-            print(f"elboroom: {line}", file=sys.stderr)
+            print(f"elboroom: {printable(line)}", file=sys.stderr)
 
     def _advise(self, line: str) -> None:
         """Tell of what is no fault; the log has it even where no progress is shown."""

@@ -10,6 +10,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from elboroom.training.terminal import PlainConsole
+
 
 class TrainingProgress:
     """A bar over all steps with the running numbers, above it one line per finished epoch.
@@ -27,11 +29,11 @@ class TrainingProgress:
     def __init__(
         self, total_steps: int, done_steps: int = 0, *, console: Console | None = None, quiet: bool = False
     ):
-        self.console = console or Console(stderr=True, quiet=quiet)
+        self.console = console or PlainConsole(stderr=True, quiet=quiet)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=8),  # all of it fits into 80 columns
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
