@@ -216,7 +216,9 @@ def _parting(codes: Numbers, labels: Numbers, reference: tuple[Array, Array] | N
 
 
 def _name_of(value: float, label_names: Sequence[str]) -> str:
-    return label_names[int(value)] if 0 <= value < len(label_names) else f"{value:g}"
+    if 0 <= value < len(label_names):
+        return label_names[int(value)]
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _classes(labels: Numbers) -> tuple[Numbers, Numbers] | None:

@@ -101,6 +101,9 @@ def resume(
 def evaluate(
     run: Positional[RunFolder],
     data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    condition_file: Annotated[
+        Path | None, arg(metavar="NPY", help="Vectors of other data, for a model conditional on them.")
+    ] = None,
     split: Literal["test", "validation", "train", "all"] = "test",
     num_samples: Annotated[
         int, arg(help="Importance samples of each example for the NLL; 0 for none.")
@@ -133,6 +136,7 @@ def evaluate(
         as_json=json,
         out=out,
         overwrite=overwrite,
+        vectors=condition_file,
     )
 
 

@@ -211,6 +211,18 @@ def test_labels_that_are_none_are_named(labels: Any, text: str) -> None:
         from_array(X, "pets", labels=labels)
 
 
+def test_a_label_that_is_not_known_is_no_class_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{'nan' if i % 3 == 0 else i % 2}" for i in range(30)]
+    path.write_text("\n".join(["a,label", *rows]))
+    with pytest.raises(UsageError, match="the label of 10 of 30 rows is 'nan', and the others are numbers"):
+        load_data(path)
+    path.write_text(
+        "\n".join(["a,label", *(row.replace("nan", "naan").replace(",1", ",nan") for row in rows)])
+    )
+    assert set(load_data(path).label_names) == {"0", "naan", "nan"}  # bread
+
+
 def test_the_command_line_draws_classes_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, run = tmp_path / "pets.npz", str(tmp_path / "run")
     np.savez(path, images=X, labels=IDS[PLACES] * 10**7)

@@ -104,6 +104,14 @@ def test_vectors_move_too(elboroom: Told, tmp_path: Path) -> None:
     run = trained(tmp_path, condition="vectors", condition_file=str(vectors))
     new = ("--data", tmp_path / "new.npy")
     assert elboroom("evaluate", run, *new, "--num-samples", 2)[0] == 0  # the vectors are where they were
+    other = ("--data", tmp_path / "other.npy", "--num-samples", 2)
+    code, _, err = elboroom("evaluate", run, *other)
+    assert (code, "other.npy has no vectors" in err) == (2, True)
+    assert elboroom("evaluate", run, *other, "--condition-file", vectors)[0] == 0
+    np.save(tmp_path / "wide.npy", np.zeros((60, 3)))
+    code, _, err = elboroom("evaluate", run, *other, "--condition-file", tmp_path / "wide.npy")
+    assert (code, "vectors of 3 numbers and the model takes 2" in err) == (2, True)
+    assert elboroom("evaluate", run, "--condition-file", vectors)[0] == 2
     conclude(run)
     vectors.rename(tmp_path / "moved.npy")
     code, _, _ = elboroom("resume", run, *new, "--condition-file", tmp_path / "moved.npy")

@@ -74,8 +74,17 @@ def read_own(run: Run, config: Config) -> Dataset:
 _MOVED = "if they have moved, say where they are with 'elboroom resume {} --data PATH'"
 
 
-def run_data(run: Run, source: str | None = None) -> Dataset:
+def run_data(run: Run, source: str | None = None, vectors: Path | None = None) -> Dataset:
     """Load the data a run was trained on, or other data to look at in the same way.
+
+    Parameters
+    ----------
+    run : Run
+        Names its data.
+    source : str, optional
+        Other data.
+    vectors : Path, optional
+        Vectors for each of these, for a model that is conditional on such.
 
     Raises
     ------
@@ -87,7 +96,11 @@ def run_data(run: Run, source: str | None = None) -> Dataset:
         data, moved = _other_data(run, source)
         for warning in () if moved else check_suits(run, data):
             console().print(f"warning: {warning}", markup=False)
-        return data
+        return data if vectors is None else with_vectors(data, vectors)
+    if vectors is not None:
+        raise UsageError(
+            f"--condition-file {vectors}: the run's own data have vectors; name others by --data"
+        )
     if own is None:
         raise UsageError(f"{run.path} does not say what it was trained on; name data with --data")
     data = prepare(read_own(run, run.config), run.config)

@@ -37,10 +37,11 @@ def evaluate(
     as_json: bool,
     out: Path | None = None,
     overwrite: bool = False,
+    vectors: Path | None = None,
 ) -> None:
     """Measure a run, print the numbers and keep them in its metrics.json, or in the file ``out`` instead."""
     path = None if out is None else output_file(out, out, (".json",), overwrite=overwrite)
-    data = run_data(run, source)
+    data = run_data(run, source, vectors)
     where = find_device(device)
     vae = run.model().to(where)
     indices = data.indices(split)[:limit]

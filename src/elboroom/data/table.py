@@ -203,8 +203,17 @@ def _spread(values: Array, columns: Sequence[str]) -> list[str]:
     ]
 
 
+_UNKNOWN = ("nan", "na", "n/a", "null", "none")
+
+
 def _labels(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
     """Whole numbers if all labels are, else numbers of the words in sorted order, and the words."""
+    missing = [word for word in words if word.lower() in _UNKNOWN]
+    if missing and all(is_number(word) for word in words if word.lower() not in _UNKNOWN):
+        raise UsageError(
+            f"{path}: the label of {len(missing):,} of {len(words):,} rows is {missing[0]!r}, and the others "
+            "are numbers; give each row a label, or leave these rows out"
+        )
     if not all(is_number(word) and float(word).is_integer() for word in words):
         names = sorted(set(words))
         number = {name: i for i, name in enumerate(names)}
