@@ -192,6 +192,8 @@ class VAE(Conditional):
     def infer(self, x: Tensor, condition: Condition | None = None) -> Posterior:
         """q(z|x) for x (b, *shape) in model units, differentiably."""
         c = self._resolved(condition, len(x))
+        if hasattr(self.likelihood, "standardize"):
+            x = self.likelihood.standardize(x)
         if self.conditioning is not None and c is not None:
             x = self.conditioning.onto_input(x, c)
         return self._inferred(x)

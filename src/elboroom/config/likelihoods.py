@@ -29,7 +29,7 @@ class LikelihoodRow:
     options: tuple[str, ...] = ()
 
 
-_SCALED = ("likelihood_scale", "learn_scale", "output")
+_SCALED = ("likelihood_scale", "learn_scale", "output", "standardize")
 
 LIKELIHOODS: dict[str, LikelihoodRow] = {
     "bernoulli": LikelihoodRow("binary"),

@@ -47,6 +47,7 @@ _ONLY_WITH: Uses = (
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
+    ("network", _ONE_LAYER, ("standardize",)),
     ("network", ("mlp",), ("hidden", "decoder_hidden", "init")),
     ("network", ("conv", "ladder"), ("conv_width", "conv_levels", "conv_blocks")),
     ("network", ("ladder",), ("ladder_layers", "ladder_z_channels")),
@@ -78,7 +79,7 @@ _KEYWORDS = {
     **{"prior_hidden": "hidden", "prior_bins": "bins"},
 }
 # Which make the shape of a quantiser's features, and no option of it.
-_SHAPING = ("latent_dim", "code_grid", "code_channels")
+_SHAPING = ("latent_dim", "code_grid", "code_channels", "standardize")
 
 
 def _spelled_out(value: object) -> object:
@@ -183,6 +184,8 @@ class ModelConfig(Section):
     """Scale of the gaussian (its standard deviation), laplace or student_t, or where it starts from."""
     learn_scale: Annotated[LearnScale, BeforeValidator(_spelled_out)] = "none"
     """shared: one for all numbers; pixel: for each, by the decoder; optimal: a batch's best (gaussian)."""
+    standardize: Annotated[bool, FLAT] = False
+    """Train on each number less its mean, by its deviation; results are in the data's own units."""
     output: Literal["identity", "sigmoid"] = "identity"
     """What the mean of these likelihoods passes through; sigmoid keeps pictures inside (0, 1)."""
     df: Positive = 4.0
@@ -212,6 +215,11 @@ class ModelConfig(Section):
             raise ValueError(
                 f"chain_hidden = {self.chain_hidden!r}: one width for each of the {len(self.chain_dims)} "
                 f"layers of chain_dims = {self.chain_dims!r}"
+            )
+        if self.standardize and self.output == "sigmoid":
+            raise ValueError(
+                "standardize = True brings data to any numbers around 0, and output = 'sigmoid' gives those "
+                "between 0 and 1; leave one of them out"
             )
         check_prior(self.posterior, self.prior)
         if self.condition != "none":

@@ -19,6 +19,7 @@ from elboroom.probability.posteriors import DeterministicHead, DiagonalGaussianH
 from elboroom.probability.priors import MixturePrior, StandardNormal, VampPrior
 from elboroom.probability.quantizers import FiniteScalarQuantizer, VectorQuantizer
 from elboroom.probability.spherical import PowerSphericalHead, UniformSphere
+from elboroom.probability.standardized import StandardizedHead
 
 Shape = tuple[int, ...]
 
@@ -55,7 +56,8 @@ CODE_PRIORS: dict[str, Callable[..., nn.Module]] = {
 def likelihood_of(config: ModelConfig, shape: Shape) -> LikelihoodHead:
     """Make the head of p(x|z) for examples of a shape."""
     config = config.without_auto()
-    return LIKELIHOODS[config.likelihood](shape, **config.options("likelihood"))
+    head: Any = LIKELIHOODS[config.likelihood](shape, **config.options("likelihood"))
+    return StandardizedHead(head, shape) if config.standardize else head
 
 
 def posterior_of(config: ModelConfig) -> nn.Module:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from elboroom.training.engine import Engine
 
+_ROWS = 4096
+
 
 def start_from_data(engine: Engine, indices: NDArray[np.int64], seed: int) -> None:
-    """Give a prior that wants examples (:class:`VampPrior`) random ones of the training set, once.
+    """Give the parts of a new model that want examples those of the training set, once.
 
-    All processes choose the same. Where there are fewer than it wants, the rest of its pseudo-inputs stay as
-    they are: equal ones would move as one for ever.
+    A model that standardises takes their means and deviations. A prior that wants examples
+    (:class:`VampPrior`) gets random ones; all processes choose the same. Where there are fewer than it wants,
+    the rest of its pseudo-inputs stay as they are: equal ones would move as one for ever.
 
     Parameters
     ----------
@@ -24,6 +28,9 @@ def start_from_data(engine: Engine, indices: NDArray[np.int64], seed: int) -> No
     seed : int
         Of the choice; no other randomness is touched.
     """
+    head = engine.vae.likelihood
+    if hasattr(head, "standardize") and not head.fitted:
+        head.fit(*_moments(engine, indices))
     prior = engine.vae.prior
     wanted = getattr(prior, "examples_wanted", 0)
     if not wanted:
@@ -31,7 +38,18 @@ def start_from_data(engine: Engine, indices: NDArray[np.int64], seed: int) -> No
     chosen = np.random.default_rng(seed).permutation(indices)[:wanted]
     with engine.same_noise(seed), torch.no_grad():
         examples = engine.batches[torch.from_numpy(chosen).to(engine.device)]
+        if hasattr(head, "standardize"):
+            examples = head.standardize(examples)
         prior.start_from(torch.cat([examples, prior.pseudo_inputs[len(examples) :]]))
         if engine.average is not None:  # else it would remember the noise
             torch._foreach_copy_(engine.average, list(engine.vae.parameters()))
     engine.refresh()
+
+
+def _moments(engine: Engine, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each number of the training examples, (*shape), in two passes."""
+    n = max(1, len(indices))
+    parts = [torch.from_numpy(indices[i : i + _ROWS]).to(engine.device) for i in range(0, n, _ROWS)]
+    mean = sum(engine.batches[part].double().sum(0) for part in parts) / n
+    squares = sum((engine.batches[part].double() - mean).square().sum(0) for part in parts) / n
+    return torch.as_tensor(mean), torch.as_tensor(squares).sqrt()

@@ -1,0 +1,96 @@
+"""Likelihoods of numbers in their own units by a likelihood of standardised ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """p(x|z) where (x − m)/s has the likelihood ``inner``.
+
+    Attributes
+    ----------
+    inner : Likelihood
+        Of standardised numbers, (..., *shape).
+    location, spread : Tensor
+        m and s, (*shape).
+    event_dims : int
+        Of one example.
+    """
+
+    inner: Any
+    location: Tensor
+    spread: Tensor
+    event_dims: int
+
+    @property
+    def mean(self) -> Tensor:
+        """In the data's units, (..., *shape)."""
+        return self.location + self.spread * self.inner.mean
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density of x (b, *shape) in the data's units: that of (x − m)/s, less Σ log s, the Jacobian."""
+        found: Tensor = self.inner.log_prob((x - self.location) / self.spread)
+        return found - self.spread.log().sum()
+
+    def sample(self) -> Tensor:
+        """Draw one observation per code in the data's units, (..., *shape)."""
+        drawn: Tensor = self.inner.sample()
+        return self.location + self.spread * drawn
+
+
+class StandardizedHead(nn.Module):
+    """Wraps the head of a likelihood of real numbers, so that the networks see and make standardised ones.
+
+    The means and standard deviations are saved with the weights. Until :meth:`fit` they are 0 and 1.
+
+    Parameters
+    ----------
+    inner : nn.Module
+        The head.
+    shape : sequence of int
+        Of one example.
+
+    Examples
+    --------
+    >>> from elboroom.probability import GaussianHead
+    >>> head = StandardizedHead(GaussianHead((2,), scale=1.0), (2,))
+    >>> head.fit(torch.tensor([5.0, 0.0]), torch.tensor([10.0, 0.0]))
+    >>> head(torch.zeros(1, 2)).mean.tolist()
+    [[5.0, 0.0]]
+    """
+
+    support = None
+    spacing = None
+
+    def __init__(self, inner: nn.Module, shape: Sequence[int]):
+        super().__init__()
+        self.inner: Any = inner
+        self.in_shape: tuple[int, ...] = tuple(self.inner.in_shape)
+        self.measure = self.inner.measure
+        self.location: Tensor
+        self.spread: Tensor
+        self.register_buffer("location", torch.zeros(tuple(shape)))
+        self.register_buffer("spread", torch.ones(tuple(shape)))
+        self.fitted: Tensor
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set means and standard deviations (*shape); a number that never varies keeps its unit."""
+        self.location.copy_(mean)
+        self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
+        self.fitted.fill_(True)
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Numbers (..., *shape) as the encoder sees them."""
+        return (x - self.location) / self.spread
+
+    def forward(self, features: Tensor) -> Standardized:
+        """p(x|z) of codes of any leading shape."""
+        return Standardized(self.inner(features), self.location, self.spread, self.location.ndim)
