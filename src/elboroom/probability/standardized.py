@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elboroom.probability.parameters import Measure
+
 
 @dataclass(frozen=True)
 class Standardized:
@@ -66,14 +68,14 @@ class StandardizedHead(nn.Module):
     [[5.0, 0.0]]
     """
 
-    support = None
-    spacing = None
-
     def __init__(self, inner: nn.Module, shape: Sequence[int]):
         super().__init__()
-        self.inner: Any = inner
-        self.in_shape: tuple[int, ...] = tuple(self.inner.in_shape)
-        self.measure = self.inner.measure
+        head: Any = inner
+        self.inner = inner
+        self.in_shape: tuple[int, ...] = tuple(head.in_shape)
+        self.support: tuple[float, float] | None = None
+        self.spacing: float | None = None
+        self.measure: Measure | None = head.measure
         self.location: Tensor
         self.spread: Tensor
         self.register_buffer("location", torch.zeros(tuple(shape)))
