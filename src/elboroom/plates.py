@@ -75,6 +75,20 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
     ]
 
 
+def on_white(images: Numbers) -> Numbers:
+    """Show images (n, h, w, c) with alpha, of 2 or 4 channels in [0, 1], over white; others as they are.
+
+    Examples
+    --------
+    >>> on_white(np.array([0.0, 0.25]).reshape(1, 1, 1, 2)).ravel().tolist()
+    [0.75]
+    """
+    if images.shape[-1] not in (2, 4):
+        return images
+    alpha = np.nan_to_num(images[..., -1:]).clip(0, 1)
+    return images[..., :-1].clip(0, 1) * alpha + (1 - alpha)
+
+
 def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float, float] = (0, 1)) -> Numbers:
     """Turn examples into images with values in [0, 1]: rows of numbers and time series as line charts.
 
@@ -91,7 +105,7 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
     Returns
     -------
     numpy.ndarray
-        (n, h, w, c). All charts of one call have one vertical scale.
+        (n, h, w, c), without alpha. All charts of one call have one vertical scale.
 
     Examples
     --------
@@ -101,7 +115,7 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
     values = [numbers(curve) for curve in curves]
     if values[0].ndim == 4:
         low, high = span
-        return values[0] if (low, high) == (0, 1) else (values[0] - low) / max(high - low, 1e-12)
+        return on_white(values[0] if (low, high) == (0, 1) else (values[0] - low) / max(high - low, 1e-12))
     lines = np.stack([one[..., None] if one.ndim == 2 else one for one in values], 1)  # (n, curves, t, d)
     finite = lines[np.isfinite(lines)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)

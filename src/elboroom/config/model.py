@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tyro
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from elboroom.config.fitting import check_prior
 from elboroom.config.likelihoods import LIKELIHOODS, takers_of_options
@@ -37,6 +37,7 @@ else:
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
+_MOST_CHANNELS = 4  # red, green, blue and alpha
 _FLAT_CODES = ("diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic")
 _ONE_LAYER = ("mlp", "conv")
 _NORMAL = ("diagonal", "full", "householder", "planar", "iaf")  # posteriors of a normal prior's codes
@@ -198,6 +199,21 @@ class ModelConfig(Section):
     """Components of discretized_logistic."""
     dispersion: Literal["feature", "network"] = "feature"
     """Of negative binomial counts: one for each feature, or put out by the decoder."""
+
+    @field_validator("shape")
+    @classmethod
+    def _is_a_shape(cls, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if shape is None or len(shape) < 3 or (len(shape) == 3 and shape[2] <= _MOST_CHANNELS):
+            return shape
+        if len(shape) == 3 and shape[0] <= _MOST_CHANNELS:
+            turned = (*shape[1:], shape[0])
+            raise ValueError(
+                f"the channels of an image come last, so give {turned}; numpy.moveaxis(x, 1, -1) moves them"
+            )
+        raise ValueError(
+            f"an example is an image (h, w, c) of at most {_MOST_CHANNELS} channels, a time series (t, d) "
+            "or a row (d,)"
+        )
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
