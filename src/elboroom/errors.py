@@ -104,6 +104,25 @@ class DataWarning(UserWarning):
     """Data look as if they were not what the model was trained on."""
 
 
+def is_lack(error: BaseException) -> bool:
+    """Whether what went wrong is that the disk or the memory had no room: no fault of the work itself."""
+    if isinstance(error, FailureError | OSError | MemoryError):
+        return not isinstance(error, DivergedError)
+    return isinstance(error, RuntimeError) and "memory" in str(error)  # as torch says it
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line.
+
+    Examples
+    --------
+    >>> reason_of(MemoryError())
+    'out of memory'
+    """
+    text = " ".join(str(error).split())
+    return "out of memory" if isinstance(error, MemoryError) or "out of memory" in text else text
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Name the known word closest to a mistyped one, as the end of an error message.
 

@@ -18,7 +18,7 @@ from elboroom.canvas import Numbers, evenly
 from elboroom.conditions import Condition, Examples, apart, together
 from elboroom.drawing.choices import morph_ends
 from elboroom.drawing.progress import draw_progress as draw_progress
-from elboroom.errors import UsageError, nearest
+from elboroom.errors import UsageError, is_lack, nearest
 from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.files import write_atomic
@@ -272,6 +272,7 @@ def draw_all(
     only: Iterable[str] | None = None,
     condition: Condition | None = None,
     place: Callable[[Sequence[Path]], Sequence[Path]] | None = None,
+    on_lack: Callable[[Path, Exception], None] | None = None,
 ) -> list[Path]:
     """Write the standard figures of a trained model into a folder.
 
@@ -305,6 +306,9 @@ def draw_all(
     place : callable, optional
         From the files to be written to those to write instead, such as numbered ones; files that are there
         are replaced if not given.
+    on_lack : callable, optional
+        Called with a file for which there was no room on the disk or in memory, and the error; the others
+        are drawn all the same. If not given, the error is raised.
 
     Returns
     -------
@@ -323,12 +327,23 @@ def draw_all(
     files = [file for name in names for file in ((name, "morph.gif") if name == "morph.png" else (name,))]
     paths = [Path(out_dir) / file for file in files]
     places = list(paths if place is None else place(paths))
+    written = []
     for file, path in zip(files, places, strict=True):
-        if file == "morph.gif":
-            morphs.save_gif(morphs.morph_frames(vae, *scene.ends, steps=_FRAMES), path)
-        else:
-            write_atomic(path, canvas.to_png(_FIGURES[Path(file).stem](scene)))
-    return places
+        try:
+            _write(scene, file, path)
+            written.append(path)
+        except Exception as error:
+            if on_lack is None or not is_lack(error):
+                raise
+            on_lack(path, error)
+    return written
+
+
+def _write(scene: _Scene, file: str, path: Path) -> None:
+    if file == "morph.gif":
+        morphs.save_gif(morphs.morph_frames(scene.vae, *scene.ends, steps=_FRAMES), path)
+    else:
+        write_atomic(path, canvas.to_png(_FIGURES[Path(file).stem](scene)))
 
 
 def _chosen(scene: _Scene, only: Iterable[str] | None) -> list[str]:

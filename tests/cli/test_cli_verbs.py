@@ -50,16 +50,14 @@ def is_picture(path: str | Path, kind: str = "PNG") -> bool:
 def test_training_on_digits_leaves_a_run_with_all_its_pictures(elboroom: Command) -> None:
     result = elboroom("train", "digits", *SMALL[:-3], "--figures-every", 1, "--validation", 0)
     assert result.code == 0
-    assert result.out == ""
     assert "digits: 1,617 train, 180 test, 8×8×1 uint8, 10 labels" in result.err
     # 1e-0 in units of a mean over 64 pixels, and over a batch of 16 besides.
     assert "the binary cross-entropy averaged over batch and dimensions, the same weight" in result.err
     assert "is 0.0156, or 0.000977 if the KL is summed over the batch." in result.err
     assert "2 epochs of 102 steps into runs/digits" in result.err
-    drawn = set(re.findall(r"^picture +(\S+)$", result.err, re.MULTILINE))
-    assert drawn == {
-        f"runs/digits/figures/{name}" for name in files("runs/digits/figures") if "/" not in name
-    }
+    (names,) = re.findall(r"^pictures +runs/digits/figures: (.*)$", result.err, re.MULTILINE)
+    assert sorted(names.split(", ")) == [name for name in files("runs/digits/figures") if "/" not in name]
+    drawn = {f"runs/digits/figures/{name}" for name in names.split(", ")}
     assert {Path(name).stem for name in drawn} >= {
         "loss", "reconstructions", "latent", "manifold", "morph", "traversals", "samples", "loss_histogram",
     }  # fmt: skip
@@ -69,13 +67,20 @@ def test_training_on_digits_leaves_a_run_with_all_its_pictures(elboroom: Command
     assert [row["step"] for row in run.history] == [102, 204]
     assert run.metrics["split"] == "test"
     assert run.metrics["nll"] is None
-    assert f"ELBO {run.metrics['elbo']:.2f} ± {run.metrics['elbo_stderr']:.2f} = " in result.err
+    assert result.out.splitlines() == [
+        f"test       ELBO {run.metrics['elbo']:.2f} ± {run.metrics['elbo_stderr']:.2f} "
+        f"= -(distortion {run.metrics['distortion']:.2f} + rate {run.metrics['rate']:.2f}) nats",
+        "latent     2 of 2 dimensions used",
+        "weights    of the last epoch, 2: no validation examples are held out to choose by",
+        "run        runs/digits",
+    ]
+    assert run.status.state == "finished"
     assert run.environment["command"]
     assert [path.name for path in Path("runs").rglob(".*")] == [".lock"]  # which stays, free
 
 
 def test_what_is_held_out_by_default_is_held_out_once(elboroom: Command, undrawn: None) -> None:
-    result = elboroom("train", "digits", "--out", "run", *SMALL)
+    result = elboroom("train", "digits", "--out", "run", *SMALL[:-1])
     announced = result.lines[0]
     assert "1,455 train, 162 validation, 180 test" in announced
     run = Run("run")
@@ -121,10 +126,22 @@ def test_other_kinds_of_data(world: World) -> None:
     assert "2 labels" in photos.environment["data"]
 
 
-def test_quiet_says_no_more_about_epochs(elboroom: Command, world: World, undrawn: None) -> None:
-    loud = [word for word in SMALL if word != "--quiet"]
-    assert "epoch 2/2  loss" in elboroom("train", world.images, "--out", "a", *loud).err
-    assert "epoch 2/2" not in elboroom("train", world.images, "--out", "b", *loud, "--quiet").err
+def test_quiet_prints_results_and_nothing_else(elboroom: Command, world: World, undrawn: None) -> None:
+    loud = elboroom("train", world.images, "--out", "a", *SMALL[:-1])
+    quiet = elboroom("train", world.images, "--out", "b", *SMALL)
+    assert "epoch 2/2  loss" in loud.err
+    assert quiet.err == ""
+    assert quiet.out.replace(" b", " a") == loud.out
+    assert [line.split()[0] for line in quiet.out.splitlines()] == ["test", "latent", "weights", "run"]
+
+
+def test_the_epoch_whose_weights_were_kept_is_named(elboroom: Command, undrawn: None) -> None:
+    # At this learning rate the first epoch is the best.
+    result = elboroom("train", "digits", "--out", "run", "--lr", 0.5, "--ema", 0.5, "--seed", 1, *SMALL)
+    rows = Run("run").history
+    best = max(rows, key=lambda row: row["val_elbo"])
+    kept = f"weights    of epoch {best['epoch']} of 2, the one of the best validation ELBO"
+    assert f"{kept}, {best['val_elbo']:.2f}; their running average, --ema 0.5\n" in result.out
 
 
 # Where settings come from.
@@ -324,7 +341,7 @@ def test_reconstructions_are_the_models(elboroom: Command, world: World) -> None
         # Brought to whole numbers, by whatever rounding.
         assert np.abs(pixels(f"r/{name}").astype(float) - expected).max() <= 1
     error = np.square(vae.reconstruct(data.values(np.array([4]))).numpy() - data.values(np.array([4]))).mean()
-    assert f"mean squared error {error:.5f}" in result.err
+    assert f"mean squared error {error:.5f}" in result.out
 
 
 def test_an_image_of_another_size_is_resized(elboroom: Command, world: World) -> None:

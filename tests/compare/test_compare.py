@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from elboroom import VAE, compare, fit, load_data, recipe
 from elboroom.comparison import Comparison
 from elboroom.comparison.progress import ComparisonProgress
+from elboroom.comparison.runs import Job
 from elboroom.comparison.summary import METRICS
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
@@ -256,6 +259,37 @@ def test_noise_and_a_single_seed_are_no_win() -> None:
     assert "**" not in single
     assert "±" not in single.splitlines()[2].replace("± MC", "")
     assert "one seed gives no interval" in single
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_table_that_is_too_wide_becomes_several(width: int) -> None:
+    found = _compared(summary("vae", -100.0, -100.1), summary("beta-vae:beta=2", -90.0, -90.1))
+    narrow, wide = found.text(width), found.text()
+    assert max(map(len, narrow.splitlines())) <= width
+    assert sorted(set(narrow.split())) == sorted(set(wide.split()))
+    for line in narrow.split("\n\n")[:-1]:
+        assert [row.split()[0] for row in line.splitlines()] == ["recipe", "vae", "beta-vae:beta=2"]
+        assert ("NLL" in line) == ("± MC" in line)  # an error beside its number
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_runs_line_fits_a_terminal(width: int) -> None:
+    screen = io.StringIO()
+    config = recipe("vae", epochs=3)
+    jobs = [Job.of(Path("cmp"), name, config, 0) for name in ("vae", "two-stage-vae") * 5]
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    row = {"elbo": -2005.25, "nll": 1999.5, "nll_stderr": 0.1, "distortion": 1500.0, "rate": 505.25}
+    with ComparisonProgress(jobs, console=console) as shown:
+        for job in jobs[:2]:
+            shown.begin(job)
+            shown.epochs(job, 2)
+            shown.end(job, row)
+    lines = [re.sub(r"\x1b\[[?\d;]*\w", "", line) for line in re.split(r"[\r\n]", screen.getvalue())]
+    assert max(len(line.rstrip()) for line in lines) <= width
+    ended = [line for line in lines if "ELBO" in line]
+    assert len(ended) == 2
+    assert all("ELBO -2005.25  NLL 1999.50" in line for line in ended)
+    assert ("distortion 1500.00" in ended[0]) == (width == 120)
 
 
 def test_likelihoods_of_other_kinds_are_not_set_against_each_other() -> None:

@@ -141,10 +141,10 @@ def test_a_film_without_ffmpeg(elboroom: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_neighbours(elboroom: Any) -> None:
     result = elboroom("neighbours RUN :3 --samples 2 --n 4 --out n.png")
     assert result.code == 0
-    assert re.search(r":3: nearest is :3 at 0, .*; \(nearly\) a copy", result.err)
-    assert len(re.findall(r"^sample \d: nearest is", result.err, re.MULTILINE)) == 2
+    assert re.search(r":3: nearest is :3 at 0, .*; \(nearly\) a copy", result.out)
+    assert len(re.findall(r"^sample \d: nearest is", result.out, re.MULTILINE)) == 2
     assert (
-        elboroom("neighbours RUN :0 dog:random --frames 3 --space codes --out f.png").err.count("frame ") == 3
+        elboroom("neighbours RUN :0 dog:random --frames 3 --space codes --out f.png").out.count("frame ") == 3
     )
     assert {path.name for path in Path.cwd().iterdir()} == {"n.png", "f.png"}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,10 +38,21 @@ from elboroom.training.workers import speaks
 _INDEXED = re.compile(r"(?P<source>.+?)(:(?P<part>train|test|validation))?:(?P<index>-?\d+)")
 
 
-def console() -> Console:
-    """Where verbs tell what they do; standard output stays free for results."""
-    quiet = not speaks()  # paths and names are printed as they are: a bracket in them is no markup
-    return PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
+def console(*, quiet: bool = False) -> Console:
+    """Where verbs tell what they do; standard output stays free for results.
+
+    On a terminal lines are broken between words; elsewhere they are left as they are.
+    """
+    quiet = quiet or not speaks()
+    # Paths and names are printed as they are: a bracket in them is no markup.
+    found = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False, quiet=quiet)
+    found.soft_wrap = not found.is_terminal
+    return found
+
+
+def line_width() -> int | None:
+    """Cells of a line of the terminal that results go to; None if they go elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def read_data(config: Config) -> Dataset:

@@ -51,7 +51,7 @@ class Compare:
         FailureError
             If a run failed, after all others are done.
         """
-        from elboroom.commands.common import console, full_name, read_data, shown
+        from elboroom.commands.common import console, full_name, line_width, read_data, shown
         from elboroom.comparison.comparing import compare_configs
         from elboroom.training.defaults import fitting_model
 
@@ -63,18 +63,16 @@ class Compare:
             configs = {name: one.updated(condition_file=full_name(vectors)) for name, one in configs.items()}
         data = read_data(next(iter(configs.values())))
         out = self.out or Path("comparisons") / (Path(data.name).stem or "data")
-        say = console()
-        if not self.quiet:
-            say.print(
-                f"{data.describe()}\nrecipes: {len(configs)}, seeds of each: {self.seeds}, into {shown(out)}"
-            )
-            with suppress(UsageError):  # what does not go together is explained recipe by recipe
-                for choice in sorted({fitting_model(one, data)[1] for one in configs.values()} - {""}):
-                    say.print(choice)
+        say = console(quiet=self.quiet)
+        say.print(data.describe())
+        say.print(f"recipes: {len(configs)}, seeds of each: {self.seeds}, into {shown(out)}")
+        with suppress(UsageError):  # what does not go together is explained recipe by recipe
+            for choice in sorted({fitting_model(one, data)[1] for one in configs.values()} - {""}):
+                say.print(choice)
         found = compare_configs(
             data, configs, refused, out, self.seeds, self.nll_samples, leave_out=leave_out, quiet=self.quiet
         )
-        print(found.text())
+        print(found.text(line_width()), flush=True)
         say.print(f"tables   {shown(out / 'table.md')}, table.csv, summary.csv")
         say.print(f"picture  {shown(out / 'table.png')}")
         if found.failed:

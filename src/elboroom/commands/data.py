@@ -51,12 +51,14 @@ def import_haskell(base: Path, out: Path, shape: tuple[int, ...] | None, overwri
     from elboroom.haskell_weights import describe_half
     from elboroom.haskell_weights import import_haskell as read_weights
     from elboroom.run import Run, check_free
+    from elboroom.runs import write_status
 
     check_free(out, overwrite=overwrite)
     vae, config = read_weights(base, shape)
     run = Run.create(out, config, overwrite=overwrite)
     run.write_model(vae)
     run.write_environment(imported_from=str(base))
+    write_status(run.path, "trained")
     console().print(
         f"encoder {describe_half(vae.encoder)}, decoder {describe_half(vae.decoder)}, tanh, sigmoid"
     )

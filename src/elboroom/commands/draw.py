@@ -13,7 +13,6 @@ from elboroom import canvas, conditional_sheets, gallery, pictures, plates, shee
 from elboroom.arguments import Prepare
 from elboroom.canvas import DRAWS, losses_with_errors, numbers, with_error
 from elboroom.commands.common import (
-    console,
     described,
     fixed,
     free_files,
@@ -28,7 +27,7 @@ from elboroom.commands.common import (
 )
 from elboroom.commands.photos import is_changed, named_photo
 from elboroom.conditions import apart, together
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, printable
 from elboroom.evaluation.health import check_finite
 from elboroom.files import write_atomic
 from elboroom.model import VAE
@@ -98,8 +97,8 @@ def reconstruct(
     losses = [with_error(*loss) for loss in zip(*found, strict=True)]
     for name, image, loss in zip(names, rebuilt - numbers(examples), losses, strict=True):
         error = np.square(image).mean()
-        console().print(
-            f"{name}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), mean squared error {error:.5f}"
+        print(
+            f"{printable(name)}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), mean squared error {error:.5f}"
         )
     check_finite({"losses": found[0]}, str(run.path))
 

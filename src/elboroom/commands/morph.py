@@ -14,7 +14,6 @@ from elboroom import morphs, sheets
 from elboroom.arguments import Prepare
 from elboroom.canvas import numbers, seeded
 from elboroom.commands.common import (
-    console,
     fixed,
     free_files,
     load_model,
@@ -28,7 +27,7 @@ from elboroom.commands.common import (
 from elboroom.commands.ends import End, Finder
 from elboroom.commands.photos import is_changed
 from elboroom.conditions import Examples, together
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, printable
 from elboroom.evaluation.health import check_finite
 from elboroom.evaluation.neighbours import Space
 from elboroom.evaluation.neighbours import nearest as nearest_examples
@@ -144,8 +143,8 @@ def neighbours(
     check_finite({"distances": found.distances}, str(run.path))
     save_figure(sheets.neighbour_sheet(data, queries, labels, found, span=range_of(vae)), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
-        console().print(
-            f"{name}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
+        print(
+            f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
             + ("; (nearly) a copy" if copied else "")
         )
 

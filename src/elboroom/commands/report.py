@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from elboroom.commands.common import (
+    line_width,
     load_model,
     run_data,
     shown,
 )
+from elboroom.comparison.report import in_blocks
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.classes import ClassReport, report_classes
@@ -38,22 +40,22 @@ def report(
     rows, reference = data.indices(split), data.indices("train")
     found = report_classes(vae, batches, data.labels, rows, reference, data.label_names, seed=seed)
     what = f"{shown(run.path)} on {data.name}, {split}"
-    print(json_text(found.as_dict()) if as_json else printable_lines(_table(found, what)))
+    table = printable_lines(_table(found, what, line_width()))
+    print(json_text(found.as_dict()) if as_json else table)
     check_finite(found.measures, str(run.path))
 
 
-def _table(found: ClassReport, what: str) -> str:
-    """A line per class, and the warnings."""
+def _table(found: ClassReport, what: str, width: int | None = None) -> str:
+    """A line per class, and the warnings; broken into several tables where lines are not so long."""
     measures = [name for name in ("distortion", "rate", "mse", "ssim") if name in found.measures]
-    width = max(12, *map(len, found.names))
-    heads = [f"{name:>12}" for name in ("examples", *measures, "originals", "rebuilt", "codes")]
-    lines = [
-        f"{what} examples: nats per example; share nearest to the mean of their own class",
-        f"  {'':<{width}}{''.join(heads)}",
-    ]
+    rows = [["", "examples", *measures, "originals", "rebuilt", "codes"]]
     for i, name in enumerate(found.names):
-        cells = [f"{found.counts[i]:>12,}"]
-        cells += [f"{found.measures[m][i]:>12.{1 if m in ('distortion', 'rate') else 4}f}" for m in measures]
-        cells += [f"{shares[i, i]:>12.0%}" for shares in found.seen_as.values()]
-        lines.append(f"  {name:<{width}}{''.join(cells)}")
-    return "\n".join([*lines, *(f"warning: {line}" for line in found.warnings())])
+        cells = [name, f"{found.counts[i]:,}"]
+        cells += [f"{found.measures[m][i]:.{1 if m in ('distortion', 'rate') else 4}f}" for m in measures]
+        cells += [f"{shares[i, i]:.0%}" for shares in found.seen_as.values()]
+        rows.append(cells)
+    title = f"{what} examples: nats per example; share nearest to the mean of their own class"
+    indented = None if width is None else width - 2
+    tables = ["\n".join(f"  {line}" for line in block) for block in in_blocks(rows, indented)]
+    warnings = [f"warning: {line}" for line in found.warnings()]
+    return "\n".join([title, "\n\n".join(tables), *warnings])

@@ -16,7 +16,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.data.dataset import skipped_lines
-from elboroom.errors import UsageError, printable
+from elboroom.errors import FailureError, UsageError, printable, reason_of
 from elboroom.evaluation import evaluate
 from elboroom.evaluation.examples import as_trained
 from elboroom.gallery import draw_all, draw_progress
@@ -24,6 +24,7 @@ from elboroom.model import VAE
 from elboroom.networks import summarize
 from elboroom.objectives.equivalents import beta_in_words
 from elboroom.run import Run, check_free
+from elboroom.runs import write_status
 from elboroom.training.defaults import fitting_model
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
@@ -48,7 +49,7 @@ def launched(devices: int, device: str) -> bool:
 
 def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry_run: bool) -> None:
     """Train on the configuration's data and leave a run folder with numbers and pictures."""
-    say = console()
+    say = console(quiet=quiet)
     folder = out or _new_folder(config)
     workers = Workers(find_device(config.training.device))
     workers.first(lambda: check_free(folder, overwrite=overwrite))
@@ -84,15 +85,14 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
     vae = VAE.build(config.model)
     data = workers.in_turn(lambda: read_own(run, config))
     training = Training(vae, data, config, quiet=quiet, workers=workers)
+    say = console(quiet=quiet)
     moved = any(new != old for new, old in zip(_places(config), _places(run.config), strict=True))
     if moved and _is_complete(run, config):
         workers.first(lambda: training.relocate(run))
-        console().print(
-            f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train"
-        )
+        say.print(f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train")
         return
-    training.open(run, finish=not run.metrics)
-    _run(console(), training, vae)
+    training.open(run, finish=run.status.state != "finished")
+    _run(say, training, vae)
 
 
 def _places(config: Config) -> tuple[str | None, str | None]:
@@ -107,16 +107,23 @@ def _is_complete(run: Run, config: Config) -> bool:
     if patience is not None and history:
         best = max(history, key=lambda row: row.get("val_elbo", -math.inf))
         done = done or len(history) - best["epoch"] >= patience
-    return done and (run.status.state == "finished" or bool(run.metrics))
+    return done and run.status.state == "finished"
 
 
 def _run(say: Console, training: Training, vae: VAE) -> None:
     folder = training.folder
     draw = _draw_while_training(training.data, training.config, folder.path) if folder else None
+    trained = training.epochs_done < training.config.training.epochs
     history = training.run(draw)
     training.workers.close()
-    if folder is not None:  # the other processes have none, and are done
-        _conclude(say, vae, training.data, history, folder)
+    if folder is None:  # the other processes have none, and are done
+        return
+    if trained or not folder.metrics:
+        _measure(vae, training.data, folder)
+    _tell_results(say, training, vae, folder)
+    _draw(say, vae, training.data, history, folder)
+    write_status(folder.path, "finished")
+    say.print(f"next       {_advice(vae, folder.path)}")
 
 
 def _new_folder(config: Config) -> Path:
@@ -166,30 +173,79 @@ def _draw_while_training(data: Dataset, config: Config, folder: Path) -> Any:
     return on_epoch
 
 
-def _conclude(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any]], run: Run) -> None:
+def _measure(vae: VAE, data: Dataset, run: Run) -> None:
     parts: tuple[Literal["test", "validation", "train"], ...] = ("test", "validation", "train")
     part = next(part for part in parts if len(data.indices(part)))
     device = next(vae.parameters()).device
     batches = Batches(data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)
     run.write_metrics({"split": part, **measured})
-    error = "" if measured["elbo_stderr"] is None else f" ± {measured['elbo_stderr']:.2f}"
-    say.print(
-        f"{part}: ELBO {measured['elbo']:.2f}{error} = -(distortion {measured['distortion']:.2f} "
-        f"+ rate {measured['rate']:.2f}) nats; "
-        f"{measured['active_units']} of {vae.latent_dim} latent dimensions used"
+
+
+def _tell_results(say: Console, training: Training, vae: VAE, run: Run) -> None:
+    """Numbers, which weights they are of, and where: standard output has these lines alone."""
+    measured = run.metrics
+    error = "" if measured.get("elbo_stderr") is None else f" ± {measured['elbo_stderr']:.2f}"
+    print(
+        f"{measured['split']:<10} ELBO {measured['elbo']:.2f}{error} = -(distortion {measured['distortion']:.2f} "
+        f"+ rate {measured['rate']:.2f}) nats"
     )
+    print(f"latent     {measured['active_units']} of {vae.latent_dim} dimensions used")
+    print(f"weights    {weights_kept(training)}")
+    print(f"run        {shown(run.path)}", flush=True)
+    if training.record.rollbacks:
+        say.print(
+            f"training diverged and went back to a good state {training.record.rollbacks} times, each time "
+            f"with a lower learning rate; the last was {training.engine.learning_rate:.3g}"
+        )
     objective = run.config.objective
     if run.config.model.network == "ladder" and objective.bound == "elbo" and not objective.free_bits:
         idle = idle_layers(measured["rate_of_layers"])
         if idle is not None:
             say.print(idle)
+
+
+def weights_kept(training: Training) -> str:
+    """Say of which epoch the weights in a run are, and why of that one."""
+    best, epochs = training.record.best_row, training.epochs_done
+    if best is None:
+        which = f"of the last epoch, {epochs}: no validation examples are held out to choose by"
+    else:
+        elbo = f"{best['val_elbo']:.2f}"
+        which = f"of epoch {best['epoch']} of {epochs}, the one of the best validation ELBO, {elbo}"
+    ema = training.config.training.ema
+    return which if ema is None else f"{which}; their running average, --ema {ema:g}"
+
+
+def _draw(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any]], run: Run) -> None:
+    """Draw what there is room for.
+
+    Raises
+    ------
+    FailureError
+        If there was no room for all.
+    """
+    folder, lacking = run.path / "figures", dict[Path, Exception]()
+    way_on = f"the model and its numbers are complete, and 'elboroom resume {run.path}' draws the pictures"
     say.print("drawing")
-    pictures = draw_all(vae, as_trained(vae, data, run.config.data.binarize), history, run.path / "figures")
-    say.print(f"run      {shown(run.path)}")
-    for path in pictures:
-        say.print(f"picture  {shown(path)}")
-    say.print(f"next     {_advice(vae, run.path)}")
+    try:
+        drawn = draw_all(
+            vae,
+            as_trained(vae, data, run.config.data.binarize),
+            history,
+            folder,
+            on_lack=lacking.__setitem__,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped while drawing; {way_on}") from None
+    if drawn:
+        say.print(f"pictures   {shown(folder)}: {', '.join(path.name for path in drawn)}")
+    if lacking:
+        path, error = next(iter(lacking.items()))
+        raise FailureError(
+            f"{len(lacking)} of {len(lacking) + len(drawn)} pictures could not be drawn, {path.name} and so "
+            f"on: {reason_of(error)}; {way_on}"
+        )
 
 
 def idle_layers(rates: Sequence[float]) -> str | None:

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from elboroom.comparison.runs import Job, Row
+from elboroom.training.progress import bar_of, fitted, words
 from elboroom.training.terminal import PlainConsole
 
 
@@ -38,19 +38,6 @@ def seconds_left(done: Sequence[tuple[str, float]], left: Sequence[str]) -> floa
     return sum(sum(times[one]) / len(times[one]) if one in times else usual for one in left)
 
 
-def words(seconds: float) -> str:
-    """Say a time roughly.
-
-    Examples
-    --------
-    >>> words(8.2), words(300), words(9000)
-    ('9 s', '5 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{int(seconds) + 1} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class ComparisonProgress:
     """A bar over all epochs on a terminal, and a line for every run that ends.
 
@@ -68,16 +55,10 @@ class ComparisonProgress:
         self.console = console or PlainConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._jobs, self._done = jobs, list[tuple[str, float]]()
         self._number, self._started = 0, 0.0
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=12),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-            transient=True,
-        )
+        # It knows better than the bar how long the rest will take: recipes differ.
+        self._bar = bar_of(self.console, shown=self.console.is_terminal and not quiet, timed=False)
         total = sum(job.config.training.epochs for job in jobs)
-        self._task = self._bar.add_task("", total=total, note="")
+        self._task = self._bar.add_task("", total=total, numbers="")
         self._before = 0
 
     def __enter__(self) -> Self:
@@ -97,12 +78,13 @@ class ComparisonProgress:
         """Turn to the next run."""
         self._number += 1
         self._started = time.perf_counter()
-        self._bar.update(self._task, description=f"{self._label(job)} seed {job.seed}", note=self._left())
+        what = f"run {self._number} of {len(self._jobs)}  {job.recipe} seed {job.seed}"
+        self._bar.update(self._task, description=what, numbers=self._left())
 
     def epochs(self, job: Job, done: int) -> None:
         """So many epochs of this run are done."""
         note = f"epoch {done}/{job.config.training.epochs}  {self._left()}"
-        self._bar.update(self._task, completed=self._before + done, note=note)
+        self._bar.update(self._task, completed=self._before + done, numbers=note)
 
     def end(self, job: Job, row: Mapping[str, Any] | None, reason: str = "") -> None:
         """Report a run's numbers, or why it failed."""
@@ -110,14 +92,16 @@ class ComparisonProgress:
         self._done.append((job.recipe, seconds))
         self._before += job.config.training.epochs
         self._bar.update(self._task, completed=self._before)
-        found = numbers_of(row) if row is not None else f"failed: {reason}"
-        left = self._left(ended=True)
-        self.say(f"{self._label(job)}  seed {job.seed}  {found}  {words(seconds)}{left and f'; {left}'}")
-
-    def _label(self, job: Job) -> str:
         digits = len(str(len(self._jobs)))
         width = max(len(each.recipe) for each in self._jobs)
-        return f"run {self._number:>{digits}} of {len(self._jobs)}  {job.recipe:<{width}}"
+        parts = {"run": f"run {self._number:>{digits}} of {len(self._jobs)}"}
+        parts |= {"recipe": f"{job.recipe:<{width}}", "seed": f"seed {job.seed}"}
+        parts |= numbers_of(row) if row is not None else {"reason": f"failed: {reason}"}
+        parts["took"] = words(seconds)
+        if left := self._left(ended=True):
+            parts["left"] = left
+        fits = self.console.width if self.console.is_terminal else None
+        self.say(fitted(parts, _LESS, fits))
 
     def _left(self, *, ended: bool = False) -> str:
         first = self._number if ended else self._number - 1
@@ -128,13 +112,17 @@ class ComparisonProgress:
         return f"about {words(max(0.0, seconds - running))} left"
 
 
-def numbers_of(row: Row | Mapping[str, Any]) -> str:
+# What a narrow terminal does without, first to last; the table has all of it.
+_LESS = ("rate", "distortion", "left", "took", "run")
+
+
+def numbers_of(row: Row | Mapping[str, Any]) -> dict[str, str]:
     """A run's numbers in a few words, nats per example.
 
     Examples
     --------
     >>> numbers_of(dict(elbo=-20.25, nll=None, nll_stderr=None, distortion=15.0, rate=5.25))
-    'ELBO -20.25  distortion 15.00  rate 5.25'
+    {'elbo': 'ELBO -20.25', 'distortion': 'distortion 15.00', 'rate': 'rate 5.25'}
     """
     shown = [("ELBO", "elbo"), ("NLL", "nll"), ("distortion", "distortion"), ("rate", "rate")]
-    return "  ".join(f"{title} {row[name]:.2f}" for title, name in shown if row[name] is not None)
+    return {name: f"{title} {row[name]:.2f}" for title, name in shown if row[name] is not None}

@@ -91,12 +91,22 @@ class Comparison:
         table = "\n".join(f"| {' | '.join(_padded(line, widths))} |" for line in (head, rule, *lines))
         return f"{table}\n\n" + "".join(f"{note}  \n" for note in notes)
 
-    def text(self) -> str:
-        """The table for a terminal, with notes below."""
+    def text(self, width: int | None = None) -> str:
+        """The table for a terminal, with notes below.
+
+        Parameters
+        ----------
+        width : int, optional
+            Cells of a line: a wider table is broken into several below each other.
+        """
         head, lines, notes = self._cells("*{}")
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        table = "\n".join("  ".join(_padded(line, widths)) for line in (head, *lines))
-        return f"{table}\n\n" + "\n".join(textwrap.fill(note, _LINE) for note in notes)
+        together = {metric.title for metric in METRICS} | {"runs", "likelihood", "weights"}
+        tables = [
+            "\n".join(block)
+            for block in in_blocks([head, *lines], width, starts=[name in together for name in head])
+        ]
+        fill = _LINE if width is None else min(width, _LINE)
+        return "\n\n".join([*tables, "\n".join(textwrap.fill(note, fill) for note in notes)])
 
     def figure(self) -> Any:
         """Dots with intervals for each metric, and rate against distortion, as a matplotlib figure."""
@@ -220,6 +230,50 @@ def _verdicts(kinds: dict[str, list[Summary]], best: set[tuple[str, str]], mark:
         yield (
             f"ELBO, NLL and distortion can be compared within each of these, not across: {' | '.join(sides)}."
         )
+
+
+def in_blocks(
+    rows: Sequence[Sequence[str]], width: int | None, starts: Sequence[bool] | None = None
+) -> list[list[str]]:
+    """Lines of a table, broken into several tables where one is too wide; each has the first column.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        Cells, those of the heading first; the first of each row is flush left, the others are flush right.
+    width : int, optional
+        Cells of a line; all goes into one table if not given.
+    starts : sequence of bool, optional
+        Of each column: whether a new table may begin with it. All may if not given.
+
+    Returns
+    -------
+    list of list of str
+        The lines of each table.
+
+    Examples
+    --------
+    >>> for table in in_blocks([["", "one", "two"], ["row", "1", "22"]], 9):
+    ...     print(table)
+    ['     one', 'row    1']
+    ['     two', 'row   22']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    groups: list[list[int]] = []  # of columns that stay side by side
+    for column in range(1, len(widths)):
+        if not groups or starts is None or starts[column]:
+            groups.append([])
+        groups[-1].append(column)
+    blocks: list[list[int]] = [[0]]
+    for group in groups:
+        wide = sum(widths[column] + 2 for column in (*blocks[-1], *group)) - 2
+        if width is not None and wide > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1] += group
+    return [
+        ["  ".join(_padded([row[i] for i in block], [widths[i] for i in block])).rstrip() for row in rows]
+        for block in blocks
+    ]
 
 
 def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:

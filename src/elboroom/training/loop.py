@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
-from elboroom.errors import DivergedError, FailureError, UsageError, printable
+from elboroom.errors import DivergedError, FailureError, UsageError, is_lack, printable, reason_of
 from elboroom.evaluation.support import range_of_data
 from elboroom.files import check_space
 from elboroom.model import VAE
@@ -235,7 +235,7 @@ class Training:
             if self.folder is not None:
                 self.folder.log(line)
         if self._bar is not None and not self.quiet:
-            self._bar.epoch(line)
+            self._bar.say(line)
         else:
             print(f"elboroom: {printable(line)}", file=sys.stderr)
 
@@ -290,7 +290,8 @@ class Training:
         self._start()
         self._warn_of_schedules()
         total = self.config.training.epochs * self.epoch_steps
-        self._bar = bar = TrainingProgress(total, self.engine.steps, quiet=self.quiet)
+        epochs = self.config.training.epochs
+        self._bar = bar = TrainingProgress(total, self.engine.steps, epochs=epochs, quiet=self.quiet)
         wait = True
         try:
             with (
@@ -444,19 +445,20 @@ class Training:
 
     def _note(self, row: dict[str, Any], bar: TrainingProgress) -> None:
         self.record.add(row, self.checkpoints)
-        line = epoch_line(row, self.config.training.epochs)
-        bar.epoch(line)
+        bar.epoch(row)
         if self.folder is not None:
             with contextlib.suppress(FailureError):  # a full disk; the next checkpoint says so
-                self.folder.log(line)
+                self.folder.log(epoch_line(row, self.config.training.epochs))
 
     def _call(self, on_epoch: OnEpoch, row: dict[str, Any]) -> None:
         try:
             with self.engine.averaged():
                 on_epoch(self.engine.vae, row)
-        except (FailureError, OSError) as error:  # a picture that finds no room on the disk
-            self._say(f"after epoch {row['epoch']}: {error}; training goes on")
-        except Exception:
+        except Exception as error:
+            if is_lack(error):  # a picture that finds no room on the disk or in memory
+                self._say(f"after epoch {row['epoch']}: {reason_of(error)}; training goes on")
+                self.record.restore_random()
+                return
             self.record.snapshot(self.checkpoints)
             raise
         self.record.restore_random()

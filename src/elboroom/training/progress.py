@@ -3,14 +3,60 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from elboroom.training.terminal import PlainConsole
+
+_BAR = 10  # cells that the bar has at least
+_LEFT = len("about 99 min left")
+
+
+def words(seconds: float) -> str:
+    """Say a time roughly.
+
+    Examples
+    --------
+    >>> words(8.2), words(300), words(9000)
+    ('9 s', '5 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{int(seconds) + 1} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class TimeLeft(ProgressColumn):
+    """How long the whole task may still take, in words that say so."""
+
+    max_refresh = 0.5
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+    def render(self, task: Task) -> Text:
+        """Show nothing as long as it cannot be told."""
+        left = task.time_remaining
+        return Text("" if left is None or task.finished else f"about {words(left)} left")
+
+
+def bar_of(console: Console, *, shown: bool, timed: bool = True) -> Progress:
+    """A bar that fills what its texts leave of the line; its task has a field ``numbers``."""
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=_BAR)),
+        TextColumn("{task.fields[numbers]}", markup=False, table_column=Column(no_wrap=True)),
+        *([TimeLeft()] if timed else []),
+        console=console,
+        disable=not shown,
+        transient=True,
+        expand=True,
+    )
 
 
 class TrainingProgress:
@@ -20,6 +66,8 @@ class TrainingProgress:
     ----------
     total_steps, done_steps : int
         Of the whole run.
+    epochs : int
+        That these are.
     console : Console, optional
         Where to show it; standard error if not given.
     quiet : bool
@@ -27,18 +75,17 @@ class TrainingProgress:
     """
 
     def __init__(
-        self, total_steps: int, done_steps: int = 0, *, console: Console | None = None, quiet: bool = False
+        self,
+        total_steps: int,
+        done_steps: int = 0,
+        *,
+        epochs: int = 1,
+        console: Console | None = None,
+        quiet: bool = False,
     ):
         self.console = console or PlainConsole(stderr=True, quiet=quiet)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=8),  # all of it fits into 80 columns
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-            transient=True,
-        )
+        self._epochs = epochs
+        self._bar = bar_of(self.console, shown=self.console.is_terminal and not quiet)
         self._task = self._bar.add_task("training", total=total_steps, completed=done_steps, numbers="")
 
     def __enter__(self) -> Self:
@@ -51,41 +98,95 @@ class TrainingProgress:
         self._bar.stop()
 
     def update(self, step: int, epoch: int, means: Mapping[str, float | None], rate: float) -> None:
-        """Move the bar and show running means and examples per second."""
-        numbers = "  ".join(f"{name} {value:.2f}" for name, value in means.items() if value is not None)
-        self._bar.update(
-            self._task, completed=step, description=f"epoch {epoch}", numbers=f"{numbers}  {rate:,.0f}/s"
-        )
+        """Move the bar and show running means and examples per second, as many as there is room for."""
+        numbers = {name: f"{name} {_nats(value)}" for name, value in means.items() if value is not None}
+        numbers["speed"] = f"{rate:,.0f}/s"
+        what = f"epoch {epoch}/{self._epochs}"
+        room = self.console.width - len(what) - _BAR - _LEFT - 3
+        shown = fitted(numbers, ("speed", "distortion", "rate", "loss"), room)
+        self._bar.update(self._task, completed=step, description=what, numbers=shown)
 
-    def epoch(self, line: str) -> None:
-        """Print a finished epoch's line above the bar."""
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Print a finished epoch's line above the bar; on a terminal, what fits into one line."""
+        self.say(epoch_line(row, self._epochs, self.console.width if self.console.is_terminal else None))
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
         self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def fitted(parts: Mapping[str, str], less: Sequence[str], width: int | None) -> str:
+    """Join texts by two spaces, without as many as need be to fit.
+
+    Parameters
+    ----------
+    parts : mapping of str to str
+        In the order of the line.
+    less : sequence of str
+        Names of those that may be left out, the first to go first.
+    width : int, optional
+        Cells there are; all is joined if not given.
+
+    Examples
+    --------
+    >>> fitted({"a": "aaa", "b": "bbb", "c": "ccc"}, ["b", "c"], 8)
+    'aaa  ccc'
+    """
+    left = dict(parts)
+    for name in ("", *less):
+        left.pop(name, None)
+        line = "  ".join(left.values())
+        if width is None or len(line) <= width:
+            break
+    return line
 
 
 # More would make the line of an epoch too long; the history has them all.
 _SHOWN_LAYERS = 3
+# What a narrow terminal does without, first to last; the run's log has all of it.
+_LESS = ("speed", "layers", "beta", "perplexity", "seconds", "distortion", "rate", "val ELBO")
 
 
-def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
+def epoch_line(row: Mapping[str, Any], epochs: int, width: int | None = None) -> str:
     """One line for a row of history; numbers in nats per example.
+
+    Parameters
+    ----------
+    row : mapping
+        Of the history.
+    epochs : int
+        Of the whole training.
+    width : int, optional
+        Leave out what does not fit into so many cells.
 
     Examples
     --------
-    >>> epoch_line(dict(epoch=3, loss=150.0, distortion=145.5, rate=4.5, beta=1.0, images_per_second=9000.0,
-    ...                 seconds=6.6, val_elbo=-151.25), 20)
-    'epoch  3/20  loss 150.00  distortion 145.50  rate 4.50  beta 1  val ELBO -151.25  9,000/s  6.6 s'
+    >>> row = dict(epoch=3, loss=150.0, distortion=145.5, rate=4.5, beta=1.0, images_per_second=9000.0,
+    ...            seconds=6.6, val_elbo=-151.25)
+    >>> print(epoch_line(row, 20))
+    epoch  3/20  loss 150.00  distortion 145.50  rate 4.50  beta 1  val ELBO -151.25  9,000/s  6.6 s
+    >>> print(epoch_line(row, 20, width=80))
+    epoch  3/20  loss 150.00  distortion 145.50  rate 4.50  val ELBO -151.25  6.6 s
     >>> epoch_line(dict(epoch=1, loss=9.5, distortion=5.0, rate=4.5, beta=1.0, images_per_second=10.0,
     ...                 seconds=6.0, rate_1=3.0, rate_2=1.5), 2)
-    'epoch 1/2  loss 9.50  distortion 5.00  rate 4.50 (3.00 + 1.50)  beta 1  10/s  6.0 s'
+    'epoch 1/2  loss 9.50  distortion 5.00  rate 4.50  = 3.00 + 1.50  beta 1  10/s  6.0 s'
     """
-    width = len(str(epochs))
-    layers = [f"{row[name]:.2f}" for name in row if re.fullmatch(r"rate_\d+", name)]
-    of_layers = f" ({' + '.join(layers)})" if 0 < len(layers) <= _SHOWN_LAYERS else ""
-    codes = f"  perplexity {row['perplexity']:.1f}" if "perplexity" in row else ""
-    validation = f"  val ELBO {row['val_elbo']:.2f}" if "val_elbo" in row else ""
-    return (
-        f"epoch {row['epoch']:>{width}}/{epochs}  loss {row['loss']:.2f}  "
-        f"distortion {row['distortion']:.2f}  rate {row['rate']:.2f}{of_layers}{codes}  "
-        f"beta {row['beta']:.4g}{validation}  "
-        f"{row['images_per_second']:,.0f}/s  {row['seconds']:.1f} s"
-    )
+    parts = {
+        "epoch": f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}",
+        **{name: f"{name} {_nats(row[name])}" for name in ("loss", "distortion", "rate")},
+    }
+    layers = [_nats(row[name]) for name in row if re.fullmatch(r"rate_\d+", name)]
+    if 0 < len(layers) <= _SHOWN_LAYERS:
+        parts["layers"] = f"= {' + '.join(layers)}"
+    if "perplexity" in row:
+        parts["perplexity"] = f"perplexity {row['perplexity']:.1f}"
+    parts["beta"] = f"beta {row['beta']:.4g}"
+    if "val_elbo" in row:
+        parts["val ELBO"] = f"val ELBO {_nats(row['val_elbo'])}"
+    parts |= {"speed": f"{row['images_per_second']:,.0f}/s", "seconds": f"{row['seconds']:.1f} s"}
+    return fitted(parts, _LESS, width)
+
+
+def _nats(value: float) -> str:
+    """Two digits after the point, as long as that is readable."""
+    return f"{value:.2f}" if abs(value) < 1e7 else f"{value:.3e}"
