@@ -50,7 +50,7 @@ class Train:
     ] = None
     overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
     devices: Devices = 1
-    quiet: Annotated[bool, arg(help="Show no progress.")] = False
+    quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
     dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, and stop.")] = False
     settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
 
@@ -80,7 +80,7 @@ def resume(
     ] = None,
     device: Annotated[str | None, arg(metavar="NAME", help="Train on another device than before.")] = None,
     devices: Devices = 1,
-    quiet: Annotated[bool, arg(help="Show no progress.")] = False,
+    quiet: Annotated[bool, arg(help="Print results and errors only.")] = False,
 ) -> None:
     """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
     from elboroom.commands.common import full_name

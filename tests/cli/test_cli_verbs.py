@@ -131,7 +131,7 @@ def test_quiet_prints_results_and_nothing_else(elboroom: Command, world: World, 
     quiet = elboroom("train", world.images, "--out", "b", *SMALL)
     assert "epoch 2/2  loss" in loud.err
     assert quiet.err == ""
-    assert quiet.out.replace(" b", " a") == loud.out
+    assert quiet.out.splitlines()[:-1] == loud.out.splitlines()[:-1]
     assert [line.split()[0] for line in quiet.out.splitlines()] == ["test", "latent", "weights", "run"]
 
 

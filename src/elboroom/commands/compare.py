@@ -40,7 +40,7 @@ class Compare:
     config: Annotated[
         Path | None, arg(help="Lay a TOML file over preset and recipe; the command line goes before all.")
     ] = None
-    quiet: Annotated[bool, arg(help="Show no progress.")] = False
+    quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
     settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
 
     def __call__(self, configs: Mapping[str, Config], refused: Mapping[str, str], *, leave_out: bool) -> None:
