@@ -79,9 +79,9 @@ def test_it_says_how_to_name_the_new_place(run: Path, elboroom: Told, tmp_path: 
 @pytest.mark.parametrize("epochs", [2, 4])
 def test_the_new_place_is_kept(run: Path, elboroom: Told, tmp_path: Path, epochs: int) -> None:
     conclude(run)
-    code, _, err = elboroom("resume", run, "--data", tmp_path / "new.npy", "--epochs", epochs, "--quiet")
+    code, out, _ = elboroom("resume", run, "--data", tmp_path / "new.npy", "--epochs", epochs, "--quiet")
     assert code == 0
-    assert ("nothing was left to train" in err) == (epochs == 2)
+    assert ("nothing was left to train" in out) == (epochs == 2)
     assert Run(run).config.data.source == str(tmp_path / "new.npy")
     assert len(Run(run).history) == epochs
     assert elboroom("evaluate", run, "--num-samples", 2)[0] == 0
