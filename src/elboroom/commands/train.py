@@ -89,7 +89,7 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
     moved = any(new != old for new, old in zip(_places(config), _places(run.config), strict=True))
     if moved and _is_complete(run, config):
         workers.first(lambda: training.relocate(run))
-        say.print(f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train")
+        print(f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train")
         return
     training.open(run, finish=run.status.state != "finished")
     _run(say, training, vae)
