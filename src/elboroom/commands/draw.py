@@ -98,7 +98,8 @@ def reconstruct(
     for name, image, loss in zip(names, rebuilt - numbers(examples), losses, strict=True):
         error = np.square(image).mean()
         print(
-            f"{printable(name)}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), mean squared error {error:.5f}"
+            f"{printable(name)}: loss {loss} nats (−ELBO, mean of {DRAWS} draws), "
+            f"mean squared error {error:.5f}"
         )
     check_finite({"losses": found[0]}, str(run.path))
 

@@ -144,8 +144,8 @@ def neighbours(
     save_figure(sheets.neighbour_sheet(data, queries, labels, found, span=range_of(vae)), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         print(
-            f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual around there"
-            + ("; (nearly) a copy" if copied else "")
+            f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual "
+            "around there" + ("; (nearly) a copy" if copied else "")
         )
 
 

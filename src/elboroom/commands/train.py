@@ -89,7 +89,8 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
     moved = any(new != old for new, old in zip(_places(config), _places(run.config), strict=True))
     if moved and _is_complete(run, config):
         workers.first(lambda: training.relocate(run))
-        print(f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train")
+        if workers.is_first:
+            print(f"{shown(run.path)} has its data in {config.data.source} now; nothing was left to train")
         return
     training.open(run, finish=run.status.state != "finished")
     _run(say, training, vae)
@@ -187,8 +188,8 @@ def _tell_results(say: Console, training: Training, vae: VAE, run: Run) -> None:
     measured = run.metrics
     error = "" if measured.get("elbo_stderr") is None else f" ± {measured['elbo_stderr']:.2f}"
     print(
-        f"{measured['split']:<10} ELBO {measured['elbo']:.2f}{error} = -(distortion {measured['distortion']:.2f} "
-        f"+ rate {measured['rate']:.2f}) nats"
+        f"{measured['split']:<10} ELBO {measured['elbo']:.2f}{error} = "
+        f"-(distortion {measured['distortion']:.2f} + rate {measured['rate']:.2f}) nats"
     )
     print(f"latent     {measured['active_units']} of {vae.latent_dim} dimensions used")
     print(f"weights    {weights_kept(training)}")
