@@ -28,7 +28,7 @@ def test_summary_and_sheet(photos, tmp_path, capsys, monkeypatch):
         "         1 photo is empty",
         "         1 photo is not an image that can be read",
         "picture  faces/contact_sheet.png",
-        "problem  there are only 14 faces of people, 4 faces of dogs; training needs at least 30 of each",
+        "problem  there are too few faces to train on: 14 of people, 4 of dogs; at least 30 of each",
     ]
     sheet = (tmp_path / "faces" / "contact_sheet.png").read_bytes()
     faces(folders, tmp_path / "faces", rgb=True, detector="none")

@@ -13,7 +13,7 @@ from elboroom.data.landmarks import Landmarks
 from elboroom.data.preparation import Way
 from elboroom.data.prepared_photo import prepare_photo
 
-from .drawn import EYES, crowd, portrait, read_csv
+from .drawn import EYES, crowd, portrait, read_csv, turned, write_landmarks
 
 pytest.importorskip("cv2", reason="OpenCV is not installed")
 
@@ -141,3 +141,25 @@ def test_small_faces_are_added_and_the_largest_stays():
     assert [face.box[2] for face in search(sizes)(picture).faces] == [20]
     # The one at 0 is the one that was found before; the one of 40 was overlooked, so it is not certain.
     assert [face.box[2] for face in search(sizes, every=True)(picture).faces] == [20, 5]
+
+
+def test_what_is_said_of_photos_without_a_face(tmp_path):
+    """Each folder by what was done there."""
+    for name in ("known", "seen", "dogs"):
+        (tmp_path / name).mkdir()
+        crowd((300, 260)).save(tmp_path / name / "empty.png")
+        crowd((300, 260), (150, 20 + len(name), 60)).save(tmp_path / name / "face.png")
+    crowd((300, 260), (150, 30, 50)).save(tmp_path / "seen" / "other.png")
+    folders = [tmp_path / name for name in ("known", "seen", "dogs")]
+    write_landmarks(folders[0], {"face.png": turned(0, 1, (100, 100))})
+    (tmp_path / "dogs" / "face.png").unlink()
+    made = prepare_faces(folders, tmp_path / "out", align={"known": "landmarks"})
+    assert {skip.path: skip.reason for skip in made.rejected} == {
+        "known/empty.png": "has no landmarks",
+        "seen/empty.png": "shows no face that the detector haar can find",
+    }
+    assert made.sources == {"known": {"landmarks.csv": 1}, "seen": {"haar": 2}, "dogs": {"crop": 1}}
+    assert made.notes == (
+        "dogs: no face was found in the only photo, so the middle of each photo was cut out instead; --align "
+        "dogs=detect keeps only photos in which a face is found",
+    )

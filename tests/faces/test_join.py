@@ -158,5 +158,5 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
         "joined   40 people, 8 dogs: 64×64×1",
         "left out 2 that an earlier set holds as well; see all/rejected.csv",
         "picture  all/contact_sheet.png",
-        "problem  there are only 8 examples of dogs; training needs at least 30 of each",
+        "problem  there are too few examples to train on: 8 of dogs; at least 30 of each",
     ]

@@ -55,8 +55,8 @@ class Recipe:
         For each label.
     find : tuple of callable or None
         The search for faces, for each label; None where nothing is to be searched.
-    no_landmarks : str
-        What to say of a photo without landmarks.
+    no_face, no_landmarks : str
+        What to say of a photo that was searched in vain, and of one without landmarks that was not searched.
     seen : mapping of Path to Seen
         What was found in photos that were searched before.
     """
@@ -66,6 +66,7 @@ class Recipe:
     ways: tuple[Align, ...]
     templates: tuple[Template, ...]
     find: tuple[Search | None, ...]
+    no_face: str
     no_landmarks: str
     seen: Mapping[Path, Seen] = field(default_factory=dict)
 
@@ -186,7 +187,8 @@ def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
                 seen = look(find, *opened)
             landmarks = seen.faces[0].landmarks if seen.faces else None
         if not isinstance(landmarks, Landmarks):
-            raise ValueError(landmarks or recipe.no_landmarks)  # noqa: TRY004 - a reason, not a wrong type
+            missing = recipe.no_landmarks if find is None else recipe.no_face
+            raise ValueError(landmarks or missing)  # noqa: TRY004 - a reason, not a wrong type
         pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened)
     return Face(
         pixels, digest, landmarks.source, template, landmarks, transform, beyond, len(seen.faces), seen.turn

@@ -110,9 +110,16 @@ def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe,
             if looked and 2 * known <= looked:
                 ways[label] = "crop"
                 notes.append(_cropped(asked, label, known, looked))
-    missing = _no_landmarks(asked)
+    no_face = "" if asked.made is None else f"shows no face that the detector {asked.made.name} can find"
     recipe = Recipe(
-        asked.shape[:2], asked.shape[2], tuple(ways), tuple(templates), tuple(finds), missing, seen
+        asked.shape[:2],
+        asked.shape[2],
+        tuple(ways),
+        tuple(templates),
+        tuple(finds),
+        no_face,
+        _no_landmarks(asked),
+        seen,
     )
     return recipe, notes
 
@@ -161,9 +168,11 @@ def _cropped(asked: Asked, label: int, known: int, looked: int) -> str:
         )
     if asked.made is None:
         return f"{name}: no faces were looked for; the middle of each photo was cut out instead"
+    found = f"a face was found in only {known} of" if known else "no face was found in"
+    photos = "the only photo" if looked == 1 else f"{'' if known else 'the '}{looked} photos looked at"
     return (
-        f"{name}: a face was found in only {known} of {looked} photos looked at, so the middle of each photo "
-        f"was cut out instead; --align {name}=detect keeps only photos in which a face is found"
+        f"{name}: {found} {photos}, so the middle of each photo was cut out instead; --align {name}=detect "
+        "keeps only photos in which a face is found"
     )
 
 
@@ -182,11 +191,8 @@ def _are_dogs(photos: Sequence[Photo]) -> bool:
 
 
 def _no_landmarks(asked: Asked) -> str:
-    if asked.made is not None:
-        return f"shows no face that the detector {asked.made.name} can find"
-    if asked.detector == "none" or is_installed():
-        return "has no landmarks, and no detector was to find a face"
-    return f"has no landmarks; to find faces without them, {INSTALL}"
+    wanting = AUTO in asked.ways and asked.detector == AUTO and not is_installed()
+    return "has no landmarks" + (f"; to find faces without them, {INSTALL}" if wanting else "")
 
 
 def missed(asked: Asked, recipe: Recipe, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:

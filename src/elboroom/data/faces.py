@@ -219,7 +219,7 @@ def _none_usable(count: int, rejected: Sequence[Skipped]) -> str:
 
 def _detected(photos: Sequence[Photo], writer: Writer, recipe: Recipe) -> tuple[list[int], list[int]]:
     """For each label, photos in which the detector found no face, and those in which it did."""
-    missing = {skip.path for skip in writer.rejected if skip.reason == recipe.no_landmarks}
+    missing = {skip.path for skip in writer.rejected if skip.reason == recipe.no_face}
     lost, found = [0] * len(recipe.ways), [0] * len(recipe.ways)
     for photo in photos:
         lost[photo.label] += photo.name in missing and recipe.find[photo.label] is not None

@@ -174,7 +174,9 @@ def _remedy(data: Dataset, other: Dataset) -> str:
     if "faces" not in kinds or not (data.is_image and other.is_image):
         return ""
     size = " ".join(map(str, dict.fromkeys(data.shape[:2])))
-    return f", such as by 'elboroom data faces ... --size {size}{' --rgb' if data.shape[2] == 3 else ''}'"
+    differ = data.shape[2] != other.shape[2]
+    colour = "" if not differ else " --rgb" if data.shape[2] == 3 else " --no-rgb"
+    return f", such as by 'elboroom data faces ... --size {size}{colour}'"
 
 
 def _full(name: str) -> str:

@@ -16,7 +16,7 @@ def problems(counts: Mapping[str, int], what: str = "examples") -> list[str]:
     >>> problems({"people": 144, "dogs": 140})
     []
     >>> problems({"people": 144, "dogs": 9})
-    ['there are only 9 examples of dogs; training needs at least 30 of each']
+    ['there are too few examples to train on: 9 of dogs; at least 30 of each']
     >>> problems({"people": 900, "dogs": 40}, "faces")
     ['there are 22 times as many faces of people as of dogs (900 and 40); more than 10 times is too many']
     """
@@ -25,8 +25,8 @@ def problems(counts: Mapping[str, int], what: str = "examples") -> list[str]:
     few = {name: count for name, count in counts.items() if count < LEAST}
     found = []
     if few:
-        listed = ", ".join(f"{count or 'no'} {what} of {name}" for name, count in few.items())
-        found.append(f"there are only {listed}; training needs at least {LEAST} of each")
+        listed = ", ".join(f"{count} of {name}" for name, count in few.items())
+        found.append(f"there are too few {what} to train on: {listed}; at least {LEAST} of each")
     most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     if not few and counts[most] > MOST_TIMES * counts[least]:
         found.append(
