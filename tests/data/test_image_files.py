@@ -150,6 +150,12 @@ def test_a_decoded_image_counts_until_it_is_dropped(tmp_path, monkeypatch):
     with image_files.decoded(tmp_path / "a.png"):
         assert room._held == 64
     assert room._held == 0
+    closed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "close", lambda _: closed.append(room._held))
+        with image_files.decoded(tmp_path / "a.png"):
+            pass
+    assert closed[0] == 64  # its memory is free before its room is
     with pytest.raises(KeyError), image_files.decoded(tmp_path / "a.png"):
         raise KeyError("the caller's own")  # passes as it is, and gives the room back
     assert room._held == 0

@@ -101,6 +101,7 @@ def decoded(
                 if least is not None and image.format in ("JPEG", "MPO"):
                     image.draft(None, least(*image.size))
                 held.enter_context(_ROOM.take(image.width * image.height))
+                held.callback(image.close)  # before others may take its room
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
             yield image, (height, width)

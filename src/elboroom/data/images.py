@@ -157,7 +157,9 @@ def _fitted(image: Any, shape: tuple[int, int, int]) -> Array:
     mode = "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     if image.size != (width, height):
-        image = image.crop(_centre(image.size, width, height))
+        centre = _centre(image.size, width, height)
+        whole = centre == (0, 0, *image.size)  # of which no copy is made
+        image = image if whole else image.crop(centre)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image, dtype=np.uint8).reshape(shape)
 
