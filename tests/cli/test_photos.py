@@ -87,8 +87,8 @@ def test_what_an_image_file_cannot_give_is_named(shape: Any, wanted: str, world:
 def test_image_files_are_mapped_into_the_range_of_a_run_trained_on_floats(
     low: float, high: float, likelihood: str, elboroom: Command, undrawn: None
 ) -> None:
-    x = np.random.default_rng(0).uniform(low, high, (40, 5, 4)).astype(np.float32)
-    x[0, 0, :2] = low, high
+    x = np.random.default_rng(0).uniform(low, high, (40, 5, 4, 1)).astype(np.float32)
+    x[0, 0, :2, 0] = low, high
     np.save("x.npy", x)
     assert elboroom("train", "x.npy", "--out", "run", "--likelihood", likelihood, *SMALL).code == 0
     photo = _write(Path("p.png"), np.arange(20, dtype=np.uint8).reshape(5, 4) * 13)
