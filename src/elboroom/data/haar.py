@@ -1,4 +1,4 @@
-"""OpenCV's Haar cascades: faces by two cascades, confirmed by eyes where eyes belong."""
+"""OpenCV's Haar cascades: faces by two cascades, the better confirmed the more eyes are where eyes belong."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _EYES_IN_BOX = np.array([[0.300, 0.383], [0.692, 0.383]])
 _EYE_STRAYS = 0.12
 _FACES = ("frontalface_alt2", "frontalface_default")
 _EYES = ("eye_tree_eyeglasses", "eye")
-# Overlapping hits that make a face in which two eyes are seen, or one. Fewer add hardly any people, and dogs.
-_HITS = {2: 8, 1: 12}
+# Overlapping hits that make a face in which two eyes are seen, or one, or none, as in a blurred or coarsely
+# compressed photo. Fewer hits add hardly any people, and dogs.
+_HITS = {2: 8, 1: 12, 0: 30}
 _LARGE, _SMALL = 1 / 8, 1 / 40  # least side of a face, as share of the picture's shorter side
 _EYES_SEEN_FROM = 120  # side of a face in pixels
 
 
 class Haar:
-    """Find faces with OpenCV's frontal cascades; one without any eye is none.
+    """Find faces with OpenCV's frontal cascades; one without visible eyes must be all the more certain.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Haar:
         found: list[FoundFace] = []
         for box, hits in self._boxes(grey, attempt.least):
             seen, places = self._eyes(grey, box)
-            if not seen or hits < _HITS[seen] or (attempt.strict and seen < 2):
+            if hits < _HITS[seen] or (attempt.strict and seen < 2):
                 continue
             points = dict(zip(PARTS, map(tuple, (places - margin).tolist()), strict=False))
             x, y, width, height = (box - (margin, margin, 0, 0)).tolist()
