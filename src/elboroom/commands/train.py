@@ -147,7 +147,8 @@ def _check_model_matches(config: Config, data: Dataset) -> None:
 
 def _introduce(say: Console, data: Dataset, vae: VAE, config: Config, folder: Path, choice: str) -> None:
     say.print(data.describe())
-    for line in (*data.notes, *skipped_lines(data)):
+    done = "--standardize" if config.model.standardize else "\0"
+    for line in (*(note for note in data.notes if done not in note), *skipped_lines(data)):
         say.print(f"  {printable(line)}", markup=False)
     parameters = sum(p.numel() for p in vae.parameters())
     sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else config.model.network

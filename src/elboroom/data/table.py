@@ -199,7 +199,7 @@ def _spread(values: Array, columns: Sequence[str]) -> list[str]:
         return []
     return [
         f"standard deviations run from {kept[low]:.3g} (column {shortened(columns[low])}) to "
-        f"{kept[high]:.3g} (column {shortened(columns[high])}): --standardize brings all columns to one scale"
+        f"{kept[high]:.3g} (column {shortened(columns[high])}): train with --standardize"
     ]
 
 
