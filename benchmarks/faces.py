@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from elboroom.data.faces import prepare_faces
-from elboroom.data.landmarks import COLUMNS
+from elboroom.data.faces.landmarks import COLUMNS
+from elboroom.data.faces.prepare import prepare_faces
 
 BASES = 8
 

@@ -21,11 +21,11 @@ import torch
 from matplotlib.figure import Figure
 
 import elboroom
-from elboroom.canvas import PALETTE, canvas, panel, tidy, to_png
-from elboroom.cli import main as elboroom_main
+from elboroom.cli.main import main as elboroom_main
 from elboroom.data.batches import Batches
-from elboroom.files import write_atomic
-from elboroom.run import Run
+from elboroom.figures.style import PALETTE, canvas, panel, tidy, to_png
+from elboroom.io.files import write_atomic
+from elboroom.runs.run import Run
 
 # Of nearly as many weights: 0.60 and 0.67 million.
 NETS = {

@@ -17,7 +17,7 @@ import torch
 
 import elboroom
 from elboroom.data.batches import Batches
-from elboroom.files import write_atomic
+from elboroom.io.files import write_atomic
 
 
 def train(data: elboroom.Dataset, precision: str, seed: int, epochs: int) -> float:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elboroom.files import write_atomic
+from elboroom.io.files import write_atomic
 
 CASES = {
     "mlp 784-1000-2": ((28, 28, 1), ["--hidden", "1000"]),

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import elboroom
-from elboroom import canvas, sheets
-from elboroom.files import write_atomic
+from elboroom.figures import by_class, style
+from elboroom.io.files import write_atomic
 
 run = elboroom.Run(sys.argv[1])
 data = elboroom.load_data(run.config.data.source or sys.exit("the run names no data"))
-figure = sheets.transformation(run.model(), data, 0, 1, n=6, originals=False, steps=11)
-write_atomic(Path(__file__).parent / "pictures" / "people-to-dogs.png", canvas.to_png(figure))
+figure = by_class.transformation(run.model(), data, 0, 1, n=6, originals=False, steps=11)
+write_atomic(Path(__file__).parent / "pictures" / "people-to-dogs.png", style.to_png(figure))

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 import elboroom
+from elboroom.models.terms import Terms
 from elboroom.objectives.schedules import linear
-from elboroom.terms import Terms
 
 
 def stress(terms: Terms) -> Tensor:

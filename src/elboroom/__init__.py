@@ -15,33 +15,42 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from elboroom import figures, pictures
+    from elboroom import config, data, evaluation, figures, latent, models, networks, objectives, training
     from elboroom.comparison import compare
     from elboroom.config import Config, ModelConfig
     from elboroom.data import Dataset, load_data
     from elboroom.evaluation import evaluate
-    from elboroom.model import VAE
+    from elboroom.figures import images as pictures
+    from elboroom.models.vae import VAE
     from elboroom.objectives import Objective
     from elboroom.objectives.recipes import recipe
-    from elboroom.run import Run, load
+    from elboroom.runs.run import Run, load
     from elboroom.training import fit
 
-# Imported at first use, so that the command line answers at once.
+# Imported at first use, so that the command line answers at once. "module:name", or a module by itself.
 _HOME = {
-    "Config": "elboroom.config",
-    "Dataset": "elboroom.data",
-    "ModelConfig": "elboroom.config",
-    "Objective": "elboroom.objectives",
-    "Run": "elboroom.run",
-    "VAE": "elboroom.model",
-    "compare": "elboroom.comparison",
-    "evaluate": "elboroom.evaluation",
-    "figures": "elboroom",
-    "fit": "elboroom.training",
-    "load": "elboroom.run",
-    "load_data": "elboroom.data",
-    "pictures": "elboroom",
-    "recipe": "elboroom.objectives.recipes",
+    "Config": "elboroom.config:Config",
+    "Dataset": "elboroom.data:Dataset",
+    "ModelConfig": "elboroom.config:ModelConfig",
+    "Objective": "elboroom.objectives:Objective",
+    "Run": "elboroom.runs.run:Run",
+    "VAE": "elboroom.models.vae:VAE",
+    "compare": "elboroom.comparison:compare",
+    "config": "elboroom.config",
+    "data": "elboroom.data",
+    "evaluate": "elboroom.evaluation:evaluate",
+    "evaluation": "elboroom.evaluation",
+    "figures": "elboroom.figures",
+    "fit": "elboroom.training:fit",
+    "latent": "elboroom.latent",
+    "load": "elboroom.runs.run:load",
+    "load_data": "elboroom.data:load_data",
+    "models": "elboroom.models",
+    "networks": "elboroom.networks",
+    "objectives": "elboroom.objectives",
+    "pictures": "elboroom.figures.images",
+    "recipe": "elboroom.objectives.recipes:recipe",
+    "training": "elboroom.training",
 }
 
 __all__ = [
@@ -52,21 +61,30 @@ __all__ = [
     "Objective",
     "Run",
     "compare",
+    "config",
+    "data",
     "evaluate",
+    "evaluation",
     "figures",
     "fit",
+    "latent",
     "load",
     "load_data",
+    "models",
+    "networks",
+    "objectives",
     "pictures",
     "recipe",
+    "training",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'elboroom' has no attribute {name!r}")
-    home = _HOME[name]
-    return import_module(f"elboroom.{name}") if home == "elboroom" else getattr(import_module(home), name)
+    module, _, attribute = _HOME[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:

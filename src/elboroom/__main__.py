@@ -2,7 +2,7 @@
 
 import sys
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,7 +20,7 @@ from elboroom.config.likelihoods import LIKELIHOODS as ROWS
 from elboroom.config.model import LikelihoodName
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
 from elboroom.networks.spectral import with_spectral_norm
 from elboroom.objectives import RECIPES, Objective, recipe

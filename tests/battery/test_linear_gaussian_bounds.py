@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from elboroom.config import ObjectiveConfig
-from elboroom.hierarchies.chain import make_chain
-from elboroom.model import VAE
+from elboroom.models.chain import make_chain
+from elboroom.models.vae import VAE
 from elboroom.objectives import choice
 from elboroom.probability import LIKELIHOODS, POSTERIORS, PRIORS
 from elboroom.probability.choice import CODE_PRIORS, QUANTIZERS

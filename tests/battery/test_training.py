@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import elboroom
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.run import Run
-from elboroom.training.state import load_state
+from elboroom.runs.run import Run
+from elboroom.training.checkpoints.state import load_state
 
 from .combinations import (
     BATCH,

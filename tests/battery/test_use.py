@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 from .combinations import SHAPE, USED, Combination, build, inputs_of, objective_of, told_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import hierarchy
-from elboroom.cli import main
+from elboroom.cli.main import main
 
 
 @pytest.mark.parametrize("name", hierarchy.NETS)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 
 SMALL = ["--hidden", "16", "--epochs", "2", "--batch-size", "16", "--figures-every", "0", "--quiet"]
 """Options of a training that takes no time."""
@@ -67,7 +67,7 @@ def elboroom(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures at the end of training, which take seconds."""
-    monkeypatch.setattr("elboroom.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     found = World(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELBOROOM_CACHE", str(folder / "cache"))
-        patch.setattr("elboroom.commands.train.draw_all", lambda *_, **__: [])
+        patch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
         for data, run, more in (
             ("images.npz", "run", []),
             ("table.csv", "table_run", ["--likelihood", "gaussian"]),

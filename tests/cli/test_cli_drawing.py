@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from elboroom import gallery
 from elboroom.errors import FailureError
-from elboroom.run import Run
+from elboroom.figures import standard_set
+from elboroom.runs.run import Run
 
 from .conftest import SMALL, Command
 
@@ -24,18 +24,18 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw three of the figures."""
-    monkeypatch.setattr(gallery, "_chosen", lambda *_: [name[:-4] for name in DRAWN])
+    monkeypatch.setattr(standard_set, "_chosen", lambda *_: [name[:-4] for name in DRAWN])
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
-    write = gallery._write
+    write = standard_set._write
 
     def write_or_fail(scene: Any, file: str, path: Path) -> None:
         if file == name:
             raise error
         write(scene, file, path)
 
-    monkeypatch.setattr(gallery, "_write", write_or_fail)
+    monkeypatch.setattr(standard_set, "_write", write_or_fail)
 
 
 ENDS: dict[str, tuple[BaseException, int, str]] = {
@@ -102,7 +102,7 @@ def test_a_picture_without_room_does_not_end_training(
     def no_memory(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("elboroom.commands.train.draw_progress", no_memory)
+    monkeypatch.setattr("elboroom.cli.commands.train.draw_progress", no_memory)
     result = elboroom("train", "digits", "--out", "run", *SMALL[:-3], "--figures-every", 1, "--quiet")
     assert result.code == 0
     assert result.lines == ["elboroom: after epoch 1: out of memory; training goes on"]

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elboroom.tensors import write_tensors
+from elboroom.io.tensors import write_tensors
 
 from .conftest import SMALL, Command, Result, World
 
@@ -370,7 +370,7 @@ def test_a_fault_of_ours_is_one_line_too_and_can_be_traced(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("elboroom.commands.measure.run_data", broken)
+    monkeypatch.setattr("elboroom.cli.commands.measure.run_data", broken)
     result = elboroom("evaluate", world.run)
     assert (result.code, len(result.lines)) == (1, 1)
     assert "unexpected ZeroDivisionError: two lines (a bug: ELBOROOM_TRACEBACK=1 shows where)" in result.err

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.comparison import progress as comparison_progress
 from elboroom.training import progress
 from elboroom.training.terminal import PlainConsole
@@ -24,7 +24,7 @@ def escaped(name: str) -> str:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elboroom.commands.train.draw_all", lambda *_args, **_options: [])
+    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_args, **_options: [])
 
 
 @pytest.mark.parametrize("name", ["[test]", "a\x1b[31m[/x]b\x07"])

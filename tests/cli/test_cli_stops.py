@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elboroom.run import Run
-from elboroom.tensors import read_tensors
+from elboroom.io.tensors import read_tensors
+from elboroom.runs.run import Run
 
 from .conftest import Command
 
@@ -96,6 +96,6 @@ def test_an_interruption_elsewhere_is_one_line(elboroom: Command, monkeypatch: p
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elboroom.commands.data.load_data", interrupted)
+    monkeypatch.setattr("elboroom.cli.commands.data.load_data", interrupted)
     result = elboroom("data", "show", "digits")
     assert (result.code, result.lines) == (130, ["elboroom: stopped"])

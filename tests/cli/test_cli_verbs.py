@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+from elboroom.cli.verbs import VERBS
 from elboroom.config import Config, preset_names, read_preset
 from elboroom.data import load_data
-from elboroom.run import Run, load
-from elboroom.verbs import VERBS
+from elboroom.runs.run import Run, load
 
 from .conftest import SMALL, Command, World
 
@@ -153,7 +153,9 @@ def settings(elboroom: Command, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def parse(*argv: Any) -> Config:
         found: list[Config] = []
-        monkeypatch.setattr("elboroom.commands.train.train", lambda config, *_, **__: found.append(config))
+        monkeypatch.setattr(
+            "elboroom.cli.commands.train.train", lambda config, *_, **__: found.append(config)
+        )
         result = elboroom("train", *argv)
         assert result.code == 0, result.err
         return found[0]

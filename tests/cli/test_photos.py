@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.commands.common import read_example
-from elboroom.commands.photos import read_photo
+from elboroom.cli.commands.common import read_example
+from elboroom.cli.commands.photos import read_photo
 from elboroom.data import load_data
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
-from elboroom.run import Run
+from elboroom.runs.run import Run
 
 from .conftest import SMALL, Command, World
 

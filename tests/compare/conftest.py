@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from elboroom import compare
-from elboroom.canvas import canvas
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.comparison import Comparison
 from elboroom.comparison.summary import Summary
+from elboroom.figures.style import canvas
 
 SMALL: dict[str, Any] = {"hidden": [8], "batch_size": 200, "device": "cpu", "precision": "fp32"}
 OPTIONS = ["--hidden", "8", "--batch-size", "200", "--device", "cpu", "--precision", "fp32", "--quiet"]

@@ -11,7 +11,7 @@ import pytest
 from elboroom.comparison.runs import Job, Row, carry_out
 from elboroom.errors import FailureError
 from elboroom.objectives.recipes import RECIPES
-from elboroom.run import Run
+from elboroom.runs.run import Run
 
 from .conftest import OPTIONS, Command
 

@@ -24,7 +24,7 @@ from elboroom.comparison.runs import Job
 from elboroom.comparison.summary import METRICS
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
-from elboroom.run import Run
+from elboroom.runs.run import Run
 from elboroom.training.prepare import prepare
 from elboroom.training.signals import Stopped
 
@@ -156,7 +156,7 @@ compare("digits", {RECIPES!r}, out="cmp", seeds=2, epochs=3, nll_samples=5, quie
 
 
 def test_two_cannot_write_one_folder() -> None:
-    from elboroom.files import lock_folder
+    from elboroom.io.files import lock_folder
 
     small("vae", seeds=1)
     lock = lock_folder(Path("cmp"))

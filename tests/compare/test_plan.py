@@ -15,7 +15,7 @@ from elboroom.comparison.variants import split_variant
 from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.objectives.recipes import RECIPES
-from elboroom.run import Run
+from elboroom.runs.run import Run
 
 from .conftest import numbers, small
 

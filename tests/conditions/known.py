@@ -11,9 +11,9 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from elboroom.conditions import Conditioning
 from elboroom.data.dataset import Dataset
-from elboroom.model import VAE
+from elboroom.models.conditioning import Conditioning
+from elboroom.models.vae import VAE
 from elboroom.networks.ladder_parts import StochasticLayer
 from elboroom.probability import ConditionalNormal, GaussianHead
 

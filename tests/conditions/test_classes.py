@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from elboroom import VAE, Config, fit, load, load_data
-from elboroom.cli import main
-from elboroom.commands.common import named_condition
-from elboroom.conditions import Conditioning
+from elboroom.cli.commands.common import named_condition
+from elboroom.cli.main import main
 from elboroom.data import Dataset
 from elboroom.data.arrays import from_array
 from elboroom.data.conditioned import condition_size, conditions_of, label_ids
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
+from elboroom.models.conditioning import Conditioning
 from elboroom.training.prepare import build
 
 RNG = np.random.default_rng(0)

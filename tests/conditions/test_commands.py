@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom import canvas, conditional_sheets, plates
-from elboroom.canvas import Numbers
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.evaluation.examples import examples_of
-from elboroom.gallery import draw_all, draw_progress
-from elboroom.model import VAE
-from elboroom.run import Run, load
+from elboroom.figures import conditional, grids
+from elboroom.figures.standard_set import draw_all, draw_progress
+from elboroom.latent import arrays
+from elboroom.latent.arrays import Numbers
+from elboroom.models.vae import VAE
+from elboroom.runs.run import Run, load
 
 from .known import SIDE, build, images, varied
 
@@ -49,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(data.x[0, ..., 0]).save(folder / "cat.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELBOROOM_CACHE", str(folder / "cache"))
-        patch.setattr("elboroom.commands.train.draw_all", lambda *_, **__: [])
+        patch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
         for name, options in (
             ("run", ["--condition", "labels"]),
             ("vectors", ["--condition", "vectors", "--condition-file", str(folder / "told.npy")]),
@@ -98,19 +99,19 @@ def drawn(path: str | Path) -> Numbers:
 def test_samples_of_one_label_and_of_all(world: Path, elboroom: Command) -> None:
     assert elboroom("sample", world / "run", "--label", "dog", "--n", 9, "--out", "dog.npy")[0] == 0
     vae = load(world / "run")
-    with canvas.seeded(vae, 0):
+    with arrays.seeded(vae, 0):
         np.testing.assert_allclose(np.load("dog.npy"), vae.sample(9, condition=1), rtol=1e-6)
     assert elboroom("sample", world / "run", "--n", 9, "--out", "all.npy")[0] == 0
     assert np.load("all.npy").shape == (10, SIDE, SIDE, 1)  # as many of each
     assert elboroom("sample", world / "run", "--n", 8, "--out", "all.png")[0] == 0
-    rows = conditional_sheets.given_plate(vae, [0, 1], ["cat", "dog"], 4)
+    rows = conditional.given_plate(vae, [0, 1], ["cat", "dog"], 4)
     assert (rows.columns, list(rows.row_labels), rows.images.shape) == (4, ["cat", "dog"], (8, SIDE, SIDE, 1))
-    with canvas.seeded(vae, 0):
+    with arrays.seeded(vae, 0):
         np.testing.assert_allclose(rows.images[4:], vae.sample(4, condition=1), rtol=1e-6)
     assert elboroom("sample", world / "run", "--observe", "--n", 8, "--out", "seen.png")[0] == 0
     assert elboroom("sample", world / "vectors", "--label=-0.5,1", "--out", "v.npy")[0] == 0
     vectors = load(world / "vectors")
-    with canvas.seeded(vectors, 0):
+    with arrays.seeded(vectors, 0):
         np.testing.assert_allclose(np.load("v.npy"), vectors.sample(64, condition=[-0.5, 1.0]), rtol=1e-6)
 
 
@@ -142,8 +143,8 @@ def test_every_verb_works(world: Path, run: str, words: str, elboroom: Command) 
 
 
 def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
-    from elboroom.commands.ends import Finder
-    from elboroom.commands.morph import _walked
+    from elboroom.cli.commands.ends import Finder
+    from elboroom.cli.commands.morph import _walked
 
     finder = Finder(Run(world / "run"), load(world / "run"))
     ((start, end),) = finder.relabelled([":0"], "dog")
@@ -211,14 +212,14 @@ def test_all_figures_are_drawn(kind: str, latent_dim: int, tmp_path: Path) -> No
 
 def test_analogies_show_each_example_with_each_label() -> None:
     vae, data = varied(build(condition_names=("cat", "dog"))), images()
-    figure = conditional_sheets.analogies(vae, examples_of(vae, data, np.arange(4)), 3)
+    figure = conditional.analogies(vae, examples_of(vae, data, np.arange(4)), 3)
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["original", "cat", "dog"]
 
 
 def test_plates_lie_side_by_side_without_overlap() -> None:
     x = np.zeros((4, 5, 5, 1))
-    some = [plates.Plate(x, 2, title=str(i), row_labels=["a", "b"]) for i in range(5)]
-    figure = plates.lay_out(some, 3)
+    some = [grids.Plate(x, 2, title=str(i), row_labels=["a", "b"]) for i in range(5)]
+    figure = grids.lay_out(some, 3)
     boxes = [axes.get_position() for axes in figure.axes]
     assert len(boxes) == 5
     for i, one in enumerate(boxes):

@@ -11,10 +11,10 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor, distributions, nn
 
-from elboroom.conditions import Conditioning
 from elboroom.errors import UsageError
-from elboroom.hierarchies import Chain, HierarchicalVAE, make_chain
-from elboroom.hierarchies.vae import layer_log_prior
+from elboroom.models import Chain, HierarchicalVAE, make_chain
+from elboroom.models.conditioning import Conditioning
+from elboroom.models.hierarchical import layer_log_prior
 from elboroom.networks.ladder import Ladder
 from elboroom.networks.ladder_parts import LadderEncoder
 from elboroom.probability import GaussianHead

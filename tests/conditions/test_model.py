@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from elboroom.conditions import Conditioning, Examples
 from elboroom.config import ModelConfig
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
-from elboroom.model import VAE
+from elboroom.latent.paths import linear
+from elboroom.latent.targets import refine
+from elboroom.models.conditioning import Conditioning, Examples
+from elboroom.models.vae import VAE
 from elboroom.probability import ConditionalNormal, StandardNormal, VampPrior
-from elboroom.targets import refine
-from elboroom.walks import linear
 
 from .known import LAYERED, SIDE, build, images, varied
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from elboroom.verbs import VERBS
+from elboroom.cli.verbs import VERBS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text(encoding="utf-8")
 

@@ -16,18 +16,18 @@ import pytest
 import torch
 
 from elboroom import fit
-from elboroom.conditions import Examples
 from elboroom.data import batches as data_batches
 from elboroom.data.batches import Batches, Streamed
 from elboroom.data.conditioned import condition_size, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.errors import FailureError, UsageError
-from elboroom.model import VAE
+from elboroom.models.conditioning import Examples
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.run import load
+from elboroom.runs.run import load
+from elboroom.training.checkpoints.state import load_state
 from elboroom.training.engine import Engine
 from elboroom.training.nonfinite import find_first
-from elboroom.training.state import load_state
 
 from . import job
 from .known import LAYERED, SIDE, build, images

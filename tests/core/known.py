@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNormal
 
 # float64 rounds at 1.1e-16 relative; the sums here have up to a few hundred terms of size up to 100,

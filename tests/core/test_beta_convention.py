@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.objectives import Objective
 from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.terms import Terms
 
 from .known import FLOAT64, assert_equal
 

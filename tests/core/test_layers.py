@@ -12,44 +12,31 @@ import elboroom
 
 ROOT = Path(elboroom.__file__).parent
 
-_BASE = {"errors", "config"}
-_MODEL = _BASE | {"networks", "probability", "terms", "conditions", "conditional", "model"}
-_RUN = _MODEL | {"files", "tensors", "data", "runs", "run"}
-_VIEWS = {
-    *("evaluation", "canvas", "plates", "walks", "targets", "morphs", "sheets", "conditional_sheets"),
-    *("latent", "drawing", "latent_map", "figures", "traversals", "pictures", "gallery", "explorer"),
-}
-# among themselves: without a circle
 _ANYTHING = None
 
-# Each top-level module or package of elboroom, lowest first, and what it may import besides itself.
+# Each package or module at elboroom's root, lowest first, and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str] | None] = {
     "errors": set(),
     "config": {"errors"},
-    "files": {"errors"},
-    "tensors": {"errors", "files"},
-    "noise": set(),
-    "conditions": {"errors"},
-    "networks": _BASE | {"noise", "conditions"},
-    "probability": _BASE | {"noise", "conditions"},
-    "terms": _BASE | {"probability"},
-    "conditional": {"errors", "conditions"},
-    "model": _MODEL - {"model"},
-    "hierarchies": _MODEL | {"noise"},
-    "objectives": _MODEL | {"noise"},
-    "data": {"errors", "files", "noise"},
-    "haskell_weights": _BASE | {"model"},
-    "runs": {"errors", "files", "tensors"},
-    "run": _BASE | {"model", "data", "files", "tensors", "runs"},
-    **dict.fromkeys(_VIEWS, _RUN | _VIEWS),
-    "training": _RUN | {"objectives", "evaluation", "gallery", "noise"},
-    "comparison": _RUN | {"objectives", "evaluation", "canvas", "training"},
-    "estimator": _ANYTHING,
-    "commands": _ANYTHING,
-    "arguments": {"errors"},
-    "data_verbs": _ANYTHING,
-    "picture_verbs": _ANYTHING,
-    "verbs": _ANYTHING,
+    "io": {"errors"},
+    "distributed": {"errors"},
+    "networks": {"errors", "config", "distributed"},
+    "probability": {"errors", "config", "distributed"},
+    "models": {"errors", "config", "distributed", "networks", "probability"},
+    "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
+    "data": {"errors", "io", "distributed"},
+    "runs": {"errors", "config", "io", "data", "models"},
+    "latent": {"errors", "probability", "data", "models"},
+    "evaluation": {"errors", "probability", "data", "models", "latent"},
+    "figures": {"errors", "io", "data", "models", "latent", "evaluation", "runs"},
+    "training": {
+        *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),
+        *("data", "runs", "evaluation", "figures"),
+    },
+    "comparison": {
+        *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),
+        *("latent", "training"),
+    },
     "cli": _ANYTHING,
     "__init__": _ANYTHING,
     "__main__": _ANYTHING,
@@ -126,13 +113,63 @@ def test_layers_form_no_circle() -> None:
 
 
 def test_the_table_itself_has_a_direction() -> None:
-    """Only the views may import each other, and nothing may import what stands on top."""
+    """What stands later may import what stands earlier, and nothing imports what stands on top."""
     order = list(MAY_IMPORT)
     top = {layer for layer, allowed in MAY_IMPORT.items() if allowed is _ANYTHING}
     for layer, allowed in MAY_IMPORT.items():
-        for name in (allowed or set()) - {layer}:
-            assert order.index(name) < order.index(layer) or {name, layer} <= _VIEWS
+        for name in allowed or set():
+            assert order.index(name) < order.index(layer)
             assert name not in top
+
+
+def test_nothing_new_stands_loose_at_the_root() -> None:
+    """A new module belongs into one of the packages; a new package belongs into the table."""
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py"}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert folders == {*MAY_IMPORT} - {"errors", "__init__", "__main__"}
+
+
+def _modules() -> dict[str, set[str]]:
+    """Which files of elboroom each of its files imports, by dotted names below the package."""
+
+    def dotted(path: Path) -> str:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    paths = {dotted(path): path for path in ROOT.rglob("*.py")}
+    graph = {}
+    for name, path in paths.items():
+        package = ["elboroom", *path.relative_to(ROOT).parts[:-1]]
+        found = set()
+        for imported in _imports(ast.parse(path.read_text(encoding="utf-8")), package):
+            parts = imported.split(".")[1:] if imported.split(".")[0] == "elboroom" else []
+            known = [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
+            found |= {next((one for one in known if one in paths), "")} - {"", name}
+        graph[name] = found
+    return graph
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Not even by a detour, and not inside functions; a package's ``__init__`` stands above its files."""
+    graph = _modules()
+    graph.pop("", None)  # the root is read by nobody but users
+    while graph:
+        lowest = [name for name, imports in graph.items() if not imports & graph.keys()]
+        assert lowest, f"these import each other in a circle: {graph}"
+        for name in lowest:
+            del graph[name]
+
+
+def test_nothing_is_imported_by_a_computed_name() -> None:
+    """A module imported by a string would be missing from the tests above; other packages may be."""
+    for path in sorted(ROOT.rglob("*.py")):
+        if path == ROOT / "__init__.py":  # its table is what users import lazily
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                name = ast.unparse(node.args[0]).strip("'\"")
+                assert not name.startswith("elboroom"), path
+                assert name.isidentifier() or isinstance(node.args[0], ast.Constant), path
 
 
 @pytest.mark.parametrize(
@@ -147,10 +184,10 @@ def test_the_table_itself_has_a_direction() -> None:
         ("from elboroom import __version__", set()),
         ("def f():\n    if True:\n        from elboroom.cli import main", {"cli"}),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from elboroom.cli import main", set()),
-        ("if typing.TYPE_CHECKING:\n    import elboroom.cli\nelse:\n    import elboroom.run", {"run"}),
+        ("if typing.TYPE_CHECKING:\n    import elboroom.cli\nelse:\n    import elboroom.runs", {"runs"}),
         (
-            "try:\n    from elboroom import run\nexcept ImportError:\n    from elboroom import cli",
-            {"run", "cli"},
+            "try:\n    from elboroom import runs\nexcept ImportError:\n    from elboroom import cli",
+            {"runs", "cli"},
         ),
         ("from .mlp import MLP", {"networks"}),
         ("from . import mlp", {"networks"}),

@@ -12,7 +12,7 @@ from scipy import integrate
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.networks.conv import ConvDecoder
 from elboroom.probability import LIKELIHOODS, BernoulliHead, StandardNormal

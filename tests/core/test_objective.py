@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.objectives.schedules import constant, linear
-from elboroom.terms import Terms
 
 from .known import FLOAT64, assert_equal
 

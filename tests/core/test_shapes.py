@@ -5,7 +5,7 @@ import pytest
 
 from elboroom import VAE, load_data
 from elboroom.errors import UsageError
-from elboroom.plates import as_images
+from elboroom.figures.grids import as_images
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (5,)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import elboroom
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.config import ModelConfig
 from elboroom.errors import UsageError
 
@@ -97,7 +97,7 @@ def test_what_it_does_not_go_with(more, words):
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("elboroom.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
     np.savetxt("t.csv", X, delimiter=",", header="rate,income,age")
     line = "train t.csv --standardize --likelihood gaussian --hidden 8 --epochs 2 --out run --quiet"
     assert main(line.split()) == 0

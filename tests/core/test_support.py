@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from elboroom import VAE, Config, fit, load, load_data
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.errors import DataWarning, UsageError
 from elboroom.training.prepare import build
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 from .known import assert_equal
 from .uses import each_use, small

@@ -9,7 +9,7 @@ import torch
 from torch import distributions, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussianHead, StandardNormal
 
 from .known import FLOAT32, FLOAT64, assert_equal

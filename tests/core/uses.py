@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 SHAPES = [(1,), (7,), (5, 3, 1), (4, 7, 3), (2, 1, 1)]
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from elboroom.data import image_files, load_data, read_image
-from elboroom.data.faces import prepare_faces
+from elboroom.data.faces.prepare import prepare_faces
 from elboroom.errors import UsageError
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"

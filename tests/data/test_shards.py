@@ -369,7 +369,7 @@ def test_npy_shards_of_numbers(tmp_path):
 
 
 def test_train_and_show(tmp_path, capsys, monkeypatch):
-    from elboroom.cli import main  # all of elboroom, which the tests above do without
+    from elboroom.cli.main import main  # all of elboroom, which the tests above do without
 
     monkeypatch.chdir(tmp_path)
     for i in range(3):

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from elboroom import VAE, Dataset, Objective, fit
+from elboroom.distributed.processes import Workers
 from elboroom.objectives import schedules
 from elboroom.objectives.critics import total_correlation_critic
 from elboroom.training.engine import Engine
-from elboroom.training.workers import Workers
 
 BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 
 
 def test_ctrl_c_stops_all_and_one_process_goes_on(

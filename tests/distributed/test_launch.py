@@ -18,11 +18,11 @@ import psutil
 import pytest
 import torch
 
-from elboroom.cli import main
+from elboroom.cli.main import main
+from elboroom.distributed import group, launch
+from elboroom.distributed.processes import Workers
 from elboroom.errors import FailureError, UsageError
-from elboroom.files import lock_folder
-from elboroom.training import group, launch
-from elboroom.training.workers import Workers
+from elboroom.io.files import lock_folder
 
 HOSTILE = "import pathlib; pathlib.Path({marker!r}).write_text('ran')\n"
 

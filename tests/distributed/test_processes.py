@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from elboroom.training.state import load_state
+from elboroom.training.checkpoints.state import load_state
 
 from . import job
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import tyro
 
+from elboroom.cli.verbs import VERBS
 from elboroom.config import preset_names
-from elboroom.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,12 +16,12 @@ from torch import nn
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
+from elboroom.distributed.noise import part_of_batch
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
-from elboroom.model import VAE
-from elboroom.noise import part_of_batch
+from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.run import load
+from elboroom.runs.run import load
 from elboroom.training import fit
 
 ALL = np.arange(256, dtype=np.uint8)[:, None]

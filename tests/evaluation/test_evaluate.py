@@ -15,7 +15,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import active_units, evaluate, likelihood
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNormal
 

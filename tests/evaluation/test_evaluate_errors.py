@@ -15,7 +15,7 @@ from torch import nn
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.evaluation import evaluate, reliability
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNormal
 
 N, D = 60, 5
@@ -163,7 +163,7 @@ def test_memory_is_bounded_by_the_weights(monkeypatch: pytest.MonkeyPatch) -> No
     """Of small examples many fit in a batch: so many that all samples of all would not."""
     from elboroom.evaluation import likelihood
 
-    monkeypatch.setattr("elboroom.model._WEIGHTS", 1000)
+    monkeypatch.setattr("elboroom.models.vae._WEIGHTS", 1000)
     monkeypatch.setattr(likelihood, "_WEIGHTS", 1000)
     sizes: list[int] = []
     vae = linear(StandardNormal(2))

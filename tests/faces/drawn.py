@@ -5,8 +5,8 @@ import csv
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from elboroom.data.face_geometry import PARTS, placed
-from elboroom.data.landmarks import COLUMNS
+from elboroom.data.faces.geometry import PARTS, placed
+from elboroom.data.faces.landmarks import COLUMNS
 
 COLOURS = {"left_eye": (255, 0, 0), "right_eye": (0, 255, 0), "nose": (0, 0, 255), "mouth": (255, 255, 0)}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.commands.faces import contact_sheet, faces
+from elboroom.cli.commands.faces import contact_sheet, faces
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
 

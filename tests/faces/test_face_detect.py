@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import detect
-from elboroom.data.detect import make_detector, search
-from elboroom.data.faces import prepare_faces
-from elboroom.data.found_face import Attempt
-from elboroom.data.landmarks import Landmarks
+from elboroom.data.faces import detect
+from elboroom.data.faces.detect import make_detector, search
+from elboroom.data.faces.found import Attempt
+from elboroom.data.faces.landmarks import Landmarks
+from elboroom.data.faces.prepare import prepare_faces
 from elboroom.data.preparation import Way
 from elboroom.errors import FailureError, UsageError
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import faces, images
+from elboroom.data import images
 from elboroom.data.dataset import TEST
-from elboroom.data.face_files import split_by_content
-from elboroom.data.face_way import parse_align
-from elboroom.data.faces import is_prepared, load_prepared, prepare_faces
+from elboroom.data.faces import prepare
+from elboroom.data.faces.files import split_by_content
+from elboroom.data.faces.prepare import is_prepared, load_prepared, prepare_faces
+from elboroom.data.faces.way import parse_align
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import FailureError, UsageError
 
@@ -306,8 +307,8 @@ def test_damaged_faces_are_named(photos, tmp_path):
 def test_few_photos_are_ahead(photos, tmp_path, monkeypatch):
     """Memory is bounded because no more than some crops per worker wait to be written."""
     folder, ahead = photos("people", 60), []
-    made, real = [], faces.make_face
-    monkeypatch.setattr(faces, "make_face", lambda *a: made.append(1) or real(*a))
+    made, real = [], prepare.make_face
+    monkeypatch.setattr(prepare, "make_face", lambda *a: made.append(1) or real(*a))
     prepare_faces(
         [folder], tmp_path / "out", workers=2, on_progress=lambda done, _: ahead.append(len(made) - done)
     )
@@ -316,7 +317,7 @@ def test_few_photos_are_ahead(photos, tmp_path, monkeypatch):
 
 def test_the_array_ends_with_the_last_face(photos, tmp_path, monkeypatch):
     """Reserved for all photos, mapped anew now and then, cut at the end: nothing is lost or left over."""
-    monkeypatch.setattr("elboroom.data.face_files._MAPPED_BYTES", 3 * 64 * 64)
+    monkeypatch.setattr("elboroom.data.faces.files._MAPPED_BYTES", 3 * 64 * 64)
     folder = photos("people", 120)
     prepare_faces([folder], tmp_path / "all")
     for index in (0, 7, 119, *range(20, 110)):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data.face_geometry import (
+from elboroom.data.faces.geometry import (
     PARTS,
     TEMPLATES,
     apply,

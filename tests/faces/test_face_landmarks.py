@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from elboroom.data.landmarks import Landmarks, find_table, read_dog_parts, read_table, read_utkface_name
+from elboroom.data.faces.landmarks import Landmarks, find_table, read_dog_parts, read_table, read_utkface_name
 from elboroom.errors import UsageError
 
 HEAD = "file,left_eye_x,left_eye_y,right_eye_x,right_eye_y"

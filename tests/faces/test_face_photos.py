@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data.face_geometry import placed
-from elboroom.data.faces import load_prepared, prepare_faces
+from elboroom.data.faces.geometry import placed
+from elboroom.data.faces.prepare import load_prepared, prepare_faces
 
 from .drawn import dots, dotted, read_csv, turned, write_landmarks
 

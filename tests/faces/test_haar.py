@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data.detect import Attempt, Seen, make_detector, search
-from elboroom.data.faces import load_prepared, prepare_faces
-from elboroom.data.found_face import FoundFace, largest_first
-from elboroom.data.landmarks import Landmarks
+from elboroom.data.faces.detect import Attempt, Seen, make_detector, search
+from elboroom.data.faces.found import FoundFace, largest_first
+from elboroom.data.faces.landmarks import Landmarks
+from elboroom.data.faces.prepare import load_prepared, prepare_faces
+from elboroom.data.faces.prepared_photo import prepare_photo
 from elboroom.data.preparation import Way
-from elboroom.data.prepared_photo import prepare_photo
 
 from .drawn import EYES, crowd, portrait, read_csv, turned, write_landmarks
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.commands.faces import join
+from elboroom.cli.commands.faces import join
 from elboroom.data import load_data
 from elboroom.data.dataset import TEST
-from elboroom.data.faces import load_prepared, prepare_faces
+from elboroom.data.faces.prepare import load_prepared, prepare_faces
 from elboroom.data.join import join_data
 from elboroom.errors import UsageError
 

@@ -11,7 +11,7 @@ import pytest
 
 from elboroom.data import cache, load_data
 from elboroom.data.dataset import Dataset
-from elboroom.data.faces import prepare_faces
+from elboroom.data.faces.prepare import prepare_faces
 from elboroom.data.new_folder import new_folder
 from elboroom.errors import UsageError
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli import main
-from elboroom.commands.common import read_example
-from elboroom.commands.photos import read_photo
-from elboroom.data import detect, load_data, prepared_photo
-from elboroom.data.face_geometry import placed
-from elboroom.data.faces import prepare_faces
+from elboroom.cli.commands.common import read_example
+from elboroom.cli.commands.photos import read_photo
+from elboroom.cli.main import main
+from elboroom.data import load_data
+from elboroom.data.faces import detect, prepared_photo
+from elboroom.data.faces.geometry import placed
+from elboroom.data.faces.prepare import prepare_faces
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
-from elboroom.model import VAE
-from elboroom.run import Run
+from elboroom.models.vae import VAE
+from elboroom.runs.run import Run
 from elboroom.training import fit
 
 from .drawn import dots

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import detect, images, prepared_photo
-from elboroom.data.detect import Attempt
-from elboroom.data.face_geometry import placed
-from elboroom.data.faces import load_prepared, prepare_faces
-from elboroom.data.found_face import FoundFace, largest_first
-from elboroom.data.landmarks import Landmarks
+from elboroom.data import images
+from elboroom.data.faces import detect, prepared_photo
+from elboroom.data.faces.detect import Attempt
+from elboroom.data.faces.found import FoundFace, largest_first
+from elboroom.data.faces.geometry import placed
+from elboroom.data.faces.landmarks import Landmarks
+from elboroom.data.faces.prepare import load_prepared, prepare_faces
+from elboroom.data.faces.prepared_photo import prepare_photo
 from elboroom.data.preparation import Way
-from elboroom.data.prepared_photo import prepare_photo
 from elboroom.errors import UsageError
 
 from .drawn import dots, dotted, turned, write_landmarks

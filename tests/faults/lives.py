@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from elboroom import tensors as tensors_module
 from elboroom.errors import UsageError
-from elboroom.model import VAE
-from elboroom.run import Run
-from elboroom.tensors import read_tensors
-from elboroom.training import checkpoints, fit
+from elboroom.io import tensors as tensors_module
+from elboroom.io.tensors import read_tensors
+from elboroom.models.vae import VAE
+from elboroom.runs.run import Run
+from elboroom.training import fit
+from elboroom.training.checkpoints import saving
 
 STATE = "state.safetensors"
 # What of a checkpoint is never the same twice.
@@ -102,12 +103,12 @@ def assert_nothing_half(out: Path) -> None:
 @contextlib.contextmanager
 def always_due() -> Iterator[None]:
     """A checkpoint is begun at every step at which none is being written."""
-    before = checkpoints.SHARE, checkpoints.PAUSE
-    checkpoints.SHARE, checkpoints.PAUSE = float("inf"), (0.0, 0.0)
+    before = saving.SHARE, saving.PAUSE
+    saving.SHARE, saving.PAUSE = float("inf"), (0.0, 0.0)
     try:
         yield
     finally:
-        checkpoints.SHARE, checkpoints.PAUSE = before
+        saving.SHARE, saving.PAUSE = before
 
 
 @contextlib.contextmanager

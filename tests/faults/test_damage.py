@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
-from elboroom.run import load
-from elboroom.tensors import read_tensors, write_tensors
-from elboroom.training.state import load_state, save_state
+from elboroom.io.tensors import read_tensors, write_tensors
+from elboroom.runs.run import load
+from elboroom.training.checkpoints.state import load_state, save_state
 
 from .conftest import LONG
 from .lives import STATE, assert_same_end, build, go_on, position, train

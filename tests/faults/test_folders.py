@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from elboroom.errors import FailureError, UsageError
-from elboroom.run import Run, load
+from elboroom.runs.run import Run, load
 
 from .lives import assert_same_end, go_on, train
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from elboroom.errors import FailureError
-from elboroom.run import Run
-from elboroom.training.checkpoints import Checkpoints
+from elboroom.runs.run import Run
+from elboroom.training.checkpoints.saving import Checkpoints
 
 from .conftest import LONG
 from .lives import (

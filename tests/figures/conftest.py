@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom.canvas import Numbers
 from elboroom.data.dataset import Dataset
-from elboroom.model import VAE
+from elboroom.latent.arrays import Numbers
+from elboroom.models.vae import VAE
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "grey": (8, 8, 1),

@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from elboroom import gallery
-from elboroom.drawing.choices import morph_ends
 from elboroom.errors import FailureError, UsageError
-from elboroom.model import VAE, Array
-from elboroom.plates import Plate
+from elboroom.figures import standard_set
+from elboroom.figures.choices import morph_ends
+from elboroom.figures.grids import Plate
+from elboroom.models.vae import VAE, Array
 
 from .conftest import SHAPES, build, dataset, history
 
@@ -35,7 +35,7 @@ def test_the_set_is_complete_and_leaves_nothing_else(
     vae = build(SHAPES[shape], latent_dim).train()
     state = torch.get_rng_state()
     marks = {"one": data.x[0]}
-    written = gallery.draw_all(vae, data, history(3), tmp_path / "new", marks=marks)
+    written = standard_set.draw_all(vae, data, history(3), tmp_path / "new", marks=marks)
     expected = FILES | {"friends.png"}
     if labels and n > 1:
         expected |= {f"{what}_by_class.png" for what in ("examples", "samples", "reconstructions")}
@@ -51,31 +51,33 @@ def test_the_set_is_complete_and_leaves_nothing_else(
 
 def test_only_what_was_asked_for(tmp_path: Path, vae: VAE) -> None:
     data = dataset((8, 8, 1))
-    paths = gallery.draw_all(vae, data, [], tmp_path, only=["latent", "morph", "latent"])
+    paths = standard_set.draw_all(vae, data, [], tmp_path, only=["latent", "morph", "latent"])
     assert [path.name for path in paths] == ["latent.png", "morph.png", "morph.gif"]
     with pytest.raises(UsageError, match=r"unknown figure 'latnet'; did you mean 'latent'\?"):
-        gallery.draw_all(vae, data, [], tmp_path, only=["samples", "latnet"])
+        standard_set.draw_all(vae, data, [], tmp_path, only=["samples", "latnet"])
     assert not (tmp_path / "samples.png").exists()
 
 
 def test_without_a_history_the_loss_is_left_out(
     tmp_path: Path, vae: VAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "_FIGURES", {name: gallery._FIGURES[name] for name in ("loss", "samples")})
-    paths = gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
+    monkeypatch.setattr(
+        standard_set, "_FIGURES", {name: standard_set._FIGURES[name] for name in ("loss", "samples")}
+    )
+    paths = standard_set.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
     assert [path.name for path in paths] == ["samples.png"]
     with pytest.raises(UsageError, match="needs a history"):
-        gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
+        standard_set.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
 
 
 def test_test_examples_are_shown_if_there_are_any(vae: VAE) -> None:
     with_test, without = (dataset((8, 8, 1), test=test) for test in (True, False))
-    assert gallery._Scene(vae, with_test, [], None).rows.tolist() == list(range(1, 40, 2))
-    assert gallery._Scene(vae, without, [], None).rows.tolist() == list(range(40))
+    assert standard_set._Scene(vae, with_test, [], None).rows.tolist() == list(range(1, 40, 2))
+    assert standard_set._Scene(vae, without, [], None).rows.tolist() == list(range(40))
 
 
 def test_the_morph_joins_different_labels(vae: VAE) -> None:
-    scene = gallery._Scene(vae, dataset((8, 8, 1)), [], None)
+    scene = standard_set._Scene(vae, dataset((8, 8, 1)), [], None)
     a, b = (next(i for i, one in enumerate(scene.x) if np.array_equal(one, end)) for end in scene.ends)
     assert scene.labels is not None
     assert scene.labels[a] != scene.labels[b]
@@ -103,7 +105,7 @@ def test_the_ends_are_well_rebuilt_for_their_contrast() -> None:
 @pytest.mark.parametrize(("shape", "latent_dim"), [("colour", 2), ("flat", 1), ("grey", 5)])
 def test_progress_is_one_picture(tmp_path: Path, shape: str, latent_dim: int) -> None:
     vae, state = build(SHAPES[shape], latent_dim), torch.get_rng_state()
-    path = gallery.draw_progress(vae, dataset(SHAPES[shape]), 5, tmp_path)
+    path = standard_set.draw_progress(vae, dataset(SHAPES[shape]), 5, tmp_path)
     assert path == tmp_path / "progress" / "epoch_0005.png"
     assert [file.name for file in path.parent.iterdir()] == ["epoch_0005.png"]
     assert torch.equal(state, torch.get_rng_state())
@@ -114,7 +116,7 @@ def test_progress_is_one_picture(tmp_path: Path, shape: str, latent_dim: int) ->
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, vae: VAE) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FailureError, match="cannot write"):
-        gallery.draw_all(vae, dataset((8, 8, 1)), [], tmp_path / "file", only=["samples"])
+        standard_set.draw_all(vae, dataset((8, 8, 1)), [], tmp_path / "file", only=["samples"])
 
 
 def test_two_kinds_are_walked_from_one_to_the_other_and_a_figure_without_matter_is_refused(
@@ -122,6 +124,6 @@ def test_two_kinds_are_walked_from_one_to_the_other_and_a_figure_without_matter_
 ) -> None:
     data = dataset((8, 8, 1))
     data = replace(data, labels=np.arange(len(data)) // 3 % 2, label_names=("person", "dog"))
-    assert [path.name for path in gallery.draw_all(vae, data, [], tmp_path, only=["transformation"])]
+    assert [path.name for path in standard_set.draw_all(vae, data, [], tmp_path, only=["transformation"])]
     with pytest.raises(UsageError, match="'friends' needs images to mark"):
-        gallery.draw_all(vae, data, [], tmp_path, only=["friends"])
+        standard_set.draw_all(vae, data, [], tmp_path, only=["friends"])

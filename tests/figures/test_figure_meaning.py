@@ -10,20 +10,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from elboroom import (
-    canvas,
-    conditional_sheets,
-    figures,
-    gallery,
-    latent_map,
-    morphs,
-    pictures,
-    plates,
-    sheets,
-)
-from elboroom.canvas import Numbers
+from elboroom import figures, pictures
+from elboroom.figures import by_class, conditional, grids, latent_maps, morphs, standard_set, style
+from elboroom.latent import arrays
+from elboroom.latent.arrays import Numbers
 from elboroom.latent.planes import plane_between, principal_plane
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 from .conftest import build, dataset, examples, history
 
@@ -46,23 +38,23 @@ def test_every_figure_of_the_standard_set_says_whose_images_it_shows(latent_dim:
     torch.manual_seed(0)
     given = {"condition": condition, "condition_dim": 3} if condition != "none" else {}
     vae = VAE.build(shape=(8, 8, 1), latent_dim=latent_dim, hidden=[16], **given)
-    scene = gallery._Scene(vae, dataset((8, 8, 1)), history(2), {})
+    scene = standard_set._Scene(vae, dataset((8, 8, 1)), history(2), {})
     own = {"manifold": "codes decode to", "samples": "Samples", "samples_by_class": "Samples"}
     own |= {"loss": "training and validation examples", "examples_by_class": "Training examples"}
-    names = gallery._chosen(scene, None)
+    names = standard_set._chosen(scene, None)
     assert {"examples_by_class", "samples_by_class"} <= set(names)
     for name in names:
-        assert own.get(name, "est examples") in titles(gallery._FIGURES[name](scene)), name
+        assert own.get(name, "est examples") in titles(standard_set._FIGURES[name](scene)), name
 
 
 def test_of_data_without_a_test_part_nothing_is_called_a_test_example() -> None:
     vae, data = build((8, 8, 1), 3), dataset((8, 8, 1), test=False)
-    scene = gallery._Scene(vae, data, [], {})
-    for name in gallery._chosen(scene, None):
-        said = titles(gallery._FIGURES[name](scene))
+    scene = standard_set._Scene(vae, data, [], {})
+    for name in standard_set._chosen(scene, None):
+        said = titles(standard_set._FIGURES[name](scene))
         assert "test" not in said.lower(), name
         assert "All examples" not in said, name
-    assert "Examples of each class" in titles(sheets.reconstructions_by_class(vae, data, part="all"))
+    assert "Examples of each class" in titles(by_class.reconstructions_by_class(vae, data, part="all"))
 
 
 def test_examples_by_class_are_the_data_and_samples_by_class_are_decoded(
@@ -71,8 +63,8 @@ def test_examples_by_class_are_the_data_and_samples_by_class_are_decoded(
     """A model that decodes to nothing but black must not be credited with the data."""
     vae, data = build((8, 8, 1), 3), dataset((8, 8, 1))
     monkeypatch.setattr(vae, "sample", lambda n, **_: torch.zeros(n, 8, 8, 1))
-    assert (picture(sheets.examples_by_class(data)) > 100).mean() > 0.3
-    figure = conditional_sheets.samples_by_class(vae, data)
+    assert (picture(by_class.examples_by_class(data)) > 100).mean() > 0.3
+    figure = conditional.samples_by_class(vae, data)
     pixels = picture(figure)
     assert (pixels == 0).all(-1).any()
     assert np.isin(pixels, (0, 255)).all()  # black samples, and white where a class has none
@@ -93,7 +85,7 @@ def test_draws_are_sorted_by_the_classes_near_their_codes(monkeypatch: pytest.Mo
     )
     drawn = torch.tensor([0.02, 0.02, 0.65, 0.02])[:, None, None, None].expand(4, 2, 2, 1)
     monkeypatch.setattr(vae, "sample", lambda n, **_: drawn.repeat(n // 4, 1, 1, 1))
-    figure = conditional_sheets.samples_by_class(vae, data, n=2)
+    figure = conditional.samples_by_class(vae, data, n=2)
     assert [label.get_text().split() for label in figure.axes[0].get_yticklabels()] == [
         ["0", "75%"],
         ["1", "0%"],
@@ -146,8 +138,8 @@ def test_a_map_of_many_dimensions_shows_the_direction_that_parts_the_classes() -
     scale = np.array([3.0, 1.0, 0.2])
     labels = np.arange(2000) % 2
     codes = rng.normal(size=(2000, 3)) * scale + labels[:, None] * np.array([0.5, 0.0, 1.0])
-    plane = latent_map._plane(codes)
-    (parted,) = latent_map._parting(codes, labels, None)
+    plane = latent_maps._plane(codes)
+    (parted,) = latent_maps._parting(codes, labels, None)
 
     def gap(points: Numbers) -> Numbers:
         a, b = points[labels == 0], points[labels == 1]
@@ -171,12 +163,12 @@ def test_directions_fitted_to_training_examples_are_honest_about_test_examples()
     rng = np.random.default_rng(2)
     codes, labels = rng.normal(size=(60, 30)), np.arange(60) % 2
 
-    def gap(view: latent_map._View) -> float:
+    def gap(view: latent_maps._View) -> float:
         points = view.project(codes)[:, 0]
         return float(abs(points[labels == 0].mean() - points[labels == 1].mean()) / points.std())
 
-    (honest,) = latent_map._parting(codes, labels, (rng.normal(size=(3000, 30)), np.arange(3000) % 2))
-    (fitted,) = latent_map._parting(codes, labels, None)
+    (honest,) = latent_maps._parting(codes, labels, (rng.normal(size=(3000, 30)), np.arange(3000) % 2))
+    (fitted,) = latent_maps._parting(codes, labels, None)
     assert gap(honest) < 0.8 < gap(fitted)
     assert "training" in honest.names[0]
 
@@ -184,8 +176,8 @@ def test_directions_fitted_to_training_examples_are_honest_about_test_examples()
 @pytest.mark.parametrize("labels", [np.zeros(40), np.linspace(0, 1, 40), np.arange(40)])
 def test_one_class_or_no_classes_are_not_parted(labels: Numbers) -> None:
     codes = np.random.default_rng(0).normal(size=(40, 4))
-    assert latent_map._parting(codes, labels, None) == []
-    assert latent_map._parting(np.ones((40, 4)), np.arange(40) % 2, None) == []
+    assert latent_maps._parting(codes, labels, None) == []
+    assert latent_maps._parting(np.ones((40, 4)), np.arange(40) % 2, None) == []
     figures.latent_scatter(build((6,), 4), examples((6,)), labels).draw_without_rendering()
 
 
@@ -210,7 +202,7 @@ def test_names_on_a_map_do_not_lie_on_one_another() -> None:
 
 def test_names_that_are_apart_stay_where_they_are() -> None:
     at = np.array([[10.0, 10.0], [50.0, 10.0], [10.0, 50.0]])
-    free = canvas.moved_apart(at, np.full((3, 2), 5.0), np.empty((0, 2)), (0, 0, 100, 100))
+    free = style.moved_apart(at, np.full((3, 2), 5.0), np.empty((0, 2)), (0, 0, 100, 100))
     np.testing.assert_array_equal(free, at)
 
 
@@ -226,19 +218,19 @@ def test_a_constant_beta_is_not_hidden_by_a_constant_learning_rate() -> None:
 
 
 def test_one_image_has_one_loss_wherever_it_stands(vae: VAE, x: Numbers) -> None:
-    values, errors = canvas.losses_with_errors(vae, x[:7])
-    alone = [canvas.losses_with_errors(vae, x[i : i + 1]) for i in range(7)]
+    values, errors = arrays.losses_with_errors(vae, x[:7])
+    alone = [arrays.losses_with_errors(vae, x[i : i + 1]) for i in range(7)]
     np.testing.assert_array_equal(values, [value[0] for value, _ in alone])
     np.testing.assert_array_equal(errors, [error[0] for _, error in alone])
-    again, _ = canvas.losses_with_errors(vae, x[:7][::-1])
+    again, _ = arrays.losses_with_errors(vae, x[:7][::-1])
     np.testing.assert_array_equal(values, again[::-1])
-    others, _ = canvas.losses_with_errors(vae, x[:7], seed=1)
+    others, _ = arrays.losses_with_errors(vae, x[:7], seed=1)
     assert (others != values).all()
 
 
 def test_the_loss_of_an_image_has_the_error_that_it_says(vae: VAE, x: Numbers) -> None:
     """Over 200 seeds the values spread as the standard errors say, around the mean of 20,000 draws."""
-    found = np.array([canvas.losses_with_errors(vae, x[:1], seed) for seed in range(200)])[..., 0]
+    found = np.array([arrays.losses_with_errors(vae, x[:1], seed) for seed in range(200)])[..., 0]
     torch.manual_seed(1)
     exact = -float(vae.elbo(np.repeat(x[:1], 20_000, 0)).double().mean())
     spread = found[:, 0].std()
@@ -247,10 +239,10 @@ def test_the_loss_of_an_image_has_the_error_that_it_says(vae: VAE, x: Numbers) -
 
 
 def test_sheets_and_histogram_tell_the_same_loss_of_an_image(vae: VAE, x: Numbers) -> None:
-    value, error = (each[0] for each in canvas.losses_with_errors(vae, x[3:4]))
-    told = canvas.with_error(value, error)
+    value, error = (each[0] for each in arrays.losses_with_errors(vae, x[3:4]))
+    told = arrays.with_error(value, error)
     assert " ± " in told
-    sheet = sheets.friends(vae, x[2:5], ["a", "b", "c"])
+    sheet = by_class.friends(vae, x[2:5], ["a", "b", "c"])
     assert [label.get_text() for label in sheet.axes[0].get_yticklabels()][1] == f"b\n{told} nats"
     marked = figures.loss_histogram(vae, x, {"b": x[3]})
     assert [text.get_text() for text in marked.axes[0].texts] == [f"b  {told}"]
@@ -299,10 +291,10 @@ def test_everything_that_is_drawn_of_a_model_is_in_its_range(monkeypatch: pytest
         pictures.manifold(vae, 3),
         pictures.traversals(vae, x, steps=3),
         morphs.morph_strip(vae, x[0], x[1], steps=3),
-        sheets.examples_by_class(data, span=plates.range_of(vae)),
-        sheets.reconstructions_by_class(vae, data, part="train"),
-        sheets.friends(vae, x[:2], ["a", "b"]),
-        sheets.transformation(vae, data, 0, 1, part="train"),
+        by_class.examples_by_class(data, span=grids.range_of(vae)),
+        by_class.reconstructions_by_class(vae, data, part="train"),
+        by_class.friends(vae, x[:2], ["a", "b"]),
+        by_class.transformation(vae, data, 0, 1, part="train"),
     ]
     for figure in drawn:
         pixels = picture(figure)
@@ -317,7 +309,7 @@ def test_charts_of_one_sheet_have_one_scale() -> None:
     x = np.linspace(-1, 1, 6, dtype=np.float32) * np.repeat([1.0, 10.0], 20)[:, None].astype(np.float32)
     data = dataset((6,))
     data = type(data)("rows", x, split=np.zeros(40, np.uint8), labels=np.repeat([0, 1], 20))
-    small, large = np.array_split(picture(sheets.examples_by_class(data, 2)), 2)
+    small, large = np.array_split(picture(by_class.examples_by_class(data, 2)), 2)
 
     def height(row: Numbers) -> int:
         blue = np.abs(row.astype(int) - np.array([0, 114, 178])).sum(-1) < 60
@@ -327,7 +319,7 @@ def test_charts_of_one_sheet_have_one_scale() -> None:
 
 
 def test_a_title_that_does_not_fit_takes_more_lines_and_stays_in_the_figure() -> None:
-    figure = plates.stack(plates.Plate(np.zeros((1, 4, 4, 1)), 1), title="many words " * 20)
+    figure = grids.stack(grids.Plate(np.zeros((1, 4, 4, 1)), 1), title="many words " * 20)
     figure.draw_without_rendering()
     (text,) = figure.texts
     box = text.get_window_extent()

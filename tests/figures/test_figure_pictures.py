@@ -9,10 +9,12 @@ from matplotlib.patches import Rectangle
 from PIL import GifImagePlugin, Image
 from torch import Tensor
 
-from elboroom import canvas, morphs, pictures, plates
-from elboroom.canvas import Numbers
+from elboroom import pictures
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.figures import grids, morphs
+from elboroom.latent import arrays
+from elboroom.latent.arrays import Numbers
+from elboroom.models.vae import VAE
 from elboroom.probability import Likelihood
 
 from .conftest import SHAPES, build, examples
@@ -20,21 +22,21 @@ from .conftest import SHAPES, build, examples
 
 def test_tile_is_exact() -> None:
     images = np.stack([np.full((1, 2, 1), value) for value in (0.0, 0.5, 0.25)])
-    sheet = plates.tile(images, columns=2, gap=1)
+    sheet = grids.tile(images, columns=2, gap=1)
     rows = [[0, 0, 1, 0.5, 0.5], [1, 1, 1, 1, 1], [0.25, 0.25, 1, 1, 1]]
     assert np.array_equal(sheet, np.repeat(np.array(rows, dtype=np.float32)[..., None], 3, -1))
 
 
 def test_tile_clips_and_keeps_colours() -> None:
     image = np.array([[[[-1.0, 0.5, 2.0]]]])
-    assert plates.tile(image, 1).tolist() == [[[0.0, 0.5, 1.0]]]
-    assert plates.tile(np.full((1, 1, 1, 1), np.nan), 1).tolist() == [[[0.0, 0.0, 0.0]]]
+    assert grids.tile(image, 1).tolist() == [[[0.0, 0.5, 1.0]]]
+    assert grids.tile(np.full((1, 1, 1, 1), np.nan), 1).tolist() == [[[0.0, 0.0, 0.0]]]
     with pytest.raises(UsageError, match="0 columns"):
-        plates.tile(image, 0)
+        grids.tile(image, 0)
 
 
 def test_uint8_rounds_and_never_wraps() -> None:
-    assert plates.to_uint8(torch.tensor([-0.1, 0.0, 1 / 255, 1.0, 1.2])).tolist() == [0, 0, 1, 255, 255]
+    assert grids.to_uint8(torch.tensor([-0.1, 0.0, 1 / 255, 1.0, 1.2])).tolist() == [0, 0, 1, 255, 255]
 
 
 def test_grid_over_the_prior_has_the_median_in_its_middle(vae: VAE) -> None:
@@ -80,14 +82,14 @@ def test_grid_refuses_what_it_cannot_be(vae: VAE, options: dict[str, Any], messa
 
 
 def test_resizing_keeps_a_constant_and_the_shape() -> None:
-    resized = plates.resized(np.full((2, 4, 6, 3), 0.25), 8, 12)
+    resized = grids.resized(np.full((2, 4, 6, 3), 0.25), 8, 12)
     assert resized.shape == (2, 8, 12, 3)
     np.testing.assert_allclose(resized, 0.25, atol=1e-6)  # the filter's weights add up to 1 in float32
 
 
 def test_a_plate_keeps_the_aspect_and_stays_within_bounds() -> None:
     for n, columns in ((10, 10), (400, 20), (1, 1)):
-        plate = plates.Plate(np.zeros((n, 20, 32, 3)), columns, gap=0)
+        plate = grids.Plate(np.zeros((n, 20, 32, 3)), columns, gap=0)
         scale = plate.scale()
         height, width = plate.size(scale)
         assert width <= 1300
@@ -126,8 +128,8 @@ def sheet(figure: Figure, i: int = 0) -> Numbers:
 def test_reconstructions_are_what_the_model_says(vae: VAE, x: Numbers) -> None:
     shown = pictures.reconstructions(vae, x, n=2)
     step = sheet(shown).shape[0] // 2 + 3  # two rows with a gap of 6 between them
-    expected = plates.resized(torch.cat([vae.as_input(x[:2]), vae.reconstruct(x[:2])]), step - 6, step - 6)
-    np.testing.assert_array_equal(sheet(shown), plates.to_uint8(plates.tile(expected, 2, 6)))
+    expected = grids.resized(torch.cat([vae.as_input(x[:2]), vae.reconstruct(x[:2])]), step - 6, step - 6)
+    np.testing.assert_array_equal(sheet(shown), grids.to_uint8(grids.tile(expected, 2, 6)))
     labels = [label.get_text() for label in shown.axes[0].get_yticklabels()]
     assert labels == ["input", "reconstruction"]
 
@@ -136,7 +138,7 @@ def test_flat_reconstructions_lie_over_their_input() -> None:
     vae, x = build((6,)), examples((6,))
     shown = pictures.reconstructions(vae, x, n=4)
     assert len(shown.axes[0].get_yticks()) == 1
-    charts = plates.as_images(x[:4], vae.reconstruct(x[:4]))
+    charts = grids.as_images(x[:4], vae.reconstruct(x[:4]))
     assert charts.shape == (4, 100, 150, 3)
     assert len(np.unique(charts[0].reshape(-1, 3), axis=0)) > 3  # background, two lines and their edges
 
@@ -180,7 +182,7 @@ def test_a_morph_ends_in_the_two_reconstructions(vae: VAE, x: Numbers) -> None:
     frames = morphs.morph_frames(vae, x[0], x[1], steps=7)
     assert frames.shape == (7, 8, 8, 1)
     assert frames.dtype == np.uint8
-    ends = plates.to_uint8(vae.reconstruct(x[:2])).astype(int)
+    ends = grids.to_uint8(vae.reconstruct(x[:2])).astype(int)
     # One grey of 255: the last weight of the line is 1, and z₀ + 1·(z₁ − z₀) may miss z₁ by a rounding.
     np.testing.assert_allclose(frames[[0, -1]].astype(int), ends, atol=1)
     with pytest.raises(UsageError, match="at least 2"):
@@ -217,10 +219,10 @@ def test_a_gif_runs_there_and_back_for_ever(
 
 
 def test_best_and_worst_are_the_extremes(vae: VAE, x: Numbers) -> None:
-    losses = sorted(zip(*canvas.losses_with_errors(vae, x), strict=True))
+    losses = sorted(zip(*arrays.losses_with_errors(vae, x), strict=True))
     figure = pictures.best_and_worst(vae, x, n=2)
     captions = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
-    expected = [[canvas.with_error(*loss) for loss in part] for part in (losses[:2], losses[:-3:-1])]
+    expected = [[arrays.with_error(*loss) for loss in part] for part in (losses[:2], losses[:-3:-1])]
     assert [[text.replace("\n", " ") for text in part] for part in captions] == expected
     assert len(pictures.best_and_worst(vae, x[:3], n=5).axes[0].get_xticks()) == 1
     pictures.best_and_worst(vae, x[:1])

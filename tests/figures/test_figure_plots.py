@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sklearn.decomposition import PCA
 
-from elboroom import canvas, figures
-from elboroom.canvas import Numbers
+from elboroom import figures
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.figures import style
+from elboroom.latent import arrays
+from elboroom.latent.arrays import Numbers
+from elboroom.models.vae import VAE
 
 from .conftest import build, examples, history
 
@@ -130,7 +132,7 @@ def test_very_few_examples(latent_dim: int, n: int) -> None:
 
 
 def test_many_examples_are_thinned_evenly() -> None:
-    chosen = canvas.evenly(70_001)
+    chosen = arrays.evenly(70_001)
     assert len(chosen) == 10_000
     assert chosen[0] == 0
     assert chosen[-1] == 70_000
@@ -138,14 +140,14 @@ def test_many_examples_are_thinned_evenly() -> None:
 
 
 def test_losses_are_the_elbo_and_marks_appear_at_theirs(vae: VAE, x: Numbers) -> None:
-    losses = canvas.losses_of(vae, x)
+    losses = arrays.losses_of(vae, x)
     torch.manual_seed(0)
     np.testing.assert_allclose(losses, -vae.elbo(x), rtol=1e-6)
     marks = {"odd one": np.full((8, 8, 1), 255, np.uint8), "first": x[0]}
     figure = figures.loss_histogram(vae, x, marks)
     figure.draw_without_rendering()
-    at = {name: canvas.losses_with_errors(vae, one[None]) for name, one in marks.items()}
-    written = [f"{name}  {canvas.with_error(loss[0], error[0])}" for name, (loss, error) in at.items()]
+    at = {name: arrays.losses_with_errors(vae, one[None]) for name, one in marks.items()}
+    written = [f"{name}  {arrays.with_error(loss[0], error[0])}" for name, (loss, error) in at.items()]
     assert sorted(texts(figure)) == sorted(written)
     dashed = [
         float(np.asarray(line.get_xdata())[0])
@@ -197,5 +199,5 @@ def test_pyplot_and_its_global_state_are_not_used(
 
 def test_a_notebook_shows_it(vae: VAE, x: Numbers) -> None:
     figure = figures.latent_scatter(vae, x)
-    assert isinstance(figure, canvas.Picture)
+    assert isinstance(figure, style.Picture)
     assert figure._repr_png_().startswith(b"\x89PNG")

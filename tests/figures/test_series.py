@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from elboroom import canvas, gallery, morphs, plates
-from elboroom.canvas import Numbers
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.data import load_data
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.figures import grids, morphs, standard_set, style
+from elboroom.latent.arrays import Numbers
+from elboroom.models.vae import VAE
 
 from .conftest import history
 
-PALETTE = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in canvas.PALETTE]
+PALETTE = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in style.PALETTE]
 GREY = (0x99, 0x99, 0x99)
 
 
@@ -32,7 +32,7 @@ def waves(n: int = 40, t: int = 20, d: int = 3) -> Numbers:
 
 def colours(image: Numbers) -> set[tuple[int, ...]]:
     """Colours of lines, of the palette and grey; edges blend with what is beside them."""
-    found = {tuple(colour) for colour in plates.to_uint8(image).reshape(-1, 3).tolist()}
+    found = {tuple(colour) for colour in grids.to_uint8(image).reshape(-1, 3).tolist()}
     return found & {*PALETTE, GREY}
 
 
@@ -61,18 +61,18 @@ def test_what_is_a_time_series(saved: dict[str, object], shape: tuple[int, ...],
 
 def test_each_channel_is_a_line_and_an_input_is_grey() -> None:
     x = waves(2)
-    assert colours(plates.as_images(x)[0]) == set(PALETTE[:3])
-    assert colours(plates.as_images(x[..., :1])[0]) == {PALETTE[0]}
-    both = colours(plates.as_images(x, x + 1)[0])
+    assert colours(grids.as_images(x)[0]) == set(PALETTE[:3])
+    assert colours(grids.as_images(x[..., :1])[0]) == {PALETTE[0]}
+    both = colours(grids.as_images(x, x + 1)[0])
     assert both == {GREY, *PALETTE[:3]}
-    rows = colours(plates.as_images(x[..., 0], x[..., 0] + 1)[0])  # a row is a series of one channel
-    assert rows == colours(plates.as_images(x[..., :1], x[..., :1] + 1)[0]) == {GREY, PALETTE[1]}
+    rows = colours(grids.as_images(x[..., 0], x[..., 0] + 1)[0])  # a row is a series of one channel
+    assert rows == colours(grids.as_images(x[..., :1], x[..., :1] + 1)[0]) == {GREY, PALETTE[1]}
 
 
 def test_lines_follow_the_values() -> None:
     """A rising channel above a falling one: where they start and end in the chart."""
     rise = np.linspace(0, 1, 30)
-    chart = plates.as_images(np.stack([rise, -rise], 1)[None].astype(np.float32), size=(100, 100))[0]
+    chart = grids.as_images(np.stack([rise, -rise], 1)[None].astype(np.float32), size=(100, 100))[0]
     blue = np.abs(chart - np.array([0, 0x72, 0xB2]) / 255).sum(-1) < 0.2
     red = np.abs(chart - np.array([0xD5, 0x5E, 0]) / 255).sum(-1) < 0.2
     heights = [np.flatnonzero(line[:, column]).mean() for line in (blue, red) for column in (8, 92)]
@@ -84,7 +84,7 @@ def test_every_figure_of_a_time_series_is_drawn(tmp_path: Path) -> None:
     data = load_data(tmp_path / "waves.npz")
     torch.manual_seed(0)
     vae = VAE.build(shape=data.shape, latent_dim=3, hidden=[16], likelihood="gaussian")
-    written = gallery.draw_all(vae, data, history(2), tmp_path / "figures", marks={"odd": data.x[0]})
+    written = standard_set.draw_all(vae, data, history(2), tmp_path / "figures", marks={"odd": data.x[0]})
     names = {path.stem for path in written}
     assert {"reconstructions", "samples", "traversals", "morph", "manifold", "samples_by_class"} <= names
     with Image.open(tmp_path / "figures" / "reconstructions.png") as image:
@@ -97,7 +97,7 @@ def test_a_time_series_goes_all_the_way(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("elboroom.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
     np.save("waves.npy", waves())
     small = "--latent-dim 2 --hidden 16 --epochs 2 --batch-size 8 --likelihood gaussian --quiet"
     assert main(["train", "waves.npy", "--out", "run", *small.split()]) == 0

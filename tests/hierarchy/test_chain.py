@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.hierarchies import Chain, HierarchicalVAE, make_chain
+from elboroom.models import Chain, HierarchicalVAE, make_chain
 from elboroom.probability import GaussianHead
 
 # float64 rounds at 1.1e-16 relative; sums of a few dozen terms of size up to 100, with two digits to spare.

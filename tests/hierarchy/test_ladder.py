@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor, distributions
 
 from elboroom.errors import UsageError
-from elboroom.hierarchies import HierarchicalVAE
+from elboroom.models import HierarchicalVAE
 from elboroom.networks import summarize
 from elboroom.networks.ladder import Ladder
 from elboroom.networks.ladder_parts import LadderEncoder, StochasticLayer
@@ -125,7 +125,7 @@ def test_nll_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> N
     vae, x = small(), binary(2)
     sizes = [len(draws.log_weights) for draws in vae.importance(x, 10)]
     assert sizes == [10]
-    monkeypatch.setattr("elboroom.hierarchies.vae._HIDDEN_NUMBERS", 3 * 2 * vae.decoder.peak)
+    monkeypatch.setattr("elboroom.models.hierarchical._HIDDEN_NUMBERS", 3 * 2 * vae.decoder.peak)
     with vae.at_rest():
         assert [len(draws.log_weights) for draws in vae.importance(x, 10)] == [3, 3, 3, 1]
         weights = torch.cat([draws.log_weights for draws in vae.importance(x, 500)])

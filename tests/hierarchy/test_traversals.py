@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from elboroom import pictures
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.errors import UsageError
-from elboroom.hierarchies import make_chain
-from elboroom.model import VAE
+from elboroom.models import make_chain
+from elboroom.models.vae import VAE
 
 SHAPE = (4, 4, 1)
 

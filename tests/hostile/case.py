@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.errors import ElboroomError
 
 LONGEST = 500

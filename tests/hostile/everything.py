@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import elboroom
-import elboroom.run
+import elboroom.runs.run
 
 from . import arrays, files, runs, words
 from .case import Case, judge
@@ -37,7 +37,9 @@ def make_run(folder: Path) -> Path:
     data = elboroom.load_data(folder / "x.npy")
     options = {"epochs": 1, "quiet": True, "figures_every": 0, "hidden": [3], "source": str(folder / "x.npy")}
     elboroom.fit(vae, data, out=folder / "run", **options)
-    elboroom.run.Run(folder / "run").write_metrics({"split": "test", "elbo": -1.0})  # or resume would draw
+    elboroom.runs.run.Run(folder / "run").write_metrics(
+        {"split": "test", "elbo": -1.0}
+    )  # or resume would draw
     return folder / "run"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from elboroom.tensors import read_tensors, write_tensors
+from elboroom.io.tensors import read_tensors, write_tensors
 
 from .arrays import changed
 from .case import Case, Make

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli import main
-from elboroom.commands.ends import Finder
+from elboroom.cli.commands.ends import Finder
+from elboroom.cli.main import main
 from elboroom.errors import UsageError
-from elboroom.run import Run
+from elboroom.runs.run import Run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from elboroom.errors import UsageError
 from elboroom.evaluation import neighbours
 from elboroom.evaluation.classes import ClassReport, report_classes, ssim
 from elboroom.evaluation.neighbours import embed_rows, nearest
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 from .conftest import build
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from elboroom import canvas
-from elboroom.cli import main
-from elboroom.commands.common import free_files
+from elboroom.cli.commands.common import free_files
+from elboroom.cli.main import main
 from elboroom.data import load_data
 from elboroom.errors import UsageError
-from elboroom.run import Run
+from elboroom.latent import arrays
+from elboroom.runs.run import Run
 
 VERBS = {
     "sample --n 2": ["samples/samples.png"],
@@ -83,14 +83,14 @@ def test_reconstruct_prints_the_loss_that_its_sheet_shows(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("elboroom.commands.draw.save_figure", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr("elboroom.cli.commands.draw.save_figure", lambda figure, _: drawn.append(figure))
     assert main(["reconstruct", str(run), ":1", ":0", "--out", "r"]) == 0
     printed = re.findall(r"loss (\S+ ± \S+) nats \(−ELBO, mean of 32 draws\)", capsys.readouterr().err)
     shown = [label.get_text().split("\n")[-1] for label in drawn[0].axes[0].get_yticklabels()]
     assert [f"{loss} nats" for loss in printed] == shown
     x = load_data(run.parent / "toy.npz").x
-    alone = canvas.losses_with_errors(Run(run).model(), x[:1])
-    assert canvas.with_error(alone[0][0], alone[1][0]) == printed[1]
+    alone = arrays.losses_with_errors(Run(run).model(), x[:1])
+    assert arrays.with_error(alone[0][0], alone[1][0]) == printed[1]
 
 
 @pytest.mark.parametrize(("walk", "ends"), [("linear", ":0 :1"), ("spherical", ":1 dog:mean")])
@@ -98,7 +98,7 @@ def test_a_strip_says_where_it_leads_and_which_way(
     walk: str, ends: str, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("elboroom.commands.morph.save_figure", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr("elboroom.cli.commands.morph.save_figure", lambda figure, _: drawn.append(figure))
     assert main(["morph", str(run), *ends.split(), "--walk", walk, "--out", "m.png"]) == 0
     start, end = ends.split()
     said = " ".join(text.get_text().replace("\n", " ") for text in drawn[0].texts)

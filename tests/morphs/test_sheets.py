@@ -13,16 +13,16 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from elboroom import morphs, sheets
-from elboroom.canvas import to_png
 from elboroom.data.dataset import Dataset
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation.neighbours import nearest
-from elboroom.model import VAE
-from elboroom.morphs import Morph
-from elboroom.plates import as_images, to_uint8
-from elboroom.targets import refine
-from elboroom.walks import linear
+from elboroom.figures import by_class, morphs
+from elboroom.figures.grids import as_images, to_uint8
+from elboroom.figures.morphs import Morph
+from elboroom.figures.style import to_png
+from elboroom.latent.paths import linear
+from elboroom.latent.targets import refine
+from elboroom.models.vae import VAE
 
 
 def words(figure: Figure, axis: str = "y") -> list[str]:
@@ -140,21 +140,24 @@ def test_ffmpeg_itself_takes_it() -> None:
 
 
 def test_sheets_of_each_kind(vae: VAE, data: Dataset) -> None:
-    assert words(sheets.examples_by_class(data, 4)) == ["person", "dog"]
-    assert words(sheets.reconstructions_by_class(vae, data, 4)) == ["person", "rebuilt", "dog", "rebuilt"]
-    for function in (sheets.examples_by_class, lambda d, **k: sheets.reconstructions_by_class(vae, d, **k)):
+    assert words(by_class.examples_by_class(data, 4)) == ["person", "dog"]
+    assert words(by_class.reconstructions_by_class(vae, data, 4)) == ["person", "rebuilt", "dog", "rebuilt"]
+    for function in (
+        by_class.examples_by_class,
+        lambda d, **k: by_class.reconstructions_by_class(vae, d, **k),
+    ):
         with pytest.raises(UsageError, match="toy has no validation examples"):
             function(data, part="validation")
     bare = Dataset("bare", data.x, split=data.split, scale=255)
     with pytest.raises(UsageError, match="bare has no labels"):
-        sheets.examples_by_class(bare)
+        by_class.examples_by_class(bare)
 
 
 def test_a_kind_with_few_examples_ends_in_white(data: Dataset) -> None:
     labels = np.zeros(60, np.int64)
     labels[0] = 1
     few = Dataset("few", data.x, split=data.split, labels=labels, scale=255)
-    figure = sheets.examples_by_class(few, 3)
+    figure = by_class.examples_by_class(few, 3)
     assert words(figure) == ["0", "1"]
     sheet = figure.axes[0].images[0].get_array()
     assert sheet is not None
@@ -164,7 +167,7 @@ def test_a_kind_with_few_examples_ends_in_white(data: Dataset) -> None:
 def test_friends_stand_beside_their_reconstructions(vae: VAE, data: Dataset) -> None:
     x = data.values(np.arange(2))
     state = torch.get_rng_state()
-    figure = sheets.friends(
+    figure = by_class.friends(
         vae, x, ["anna.jpg", "grandmother-at-the-seaside-2019.jpg"], refine(vae, x, steps=2)
     )
     assert torch.equal(torch.get_rng_state(), state)
@@ -174,40 +177,40 @@ def test_friends_stand_beside_their_reconstructions(vae: VAE, data: Dataset) -> 
     assert all(name.endswith(" nats") for name in names)
     assert words(figure, "x") == ["original", "rebuilt", "refined"]
     assert in_view(figure)
-    assert words(sheets.friends(vae, x[:1], ["anna"]), "x") == ["original", "rebuilt"]
+    assert words(by_class.friends(vae, x[:1], ["anna"]), "x") == ["original", "rebuilt"]
     for images, few in ((x, ["anna"]), (x[:0], [])):
         with pytest.raises(UsageError, match=r"got \d names for \d images"):
-            sheets.friends(vae, images, few)
+            by_class.friends(vae, images, few)
 
 
 def test_people_turn_into_dogs(vae: VAE, data: Dataset) -> None:
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    figure = sheets.transformation(vae, data, 0, 1, n=3)
+    figure = by_class.transformation(vae, data, 0, 1, n=3)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert words(figure) == ["person → dog"] * 3
-    assert to_png(figure) == to_png(sheets.transformation(vae, data, 0, 1, n=3))
-    assert len(words(sheets.transformation(vae, data, 0, 1, n=100))) == 10  # as many as there are of each
+    assert to_png(figure) == to_png(by_class.transformation(vae, data, 0, 1, n=3))
+    assert len(words(by_class.transformation(vae, data, 0, 1, n=100))) == 10  # as many as there are of each
     with pytest.raises(UsageError, match="no test example has label '7'; choose of person, dog"):
-        sheets.transformation(vae, data, 0, 7)
+        by_class.transformation(vae, data, 0, 7)
 
 
 def test_neighbours_stand_beside_the_query_with_their_distances(data: Dataset) -> None:
     x = data.values(np.arange(2))
     found = nearest(data, np.concatenate([x[:1], 1 - x[1:]]), 3)
-    figure = sheets.neighbour_sheet(data, x, ["one", "other"], found)
+    figure = by_class.neighbour_sheet(data, x, ["one", "other"], found)
     assert words(figure) == ["one\n(nearly) a copy", "other"]
     assert words(figure, "x")[:4] == ["", "0.000", *(f"{value:.3f}" for value in found.distances[0, 1:3])]
     assert in_view(figure)
     with pytest.raises(UsageError, match="got 0 images"):
-        sheets.neighbour_sheet(data, x[:0], [], found)
+        by_class.neighbour_sheet(data, x[:0], [], found)
 
 
 def test_a_umap_needs_umap(vae: VAE, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UsageError, match=r"needs umap-learn: pip install 'elboroom\[umap\]'"):
-        sheets.latent_umap(vae, data.values(np.arange(9)))
+        by_class.latent_umap(vae, data.values(np.arange(9)))
     with pytest.raises(UsageError, match="got 4 examples; UMAP needs at least 5"):
-        sheets.latent_umap(vae, data.values(np.arange(4)))
+        by_class.latent_umap(vae, data.values(np.arange(4)))
 
 
 def test_a_umap_is_drawn_as_it_comes(vae: VAE, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +225,7 @@ def test_a_umap_is_drawn_as_it_comes(vae: VAE, data: Dataset, monkeypatch: pytes
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
     assert data.labels is not None
-    figure = sheets.latent_umap(vae, data.values(np.arange(9)), data.labels[:9], data.label_names)
+    figure = by_class.latent_umap(vae, data.values(np.arange(9)), data.labels[:9], data.label_names)
     assert seen == {"n_neighbors": 8, "random_state": 0, "n_jobs": 1}
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("UMAP 1", "UMAP 2")
     assert figure.axes[0].get_legend() is not None

@@ -8,8 +8,8 @@ import torch
 
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
-from elboroom.model import VAE
-from elboroom.targets import attribute_slope, attribute_vector, class_target, refine
+from elboroom.latent.targets import attribute_slope, attribute_vector, class_target, refine
+from elboroom.models.vae import VAE
 
 
 def planted(n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from elboroom.errors import UsageError
+from elboroom.latent.paths import WALKS, code_density, dense, density_length, linear, spherical
 from elboroom.probability.priors import StandardNormal
-from elboroom.walks import WALKS, code_density, dense, density_length, linear, spherical
 
 RING = torch.stack([f(torch.linspace(0, 2 * math.pi, 201)[:-1]) for f in (torch.cos, torch.sin)], 1)
 

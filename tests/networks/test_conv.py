@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks.conv import ConvDecoder, ConvEncoder, ResidualBlock, Shuffle, plan_levels
 from elboroom.networks.mlp import ACTIVATIONS
 from elboroom.probability import GaussianHead, StandardNormal

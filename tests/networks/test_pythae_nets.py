@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from elboroom.data import load_data
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
 from elboroom.probability import (
     BernoulliHead,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.summary import format_bytes, summarize

@@ -11,9 +11,9 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussian, DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.terms import Terms
 
 # float64 rounds at 1.1e-16 relative; the sums here have up to a few hundred terms and logarithms of sums:
 # 1e-12 relative is that with two digits to spare.

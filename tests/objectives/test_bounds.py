@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import (
     Objective,
     capacity,

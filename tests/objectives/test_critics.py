@@ -10,7 +10,7 @@ from scipy import optimize
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Critic, Objective, prior_critic, total_correlation_critic
 from elboroom.objectives.critics import permuted
 from elboroom.objectives.schedules import constant

@@ -11,7 +11,7 @@ from torch import Tensor, distributions
 
 from elboroom.config import Config
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo, free_bits
 from elboroom.objectives.free_bits import rates_of_parts
 from elboroom.probability import DiagonalGaussian

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from elboroom.config import Config, ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, prior_critic, total_correlation_critic
 from elboroom.objectives.schedules import constant
-from elboroom.terms import Terms
 
 from .given import FLOAT64, assert_equal, gaussian, terms_of
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
 from elboroom.objectives import total_correlation
 from elboroom.objectives.total_correlation import Estimator, batch_log_weights
 from elboroom.probability import DiagonalGaussian
-from elboroom.terms import Terms
 
 from .given import FLOAT64, assert_equal, gaussian, gradients, terms_of
 

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.probability import (
     POSTERIORS,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.probability.codebooks import Codebook, perplexity
 from elboroom.probability.codes import UniformCodes

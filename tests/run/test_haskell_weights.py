@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.config import read_preset
 from elboroom.errors import UsageError
-from elboroom.haskell_weights import import_haskell
-from elboroom.run import Run, load
+from elboroom.runs.haskell_weights import import_haskell
+from elboroom.runs.run import Run, load
 from elboroom.training.prepare import in_sums
 
 # Sums of up to 7 products in float32 through two layers: 6e-8 relative each, of values near 1.

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from elboroom import Config, Run, fit, load_data
-from elboroom.cli import main
-from elboroom.commands import train as train_commands
-from elboroom.commands.records import merged
+from elboroom.cli.commands import train as train_commands
+from elboroom.cli.commands.records import merged
+from elboroom.cli.main import main
 from elboroom.data.conditioned import with_vectors
 from elboroom.runs import write_status
 from elboroom.training.prepare import build

@@ -12,8 +12,8 @@ from PIL import Image
 from elboroom import VAE, fit
 from elboroom.data import load_data
 from elboroom.errors import FailureError
-from elboroom.files import write_atomic
-from elboroom.tensors import read_tensors, write_tensors
+from elboroom.io.files import write_atomic
+from elboroom.io.tensors import read_tensors, write_tensors
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions of another kind")
 

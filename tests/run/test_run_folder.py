@@ -20,12 +20,12 @@ from elboroom.config import Config
 from elboroom.data import load_data
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import FailureError, UsageError
-from elboroom.files import write_atomic
-from elboroom.model import VAE
+from elboroom.io.files import write_atomic
+from elboroom.io.tensors import read_tensors, write_tensors
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.probability import StandardNormal
-from elboroom.run import Run, load
-from elboroom.tensors import read_tensors, write_tensors
+from elboroom.runs.run import Run, load
 from elboroom.training import fit
 
 X = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)

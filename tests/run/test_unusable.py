@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from elboroom import VAE, fit, load
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.errors import FailureError
 from elboroom.evaluation.health import check_finite
-from elboroom.files import json_text
-from elboroom.run import Run
+from elboroom.io.files import json_text
+from elboroom.io.tensors import read_tensors, write_tensors
 from elboroom.runs import write_status
-from elboroom.tensors import read_tensors, write_tensors
+from elboroom.runs.run import Run
 
 WEIGHT, LAST_WEIGHT = "encoder.1.weight", "encoder.3.weight"
 VERBS = [

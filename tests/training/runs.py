@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from elboroom.model import VAE
-from elboroom.training import checkpoints, fit
+from elboroom.models.vae import VAE
+from elboroom.training import fit
+from elboroom.training.checkpoints import saving
+from elboroom.training.checkpoints.state import load_state
 from elboroom.training.engine import Engine
-from elboroom.training.state import load_state
 
 # They tell how long it took, and so are never the same twice.
 _TIMES = {"seconds", "images_per_second"}
@@ -110,8 +111,8 @@ def after_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], 
 
 def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a checkpoint begun at every step at which none is being written."""
-    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
-    monkeypatch.setattr(checkpoints, "PAUSE", (0.0, 0.0))
+    monkeypatch.setattr(saving, "SHARE", float("inf"))
+    monkeypatch.setattr(saving, "PAUSE", (0.0, 0.0))
 
 
 def signal_self(number: signal.Signals) -> Callable[[], None]:

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from elboroom.config import Config
-from elboroom.run import Run
-from elboroom.training import Stopped, checkpoints
-from elboroom.training.checkpoints import Checkpoints, Snapshot
+from elboroom.runs.run import Run
+from elboroom.training import Stopped
+from elboroom.training.checkpoints import saving
+from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
+from elboroom.training.checkpoints.state import copy_state, load_state
 from elboroom.training.engine import Engine
-from elboroom.training.state import copy_state, load_state
 
 from .runs import (
     after_step,
@@ -44,7 +45,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("links", [True, False])
 def test_the_last_ones_are_kept(keep: int, links: bool, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def unable(*_: object) -> None:
-        raise OSError(checkpoints._NO_LINKS[0], "no links here")
+        raise OSError(saving._NO_LINKS[0], "no links here")
 
     if not links:
         monkeypatch.setattr(os, "link", unable)
@@ -66,7 +67,7 @@ def test_they_take_less_than_their_share(cost: float, run: Run, monkeypatch: pyt
         written.append((now[0], taken))
 
     written: list[Any] = []
-    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(saving.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(Checkpoints, "_write", takes)
     kept = Checkpoints(run, pytest.fail)
     kept.save(snapshot(0), None)  # tells what one costs
@@ -228,6 +229,6 @@ def test_best_weights_of_a_run_from_before_they_were_in_the_last_checkpoint(tmp_
     path = out / "checkpoints" / "last" / "state.safetensors"
     state = load_state(path)
     del state["best"]
-    checkpoints.save_state(path, state)
+    saving.save_state(path, state)
     train(build(seed=1), out, 8, resume=True)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

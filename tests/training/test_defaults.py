@@ -10,7 +10,7 @@ import pytest
 from elboroom.config import Config, ModelConfig, read_preset
 from elboroom.data import load_data
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.training.defaults import fitting_model, is_photos
 from elboroom.training.prepare import build
 

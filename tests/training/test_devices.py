@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from elboroom import noise
+from elboroom.distributed import noise
+from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.training import devices
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.devices import find_device, find_precision
-from elboroom.training.workers import Workers
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,10 @@ import torch
 from elboroom import VAE, Dataset, Objective
 from elboroom.config import Config
 from elboroom.data.batches import Batches
+from elboroom.distributed.processes import Part
 from elboroom.objectives import iwae, schedules
 from elboroom.training.chunked import ChunkedAdam
 from elboroom.training.engine import Engine
-from elboroom.training.workers import Part
 
 CPU = torch.device("cpu")
 MODELS: dict[str, dict[str, Any]] = {

@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.config import Config
 from elboroom.data import load_data
 from elboroom.errors import FailureError, RunWarning, UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
 from elboroom.probability import StandardNormal
-from elboroom.run import Run, load
+from elboroom.runs.run import Run, load
 from elboroom.training import fit
-from elboroom.training.state import copy_state
+from elboroom.training.checkpoints.state import copy_state
 
 from .runs import assert_identical, build, checkpoint, images, rows, train
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from elboroom.config import Config
 from elboroom.data import Dataset, load_data
 from elboroom.data.batches import Batches
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.engine import Engine
 from elboroom.training.order import epoch_order

@@ -16,9 +16,9 @@ from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.objectives.choice import ramp_warnings
 from elboroom.training import Stopped, fit
+from elboroom.training.checkpoints.state import save_state
 from elboroom.training.loop import Training
 from elboroom.training.lr_schedules import lr_warnings, rehearse
-from elboroom.training.state import save_state
 
 from .runs import (
     after_step,

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from elboroom.config import Config
 from elboroom.data import load_data
-from elboroom.model import VAE
+from elboroom.distributed.processes import Workers
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, prior_critic
 from elboroom.objectives.schedules import constant
 from elboroom.probability import Meter
-from elboroom.run import Run
-from elboroom.terms import Terms
+from elboroom.runs.run import Run
 from elboroom.training import Stopped, engine
+from elboroom.training.checkpoints.state import load_state, save_state
 from elboroom.training.meters import Meters
 from elboroom.training.prepare import prepare
-from elboroom.training.state import load_state, save_state
-from elboroom.training.workers import Workers
 
 from .runs import after_step, assert_same_run, build, checkpoint, images, signal_self, train
 

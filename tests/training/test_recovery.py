@@ -17,15 +17,15 @@ from elboroom import VAE, Dataset
 from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.errors import DivergedError
+from elboroom.models.terms import Terms
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
-from elboroom.run import Run
-from elboroom.terms import Terms
+from elboroom.runs.run import Run
 from elboroom.training import fit
+from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.engine import Engine
 from elboroom.training.loop import Training
 from elboroom.training.nonfinite import find_first
-from elboroom.training.state import copy_state
 
 from .runs import after_step, assert_identical, build, checkpoint, train
 

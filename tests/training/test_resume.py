@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.schedules import constant
-from elboroom.run import Run, load
-from elboroom.training import Stopped, checkpoints
+from elboroom.runs.run import Run, load
+from elboroom.training import Stopped
+from elboroom.training.checkpoints import saving
 
 from .runs import (
     after_step,
@@ -168,7 +169,7 @@ def test_a_death_between_any_two_writes_changes_nothing(
         flush(descriptor)
 
     always_due(monkeypatch)
-    monkeypatch.setattr(checkpoints.Checkpoints, "begin", checkpoints.Checkpoints.save)
+    monkeypatch.setattr(saving.Checkpoints, "begin", saving.Checkpoints.save)
     options = {"validation": 0.2, "batches_per_epoch": 2}
     train(build(), tmp_path / "whole", 2, **options)
     deaths = 0

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom.commands.train import _advice
+from elboroom.cli.commands.train import _advice
 from elboroom.config import Config
 from elboroom.data import load_data
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.probability import VampPrior
-from elboroom.run import load
+from elboroom.runs.run import load
 from elboroom.training.loop import Training
 
 from .runs import assert_same_run, build, checkpoint, images, train

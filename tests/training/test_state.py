@@ -10,8 +10,14 @@ import pytest
 import torch
 
 from elboroom.errors import UsageError
-from elboroom.tensors import write_tensors
-from elboroom.training.state import copy_state, load_state, random_state, save_state, set_random_state
+from elboroom.io.tensors import write_tensors
+from elboroom.training.checkpoints.state import (
+    copy_state,
+    load_state,
+    random_state,
+    save_state,
+    set_random_state,
+)
 
 from .runs import assert_identical
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from elboroom.config import Config
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import RECIPES, Objective, recipe
 
 SHAPE = (12, 12, 1)

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from elboroom.config import Config, read_preset
 from elboroom.data import Dataset
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.equivalents import beta_in_words
 from elboroom.probability import LIKELIHOODS
-from elboroom.run import Run
+from elboroom.runs.run import Run
 from elboroom.training import fit
 from elboroom.training.loop import Training
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom import canvas, pictures, targets, walks
+from elboroom import pictures
 from elboroom.config import ModelConfig
 from elboroom.config.model import LikelihoodName, PosteriorName, PriorName
 from elboroom.config.objective import BoundName, PenaltyName
-from elboroom.model import VAE
+from elboroom.latent import arrays, paths, targets
+from elboroom.models.vae import VAE
 from elboroom.objectives.choice import BOUNDS, PENALTIES
 from elboroom.probability import LIKELIHOODS, POSTERIORS, PRIORS
 from elboroom.probability.choice import CODE_PRIORS, QUANTIZERS
@@ -128,7 +129,7 @@ def test_walks_stay_on_the_sphere(name: str, prior: str) -> None:
     less = {"prior_components": 3} if prior == "vamp" else {}
     vae = build(small("svae", prior=prior, **less))
     a, b = vae.embed(images(2))
-    path = walks.WALKS[name](vae.prior, lambda: np.zeros((2, 3)))(a, b, 7)
+    path = paths.WALKS[name](vae.prior, lambda: np.zeros((2, 3)))(a, b, 7)
     torch.testing.assert_close(path.norm(dim=-1), torch.ones(7))
     assert torch.equal(path[0], a)
     assert torch.equal(path[-1], b)
@@ -137,7 +138,7 @@ def test_walks_stay_on_the_sphere(name: str, prior: str) -> None:
 def test_walks_elsewhere_are_as_they_were() -> None:
     vae = VAE.build(shape=(6,), hidden=(4,))
     a, b = torch.zeros(2), torch.ones(2)
-    assert torch.equal(walks.WALKS["linear"](vae.prior, lambda: a)(a, b, 5), walks.linear(a, b, 5))
+    assert torch.equal(paths.WALKS["linear"](vae.prior, lambda: a)(a, b, 5), paths.linear(a, b, 5))
 
 
 @pytest.mark.parametrize("name", ["svae", "mixture", "vamp", "vq-vae", "two-layer", "ae"])
@@ -150,7 +151,7 @@ def test_every_model_can_be_drawn(name: str) -> None:
     assert torch.equal(grid, pictures.manifold_grid(vae, 4))
     assert torch.equal(state, torch.random.get_rng_state())
     assert (grid[0, 1:, 0] >= grid[0, :-1, 0]).all()  # grows to the right
-    assert np.isfinite(canvas.losses_of(vae, images(4))).all()
+    assert np.isfinite(arrays.losses_of(vae, images(4))).all()
 
 
 def test_quantiles_of_draws_are_those_of_the_prior() -> None:

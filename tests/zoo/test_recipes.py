@@ -17,9 +17,9 @@ from torch.distributions import Normal
 
 import elboroom
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import RECIPES, Objective, recipe, recipes
-from elboroom.terms import Terms
 
 from .small import EXAMPLES, build, images, objective_of, small
 

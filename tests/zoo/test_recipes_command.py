@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elboroom.cli import main
+from elboroom.cli.main import main
 from elboroom.config import read_toml
 from elboroom.objectives import RECIPES, recipe
-from elboroom.run import Run
+from elboroom.runs.run import Run
 
 from .small import images
 

@@ -11,11 +11,11 @@ from torch import nn
 
 import elboroom
 from elboroom.config import Config, prior_of
-from elboroom.config.fitting import check_prior
+from elboroom.config.priors import check_prior
 from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import check_support
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import recipe
 from elboroom.probability import (
     POSTERIORS,

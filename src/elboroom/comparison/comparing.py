@@ -11,7 +11,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from elboroom.canvas import to_png
 from elboroom.comparison.plan import Plan, names_of, sift, wants_all
 from elboroom.comparison.progress import ComparisonProgress
 from elboroom.comparison.report import Comparison
@@ -21,7 +20,8 @@ from elboroom.comparison.variants import split_variant
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.errors import ElboroomError, UsageError
-from elboroom.files import explain_disk, lock_folder, write_atomic
+from elboroom.figures.style import to_png
+from elboroom.io.files import explain_disk, lock_folder, write_atomic
 from elboroom.objectives.recipes import recipe
 from elboroom.training.signals import Stopped
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from elboroom.canvas import FAINT, INK, PALETTE, Numbers, canvas, panel, tidy
 from elboroom.comparison.summary import METRICS, Interval, Metric, Summary, groups
+from elboroom.figures.style import FAINT, INK, PALETTE, canvas, panel, tidy
+from elboroom.latent.arrays import Numbers
 
 # Pixels.
 _TITLE, _HEAD, _FOOT, _GAP, _MARGIN = 70, 80, 90, 45, 40

@@ -11,7 +11,7 @@ from elboroom.comparison.variants import own_fields, split_variant
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
-from elboroom.files import is_trace, json_text, read_json, write_atomic
+from elboroom.io.files import is_trace, json_text, read_json, write_atomic
 from elboroom.objectives.recipes import RECIPES
 
 FORMAT = 1

@@ -14,8 +14,8 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate
-from elboroom.files import json_text, read_json, write_atomic
-from elboroom.run import Run
+from elboroom.io.files import json_text, read_json, write_atomic
+from elboroom.runs.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build

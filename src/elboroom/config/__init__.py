@@ -4,9 +4,9 @@ Field names are unique across sections, so that ``fit(..., epochs=20, beta=4)`` 
 unambiguous. Sections are frozen; a wrong value raises :class:`UsageError` in one line.
 """
 
-from elboroom.config.fitting import prior_of
 from elboroom.config.model import Activation, Init, ModelConfig, Normalization
 from elboroom.config.objective import ObjectiveConfig
+from elboroom.config.priors import prior_of
 from elboroom.config.sections import Section
 from elboroom.config.training import DataConfig, OptimizerConfig, TrainingConfig
 from elboroom.config.whole import Config, preset_names, read_preset, read_toml

@@ -1,4 +1,4 @@
-"""Which posterior goes with which prior, bound and penalty; for what does not, why, and what would.
+"""Which posterior goes with which bound and penalty; for what does not, why, and what would.
 
 By name, so that a configuration is refused before anything is built. Parts that are composed in Python are
 checked by :func:`elboroom.probability.check_pair` and by the bounds and penalties themselves.
@@ -10,30 +10,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from elboroom.config.likelihoods import with_measure
+from elboroom.config.priors import GAUSSIAN, PRIORS, prior_of
 from elboroom.config.sections import either
 
 if TYPE_CHECKING:
     from elboroom.config.model import ModelConfig
     from elboroom.config.objective import ObjectiveConfig
 
-_GAUSSIAN = ("diagonal", "full", "householder")
-_SPACES = {
-    **dict.fromkeys(("power_spherical", "sphere"), "points on a sphere"),
-    **dict.fromkeys(("vq", "fsq", "uniform", "autoregressive"), "entries of a codebook"),
-}
-_ANYWHERE = "any points of R^d"
-
-# Posterior → priors that fit, the one that "auto" means first.
-_PRIORS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_GAUSSIAN, ("normal", "mixture", "vamp", "flow")),
-    **dict.fromkeys(("planar", "iaf"), ("normal", "mixture", "flow")),
-    "power_spherical": ("sphere", "vamp"),
-    "deterministic": ("normal",),
-    **dict.fromkeys(("vq", "fsq"), ("uniform", "autoregressive")),
-}
-
-_WITH_NOISE = (*_GAUSSIAN, "planar", "iaf", "power_spherical", "ladder", "chain")
-_WITH_DENSITY = (*_GAUSSIAN, "power_spherical")
+_WITH_NOISE = (*GAUSSIAN, "planar", "iaf", "power_spherical", "ladder", "chain")
+_WITH_DENSITY = (*GAUSSIAN, "power_spherical")
 
 # Bound → posteriors (or networks of several layers) that fit, and what it needs of them.
 _Needs = dict[str, tuple[tuple[str, ...], str]]
@@ -44,49 +29,14 @@ _BOUNDS: _Needs = {
 }
 _PENALTIES: _Needs = {
     "total_correlation": (("diagonal",), "takes the density of each dimension by itself"),
-    "decorrelation_ii": (_GAUSSIAN, "takes the covariance of q(z|x)"),
+    "decorrelation_ii": (GAUSSIAN, "takes the covariance of q(z|x)"),
     "code_norm": (
-        (*(name for name in _PRIORS if name != "power_spherical"), "ladder", "chain"),
+        (*(name for name in PRIORS if name != "power_spherical"), "ladder", "chain"),
         "shortens codes, all of length 1 on a sphere",
     ),
 }
 _DENSITIES = with_measure("density")
 _LEARNED = ("mixture", "vamp", "flow")
-
-
-def prior_of(posterior: str, prior: str) -> str:
-    """Name of the prior that is meant, "auto" being the simplest where the posterior puts its codes.
-
-    Examples
-    --------
-    >>> prior_of("vq", "auto")
-    'uniform'
-    """
-    return _PRIORS[posterior][0] if prior == "auto" else prior
-
-
-def check_prior(posterior: str, prior: str) -> None:
-    """Refuse a prior that has no use beside a posterior.
-
-    Raises
-    ------
-    ValueError
-        With both names, why, and which priors and posteriors would do.
-    """
-    fitting = _PRIORS[posterior]
-    if prior_of(posterior, prior) in fitting:
-        return
-    where, there = (_SPACES.get(name, _ANYWHERE) for name in (posterior, prior))
-    if prior == "vamp":
-        why = f"is a mean of densities q(z|u), and posterior = {posterior!r} has none at any given code"
-    elif where != there:
-        why = f"is over {there}, and posterior = {posterior!r} gives {where}: no rate can be taken"
-    else:
-        why = f"learns from the rate, and posterior = {posterior!r} has none"
-    others = [name for name, priors in _PRIORS.items() if prior in priors]
-    raise ValueError(
-        f"prior = {prior!r} {why}; take prior = {either(fitting)}, or posterior = {either(others)}"
-    )
 
 
 def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
@@ -178,4 +128,4 @@ def _lack(name: str) -> str:
 
 
 def _kinds(fitting: Iterable[str]) -> str:
-    return f"posterior = {either(name for name in fitting if name in _PRIORS)}"
+    return f"posterior = {either(name for name in fitting if name in PRIORS)}"

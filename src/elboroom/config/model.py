@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import tyro
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from elboroom.config.fitting import check_prior
 from elboroom.config.likelihoods import LIKELIHOODS, takers_of_options
-from elboroom.config.sections import (
-    FLAT,
-    FLAT_INT,
-    AtLeastOne,
-    Positive,
-    Section,
-    Uses,
-    check_in_use,
-    either,
-)
+from elboroom.config.priors import check_prior
+from elboroom.config.sections import FLAT, FLAT_INT, AtLeastOne, Positive, Section, Uses, check_in_use, either
 
 # The names that may be asked for; kept here so that parsing a command line need not import torch.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]

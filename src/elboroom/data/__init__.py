@@ -17,7 +17,7 @@ import numpy as np
 from elboroom.data.arrays import from_array, load_npy, load_npz
 from elboroom.data.cache import cache_dir
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Skipped
-from elboroom.data.face_files import is_prepared, load_prepared
+from elboroom.data.faces.files import is_prepared, load_prepared
 from elboroom.data.folder import load_folder
 from elboroom.data.haskell import is_haskell_directory, load_haskell_directory
 from elboroom.data.images import read_image, resize_images

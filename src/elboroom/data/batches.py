@@ -16,7 +16,7 @@ from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
 from elboroom.data.rows import RowReader, chunks
 from elboroom.data.stream import stream_rows
-from elboroom.noise import uniform
+from elboroom.distributed.noise import uniform
 
 Binarize = Literal["none", "threshold", "stochastic"]
 Dequantize = Literal["none", "uniform"]

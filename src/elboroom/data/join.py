@@ -16,7 +16,7 @@ import numpy as np
 from elboroom.data import load_data
 from elboroom.data.cache import reserve
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, Skipped, chunks
-from elboroom.data.face_files import MANIFEST, check_free, load_prepared, write_described
+from elboroom.data.faces.files import MANIFEST, check_free, load_prepared, write_described
 from elboroom.data.new_folder import new_folder
 from elboroom.data.preparation import Preparation, Way, value_range_of
 from elboroom.data.readiness import problems
@@ -70,7 +70,7 @@ class _Set:
 def join_data(
     sources: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, overwrite: bool = False
 ) -> Union:
-    """Join data sets into a folder that can be trained on, as `elboroom.data.faces.prepare_faces` writes it.
+    """Join data sets into one folder that can be trained on, as `prepare_faces` writes it.
 
     Labels are united by their names; a set without labels gets its own name as the label of all its examples.
     Each example stays in its part of the split. An example that an earlier set holds too, by its pixels or by

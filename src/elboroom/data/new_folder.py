@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from elboroom.errors import UsageError
-from elboroom.files import explain_disk
+from elboroom.io.files import explain_disk
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-z_]{8}\.new")
 _OLD = "old"

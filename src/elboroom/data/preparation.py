@@ -39,9 +39,9 @@ class Way:
     channels : {1, 3}
         Grey or colour.
     template : {"person", "dog"}
-        See `elboroom.data.face_geometry.TEMPLATES`; of no meaning unless the face was aligned.
+        See `elboroom.data.faces.geometry.TEMPLATES`; of no meaning unless the face was aligned.
     detector : str
-        Which detector: see `elboroom.data.detect.make_detector`.
+        Which detector: see `elboroom.data.faces.detect.make_detector`.
     white : int
         The value that became 255 in images of 16 bits: 65535, or 255, 1023 or 4095 if no image had a higher
         one; of no meaning for images of 8 bits.

@@ -7,7 +7,7 @@ import math
 import torch
 
 from elboroom.data.batches import Batches
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 
 
 def bits_per_dim(nll: float | None, vae: VAE, batches: Batches) -> tuple[float | None, str | None]:

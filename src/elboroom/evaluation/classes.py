@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from elboroom.canvas import Numbers, numbers, seeded
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.latent.arrays import Numbers, numbers, seeded
+from elboroom.models.vae import VAE
 
 _BATCH = 500
 _WINDOW, _SIGMA = 11, 1.5  # of SSIM, in pixels

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elboroom.conditions import Conditioning, Examples
 from elboroom.data.batches import Binarize
 from elboroom.data.conditioned import conditions_of
 from elboroom.data.dataset import Dataset, chunks
 from elboroom.data.memory import fits
-from elboroom.model import VAE, Array
+from elboroom.models.conditioning import Conditioning, Examples
+from elboroom.models.vae import VAE, Array
 
 
 def as_trained(vae: VAE, data: Dataset, binarize: Binarize) -> Dataset:

@@ -17,9 +17,9 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.bits import bits_per_dim
 from elboroom.evaluation.health import active_units
 from elboroom.evaluation.reliability import reliability
-from elboroom.model import VAE, Precision
+from elboroom.models.terms import NLL
+from elboroom.models.vae import VAE, Precision
 from elboroom.probability import find_closed_form
-from elboroom.terms import NLL
 
 _BATCH = 500
 # Importance weights of a batch: 32 MB.

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elboroom.canvas import Numbers, numbers
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
-from elboroom.model import VAE, Array, Precision
+from elboroom.latent.arrays import Numbers, numbers
+from elboroom.models.vae import VAE, Array, Precision
 
 Space = Literal["pixels", "codes"]
 

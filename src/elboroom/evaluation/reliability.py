@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elboroom.models.terms import NLL
 from elboroom.probability.importance import UNRELIABLE
-from elboroom.terms import NLL
 
 # For 18 % of examples chance puts k̂ above 0.7 where the shape is ½, which is reliable, and k is 100.
 _TOO_MANY = 0.2

@@ -1,1 +1,1 @@
-"""Ways and planes through the latent space."""
+"""What one does in the latent space, without drawing: paths, targets, codes and losses of many examples."""

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elboroom.canvas import Numbers, codes_of, evenly, numbers
-from elboroom.conditions import apart
-from elboroom.model import VAE, Array
+from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers
+from elboroom.models.conditioning import apart
+from elboroom.models.vae import VAE, Array
 
 _REACH = 2.0  # standard deviations of the codes from the middle of a plane to its edge
 

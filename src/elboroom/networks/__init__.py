@@ -1,6 +1,5 @@
 """Networks: modules that map (b, *in_shape) to (b, *out_shape)."""
 
-from elboroom.networks.choice import networks_of
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
 from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
@@ -12,6 +11,5 @@ __all__ = [
     "ConvEncoder",
     "PythaeDecoder",
     "PythaeEncoder",
-    "networks_of",
     "summarize",
 ]

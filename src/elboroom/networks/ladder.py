@@ -15,11 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elboroom.conditions import in_turn
+from elboroom.distributed.noise import normal
 from elboroom.errors import UsageError
 from elboroom.networks.ladder_parts import StochasticLayer, pixels, rise
 from elboroom.networks.levels import check_count, plan_levels
-from elboroom.noise import normal
 
 _LOG_2PI = math.log(2 * math.pi)
 # Numbers of z in a cell: one for so many features.
@@ -160,7 +159,8 @@ class Ladder(nn.Module):
         start = self.start.expand(n, -1, -1, -1)
         if self.of_condition is not None:
             assert c is not None
-            start = start + in_turn(self.of_condition(c), n).reshape(start.shape)
+            beside = self.of_condition(c)
+            start = start + beside.repeat(n // max(1, len(c)), 1).reshape(start.shape)
         state = start.permute(0, 3, 1, 2)  # channels last, as all that follows
         for i, (step, layer) in enumerate(zip(self.rises, self.stochastic, strict=True)):
             assert isinstance(layer, StochasticLayer)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
 from elboroom.objectives.schedules import Schedule
-from elboroom.terms import Terms
 
 Bound = Callable[..., Tensor]
 """(terms, beta) → (b,); one with ``schedules`` of its own gets their values after beta, in their order."""

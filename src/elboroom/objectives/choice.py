@@ -8,7 +8,8 @@ from torch import Tensor
 
 from elboroom.config import ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
@@ -19,7 +20,6 @@ from elboroom.objectives.schedules import Schedule
 from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import structural_dissimilarity
 from elboroom.objectives.total_correlation import total_correlation
-from elboroom.terms import Terms
 
 Penalty = Callable[[Terms], Tensor]
 

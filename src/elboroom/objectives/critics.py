@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 
 class Opponent(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
 from elboroom.objectives.bounds import Bound
 from elboroom.probability import DiagonalGaussian, StandardNormal
 from elboroom.probability.conditional_prior import GivenNormal
-from elboroom.terms import Terms
 
 
 def free_bits(nats: float) -> Bound:

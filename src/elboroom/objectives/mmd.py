@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError, nearest
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 Kernel = Callable[[Tensor, float], Tensor]
 """(squared distances, squared length) → similarities in (0, 1]."""

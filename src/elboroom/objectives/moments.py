@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 
 def code_norm(terms: Terms) -> Tensor:

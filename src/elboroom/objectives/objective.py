@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import choice, schedules
 from elboroom.objectives.bounds import Bound, elbo
 from elboroom.objectives.choice import Penalty
 from elboroom.objectives.critics import Opponent
 from elboroom.objectives.schedules import Schedule
-from elboroom.terms import Terms
 
 
 class Objective(nn.Module):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from elboroom.distributed.noise import uniform
 from elboroom.errors import UsageError
-from elboroom.noise import uniform
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 
 def weight_decay(module: nn.Module) -> Callable[[Terms], Tensor]:

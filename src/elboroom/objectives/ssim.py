@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 # Wang et al.: how much each scale counts, finest first; the constants that steady the two quotients.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

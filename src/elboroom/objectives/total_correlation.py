@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.terms import Terms
+from elboroom.models.terms import Terms
 
 Estimator = Literal["stratified", "weighted"]
 _ESTIMATORS: tuple[Estimator, ...] = ("stratified", "weighted")

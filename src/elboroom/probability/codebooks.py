@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elboroom.noise import whole_batch
+from elboroom.distributed.noise import whole_batch
 
 # Laplace smoothing of the usage (arXiv:1711.00937 appendix A.1, as implemented by its authors).
 _SMOOTHING = 1e-5

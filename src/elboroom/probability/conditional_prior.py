@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from elboroom.conditions import in_turn
+from elboroom.probability.parameters import in_turn
 from elboroom.probability.posteriors import at_least
 
 _LOG_2PI = math.log(2 * math.pi)

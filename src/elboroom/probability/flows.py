@@ -16,13 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from elboroom.probability.posteriors import (
-    DiagonalGaussian,
-    DiagonalGaussianHead,
-    Scale,
-    at_least,
-    changed,
-)
+from elboroom.probability.posteriors import DiagonalGaussian, DiagonalGaussianHead, Scale, at_least, changed
 
 # Least slope of a planar step along its direction, so that the log-determinant stays above −7 nats.
 _LEAST_SLOPE = 1e-3

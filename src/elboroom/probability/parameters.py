@@ -101,3 +101,14 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
     """
     if value not in allowed:
         raise UsageError(f"{name} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+
+def in_turn(c: Tensor, n: int) -> Tensor:
+    """Rows of c (m, C) over and over, (n, C): one for each of n codes, of which k · m are (k, m) in a row.
+
+    Examples
+    --------
+    >>> in_turn(torch.tensor([[1], [2]]), 5).T.tolist()
+    [[1, 2, 1, 2, 1]]
+    """
+    return c[torch.arange(n, device=c.device) % max(1, len(c))]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elboroom.distributed.noise import normal
 from elboroom.errors import UsageError
-from elboroom.noise import normal
 
 LOG_2PI = math.log(2 * math.pi)
 _NUDGE = 1e-6

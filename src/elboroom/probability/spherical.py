@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Dirichlet
 from torch.nn import functional as F
 
-from elboroom import noise
+from elboroom.distributed import noise
 from elboroom.probability.parameters import in_double
 from elboroom.probability.posteriors import at_least, changed, unit_vector
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from elboroom.errors import UsageError
-from elboroom.files import parse_json
+from elboroom.io.files import parse_json
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

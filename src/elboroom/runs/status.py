@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from elboroom.errors import FailureError, RunWarning, UsageError
-from elboroom.files import json_text, write_atomic
-from elboroom.tensors import first_unusable
+from elboroom.io.files import json_text, write_atomic
+from elboroom.io.tensors import first_unusable
 
 State = Literal["training", "trained", "finished", "diverged"]
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elboroom.model import VAE
-from elboroom.noise import normal
+from elboroom.distributed.noise import normal
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
 from elboroom.training.chains import Chains, Layer, run, run_back

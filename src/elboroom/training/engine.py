@@ -14,9 +14,10 @@ from torch import Tensor
 
 from elboroom.config import Config, OptimizerConfig
 from elboroom.data.batches import Batches, Rows
-from elboroom.model import VAE
+from elboroom.distributed.processes import Part, Workers
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.terms import Terms
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
@@ -24,7 +25,6 @@ from elboroom.training.direct import Direct, Sums
 from elboroom.training.meters import Meters, columns
 from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
 from elboroom.training.update import Update
-from elboroom.training.workers import Part, Workers
 
 # A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
 _GRADIENT_NORM_EVERY = 10

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset, full_name, load_data
 from elboroom.errors import UsageError
-from elboroom.model import VAE
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.run import Run
+from elboroom.runs.run import Run
 from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.prepare import adopt_labels
 

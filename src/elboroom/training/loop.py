@@ -19,30 +19,30 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
+from elboroom.distributed.processes import Workers
 from elboroom.errors import DivergedError, FailureError, UsageError, is_lack, printable, reason_of
 from elboroom.evaluation.support import range_of_data
-from elboroom.files import check_space
-from elboroom.model import VAE
+from elboroom.io.files import check_space
+from elboroom.io.tensors import misfit
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.objectives.choice import ramp_warnings
-from elboroom.run import PREPARATION, Run
 from elboroom.runs import write_status
+from elboroom.runs.run import PREPARATION, Run
 from elboroom.runs.status import State
-from elboroom.tensors import misfit
-from elboroom.training.checkpoints import Checkpoints
+from elboroom.training.checkpoints.record import Record
+from elboroom.training.checkpoints.recovery import LOOK_EVERY, Order, Recovery
+from elboroom.training.checkpoints.saving import Checkpoints
+from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine, Means
 from elboroom.training.lr_schedules import lr_warnings
 from elboroom.training.order import epoch_order, steps_per_epoch
 from elboroom.training.prepare import check_same, preparation_of, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
-from elboroom.training.record import Record
-from elboroom.training.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.start import start_from_data
-from elboroom.training.state import copy_state
 from elboroom.training.verdict import diverged
-from elboroom.training.workers import Workers
 
 _BAR_SECONDS = 0.5
 _DEAF_SECONDS = 10.0

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elboroom.distributed.processes import Workers
+from elboroom.models.terms import Terms
 from elboroom.probability import Meter
-from elboroom.terms import Terms
-from elboroom.training.workers import Workers
 
 
 def columns(

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elboroom.model import VAE
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.terms import Terms
 
 _SHOWN_ROWS = 8
 

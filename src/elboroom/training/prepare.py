@@ -18,8 +18,8 @@ from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.data.rows import extent
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import check_support
-from elboroom.model import VAE
-from elboroom.run import Run
+from elboroom.models.vae import VAE
+from elboroom.runs.run import Run
 from elboroom.training.defaults import fitting_model
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source", "condition_file"}

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elboroom.distributed.processes import Workers
 from elboroom.training.flat import FlatParameters
-from elboroom.training.workers import Workers
 
 
 class Shards:

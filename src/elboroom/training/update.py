@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.config import OptimizerConfig
+from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.training.chunked import ChunkedAdam
 from elboroom.training.flat import FlatParameters
 from elboroom.training.lr_schedules import LearningRates
 from elboroom.training.optimizers import make_optimizer, works_elementwise
 from elboroom.training.sharding import Shards
-from elboroom.training.workers import Workers
 
 
 class Update:

@@ -1,0 +1,185 @@
+"""Ends of a morph as they are named: an example, the mean of a class, one moved along an attribute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elboroom.cli.commands.common import condition_vector, console, example_of, read_example, seen_data
+from elboroom.cli.options import Prepare
+from elboroom.data import Dataset
+from elboroom.data.arrays import map_numbers
+from elboroom.errors import UsageError, nearest
+from elboroom.evaluation.examples import told_of
+from elboroom.evaluation.neighbours import embed_rows
+from elboroom.latent.arrays import Numbers, evenly
+from elboroom.latent.targets import How, attribute_slope, attribute_vector, class_target, refine
+from elboroom.models.conditioning import apart
+from elboroom.models.vae import VAE, Array
+from elboroom.runs.run import Run
+
+_CLASS = re.compile(r"(?P<label>.+):(?P<how>[a-z]+)")
+_CODES = 20_000  # most training examples whose codes tell what an attribute is and where codes are dense
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a walk starts or ends: its name, its code (d,), and its example (*shape) if there is one.
+
+    In a conditional model it has a condition (C,) as well.
+    """
+
+    name: str
+    code: Tensor
+    x: Array | None = None
+    condition: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds the ends that people name, in a run's data where need be."""
+
+    run: Run
+    vae: VAE
+    seed: int = 0
+    refining: int = 0
+    prepare: Prepare = "auto"
+    told: str | None = None  # what a conditional model is told of images, as --label
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The run's own."""
+        return seen_data(self.run, self.vae)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Theirs, (n,)."""
+        if self.data.labels is None:
+            raise UsageError(f"{self.data.name} has no labels; name images instead of classes")
+        return self.data.labels
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Training examples that stand for all, evenly taken."""
+        train = self.data.indices("train")
+        return train[evenly(len(train), _CODES)]
+
+    @cached_property
+    def codes(self) -> Numbers:
+        """Codes (n, d) of ``rows``."""
+        return embed_rows(self.vae, self.data, self.rows)
+
+    def label(self, name: str) -> int:
+        """Which label has this name; one of a folder called "dogs" is a "dog" too."""
+        known = {self.data.label_name(int(label)): int(label) for label in np.unique(self.labels)}
+        if name not in known and f"{name}s" in known:
+            name = f"{name}s"
+        if name not in known:
+            raise UsageError(f"no label {name!r} in {self.data.name}; {nearest(name, known)}")
+        return known[name]
+
+    def find(self, name: str, place: int, of: Tensor | None = None) -> End:
+        """Resolve an image file, SET:INDEX or LABEL:HOW; ``place`` tells random ones apart."""
+        label, how = _parsed(name)
+        if how is None:
+            x = read_example(name, self.vae, self.run, prepare=self.prepare, label=self.told)
+            return self._encoded(Path(name).name, x)
+        rows = np.flatnonzero(self.labels == self.label(label))
+        if how == "random":  # of one example the code is enough
+            rows = np.random.default_rng((self.seed, place)).choice(rows, 1)
+        codes = torch.from_numpy(embed_rows(self.vae, self.data, rows))
+        target = class_target(codes, self.labels[rows], self.label(label), how, of=of)
+        if target.row is None:
+            code = target.code.to(next(self.vae.parameters()))
+            return End(name, code, condition=self._mean_condition(rows))
+        row = int(rows[target.row])
+        console().print(f"{name} is :{row}")
+        return self._encoded(f"{name} (:{row})", example_of(self.vae, self.data, row))
+
+    def _encoded(self, name: str, x: Array) -> End:
+        condition = self.vae.told(apart(x[None])[1], 1)
+        code = refine(self.vae, x[None], steps=self.refining)[0]
+        return End(name, code, x, None if condition is None else condition[0])
+
+    def _mean_condition(self, rows: NDArray[np.int64]) -> Tensor | None:
+        if self.vae.condition is None:
+            return None
+        told = self.vae.told(told_of(self.vae.condition, self.data, rows), len(rows))
+        return None if told is None else told.mean(0)
+
+    def pairs(self, names: Sequence[str]) -> list[tuple[End, End]]:
+        """Each of the first names with the last; "nearest" is to the other end."""
+        *first, last = names
+        to_nearest = _parsed(last)[1] == "nearest"
+        shared = None if to_nearest else self.find(last, len(first))
+        pairs = []
+        for place, name in enumerate(first):
+            if to_nearest and _parsed(name)[1] == "nearest":
+                raise UsageError(f"{name} and {last}: one of the two must be an image, random or mean")
+            start = self.find(name, place, None if shared is None else shared.code)
+            pairs.append((start, shared or self.find(last, place, start.code)))
+        return pairs
+
+    def moved(
+        self, names: Sequence[str], toward: str, away: str | None, strength: float
+    ) -> list[tuple[End, End]]:
+        """Each example, and where an attribute takes its code."""
+        vector = (strength * self._attribute(toward, away)).to(next(self.vae.parameters()))
+        words = f"{strength:+g} {Path(toward).stem}" + (f" − {away}" if away is not None else "")
+        starts = [self.find(name, place) for place, name in enumerate(names)]
+        return [(start, End(words, start.code + vector, condition=start.condition)) for start in starts]
+
+    def relabelled(self, names: Sequence[str], label: str) -> list[tuple[End, End]]:
+        """Each example, and the same with another condition."""
+        if self.vae.condition is None:
+            raise UsageError(
+                f"--to-label {label}: this run's model is not conditional; --toward {label} moves codes there"
+            )
+        told = torch.from_numpy(condition_vector(self.vae, self.vae.condition.parse(label)))
+        starts = [self.find(name, place) for place, name in enumerate(names)]
+        pairs = []
+        for start in starts:
+            assert start.condition is not None
+            code = self.vae.carried(start.code[None], start.condition, told)[0]
+            pairs.append((start, End(f"as {label}", code, condition=told.to(code))))
+        return pairs
+
+    def _attribute(self, toward: str, away: str | None) -> Tensor:
+        """From one label to another; or one standard deviation of the values in a .npy."""
+        if Path(toward).suffix == ".npy":
+            values = _read_values(Path(toward), len(self.data))[self.rows]
+            return attribute_slope(self.codes, values) * float(np.nanstd(values))
+        positive, negative = self.label(toward), None if away is None else self.label(away)
+        return attribute_vector(self.codes, self.labels[self.rows], positive, negative)
+
+
+def _parsed(name: str) -> tuple[str, How | None]:
+    """Label and choice of "dog:random"; no choice in what is a file or an example's index."""
+    found = _CLASS.fullmatch(name)
+    if found is None or Path(name).exists():
+        return name, None
+    if found["how"] not in get_args(How):
+        raise UsageError(
+            f"{name}: after a label stands how to choose; {nearest(found['how'], get_args(How))}"
+        )
+    how: How = found["how"]  # type: ignore[assignment]
+    return found["label"], how
+
+
+def _read_values(path: Path, n: int) -> NDArray[np.float32]:
+    values = map_numbers(path, "--toward").astype(np.float32)
+    if values.shape != (n,):
+        raise UsageError(
+            f"--toward {path} holds {values.shape}; give one number per example in the data's order, ({n},), "
+            "NaN where it is not known"
+        )
+    return values

@@ -1,0 +1,60 @@
+"""Whether data are a run's own, and whether others suit its model."""
+
+from __future__ import annotations
+
+from elboroom.data import Dataset
+from elboroom.errors import UsageError
+from elboroom.evaluation.support import check_support, unlike_training
+from elboroom.models.build import likelihood_of
+from elboroom.runs.run import Run
+
+
+def of_files(data: Dataset) -> bool:
+    """Whether data were decoded from a folder or shards of image files."""
+    return data.preparation is not None and data.preparation.kind == "folder"
+
+
+def is_own(run: Run, data: Dataset, *, unknown: bool = False) -> bool:
+    """Whether data are what a run was trained on, wherever they are now.
+
+    Parameters
+    ----------
+    run : Run
+        Keeps the fingerprint of its data.
+    data : Dataset
+        With the run's validation part held out.
+    unknown : bool
+        What to say of a run that does not keep it.
+    """
+    known = run.environment.get("data_fingerprint")
+    return unknown if known is None else known == data.fingerprint(labels=run.config.model.learns_labels)
+
+
+def check_suits(run: Run, data: Dataset) -> list[str]:
+    """Check the shape and the values of data that a run was not trained on.
+
+    Returns
+    -------
+    list of str
+        Warnings: if the values look as if they were in other units than the training data, and if image files
+        were not prepared as those of the run were.
+
+    Raises
+    ------
+    UsageError
+        If the model takes examples of another shape, or cannot score such values.
+    """
+    model = run.config.model
+    if data.shape != model.shape:
+        raise UsageError(f"{data.name} holds examples of shape {data.shape}; the model takes {model.shape}")
+    head = likelihood_of(model, data.shape)
+    binarize, spacing = run.config.data.binarize, getattr(head, "spacing", None)
+    check_support(data, head.support, binarize, spacing, training=False)
+    units = unlike_training(data, run.data_range)
+    warnings = [] if units is None else [units]
+    if of_files(data) and run.preparation.kind == "faces":
+        warnings.append(
+            f"{data.name} holds photos, whose middles were taken, and the run was trained on faces cut out "
+            "of photos; 'elboroom data faces' makes such faces of them"
+        )
+    return warnings

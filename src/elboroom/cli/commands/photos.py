@@ -1,0 +1,227 @@
+"""Image files that people name, brought to the form that a run's examples have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elboroom.cli.options import Prepare
+from elboroom.data import images
+from elboroom.data.faces.prepared_photo import NoSuchFaceError, PreparedPhoto, prepare_photo
+from elboroom.data.image_files import TooLargeError
+from elboroom.data.preparation import Preparation, Way
+from elboroom.errors import UsageError
+from elboroom.runs.run import Run
+
+Shape = tuple[int, int, int]
+
+_FACE = re.compile(r"(?P<path>.+):(?P<face>\d+)")
+_LISTED = 4  # most other faces of a photo that are named
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file in the form of a run's examples.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        uint8 ``(h, w, c)``.
+    how : str
+        What was done to it, for the user to read; empty if it was taken as it is.
+    """
+
+    pixels: NDArray[np.uint8]
+    how: str = ""
+
+
+def named_photo(name: str) -> tuple[Path, int | None] | None:
+    """Read "photo.jpg", or "group.jpg:2" for the second largest face; None if it names no image file.
+
+    Returns
+    -------
+    (pathlib.Path, int or None)
+        The file, and which face by its size, from 0.
+
+    Raises
+    ------
+    UsageError
+        If the number of the face is 0.
+    """
+    if Path(name).exists():
+        return Path(name), None
+    found = _FACE.fullmatch(name)
+    path = Path(found["path"]) if found else None
+    if found is None or path is None or path.suffix.lower() not in images.SUFFIXES or not path.is_file():
+        return None
+    if int(found["face"]) < 1:
+        raise UsageError(f"{name}: faces are counted from 1, the largest")
+    return path, int(found["face"]) - 1
+
+
+def is_changed(name: str, shape: tuple[int, ...], prepare: Prepare) -> bool:
+    """Whether a name is that of an image file of which `read_photo` makes something else."""
+    named = named_photo(name)
+    if named is None:
+        return False
+    path, face = named
+    with _named(path):
+        header = images.read_header(path)
+    same = (header.height, header.width) == shape[:2]
+    return not same or face is not None or prepare in ("faces", "crop")
+
+
+def read_photo(
+    path: Path, shape: tuple[int, ...], run: Run, prepare: Prepare = "auto", face: int | None = None
+) -> Photo:
+    """Prepare an image file as a run's examples were prepared.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    shape : tuple of int
+        What the model takes, ``(h, w, c)``.
+    run : Run
+        Says how its examples were made.
+    prepare : {"auto", "faces", "crop", "none"}
+        "auto": like the run's examples; a file of the model's size is taken as it is. "faces": the face is
+        found, turned upright and cut out. "crop": the largest centred part of the model's aspect is resized.
+        "none": only files of the model's size are taken.
+    face : int, optional
+        Which of several faces, 0 being the largest; it is then found whatever the run's examples are.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or face, it is damaged, or it cannot be prepared in this way.
+    """
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise UsageError(
+            f"{path}: the model takes examples of shape {shape}, and an image file holds one or three "
+            "channels of pixels; name an example as SET:INDEX"
+        )
+    height, width, channels = shape
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the path of an image file")
+    if face is not None and prepare in ("crop", "none"):
+        raise UsageError(f"{path}:{face + 1} asks for a face, and --prepare {prepare} looks for none")
+    with _named(path):
+        header = images.read_header(path)
+        same = (header.height, header.width) == (height, width)
+        if same and face is None and prepare in ("auto", "none"):
+            white = _white(path, header, run)
+            return Photo(images.decode(path, (height, width, channels), white), _brightened(white, run))
+        if prepare != "none":
+            return _prepared(path, header, (height, width, channels), run, prepare, face)
+    raise UsageError(
+        f"{path} is {header.width}×{header.height} and the model takes {width}×{height}; leave out "
+        "--prepare none, or give an image of that size"
+    )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except TooLargeError as error:
+        raise UsageError(f"{path} {error}") from error
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
+
+
+def _ways(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[Way, ...], str]:
+    """Return the ways to try, in this order, and why the last of them is taken."""
+    height, width, channels = shape
+    crop = Way("crop", (height, width), channels)
+    if prepare == "crop":
+        return (crop,), ""
+    known = run.preparation.photo_ways()
+    recorded = run.preparation.kind == "faces" or any(way.align != "none" for way in known)
+    if prepare == "auto" and recorded and known:
+        return known, f"as {_whose(run.preparation, known[-1])} were"
+    if prepare == "faces" or run.config.data.prepare == "faces":
+        faces = [way for way in known if way.finds_faces]
+        return (faces[0] if faces else Way("detect", (height, width), channels),), ""
+    if run.config.data.prepare == "crop":
+        return (crop,), "as the run's configuration says"
+    return (crop,), "as the run does not record how its examples were made (--prepare faces looks for a face)"
+
+
+def _whose(made: Preparation, way: Way) -> str:
+    labels = [label for label, one in made.ways if one == way and label]
+    return f"the {' and '.join(labels)} of the run" if labels else "the run's examples"
+
+
+def _white(path: Path, header: images.Header, run: Run) -> int:
+    """Which value of an image of 16 bits is white: as in the run's examples, or as its own values suggest."""
+    if not header.deep:
+        return images.WHITE
+    whites = [way.white for _, way in run.preparation.ways]
+    return max(whites) if whites else images.white_for(images.peak(path))
+
+
+def _brightened(white: int, run: Run) -> str:
+    if white == images.WHITE or run.preparation.ways:
+        return ""
+    return f"its 16-bit values are {white:,} at most, which was taken for white"
+
+
+def _prepared(
+    path: Path, header: images.Header, shape: Shape, run: Run, prepare: Prepare, face: int | None
+) -> Photo:
+    missing = ""
+    ways, why = _ways(run, shape, "faces" if face is not None else prepare)
+    for way in ways:
+        if not way.finds_faces:
+            white = _white(path, header, run)
+            pixels = images.decode(path, (*way.size, way.channels), white)
+            cropped = f"the middle was cropped and resized to {shape[1]}×{shape[0]}"
+            said = (missing, f"{cropped}, {why}" if why else cropped, _brightened(white, run))
+            reasons = "; ".join(filter(None, said))
+            return Photo(_brought_to(pixels, shape), reasons)
+        made = _with_face(path, way, face)
+        if made.found:
+            return Photo(_brought_to(made.pixels, shape), made.how + _others(path, made, face or 0))
+        missing = made.how.partition(": cropped")[0]
+    raise UsageError(
+        f"{path}: {missing}; give a photo that shows the face from the front, or take the middle of this one "
+        "with --prepare crop"
+    )
+
+
+def _with_face(path: Path, way: Way, face: int | None) -> PreparedPhoto:
+    try:
+        return prepare_photo(path, way, face=face)
+    except NoSuchFaceError as error:
+        assert face is not None
+        count = f"{error.count} face{'' if error.count == 1 else 's'}"
+        raise UsageError(f"{path}:{face + 1}: {count} found in this photo; 1 is the largest") from None
+
+
+def _others(path: Path, made: PreparedPhoto, taken: int) -> str:
+    """Name the faces of a photo that were not taken."""
+    boxes = [(i, box) for i, box in enumerate(made.faces) if i != taken]
+    named = [f"{path.name}:{i + 1} at ({x:.0f}, {y:.0f})" for i, (x, y, *_) in boxes[:_LISTED]]
+    more = f" and {len(boxes) - _LISTED} more" if len(boxes) > _LISTED else ""
+    return f"; the others are {', '.join(named)}{more}" if named else ""
+
+
+def _brought_to(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
+    """Resize a prepared image as ``--data.size`` and ``--data.channels`` resized the run's examples."""
+    if pixels.shape == shape:
+        return pixels
+    resized: NDArray[np.uint8] = images.resize_images(pixels[None], shape)[0]
+    return resized

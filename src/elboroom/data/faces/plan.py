@@ -1,0 +1,214 @@
+"""Settling what is done with the photos of each folder, before any face is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from elboroom.data.faces.detect import INSTALL, Detector, Search, Seen, is_installed, make_detector, search
+from elboroom.data.faces.geometry import nearest_template
+from elboroom.data.faces.landmarks import Landmarks
+from elboroom.data.faces.photos import Photo, Recipe, is_utkface, look, opened_to_search, upright_size
+from elboroom.data.faces.way import AUTO
+from elboroom.data.preparation import Align, Preparation, Template, Way
+from elboroom.errors import UsageError
+
+_LOOKED_AT = 40  # photos of a folder that decide whether faces are found in most of it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, with the detector that will do it.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the folders.
+    ways : tuple of str
+        For each folder.
+    template : str
+        One for all, or "auto".
+    detector : str
+        As it was given.
+    made : Detector, optional
+        What finds faces; None if nothing does.
+    shape : (int, int, int)
+        Height, width and channels of a crop.
+    """
+
+    names: tuple[str, ...]
+    ways: tuple[Align, ...]
+    template: str
+    detector: str
+    made: Detector | None
+    shape: tuple[int, int, int]
+
+    @property
+    def used(self) -> str:
+        """The detector's name or, if it was given, its path: what finds the same faces again."""
+        if self.made is None:
+            return "none"
+        return self.detector if self.detector.lower().endswith(".onnx") else self.made.name
+
+    def preparation(self, recipe: Recipe) -> Preparation:
+        """Say what was done with the photos of each folder, to be kept beside the faces."""
+        size, channels = self.shape[:2], self.shape[2]
+        ways = [
+            Way(align, size, channels, template, self.used)
+            for align, template in zip(recipe.ways, recipe.templates, strict=True)
+        ]
+        return Preparation("faces", tuple(zip(self.names, ways, strict=True)))
+
+
+def detector_for(name: str, ways: Mapping[str, Align]) -> Detector | None:
+    """Make the detector, if any folder may need one.
+
+    Raises
+    ------
+    UsageError
+        If a folder's faces are to be detected and nothing can do that, or there is no such detector.
+    """
+    if not {AUTO, "detect"} & set(ways.values()):
+        return None
+    made = make_detector(name)
+    wanting = next((kind for kind, way in ways.items() if way == "detect"), None)
+    if made is None and wanting is not None:
+        why = "the detector is 'none'" if name == "none" else f"OpenCV is not installed: {INSTALL}"
+        raise UsageError(f"faces cannot be detected in the photos of {wanting}, as {why}")
+    return made
+
+
+def given_way(photos: Sequence[Photo], ways: Sequence[Align]) -> list[Photo]:
+    """Drop the landmarks of photos for which they are not to be used."""
+    return [
+        photo if ways[photo.label] in (AUTO, "landmarks") else replace(photo, given=None) for photo in photos
+    ]
+
+
+def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe, list[str]]:
+    """Choose way and template of each folder, and say what a user should know of the choice.
+
+    Under "auto", some photos of each folder are looked at. If most have landmarks, are crops of UTKFace or
+    show a face that the detector finds, faces are cut out of all that do, and the others are left out; if
+    not, the middle is cut out of each photo that has no landmarks.
+    """
+    of_kind = [[photo for photo in photos if photo.label == label] for label in range(len(asked.names))]
+    templates = [_template(asked.template, some) for some in of_kind]
+    finds: list[Search | None] = []
+    for way, some in zip(asked.ways, of_kind, strict=True):
+        wanted = way == "detect" or (way == AUTO and not (asked.template == AUTO and _are_dogs(some)))
+        finds.append(search(asked.made) if wanted and asked.made is not None else None)
+    seen: dict[Path, Seen] = {}
+    ways, notes = list(asked.ways), []
+    for label, way in enumerate(asked.ways):
+        if way == AUTO:
+            known, looked = _known(of_kind[label], finds[label], asked.shape[:2], workers, seen)
+            if looked and 2 * known <= looked:
+                ways[label] = "crop"
+                notes.append(_cropped(asked, label, known, looked))
+    no_face = "" if asked.made is None else f"shows no face that the detector {asked.made.name} can find"
+    recipe = Recipe(
+        asked.shape[:2],
+        asked.shape[2],
+        tuple(ways),
+        tuple(templates),
+        tuple(finds),
+        no_face,
+        _no_landmarks(asked),
+        seen,
+    )
+    return recipe, notes
+
+
+def _known(
+    photos: Sequence[Photo],
+    find: Search | None,
+    size: tuple[int, int],
+    workers: int,
+    seen: dict[Path, Seen],
+) -> tuple[int, int]:
+    """Count photos with a known face among some that can be read; `seen` gets what is found."""
+
+    def is_known(photo: Photo) -> bool | None:
+        try:
+            if photo.given is not None:
+                return isinstance(photo.given, Landmarks)
+            if is_utkface(photo.path, upright_size(photo.path)):
+                return True
+            if find is None:
+                return False
+            with opened_to_search(photo.path, size) as opened:
+                seen[photo.path] = look(find, *opened)
+            return bool(seen[photo.path].faces)
+        except (ValueError, OSError, MemoryError):
+            return None  # why it cannot be used is said when its turn comes
+
+    known = looked = 0
+    chosen = np.unique(np.linspace(0, len(photos) - 1, min(_LOOKED_AT, len(photos))).astype(int))
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(chosen), workers):
+            some = [photos[index] for index in chosen[start : start + workers]]
+            results = [result for result in pool.map(is_known, some) if result is not None]
+            known, looked = known + sum(results), looked + len(results)
+            if max(2 * known, 2 * (looked - known)) > len(chosen):
+                break  # the rest cannot change it
+    return known, looked
+
+
+def _cropped(asked: Asked, label: int, known: int, looked: int) -> str:
+    name = asked.names[label]
+    if asked.made is None and asked.detector == AUTO and not is_installed():
+        return (
+            f"{name}: no faces were looked for, because OpenCV is not installed ({INSTALL}); the middle of "
+            "each photo was cut out instead"
+        )
+    if asked.made is None:
+        return f"{name}: no faces were looked for; the middle of each photo was cut out instead"
+    found = f"a face was found in only {known} of" if known else "no face was found in"
+    photos = "the only photo" if looked == 1 else f"{'' if known else 'the '}{looked} photos looked at"
+    return (
+        f"{name}: {found} {photos}, so the middle of each photo was cut out instead; --align {name}=detect "
+        "keeps only photos in which a face is found"
+    )
+
+
+def _template(asked: str, photos: Sequence[Photo]) -> Template:
+    if asked == AUTO:
+        return "dog" if _are_dogs(photos) else "person"
+    return "dog" if asked == "dog" else "person"
+
+
+def _are_dogs(photos: Sequence[Photo]) -> bool:
+    """Whether photos come with landmarks as dogs have them."""
+    given = [photo.given for photo in photos if isinstance(photo.given, Landmarks)]
+    if any(landmarks.source == "parts" for landmarks in given):
+        return True
+    return nearest_template(landmarks.points for landmarks in given) == "dog"
+
+
+def _no_landmarks(asked: Asked) -> str:
+    wanting = AUTO in asked.ways and asked.detector == AUTO and not is_installed()
+    return "has no landmarks" + (f"; to find faces without them, {INSTALL}" if wanting else "")
+
+
+def missed(asked: Asked, recipe: Recipe, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:
+    """Point at folders in which faces were to be detected and few were.
+
+    Parameters
+    ----------
+    asked, recipe
+        What was done.
+    lost, found : sequence of int
+        For each folder, photos in which the detector found no face, and those in which it did.
+    """
+    for label, name in enumerate(asked.names):
+        if recipe.ways[label] in (AUTO, "detect") and lost[label] > found[label]:
+            yield (
+                f"{name}: a face was found in only {found[label]:,} of {lost[label] + found[label]:,} photos "
+                f"and may be wrong there, as the detector knows people only; --align {name}=crop takes the "
+                "middle of each photo"
+            )

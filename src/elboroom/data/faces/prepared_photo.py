@@ -1,0 +1,200 @@
+"""One photo prepared as the photos of a face folder were, for a model that was trained on those."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from elboroom.data import images
+from elboroom.data.dataset import Array
+from elboroom.data.faces.detect import INSTALL, Search, Seen, is_installed, make_detector, search
+from elboroom.data.faces.found import Box
+from elboroom.data.faces.geometry import FaceError
+from elboroom.data.faces.landmarks import Landmarks, find_table, read_dog_parts
+from elboroom.data.faces.photos import cut_face, is_utkface, look, opened_to_search, upright_size
+from elboroom.data.preparation import Way
+from elboroom.errors import UsageError
+
+_TURNED = {90: "90° to the left", 270: "90° to the right", 180: "upside down"}
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPhoto:
+    """A photo as a model takes it.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        uint8 ``(h, w, c)``.
+    how : str
+        What was done, in plain English.
+    found : bool
+        Whether a face was found or given and brought to its place, or the photo is a face crop by its name.
+    faces : tuple of (float, float, float, float)
+        Boxes ``(x, y, width, height)`` of all faces that were found, in pixels of the upright photo, the
+        largest first; empty if none was found or none was looked for.
+    """
+
+    pixels: Array
+    how: str
+    found: bool = False
+    faces: tuple[Box, ...] = ()
+
+
+class NoSuchFaceError(UsageError):
+    """A photo has fewer faces than the number that was asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        The photo.
+    face : int
+        The number, from 0.
+    count : int
+        How many faces were found.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], face: int, count: int) -> None:
+        self.count = count
+        found = (
+            "no face was found" if not count else f"{count} face{' was' if count == 1 else 's were'} found"
+        )
+        super().__init__(f"{path}: face {face} was asked for and {found}; 0 is the largest")
+
+
+def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = None) -> PreparedPhoto:
+    """Prepare one photo as the photos of a kind were prepared by `elboroom.data.faces.prepare.prepare_faces`.
+
+    Where a face should be found and none is, the middle of the photo is taken, and `PreparedPhoto.how` says
+    so.
+
+    Parameters
+    ----------
+    path : path-like
+        The image file.
+    way : Way
+        What was done with the photos of that kind.
+    face : int, optional
+        Which of several faces to take, 0 being the largest, which is taken if this is not given.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or there is no such face.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.exists():
+        raise UsageError(
+            f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give the path of an image"
+        )
+    try:
+        return _prepared(path, way, face)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _prepared(path: Path, way: Way, face: int | None) -> PreparedPhoto:
+    if face is not None:
+        return _found(path, way, face)
+    if way.align == "none":
+        return _middle(path, way, "taken as a face crop")
+    if way.align == "crop":
+        return _middle(path, way)
+    if way.align in ("auto", "landmarks"):
+        given = _given(path)
+        if isinstance(given, Landmarks):
+            made = _cut(path, way, given, f"aligned by the landmarks of {_source(given)}")
+            return _middle(path, way, made) if isinstance(made, str) else made
+        if given is not None:
+            return _middle(path, way, f"{given}: cropped to the middle square")
+    if way.align == "auto" and is_utkface(path, upright_size(path)):
+        return replace(_middle(path, way, "taken as the face crop that its name says it is"), found=True)
+    if way.align == "landmarks" and way.template != "person":
+        return _middle(path, way, "it has no landmarks: cropped to the middle square")
+    return _found(path, way, 0)
+
+
+def _found(path: Path, way: Way, face: int) -> PreparedPhoto:
+    """Search the photo for faces and take one."""
+    name, find = _finder(way.detector)
+    if find is None:
+        return _middle(path, way, f"{_no_detector(way.detector)}: cropped to the middle square")
+    with opened_to_search(path, way.size) as opened:
+        seen = look(find, *opened)
+        boxes = tuple(found.box for found in seen.faces)
+        if not 0 <= face < max(1, len(boxes)):
+            raise NoSuchFaceError(path, face, len(boxes))
+        if boxes:
+            how = f"face found by {name}{_which(seen, face)}"
+            made = _cut(path, way, seen.faces[face].landmarks, how, boxes, opened)
+    if not boxes:
+        return _middle(path, way, f"no face found by {name}: cropped to the middle square")
+    return _middle(path, way, made, boxes) if isinstance(made, str) else made
+
+
+def _cut(
+    path: Path,
+    way: Way,
+    landmarks: Landmarks,
+    how: str,
+    boxes: tuple[Box, ...] = (),
+    opened: tuple[Any, tuple[int, int]] | None = None,
+) -> PreparedPhoto | str:
+    """Cut out a face, or say that it cannot be done."""
+    try:
+        pixels, _, _ = cut_face(path, landmarks, way.template, (*way.size, way.channels), opened)
+    except FaceError as error:
+        return f"{how}, but it cannot be aligned (the photo {error}): cropped to the middle square"
+    return PreparedPhoto(pixels, how, True, boxes)
+
+
+def _middle(
+    path: Path, way: Way, how: str = "cropped to the middle square", boxes: tuple[Box, ...] = ()
+) -> PreparedPhoto:
+    pixels = images.decode(path, (*way.size, way.channels))
+    if way.size[0] != way.size[1]:
+        how = how.replace("middle square", "middle")
+    return PreparedPhoto(pixels, how, False, boxes)
+
+
+def _given(path: Path) -> Landmarks | str | None:
+    table = find_table(path.parent)
+    given = None if table is None else table.get(path.name, f"{path.resolve().parent.name}/{path.name}")
+    return read_dog_parts(path) if given is None else given
+
+
+def _source(landmarks: Landmarks) -> str:
+    return "its part file" if landmarks.source == "parts" else landmarks.source
+
+
+def _which(seen: Seen, face: int) -> str:
+    count = len(seen.faces)
+    chosen = "the largest" if face == 0 else f"number {face + 1} by size"
+    parts = [f"{chosen} of {count} faces"] if count > 1 else []
+    if seen.turn:
+        parts.append(f"the photo was turned {_TURNED[seen.turn]}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _no_detector(name: str) -> str:
+    return (
+        "no detector was to look for a face"
+        if name == "none" or is_installed()
+        else f"no face was looked for, as OpenCV is not installed ({INSTALL})"
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _finder(name: str) -> tuple[str, Search | None]:
+    """Name and search of a detector; a model that is no longer there gives way to what there is."""
+    if name.lower().endswith(".onnx") and not Path(name).expanduser().is_file():
+        name = "auto"
+    detector = make_detector(name) if is_installed() else None
+    return ("none", None) if detector is None else (detector.name, search(detector, every=True))

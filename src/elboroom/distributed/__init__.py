@@ -1,0 +1,1 @@
+"""Several processes, one training: who is who, their launch, and noise that they share."""

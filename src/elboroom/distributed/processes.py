@@ -1,0 +1,241 @@
+"""Several processes, one training: who is who, sums over all, and what to say when one is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elboroom.distributed import group, noise
+from elboroom.errors import AnotherFailedError, ElboroomError, FailureError
+
+T = TypeVar("T")
+_SECONDS_TO_DIE = 3.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Share of a batch that one process has: rows ``start`` to ``stop`` of ``total``.
+
+    ``weight`` is its share of the batch's mean. A batch with fewer examples than there are processes leaves
+    some without: they compute one of another's with weight 0, so that all take part in every sum.
+    """
+
+    start: int
+    stop: int
+    total: int
+    weight: float
+
+    @property
+    def counted(self) -> int:
+        """Examples that count."""
+        return self.stop - self.start if self.weight else 0
+
+
+class Workers:
+    """The processes of one training; one alone if nothing has launched more.
+
+    Parameters
+    ----------
+    device : torch.device
+        CPU processes talk through gloo, those with a GPU each through nccl.
+
+    Raises
+    ------
+    UsageError
+        If the environment that a launcher sets is incomplete or wrong.
+    FailureError
+        If the others cannot be reached.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.size, self.rank = group.world_size(), group.rank()
+        self._names = [""]
+        if self.size > 1:
+            if not dist.is_initialized():
+                group.join(device)
+            self._names = self._exchange(f"{socket.gethostname()} {os.getpid()}")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are no others."""
+        return self.size == 1
+
+    def part(self, total: int) -> Part:
+        """Which rows of a batch of ``total`` are this process's."""
+        start, stop = self.rank * total // self.size, (self.rank + 1) * total // self.size
+        if start == stop:
+            return Part(0, min(1, total), total, 0.0)
+        return Part(start, stop, total, (stop - start) / total)
+
+    def share(self, order: Sequence[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], list[Part]]:
+        """Rows of each batch that are this process's, and which part they are."""
+        parts = [self.part(len(rows)) for rows in order]
+        return [rows[part.start : part.stop] for rows, part in zip(order, parts, strict=True)], parts
+
+    @contextmanager
+    def noise_of(self, part: Part) -> Iterator[None]:
+        """Draw the noise of the whole batch and take this part's."""
+        if self.alone:
+            yield
+            return
+        # One that has another's examples adds nothing to what all have.
+        sum_over_parts = self.sum_ if part.weight else lambda rows: self.sum_(rows.zero_())
+        with noise.part_of_batch(part.start, part.stop - part.start, part.total, sum_over_parts):
+            yield
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all processes."""
+        if not self.alone:
+            with self._explaining():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def gather_into(self, whole: Tensor, own: Tensor) -> None:
+        """Join the processes' equal parts in the order of their ranks."""
+        with self._explaining():
+            _gather(whole, own)
+
+    def spread(self, tensors: Sequence[Tensor]) -> None:
+        """Give all processes the first one's values."""
+        if not self.alone:
+            with self._explaining():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
+
+    def agree(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        if self.alone:
+            return wish
+        return bool(self.sum_(torch.tensor(float(wish), device=self.device)).item())
+
+    def together(self, action: Callable[[], T]) -> T:
+        """Do something in all processes, or fail in all of them: the first one raises what any has met.
+
+        Raises
+        ------
+        ElboroomError
+            In the first process: what it met, or what another did.
+        AnotherFailedError
+            In the others, with the same exit code.
+        """
+        if self.alone:
+            return action()
+        result: list[T] = []
+        met: ElboroomError | None = None
+        try:
+            result.append(action())
+        except ElboroomError as error:
+            met = error
+        told = self._exchange(None if met is None else (str(met), met.exit_code))
+        failed = next((rank for rank, each in enumerate(told) if each is not None), None)
+        if failed is None:
+            return result[0]
+        if self.is_first and met is not None:
+            raise met
+        message, code = told[failed]
+        raise AnotherFailedError(f"process {failed}: {message}", code)
+
+    def first(self, action: Callable[[], T]) -> T | None:
+        """Let the first process do something while the others wait; what fails there fails everywhere.
+
+        Returns
+        -------
+        object
+            What ``action`` returned, in the first process; None in the others.
+        """
+        return self.together(lambda: action() if self.is_first else None)
+
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """Let the first process do something before the others do it too: it fills the cache for all."""
+        done = self.together(lambda: [action()] if self.is_first else [])
+        return self.together(lambda: done or [action()])[0]
+
+    def close(self) -> None:
+        """Leave the group."""
+        if not self.alone:
+            group.leave()
+
+    def _exchange(self, own: Any) -> list[Any]:
+        """What each process says, as JSON: pickled objects that come from a socket could run code."""
+        said = torch.tensor(list(json.dumps(own).encode()), dtype=torch.uint8)
+        with self._explaining():
+            lengths = torch.empty(self.size, dtype=torch.int64, device=self.device)
+            _gather(lengths, torch.tensor([len(said)], device=self.device))
+            padded = torch.zeros(int(lengths.max()), dtype=torch.uint8)
+            padded[: len(said)] = said
+            whole = torch.empty(self.size * len(padded), dtype=torch.uint8, device=self.device)
+            _gather(whole, padded.to(self.device))
+        texts = whole.cpu().view(self.size, -1)
+        return [
+            json.loads(bytes(text[:length].tolist())) for text, length in zip(texts, lengths, strict=True)
+        ]
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Turn a broken connection into one line that names who is gone."""
+        try:
+            yield
+        except (RuntimeError, dist.DistError) as error:
+            raise FailureError(
+                f"process {self.rank} of {self.size} stops: {self._who_is_gone()} ({_first_line(error)})"
+            ) from None
+
+    def _who_is_gone(self) -> str:
+        names = getattr(self, "_names", [])
+        until = time.monotonic() + _SECONDS_TO_DIE
+        while not (gone := [rank for rank, name in enumerate(names) if not _lives(name)]):
+            if time.monotonic() > until:
+                return "another process does not answer"
+            time.sleep(0.1)
+        named = [f"process {rank} ({names[rank].replace(' ', ', pid ')})" for rank in gone]
+        return f"{' and '.join(named)} {'is' if len(named) == 1 else 'are'} gone"
+
+
+def launched_by_torchrun() -> bool:
+    """Whether this process is one of several."""
+    return group.world_size() > 1
+
+
+def speaks() -> bool:
+    """Whether this process is the first, or the only one."""
+    return group.rank() == 0
+
+
+# One function with two names: torch renames it.
+_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+
+
+def _lives(name: str) -> bool:
+    host, pid = name.rsplit(" ", 1)
+    if host != socket.gethostname():
+        return True  # not to be known from here
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(int(pid)).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    """What a library says, without where in its sources."""
+    text = re.sub(r"^(\[[^\]]*\]\s*)+", "", str(error).strip())
+    return text.splitlines()[0].split(". ")[0][:120] if text else type(error).__name__

@@ -1,0 +1,320 @@
+"""Walks through the latent space as pictures: strips, sheets of several, frames, GIFs and films."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from elboroom.errors import FailureError, UsageError
+from elboroom.figures.grids import Plate, images_of, resized, stack, tile, titled, to_uint8
+from elboroom.io.files import write_atomic
+from elboroom.latent.arrays import Numbers, evenly
+from elboroom.latent.paths import linear
+from elboroom.models.conditioning import Examples, apart, together
+from elboroom.models.vae import VAE, Array
+
+_COLUMNS = 12  # most images in a row
+_REST = 10  # times as long as the others that the first and last frame stay
+_ROUNDS = 3  # times that a film, which cannot say that it loops, runs there and back
+_TIMEOUT = 300  # seconds that ffmpeg may take
+
+
+@dataclass
+class Morph:
+    """A walk with what stands at its ends.
+
+    Attributes
+    ----------
+    path : Tensor
+        Codes (steps, d).
+    start, end : array, optional
+        The examples (*shape) that the first and the last code were made from, where there are such.
+    name : str
+        What to write beside it; may have several lines.
+    refined : bool
+        The first code is not the encoder's but a better one (:func:`elboroom.latent.targets.refine`).
+    condition : Tensor, optional
+        Of a conditional model what each code is decoded with, (steps, C).
+    """
+
+    path: Tensor
+    start: Array | None = None
+    end: Array | None = None
+    name: str = ""
+    refined: bool = False
+    condition: Tensor | None = None
+
+
+_STRIP = "From one example (framed) to another: decoded codes on the straight line between theirs"
+
+
+def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25, *, title: str = _STRIP) -> Figure:
+    """Draw the way from example a to example b: the two framed, and between them their decoded straight line.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model.
+    a, b : array
+        Examples (*shape); of a conditional model with their conditions, which change along with the code.
+    steps : int
+        Decoded images, the reconstructions of a and b among them; long strips go on in further rows.
+    title : str
+        Says whose images they are.
+
+    Raises
+    ------
+    UsageError
+        If ``steps`` < 2 or an example is not of the model's shape.
+    """
+    return strip(vae, between(vae, a, b, steps), title=title)
+
+
+def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
+    """Draw one walk, its examples framed at both ends; long ones go on in further rows.
+
+    Raises
+    ------
+    UsageError
+        If a code or an example is not of the model's shape.
+    """
+    images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
+    framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
+    rows = -(-len(images) // _COLUMNS)
+    return stack(Plate(images, -(-len(images) // rows), framed=tuple(framed)), title=titled(vae, title))
+
+
+def sheet(
+    vae: VAE,
+    morphs: Sequence[Morph],
+    steps: int = 9,
+    *,
+    title: str = "From originals to others: decoded codes on the way",
+) -> Figure:
+    """Draw several walks one under another, each a row with its name.
+
+    From left to right: the example it starts from; what its posterior mean decodes to, if the walk starts
+    from a refined code; the decoded codes; the example it leads to. What a row does not have stays white.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model.
+    morphs : sequence of Morph
+        At least one, all of one number of steps.
+    steps : int
+        Most codes of a walk to show, evenly taken.
+    title : str
+        Says whose images they are.
+
+    Raises
+    ------
+    UsageError
+        If there is no walk, or a code or an example is not of the model's shape.
+    """
+    if not morphs:
+        raise UsageError("got 0 morphs to draw; give at least one")
+    refined = any(morph.refined for morph in morphs)
+    shown = evenly(len(morphs[0].path), steps)
+    rows = [_row(vae, _some(morph, torch.from_numpy(shown)), rebuilt=refined) for morph in morphs]
+    coded = "refined" if refined else "rebuilt"
+    captions = ["original", *["rebuilt"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
+    columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
+    if len(captions) - 1 not in columns:
+        captions[-2] = ""
+    return stack(
+        Plate(
+            _tiles(vae, [row[i] for row in rows for i in columns]),
+            len(columns),
+            row_labels=[morph.name for morph in morphs],
+            captions=[captions[i] for i in columns],
+        ),
+        title=titled(vae, title),
+    )
+
+
+def _some(morph: Morph, steps: Tensor) -> Morph:
+    """A walk of which only some steps are left."""
+    condition = None if morph.condition is None else morph.condition[steps]
+    return replace(morph, path=morph.path[steps], condition=condition)
+
+
+def _row(vae: VAE, morph: Morph, *, rebuilt: bool) -> list[Array | None]:
+    """What stands in a morph's row: examples (*shape), or None where there is none."""
+    first = [] if not rebuilt else [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
+    return [morph.start, *first, *vae.decode(morph.path, morph.condition).mean, morph.end]
+
+
+def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
+    """Images (n, h, w, c) of examples, white ones in place of None."""
+    there = [i for i, one in enumerate(cells) if one is not None]
+    shown = [apart(one)[0] for one in cells if one is not None]
+    images = images_of(vae, torch.cat([vae.as_input(one[None]) for one in shown]))
+    filled = np.ones((len(cells), *images.shape[1:]), np.float32)
+    filled[there] = images
+    return filled
+
+
+def between(vae: VAE, a: Array, b: Array, steps: int) -> Morph:
+    """Walk the straight line from example a to example b (*shape); their conditions change along with it.
+
+    Raises
+    ------
+    UsageError
+        If ``steps`` < 2 or an example is not of the model's shape.
+    """
+    if not isinstance(a, Examples):
+        start, end = vae.embed(torch.cat([vae.as_input(apart(one)[0][None]) for one in (a, b)]))
+        return Morph(linear(start, end, steps), a, b)
+    ends = together([a, b])
+    start, end = vae.embed(ends)
+    c = vae.told(apart(ends)[1], 2)
+    assert c is not None
+    return Morph(linear(start, end, steps), a, b, condition=linear(c[0], c[1], steps))
+
+
+def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
+    """Decode the straight line between the codes of a and b (*shape): uint8 (steps, h, w, c).
+
+    Rows of numbers become line charts (steps, h, w, 3).
+
+    Raises
+    ------
+    UsageError
+        If ``steps`` < 2 or an example is not of the model's shape.
+    """
+    morph = between(vae, a, b, steps)
+    return path_frames(vae, morph.path, condition=morph.condition)
+
+
+def path_frames(vae: VAE, *paths: Tensor, condition: Tensor | None = None) -> Numbers:
+    """Decode codes (steps, d) into frames, uint8 (steps, h, w, c).
+
+    Several paths of one length run side by side in each frame, up to four in a row. A conditional model
+    takes the ``condition`` of each code, all paths' one after the other.
+
+    Raises
+    ------
+    UsageError
+        If codes are not of the model's shape.
+    """
+    images = images_of(vae, vae.decode(torch.cat(paths), condition).mean, size=(160, 240))
+    by_path = images.reshape(len(paths), -1, *images.shape[1:])
+    if len(paths) == 1:
+        return to_uint8(by_path[0])
+    columns = -(-len(paths) // -(-len(paths) // 4))
+    frames = np.stack([tile(by_path[:, i], columns) for i in range(by_path.shape[1])])
+    return to_uint8(frames[..., :1] if images.shape[3] < 3 else frames)
+
+
+def save_gif(
+    frames: Numbers, path: str | os.PathLike[str], *, size: int = 256, milliseconds: int = 60
+) -> None:
+    """Write frames as an animation that runs forwards and backwards for ever, resting at both ends.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        uint8 (n, h, w, c), as :func:`morph_frames` makes them.
+    path : path
+        Written as a whole or not at all.
+    size : int
+        Small frames are enlarged by the largest whole factor that keeps both sides within so many pixels.
+    milliseconds : int
+        Time of one frame; the first and last stay ten times as long.
+
+    Raises
+    ------
+    FailureError
+        If the file cannot be written.
+    """
+    pixels = _enlarged(frames, size)
+    if pixels.shape[3] < 3:  # 64 greys look no different and halve the file
+        images = [Image.fromarray(frame) for frame in to_uint8((pixels[..., 0] * 63).round() / 63)]
+    else:  # one palette for all frames: palettes of their own would flicker
+        colors = to_uint8(pixels[..., :3])
+        palette = Image.fromarray(colors.reshape(-1, *colors.shape[2:])).quantize(256)
+        images = [Image.fromarray(frame).quantize(palette=palette) for frame in colors]
+    order = _there_and_back(len(images))
+    durations = [milliseconds * times for _, times in order]
+    buffer = BytesIO()
+    first, *rest = (images[i] for i, _ in order)
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    write_atomic(Path(path), buffer.getvalue())
+
+
+def save_mp4(
+    frames: Numbers, path: str | os.PathLike[str], *, size: int = 512, milliseconds: int = 60
+) -> None:
+    """Write frames as a film that runs there and back three times, through the ffmpeg that is installed.
+
+    The parameters are those of :func:`save_gif`; the pixels are stored as 4:2:0, which all players show.
+
+    Raises
+    ------
+    UsageError
+        If there is no ffmpeg.
+    FailureError
+        If ffmpeg fails or takes more than five minutes, or the file cannot be written.
+    """
+    program = find_ffmpeg(path)
+    pixels = to_uint8(_enlarged(frames, size, even=True))
+    n, h, w, c = pixels.shape
+    colors = np.broadcast_to(pixels, (n, h, w, 3)) if c < 3 else pixels[..., :3]
+    shown = [i for i, times in _there_and_back(n) for _ in range(times)]
+    with tempfile.TemporaryDirectory() as folder:  # the film's index is written last, so no pipe will do
+        film = Path(folder) / "film.mp4"
+        arguments = f"-loglevel error -f rawvideo -pix_fmt rgb24 -s {w}x{h} -r 1000/{milliseconds} -i - "
+        arguments += f"-vf loop={_ROUNDS - 1}:{len(shown)} -pix_fmt yuv420p -movflags +faststart -y"
+        command = [program, *arguments.split(), str(film)]
+        try:
+            subprocess.run(
+                command, input=colors[shown].tobytes(), capture_output=True, timeout=_TIMEOUT, check=True
+            )
+        except subprocess.TimeoutExpired:
+            raise FailureError(f"{path}: ffmpeg took more than {_TIMEOUT} s; write a .gif instead") from None
+        except (subprocess.CalledProcessError, OSError) as error:
+            words = getattr(error, "stderr", b"") or str(error).encode()
+            line = words.decode(errors="replace").strip().splitlines()[-1]
+            raise FailureError(f"{path}: ffmpeg failed ({line}); write a .gif instead") from None
+        content = film.read_bytes()
+    write_atomic(Path(path), content)
+
+
+def find_ffmpeg(path: str | os.PathLike[str]) -> str:
+    """Where ffmpeg is, to write the film ``path``.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise UsageError(f"{path}: films need ffmpeg, which is not installed; install it, or write a .gif")
+    return program
+
+
+def _enlarged(frames: Numbers, size: int, *, even: bool = False) -> Numbers:
+    """Frames (n, h, w, c) as floats, their sides times a whole number, and made even if asked for."""
+    h, w = frames.shape[1:3]
+    factor = max(1, size // max(h, w))
+    sides = [side * factor + (even and side * factor % 2) for side in (h, w)]
+    return resized(frames / 255, *sides)
+
+
+def _there_and_back(n: int) -> list[tuple[int, int]]:
+    """Frames in the order shown, with how many times as long as the others each stays."""
+    return [(i, _REST if i in (0, n - 1) else 1) for i in [*range(n), *range(n - 2, 0, -1)]]

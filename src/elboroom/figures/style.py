@@ -1,0 +1,129 @@
+"""What all drawings share: the sheet, its colours and type, and numbers of a model that are drawn."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from elboroom.latent.arrays import Numbers
+
+DPI = 150
+LETTER = 11  # width of a wide letter in screen pixels
+INK, FAINT = "#333333", "#dddddd"
+# Okabe and Ito's colours, which colour-blind readers can tell apart, four more, and lighter or darker ones.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#5D3A9B", "#8A5A2B", "#4D4D4D", "#A8B400"),
+    *("#7FB8D8", "#F2AE80", "#80CFB9", "#E9C3D6", "#F3CF80"),
+    *("#1B3A5C", "#AE9CCD", "#C9AD90", "#A6A6A6", "#5E6400"),
+)
+
+_DOT = 8.0  # half the side in screen pixels of what is kept free around a point
+_NARROWEST = 700  # screen pixels of a figure with a title, so that it takes few lines
+
+
+class Picture(Figure):
+    """A figure with a canvas of its own, which notebooks show without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
+
+
+def canvas(width: float, height: float) -> Picture:
+    """Make an empty white figure of this many pixels."""
+    figure = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def titled_canvas(width: float, height: float, title: str) -> tuple[Picture, int]:
+    """Make an empty figure with a title above, in as many lines as it takes; return it and their pixels."""
+    if not title:
+        return canvas(width, height), 0
+    width = max(width, _NARROWEST)
+    lines = wrap(title, int((width - 60) / LETTER))
+    head = 18 + 27 * len(lines)
+    figure = canvas(width, height + head)
+    style: dict[str, Any] = {"fontsize": 10, "color": INK, "va": "top", "linespacing": 1.25}
+    figure.text(30 / width, 1 - 16 / (height + head), "\n".join(lines), **style)
+    return figure, head
+
+
+def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in pixels from the figure's upper left corner."""
+    across, down = figure.get_size_inches() * DPI
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    """Give axes the style that all figures share: thin grey lines, a title flush left."""
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel(x, fontsize=9, color=INK)
+    axes.set_ylabel(y, fontsize=9, color=INK)
+    axes.tick_params(which="both", labelsize=8, color=FAINT, labelcolor=INK)
+    axes.grid(color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#999999")
+
+
+def moved_apart(
+    at: Numbers, half: Numbers, fixed: Numbers, frame: tuple[float, float, float, float]
+) -> Numbers:
+    """Find places for boxes so that none lies on another: each, in turn, the nearest that is free.
+
+    Parameters
+    ----------
+    at, half : numpy.ndarray
+        Middle and half width and height of each box, (n, 2).
+    fixed : numpy.ndarray
+        Points (m, 2) that no box may cover.
+    frame : tuple of float
+        Left, lower, right and upper edge, within which the boxes stay.
+
+    Returns
+    -------
+    numpy.ndarray
+        New middles, (n, 2).
+
+    Examples
+    --------
+    >>> two = moved_apart(np.zeros((2, 2)), np.ones((2, 2)), np.empty((0, 2)), (-9, -9, 9, 9))
+    >>> bool((abs(two[0] - two[1]) >= 2).any())
+    True
+    """
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False) + np.pi / 2
+    rings = np.arange(0, 80)[:, None, None] * half.min() / 3
+    ways = (rings * np.stack([np.cos(angles), np.sin(angles)], -1)).reshape(-1, 2)
+    low, high = np.array(frame[:2]) + half, np.array(frame[2:]) - half
+    middles, sizes = fixed.astype(np.float64), np.full((len(fixed), 2), _DOT)
+    moved = at.astype(np.float64)
+    for i in range(len(at)):  # the first free place on rings around where it would be
+        tried = (at[i] + ways).clip(low[i], np.maximum(low[i], high[i]))
+        lap = sizes + half[i] - np.abs(tried[:, None] - middles)
+        free = (lap <= 0).any(-1).all(-1)
+        moved[i] = tried[free.argmax()]
+        middles, sizes = np.concatenate([middles, moved[i : i + 1]]), np.concatenate([sizes, half[i : i + 1]])
+    return moved
+
+
+def to_png(figure: Figure) -> bytes:
+    """Encode a figure as PNG."""
+    buffer = BytesIO()
+    # Level 4 takes half the time of the usual 6 for files of the same size.
+    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
+    return buffer.getvalue()
+
+
+def written(values: Numbers) -> list[str]:
+    """Write values with as many decimals as their spread calls for."""
+    spread = float(np.ptp(values))
+    decimals = max(0, 1 - int(np.floor(np.log10(spread)))) if spread > 0 else 1
+    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.round(decimals)]

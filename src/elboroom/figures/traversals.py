@@ -1,0 +1,105 @@
+"""What changes in the picture when one latent dimension does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from elboroom.errors import UsageError
+from elboroom.figures.grids import Plate, images_of, stack, titled
+from elboroom.figures.style import written
+from elboroom.latent.arrays import Numbers, codes_of, evenly, known_dims, numbers
+from elboroom.models.vae import VAE, Array
+
+_ROWS = 12  # most latent dimensions
+_MEAN = "the mean code of examples (±: standard deviation of the codes)"
+
+
+def traversals(
+    vae: VAE,
+    x: Array | None = None,
+    *,
+    steps: int = 11,
+    dims: Sequence[int] | None = None,
+    span: float = 3.0,
+    layer: int | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw what changes when one latent dimension does: a row each, all else being equal.
+
+    Where the prior is normal, and in each of several stochastic layers, a dimension moves in units of its
+    prior (:meth:`VAE.standardized`); what lies below follows, keeping its place in a prior that has moved.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model.
+    x : array, optional
+        Examples (n, *shape). The other dimensions keep the mean of their codes, which of a single example
+        is its code; 0 without. Of several, the dimensions whose codes vary most come first, and each row
+        says the standard deviation of its codes: near 0, the dimension is not in use.
+    steps : int
+        Images in a row.
+    dims : sequence of int, optional
+        Which dimensions, in this order; if not given at most 12, as many of each stochastic layer.
+    span : float
+        The dimension takes values from −span to span.
+    layer : int, optional
+        In place of ``dims``: those of this stochastic layer, 1 being the top.
+    title : str
+        Says around what they are; if not given, around how many examples.
+
+    Raises
+    ------
+    UsageError
+        If ``dims`` or ``layer`` are not of the model, or both are given; if ``steps`` < 1, or x holds no
+        example.
+    """
+    if layer is not None:
+        _check_layer(vae, layer, dims)
+    if steps < 1:
+        raise UsageError(f"steps = {steps}; give at least 1")
+    known = np.zeros((1, vae.latent_dim))
+    if x is not None:
+        known = numbers(vae.standardized(codes_of(vae, x[evenly(len(x))])))
+    spread = known.std(0)
+    dims = known_dims(vae, _most_active(vae, spread, layer) if dims is None else dims)
+    values = torch.linspace(-span, span, steps) if steps > 1 else torch.zeros(1)
+    codes = torch.from_numpy(known.mean(0)).repeat(len(dims), steps, 1)
+    for row, dim in zip(codes, dims, strict=True):
+        row[:, dim] = values
+    names = [_dim_name(vae, dim) + (f"  ±{spread[dim]:.2f}" if len(known) > 1 else "") for dim in dims]
+    decoded = vae.decode(vae.placed(codes.reshape(-1, vae.latent_dim))).mean
+    plate = Plate(images_of(vae, decoded), steps, row_labels=names, captions=written(numbers(values)))
+    if not title:
+        count = len(known) if x is not None else 0
+        around = ("the middle of the prior", "one example's code")[count] if count < 2 else _MEAN
+        title = f"What changes when one latent dimension does, around {around}"
+    return stack(plate, title=titled(vae, title))
+
+
+def _check_layer(vae: VAE, layer: int, dims: Sequence[int] | None) -> None:
+    there = len(vae.layers)
+    if dims is not None:
+        raise UsageError(f"layer = {layer} and dims = {list(dims)}: give one of them")
+    if not 1 <= layer <= there:
+        raise UsageError(
+            f"layer = {layer}: the model has {there} stochastic layer{'' if there == 1 else 's, 1 the top'}"
+        )
+
+
+def _most_active(vae: VAE, spread: Numbers, layer: int | None) -> list[int]:
+    """Dimensions whose codes vary most: at most 12, all of one layer or as many of each."""
+    layers = vae.layers[:_ROWS] if layer is None else vae.layers[layer - 1 : layer]
+    each = max(1, _ROWS // len(layers))
+    ranked = [one.start + np.argsort(-spread[one], kind="stable")[:each] for one in layers]
+    return [int(dim) for dim in np.concatenate(ranked)]
+
+
+def _dim_name(vae: VAE, dim: int) -> str:
+    """What a dimension is called; with several stochastic layers, in which it is."""
+    (layer,) = (i for i, layer in enumerate(vae.layers, 1) if layer.start <= dim < layer.stop)
+    return f"$z_{{{dim}}}$" if len(vae.layers) == 1 else f"layer {layer}  $z_{{{dim}}}$"

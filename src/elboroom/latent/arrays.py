@@ -1,0 +1,136 @@
+"""Arrays of codes and losses of many examples, and the helpers that choose and draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elboroom.errors import UsageError
+from elboroom.models.vae import VAE, Array
+
+Numbers = NDArray[Any]
+
+
+_BATCH = 2000
+
+
+_POINTS = 10_000
+
+
+DRAWS = 32  # of the code of an image whose loss is told
+
+
+@contextmanager
+def seeded(vae: VAE, seed: int) -> Iterator[None]:
+    """Draw from ``seed`` inside, and leave the caller's random state as it was."""
+    device = next(vae.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # torch.manual_seed would also reset the devices that were not forked.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def evenly(n: int, limit: int = _POINTS) -> NDArray[np.int64]:
+    """Indices of at most ``limit`` of n examples, evenly taken from first to last.
+
+    Examples
+    --------
+    >>> evenly(9, 3).tolist(), evenly(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, n - 1, min(n, limit)).round().astype(np.int64)
+
+
+def codes_of(vae: VAE, x: Array) -> Numbers:
+    """Embed x (n, *shape) a few thousand examples at a time: float32 (n, d)."""
+    return _in_batches(vae.embed, x)
+
+
+def losses_of(vae: VAE, x: Array, seed: int = 0) -> Numbers:
+    """−ELBO of each example of x (n, *shape) with one draw each, nats: float32 (n,).
+
+    Quick, for how the losses of many are spread; the loss of one image is :func:`losses_with_errors`.
+    """
+    with seeded(vae, seed):
+        return _in_batches(lambda part: -vae.elbo(part), x)
+
+
+def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numbers]:
+    """−ELBO of each example as the mean over 32 draws of its code, and the standard error of that mean.
+
+    This is the loss of an image wherever one is written down. The same image always has the same one: each
+    gets the same noise, whatever others stand beside it.
+
+    Parameters
+    ----------
+    vae : VAE
+        The model; the caller's random state is left alone.
+    x : array
+        Examples (n, *shape), of a conditional model with their conditions.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    value, stderr : numpy.ndarray
+        float64 (n,), nats.
+    """
+    values, errors = np.empty(len(x)), np.empty(len(x))
+    for i in range(len(x)):
+        with seeded(vae, seed):
+            losses = -vae.elbo(x[np.full(DRAWS, i)]).double().cpu()
+        values[i], errors[i] = losses.mean(), losses.std() / DRAWS**0.5
+    return values, errors
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a value with its standard error, to the error's first digit.
+
+    Examples
+    --------
+    >>> with_error(-2943.21, 6.52), with_error(134.567, 0.234), with_error(1.5, 0.0)
+    ('−2,943 ± 7', '134.6 ± 0.2', '1.50')
+    """
+    if not (np.isfinite(value) and np.isfinite(error)):
+        return f"{value:.4g}"
+    if error <= 1e-6 * max(1.0, abs(value)):  # nothing is drawn: all that differs is rounding
+        return f"{value:,.2f}".replace("-", "−")
+    decimals = max(0, -int(np.floor(np.log10(error))))
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}".replace("-", "−")
+
+
+def _in_batches(function: Callable[[Array], Tensor], x: Array) -> Numbers:
+    if not len(x):
+        raise UsageError("got 0 examples to draw; give at least one")
+    return np.concatenate([numbers(function(x[i : i + _BATCH])) for i in range(0, len(x), _BATCH)])
+
+
+def numbers(values: Array) -> Numbers:
+    """Bring an array or a tensor from any device to a float32 numpy array."""
+    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else values
+    return np.asarray(array, dtype=np.float32)
+
+
+def known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:
+    """Return different latent dimensions as they were given.
+
+    Raises
+    ------
+    UsageError
+        If one is twice among them or not of the model, or there is none.
+    """
+    known = [dim for dim in dict.fromkeys(dims) if 0 <= dim < vae.latent_dim]
+    if known != list(dims) or not known:
+        raise UsageError(
+            f"dims = {list(dims)}: give different latent dimensions from 0 to {vae.latent_dim - 1}"
+        )
+    return known

@@ -1,0 +1,178 @@
+"""A VAE from a configuration: the one place that knows all parts by name and puts them together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from elboroom.config import ModelConfig, prior_of
+from elboroom.errors import UsageError
+from elboroom.models.chain import make_chain
+from elboroom.models.conditioning import Conditioning
+from elboroom.models.hierarchical import HierarchicalVAE
+from elboroom.models.vae import COMPOSERS, VAE
+from elboroom.networks.conv import ConvDecoder, ConvEncoder
+from elboroom.networks.ladder import Ladder
+from elboroom.networks.ladder_parts import LadderEncoder
+from elboroom.networks.mlp import MLP
+from elboroom.networks.spectral import with_spectral_norm
+from elboroom.probability.choice import CODE_PRIORS, POSTERIORS, PRIORS, QUANTIZERS
+from elboroom.probability.conditional_prior import ConditionalNormal
+from elboroom.probability.likelihoods import LIKELIHOODS, LikelihoodHead
+from elboroom.probability.standardized import StandardizedHead
+
+Shape = tuple[int, ...]
+
+
+def _one_layer(config: ModelConfig) -> VAE:
+    """Make a VAE whose code is one vector: an mlp or conv encoder and decoder with the parts named."""
+    shape = _shape_of(config)
+    likelihood, conditioning = likelihood_of(config, shape), _conditioning_of(config, shape)
+    posterior: Any = _posterior_of(config)
+    prior = _prior_for(config, posterior, shape, likelihood)
+    codes = posterior.latent_dim + (0 if conditioning is None else conditioning.beside_code)
+    encoder, decoder = _networks_of(config, shape, posterior.in_shape, codes, likelihood.in_shape)
+    parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood, "conditioning": conditioning}
+    return VAE(encoder, decoder, prior, shape=shape, scale=config.scale or 255.0, **parts)
+
+
+def _chain(config: ModelConfig) -> HierarchicalVAE:
+    """Make a VAE whose stochastic layers form a Markov chain of mlps."""
+    shape = _shape_of(config)
+    likelihood: Any = likelihood_of(config, shape)
+    return make_chain(
+        shape,
+        latent_dims=config.chain_dims,
+        hidden=[(width, width) for width in config.chain_hidden],
+        activation=config.activation,
+        likelihood=likelihood,
+        scale=config.scale or 255.0,
+        conditioning=_conditioning_of(config, shape),
+    )
+
+
+def _ladder(config: ModelConfig) -> HierarchicalVAE:
+    """Make a ladder VAE: stochastic layers on grids, coarse to fine, of convolutions."""
+    shape = _shape_of(config)
+    likelihood: Any = likelihood_of(config, shape)
+    conditioning = _conditioning_of(config, shape)
+    grids: dict[str, Any] = {"width": config.conv_width, "levels": config.conv_levels}
+    grids |= {"blocks": config.conv_blocks}
+    ladder = Ladder(
+        shape,
+        likelihood.in_shape,
+        layers=config.ladder_layers,
+        z_channels=config.ladder_z_channels,
+        condition_dim=conditioning.beside_code if conditioning is not None else 0,
+        **grids,
+    )
+    return HierarchicalVAE(
+        LadderEncoder(shape, **grids),
+        ladder,
+        shape=shape,
+        likelihood=likelihood,
+        scale=config.scale or 255.0,
+        conditioning=conditioning,
+    )
+
+
+COMPOSERS |= {"mlp": _one_layer, "conv": _one_layer, "chain": _chain, "ladder": _ladder}
+
+
+def _shape_of(config: ModelConfig) -> Shape:
+    assert config.shape is not None  # VAE.build has checked it
+    return config.shape
+
+
+def likelihood_of(config: ModelConfig, shape: Shape) -> LikelihoodHead:
+    """Make the head of p(x|z) for examples of a shape."""
+    config = config.without_auto()
+    head: Any = LIKELIHOODS[config.likelihood](shape, **config.options("likelihood"))
+    return StandardizedHead(head, shape) if config.standardize else head
+
+
+def _posterior_of(config: ModelConfig) -> nn.Module:
+    """Make the head of q(z|x)."""
+    options = config.options("posterior")
+    if config.posterior not in QUANTIZERS:
+        return POSTERIORS[config.posterior](config.latent_dim, **options)
+    length = config.code_channels
+    if config.posterior == "vq":
+        options["commitment"] = 1.0  # its weight is the penalty's
+    else:
+        length = len(config.fsq_levels)
+    return QUANTIZERS[config.posterior]((*config.code_grid, length), **options)
+
+
+def _prior_for(config: ModelConfig, posterior: Any, shape: Shape, likelihood: LikelihoodHead) -> nn.Module:
+    """Make p(z) for the codes of a posterior head, and of examples like a likelihood's; or p(z|c)."""
+    if config.condition != "none" and "prior" in config.condition_parts:
+        return ConditionalNormal(posterior.latent_dim, config.condition_dim or 1)
+    name = prior_of(config.posterior, config.prior)
+    if name in CODE_PRIORS:
+        return CODE_PRIORS[name](posterior)
+    options = config.options("prior")
+    if name == "vamp":
+        # Counts have no upper end that pseudo-inputs could be spread up to.
+        bounded = likelihood.support is not None and math.isfinite(likelihood.support[1])
+        options |= {"shape": shape, "support": likelihood.support if bounded else None}
+    return PRIORS[name](posterior.latent_dim, **options)
+
+
+def _conditioning_of(config: ModelConfig, shape: Shape) -> Conditioning | None:
+    """What a configuration says of conditions, as a part."""
+    if config.condition == "none":
+        return None
+    if config.condition_dim is None:
+        raise UsageError(
+            "condition_dim is not set: give the number of labels, or of numbers in a vector, such as "
+            "condition_dim=10"
+        )
+    return Conditioning(
+        config.condition,
+        config.condition_dim,
+        shape=shape,
+        names=config.condition_names,
+        ids=config.condition_ids,
+        parts=config.condition_parts,
+    )
+
+
+def _networks_of(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    """Make the encoder (b, *shape) → (b, *features) and the decoder (b, latent_dim) → (b, *output)."""
+    encoder, decoder = _NETWORKS[config.network](config, shape, features, latent_dim, output)
+    return encoder, with_spectral_norm(decoder) if config.decoder_norm == "spectral" else decoder
+
+
+def _mlps(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    options = {
+        "activation": config.activation,
+        "normalization": "none" if config.normalization == "auto" else config.normalization,
+        "init": config.init,
+    }
+    decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
+    return MLP(shape, features, config.hidden, **options), MLP(
+        (latent_dim,), output, decoder_hidden, **options
+    )
+
+
+def _convs(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    options: dict[str, Any] = {
+        "width": config.conv_width,
+        "levels": config.conv_levels,
+        "blocks": config.conv_blocks,
+        "activation": config.activation,
+        "normalization": "group" if config.normalization == "auto" else config.normalization,
+    }
+    return ConvEncoder(shape, features, **options), ConvDecoder((latent_dim,), output, **options)
+
+
+_NETWORKS = {"mlp": _mlps, "conv": _convs}

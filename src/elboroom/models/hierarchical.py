@@ -1,0 +1,310 @@
+"""A VAE whose code is that of several stochastic layers, side by side, the top one first.
+
+All of a hierarchy but its encoder is one module, the VAE's decoder: it maps a whole code to the picture and
+knows each layer's prior and posterior, as these share what they compute on the way down. ``vae.posterior``
+and ``vae.prior`` are views of it. ``decode``, ``sample``, ``embed`` and the rest are those of any VAE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any, ClassVar, Protocol, cast
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elboroom.errors import UsageError
+from elboroom.models.conditioning import Condition, Conditioning
+from elboroom.models.terms import Draws, Terms
+from elboroom.models.vae import VAE
+from elboroom.networks.ladder import Draw, Ladder
+from elboroom.probability import BernoulliHead, Likelihood, Posterior
+
+# Numbers of the widest hidden grid held at once while importance sampling: 64 MB in float32.
+_HIDDEN_NUMBERS = 16_000_000
+
+
+class Hierarchy(Protocol):
+    """What the decoder of a :class:`HierarchicalVAE` can do: a chain or a ladder."""
+
+    layers: tuple[slice, ...]
+    latent_dim: int
+    peak: int
+    told: tuple[str, ...]
+
+    def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Codes in units of each layer's prior given those above, and the priors' log-scales, (n, d) both."""
+        ...
+
+    def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
+        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
+        ...
+
+    def infer(
+        self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
+    ) -> Draw:
+        """Draw k codes of each of b examples from q(z|x, c)."""
+        ...
+
+
+def layer_log_prior(hierarchy: Hierarchy, z: Tensor, c: Tensor | None = None) -> Tensor:
+    """Log p(z_l | z above, c) of each layer for codes (n, d) and conditions (m, C) in turn: (L, n), nats."""
+    standard, log_scale = hierarchy.standardize(z, c)
+    each = -(0.5 * (standard.square() + math.log(2 * math.pi)) + log_scale)
+    return torch.stack([each[:, layer].sum(1) for layer in hierarchy.layers])
+
+
+class HierarchicalPosterior:
+    """q(z|x) = Π q(z_l | other layers, x) of b examples, by what the encoder made of them."""
+
+    stochastic: ClassVar[bool] = True
+
+    def __init__(self, hierarchy: Hierarchy, features: Tensor, c: Tensor | None = None):
+        self._hierarchy = hierarchy
+        self._features = features
+        self._c = c
+
+    def given(self, c: Tensor) -> HierarchicalPosterior:
+        """Condition the same examples on c (b, C): q(z|x, c)."""
+        return HierarchicalPosterior(self._hierarchy, self._features, c)
+
+    @property
+    def closed_form_rates(self) -> bool:
+        """Whether each layer's rate is exact given the layers above, and not estimated from its draw."""
+        return isinstance(self._hierarchy, Ladder)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Each layer's posterior mean given the means of the layers it depends on, (b, d)."""
+        return self._hierarchy.infer(self._features, 1, self._c, temperature=0.0).z[0]
+
+    def draw(self, num_samples: int) -> Draw:
+        """K codes with their densities, rates and decoded features, in one pass."""
+        return self._hierarchy.infer(self._features, num_samples, self._c)
+
+    def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
+        """Draw z (k, b, d), differentiably, and its log-density (k, b) in nats."""
+        drawn = self.draw(num_samples)
+        return drawn.z, drawn.log_q
+
+
+class _View(nn.Module):
+    """A part of a model that is seen in its decoder, whose weights stay the decoder's."""
+
+    def __init__(self, hierarchy: Hierarchy):
+        super().__init__()
+        self.latent_dim = hierarchy.latent_dim
+        self._hierarchy = (hierarchy,)  # in a tuple, lest its weights be saved twice
+
+
+class HierarchicalPrior(_View):
+    """p(z) = Π p(z_l | z above), whose weights are the decoder's.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The decoder; it stays a part of the model, not of the prior.
+    c : Tensor, optional
+        Conditions (m, C), which codes take in turn: p(z|c).
+    """
+
+    def __init__(self, hierarchy: Hierarchy, c: Tensor | None = None):
+        super().__init__(hierarchy)
+        self._c = c
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (..., d), of (..., m, d) with m conditions, in nats, (...)."""
+        log_p = layer_log_prior(self._hierarchy[0], z.reshape(-1, self.latent_dim), self._c)
+        return log_p.sum(0).reshape(z.shape[:-1])
+
+    def standardize(self, z: Tensor) -> Tensor:
+        """Codes (n, d), each layer in units of its prior given those above."""
+        return self._hierarchy[0].standardize(z, self._c)[0]
+
+    def place(self, standard: Tensor) -> Tensor:
+        """Codes (n, d) of those in units of the priors."""
+        return self._hierarchy[0].place(standard, self._c)
+
+    def sample(self, n: int) -> Tensor:
+        """Draw n codes from the top down, (n, d)."""
+        return self.place(_numbers(self._hierarchy[0], n).normal_())
+
+
+class ConditionalHierarchicalPrior(_View):
+    """p(z|c) of every c: a :class:`HierarchicalPrior` of those that it is given."""
+
+    def given(self, c: Tensor) -> HierarchicalPrior:
+        """Give the prior of each of the conditions c (m, C)."""
+        return HierarchicalPrior(self._hierarchy[0], c)
+
+
+class _PosteriorView(_View):
+    """The posterior head: the encoder's features as they are."""
+
+    makes = HierarchicalPosterior
+
+    def forward(self, features: Tensor) -> HierarchicalPosterior:
+        return HierarchicalPosterior(self._hierarchy[0], features)
+
+
+class HierarchicalVAE(VAE):
+    """A VAE with several stochastic layers.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        x (b, *shape) to what the hierarchy's ``infer`` reads, (b, numbers).
+    hierarchy : nn.Module
+        A :class:`Hierarchy`, (n, d) → (n, *likelihood.in_shape); becomes the decoder.
+    shape, likelihood, scale, conditioning
+        As in :class:`VAE`.
+
+    Raises
+    ------
+    UsageError
+        If the hierarchy was not made for what is told to the decoder and the prior.
+
+    Examples
+    --------
+    >>> from elboroom.networks.ladder import Ladder
+    >>> from elboroom.networks.ladder_parts import LadderEncoder
+    >>> shape = (28, 28, 1)
+    >>> vae = HierarchicalVAE(LadderEncoder(shape, width=8), Ladder(shape, width=8), shape=shape)
+    >>> len(vae.layers), vae(torch.zeros(5, 28, 28, 1)).rates.shape
+    (6, torch.Size([6, 5]))
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        hierarchy: nn.Module,
+        *,
+        shape: Sequence[int],
+        likelihood: nn.Module | None = None,
+        scale: float = 255.0,
+        conditioning: Conditioning | None = None,
+    ):
+        stack = cast(Hierarchy, hierarchy)
+        _check_told(stack, () if conditioning is None else conditioning.parts)
+        super().__init__(
+            encoder,
+            hierarchy,
+            (ConditionalHierarchicalPrior if "prior" in stack.told else HierarchicalPrior)(stack),
+            shape=shape,
+            posterior=_PosteriorView(stack),
+            likelihood=BernoulliHead(tuple(shape)) if likelihood is None else likelihood,
+            scale=scale,
+            conditioning=conditioning,
+        )
+        self.layers = stack.layers
+
+    def infer(self, x: Tensor, condition: Condition | None = None) -> Any:
+        """q(z|x) for x (b, *shape) in model units, differentiably."""
+        q: Any = super().infer(x, condition)
+        c = self._resolved(condition, len(x))
+        return q if c is None else q.given(c)
+
+    def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
+        """Encode x (b, *shape), draw k codes of each on the way down, which ends at the picture."""
+        c = self.told(condition, len(x))
+        q = self.infer(x, c)
+        with self.products():
+            drawn = q.draw(num_samples)
+        rates = drawn.rates.mean(1)
+        p: Likelihood = self.likelihood(drawn.features.to(x.dtype))
+        return Terms(
+            x=x,
+            posterior=q,
+            likelihood=p,
+            prior=self.prior_given(c),
+            z=drawn.z,
+            generate=self.generate if c is None else partial(self.generate, condition=c),
+            known={"log_q": drawn.log_q, "log_prior": drawn.log_p, "rate": rates.sum(0)},
+            rates=rates,
+        )
+
+    def importance(
+        self,
+        x: Tensor,
+        num_samples: int,
+        condition: Condition | None = None,
+        *,
+        posterior: Posterior | None = None,
+    ) -> Iterator[Draws]:
+        """Importance samples of x in chunks, as :meth:`VAE.importance`, in one pass down for each chunk."""
+        q: Any = self.infer(x, condition) if posterior is None else posterior
+        peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
+        chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
+        for done in range(0, num_samples, chunk):
+            with self.products():
+                drawn = q.draw(min(chunk, num_samples - done))
+            log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
+            yield Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates)
+
+    def complete(
+        self,
+        above: Tensor | NDArray[Any],
+        *,
+        condition: Condition | None = None,
+        temperature: float = 0.0,
+    ) -> Tensor:
+        """Whole codes of which the upper layers are given, for a traversal of one layer.
+
+        Parameters
+        ----------
+        above : array
+            (n, d'), the first layers of codes, d' being the end of a layer (``vae.layers[l].stop``) or 0.
+        condition : int, str or array
+            Of a conditional model: one label or vector for all codes, or one for each.
+        temperature : float
+            Of the layers below: 0 takes their means given the layers above, 1 draws them from the prior.
+
+        Returns
+        -------
+        Tensor
+            (n, d), for :meth:`decode`.
+
+        Raises
+        ------
+        UsageError
+            If d' is not the end of a layer.
+
+        Examples
+        --------
+        >>> from elboroom.models.chain import make_chain
+        >>> vae = make_chain((6,), latent_dims=(2, 3), hidden=((8,), (8,)))
+        >>> top = vae.embed(torch.zeros(1, 6))[:, vae.layers[0]].repeat(5, 1)
+        >>> top[:, 0] = torch.linspace(-2, 2, 5)
+        >>> vae.decode(vae.complete(top)).mean.shape
+        torch.Size([5, 6])
+        """
+        given = torch.as_tensor(above)
+        ends = [0, *(layer.stop for layer in self.layers)]
+        if given.ndim != 2 or given.shape[1] not in ends:
+            raise UsageError(
+                f"got upper layers of shape {tuple(given.shape)}; the model takes (n, d'), d' being "
+                f"{', '.join(map(str, ends))}: where its layers end"
+            )
+        hierarchy, n = cast(Hierarchy, self.decoder), len(given)
+        with self.at_rest():
+            standard = _numbers(self, n)
+            if temperature:
+                standard.normal_(std=temperature)
+            return hierarchy.place(standard, self._resolved(condition, n), above=given.to(standard))
+
+
+def _numbers(part: Any, n: int) -> Tensor:
+    """Zeros for n codes (n, d), of the dtype and on the device of a module's weights."""
+    return next(part.parameters()).new_zeros((n, part.latent_dim))
+
+
+def _check_told(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
+    told, wanted = ([part for part in ("decoder", "prior") if part in one] for one in (hierarchy.told, parts))
+    if told != wanted:
+        raise UsageError(
+            f"the {type(hierarchy).__name__} was made with a condition for {' and '.join(told) or 'none'}, "
+            f"and conditioning is for {' and '.join(wanted) or 'neither decoder nor prior'}; make both alike"
+        )

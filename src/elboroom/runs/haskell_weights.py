@@ -1,0 +1,142 @@
+"""Weights saved by the Haskell program, as a run.
+
+It writes each half of the VAE as text: ``BASE_front_nn_info.txt`` holds the number of layers,
+``BASE_front_nn_layer_<i>.txt`` a matrix W of (fan_in + 1) rows, comma-separated, for a layer that computes
+``[x, 1] · W``: the last row is the bias. ``BASE_back_nn_*`` is the decoder. Between layers stands tanh, the
+encoder's outputs are means and raw scales (σ = 1e-6 + softplus), the decoder's pass through a sigmoid.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from elboroom.config import Config, read_preset
+from elboroom.errors import UsageError
+from elboroom.models.vae import VAE
+
+Matrix = NDArray[np.float64]
+
+
+def import_haskell(base: Path, shape: tuple[int, ...] | None = None) -> tuple[VAE, Config]:
+    """Read the program's saved weights.
+
+    Parameters
+    ----------
+    base : path
+        What stands before ``_front_nn_info.txt``.
+    shape : tuple of int, optional
+        Of one example; a square image if the number of inputs is a square, else a row.
+
+    Returns
+    -------
+    VAE, Config
+        The model, and a configuration as the program would have trained it.
+
+    Raises
+    ------
+    UsageError
+        If a file is missing or malformed, or the layers do not fit each other.
+
+    Notes
+    -----
+    The program rounds weights to three decimals when it saves them.
+    """
+    front, back = _read_half(base, "front"), _read_half(base, "back")
+    inputs, latent_dim = len(front[0]) - 1, len(back[0]) - 1
+    if front[-1].shape[1] != 2 * latent_dim:
+        raise UsageError(
+            f"{base}: the encoder puts out {front[-1].shape[1]} numbers and the decoder takes {latent_dim}; "
+            "the first must be twice the second"
+        )
+    if back[-1].shape[1] != inputs:
+        raise UsageError(
+            f"{base}: the encoder takes {inputs} inputs and the decoder puts out {back[-1].shape[1]}"
+        )
+    config = read_preset("haskell-mnist").merged(
+        {
+            "data": {"source": None},
+            "model": {
+                "shape": shape or _guess_shape(inputs),
+                "scale": 256.0,
+                "latent_dim": latent_dim,
+                "hidden": tuple(layer.shape[1] for layer in front[:-1]),
+                "decoder_hidden": tuple(layer.shape[1] for layer in back[:-1]),
+            },
+        }
+    )
+    if math.prod(config.model.shape or ()) != inputs:
+        raise UsageError(f"--shape {shape}: the saved encoder takes {inputs} inputs")
+    vae = VAE.build(config.model)
+    _fill(vae.encoder, front)
+    _fill(vae.decoder, back)
+    return vae.eval(), config
+
+
+def _guess_shape(inputs: int) -> tuple[int, ...]:
+    side = math.isqrt(inputs)
+    return (side, side, 1) if side * side == inputs else (inputs,)
+
+
+def _read_half(base: Path, half: str) -> list[Matrix]:
+    info = Path(f"{base}_{half}_nn_info.txt")
+    try:
+        count = int(info.read_text(encoding="utf-8").split()[0])
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {info}: {error.strerror}; give what stands before _front_nn_info.txt"
+        ) from None
+    except (ValueError, IndexError):
+        raise UsageError(f"{info} must hold the number of layers, as a whole number") from None
+    if count < 1:
+        raise UsageError(f"{info} says {count} layers; at least 1 is needed")
+    layers = [_read_layer(Path(f"{base}_{half}_nn_layer_{i}.txt")) for i in range(count)]
+    for i, (one, next_one) in enumerate(pairwise(layers)):
+        if len(next_one) != one.shape[1] + 1:
+            raise UsageError(
+                f"{base}_{half}_nn_layer_{i + 1}.txt has {len(next_one)} rows; layer {i} gives "
+                f"{one.shape[1]} numbers, so with the bias it must have {one.shape[1] + 1}"
+            )
+    return layers
+
+
+def _read_layer(path: Path) -> Matrix:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        matrix: Matrix = np.loadtxt(lines or ["nan"], delimiter=",", ndmin=2, dtype=np.float64)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a matrix of comma-separated numbers: {error}") from None
+    if len(matrix) < 2 or not np.isfinite(matrix).all():
+        raise UsageError(
+            f"{path} must hold at least one row of weights and one of biases, all finite numbers"
+        )
+    return matrix
+
+
+def _fill(network: nn.Module, matrices: list[Matrix]) -> None:
+    linears = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for linear, matrix in zip(linears, matrices, strict=True):
+            linear.weight.copy_(torch.from_numpy(matrix[:-1].T.copy()))
+            linear.bias.copy_(torch.from_numpy(matrix[-1].copy()))
+
+
+def describe_half(network: nn.Module) -> str:
+    """Sizes of a network's layers, as the program prints them.
+
+    Examples
+    --------
+    >>> describe_half(nn.Sequential(nn.Linear(784, 1000), nn.Tanh(), nn.Linear(1000, 4)))
+    '784-1000-4'
+    """
+    linears: list[Any] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    return "-".join(map(str, [linears[0].in_features, *(linear.out_features for linear in linears)]))

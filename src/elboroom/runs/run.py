@@ -1,0 +1,349 @@
+"""A run is a folder: JSON and safetensors, written atomically, loaded without executing anything.
+
+::
+
+    runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
+                metrics.json  log.txt  status.json
+                checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from elboroom import __version__
+from elboroom.config import Config
+from elboroom.data.preparation import Preparation
+from elboroom.errors import UsageError, shortened
+from elboroom.io.files import (
+    check_writable,
+    explain_disk,
+    is_trace,
+    json_text,
+    lock_folder,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+)
+from elboroom.io.tensors import misfit, read_tensors, write_tensors
+from elboroom.models.vae import VAE
+from elboroom.runs import Status, check_usable, read_history, read_status
+from elboroom.runs.status import FILE as _STATUS
+
+PREPARATION = "preparation.json"
+_FILES = (
+    *("config.json", "environment.json", PREPARATION, "model.safetensors"),
+    *("history.jsonl", "metrics.json", "log.txt", _STATUS),
+)
+_FOLDERS = ("checkpoints", "figures", "samples")
+# Other commands write these two, beside a training too; what is as old as this was left by a killed one.
+_OLD = 3600.0
+
+
+class Run:
+    """Reads and writes one run folder.
+
+    Parameters
+    ----------
+    path : path
+        A folder that holds a run; :meth:`create` makes one.
+
+    Raises
+    ------
+    UsageError
+        If there is no run at ``path``, or it was written by a newer elboroom.
+
+    Examples
+    --------
+    >>> Run("runs/of-last-year")
+    Traceback (most recent call last):
+    elboroom.errors.UsageError: no run at runs/of-last-year: ...
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(f"a run is named by its folder, and this is {shortened(path)}")
+        self.path = Path(path)
+        self._lock: FileLock | None = None
+        if not (self.path / "config.json").is_file():
+            what = "it has no config.json" if self.path.is_dir() else "there is no such folder"
+            raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' named")
+        self._raw = self._read_json("config.json")
+        version = self._raw.pop("format", None)
+        if not isinstance(version, int):
+            raise UsageError(f"{self.path / 'config.json'} names no format: not a run of elboroom")
+        if version > Config.FORMAT:
+            raise UsageError(
+                f"{self.path} is of format {version}; elboroom {__version__} reads up to {Config.FORMAT}: "
+                "upgrade elboroom"
+            )
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        config: Config,
+        *,
+        custom_model: bool = False,
+        overwrite: bool = False,
+    ) -> Run:
+        """Start a run folder, locked for writing until :meth:`unlock`.
+
+        Parameters
+        ----------
+        path : path
+            A folder that is empty or not there yet, or one that holds a run if ``overwrite``.
+        config : Config
+            Fully resolved.
+        custom_model : bool
+            The model was composed in Python: ``config.model`` does not describe it.
+        overwrite : bool
+            Remove the files of a run that is there; other files stay.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds a run and ``overwrite`` is not set, holds other files, cannot be made, or
+            another process trains in it.
+        FailureError
+            If it is read-only, or the disk is full.
+        """
+        path = Path(path)
+        check_free(path, overwrite=overwrite)
+        with explain_disk(path):
+            path.mkdir(parents=True, exist_ok=True)
+        check_writable([path])
+        lock = lock_folder(path)
+        try:
+            check_free(path, overwrite=overwrite)  # another process may have begun one just now
+            with explain_disk(path):
+                for name in _FILES:
+                    (path / name).unlink(missing_ok=True)
+            for name in _FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
+            remove_leftovers([path])
+            _write_config(path, config, custom_model)
+            run = cls(path)
+        except BaseException:
+            if not _is_run(path):
+                Path(lock.lock_file).unlink(missing_ok=True)  # nothing is left of what was never begun
+            lock.release()
+            raise
+        run._lock = lock
+        return run
+
+    def lock(self) -> None:
+        """Take the folder for writing, and clear away what killed processes left half-written.
+
+        Raises
+        ------
+        UsageError
+            If another process trains in it.
+        FailureError
+            If it is read-only.
+        """
+        if self._lock is not None:
+            return
+        own = [self.path, *sorted((self.path / "checkpoints").glob("**/"))]
+        check_writable(own)
+        self._lock = lock_folder(self.path)
+        remove_leftovers(own)
+        remove_leftovers([self.path / "figures", self.path / "samples"], older_than=_OLD)
+
+    def unlock(self) -> None:
+        """Let others write to the folder; readers were never kept out."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration."""
+        return Config().merged({name: fields for name, fields in self._raw.items() if fields is not None})
+
+    @property
+    def custom_model(self) -> bool:
+        """Whether the model was composed in Python and so cannot be rebuilt from the configuration."""
+        return self._raw.get("model") is None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One dict per epoch, oldest first."""
+        return read_history(self.path)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What evaluation found, or {} before it."""
+        return self._read_json("metrics.json") if (self.path / "metrics.json").exists() else {}
+
+    @property
+    def status(self) -> Status:
+        """How far it has come."""
+        return read_status(self.path)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and data of the run."""
+        return self._read_json("environment.json") if (self.path / "environment.json").exists() else {}
+
+    @property
+    def preparation(self) -> Preparation:
+        """How its examples were made, and their range; of runs of version 0.1 nothing is known."""
+        path = self.path / PREPARATION
+        if not path.exists():
+            scale = None if self.custom_model else self.config.model.scale
+            return Preparation(value_range=(0.0, 255.0 / max(scale or 255.0, 255.0)))
+        try:
+            return Preparation.from_json(self._read_json(PREPARATION))
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged: {error}") from None
+
+    @property
+    def data_range(self) -> tuple[float, float] | None:
+        """Smallest and largest value of its data in model units; None of runs that do not say."""
+        match self.environment.get("data_range"):
+            case [float() | int() as low, float() | int() as high]:
+                return float(low), float(high)
+        return None
+
+    def model(self, into: VAE | None = None) -> VAE:
+        """Rebuild the trained VAE, on the CPU and in evaluation mode.
+
+        Parameters
+        ----------
+        into : VAE, optional
+            Load the weights into this one; needed for models composed in Python.
+
+        Raises
+        ------
+        UsageError
+            If the weights are missing, damaged or of other shapes, or the model cannot be rebuilt.
+        FailureError
+            If the weights are not finite. Of finite ones that a diverged training left a warning tells.
+        """
+        if into is None and self.custom_model:
+            raise UsageError(
+                f"{self.path} holds a model composed in Python: build it again and pass it, as in "
+                "elboroom.load(path, into=vae)"
+            )
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise UsageError(f"{path} is missing: 'elboroom resume {self.path}' writes it")
+        weights, _ = read_tensors(path)
+        check_usable(self.path, weights)
+        vae = into or VAE.build(self.config.model)
+        why = misfit(weights, vae.state_dict())
+        if why is not None:
+            raise UsageError(f"{path} does not fit the model: {why}")
+        vae.load_state_dict(weights)
+        vae.value_range = self.preparation.value_range
+        vae.data_range = self.data_range
+        return vae.eval()
+
+    def write_config(self, config: Config) -> None:
+        """Replace config.json."""
+        _write_config(self.path, config, self.custom_model)
+        self._raw = {**config.model_dump(mode="json"), **({"model": None} if self.custom_model else {})}
+
+    def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Replace history.jsonl."""
+        write_atomic(self.path / "history.jsonl", "".join(json_text(row) + "\n" for row in history))
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Replace metrics.json."""
+        write_atomic(self.path / "metrics.json", json_text(metrics, indent=2) + "\n")
+
+    def write_preparation(self, preparation: Preparation) -> None:
+        """Replace preparation.json."""
+        write_atomic(self.path / PREPARATION, json_text(preparation.to_json(), indent=2) + "\n")
+
+    def write_environment(self, **more: Any) -> None:
+        """Record versions, the machine and the command beside what is given."""
+        facts = {
+            "elboroom": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "command": sys.argv,
+            **more,
+        }
+        write_atomic(self.path / "environment.json", json_text(facts, indent=2) + "\n")
+
+    def write_model(self, vae: VAE) -> None:
+        """Replace model.safetensors."""
+        write_tensors(self.path / "model.safetensors", vae.state_dict())
+
+    def log(self, line: str) -> None:
+        """Add a line to log.txt."""
+        with explain_disk(self.path), (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        content = read_json(self.path / name, "restore it from a copy, or train again")
+        if not isinstance(content, dict):
+            raise UsageError(f"{self.path / name} is damaged: it holds no JSON object")
+        return content
+
+
+def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
+    """Load a trained VAE from a run folder, on the CPU and in evaluation mode; executes no code from it.
+
+    Parameters
+    ----------
+    path : path
+        The run's folder.
+    into : VAE, optional
+        For a model composed in Python: build it again and pass it here.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, it is damaged, or a newer elboroom wrote it.
+    """
+    return Run(path).model(into)
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Make sure that a new run may be written to ``path``.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, holds a run and ``overwrite`` is not set, or holds other files and no run.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; --out takes a folder")
+    if _is_run(path):
+        if not overwrite:
+            raise UsageError(
+                f"{path} already holds a run: continue it with 'elboroom resume {path} --epochs N', "
+                "replace it with --overwrite, or give another --out"
+            )
+    elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
+        raise UsageError(f"{path} holds files and no run; give an empty or a new folder as --out")
+
+
+def _is_run(path: Path) -> bool:
+    """Whether config.json is ours; other programs have one too."""
+    try:
+        content = read_json(path / "config.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("format"), int) and "training" in content
+
+
+def _write_config(path: Path, config: Config, custom_model: bool) -> None:
+    content = {"format": Config.FORMAT, **config.model_dump(mode="json")}
+    if custom_model:
+        content["model"] = None
+    write_atomic(path / "config.json", json_text(content, indent=2) + "\n")
