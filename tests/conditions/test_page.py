@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-import tyro
 
+from elboroom.cli.help import help_text
 from elboroom.cli.verbs import VERBS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text(encoding="utf-8")
@@ -21,12 +21,10 @@ def test_the_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["eights"].shape == (5, 8, 8, 1)  # type: ignore[attr-defined]
 
 
-def test_the_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_and_options_exist() -> None:
     (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
     commands = [shlex.split(line, comments=True) for line in block.splitlines()]
     assert len(commands) == 7
     for _, verb, *rest in commands:
-        with pytest.raises(SystemExit):
-            tyro.cli(VERBS[verb], args=["--help"])
-        words = capsys.readouterr().out
+        words = help_text(VERBS[verb], f"elboroom {verb}", everything=True)
         assert all(option in words for option in rest if option.startswith("--"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from elboroom.cli.options import Positional, arg
 
 
 def data_list() -> None:

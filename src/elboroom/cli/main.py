@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
-import io
 import os
-import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tyro
-from tyro import _errors as tyro_errors
-
 from elboroom import __version__
 from elboroom.cli.commands.compare import Compare
-from elboroom.cli.verbs import VERBS, Train
+from elboroom.cli.help import help_text
+from elboroom.cli.parser import in_options, parse
+from elboroom.cli.verbs import COMMON, VERBS, Train
 from elboroom.config import Config, read_preset, read_toml
 from elboroom.errors import (
     AnotherFailedError,
@@ -42,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _tell
             return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except ElboroomError as error:
-        return _fail("" if _another_tells(error) else str(error), error.exit_code)
+        return _fail("" if _another_tells(error) else _told(error), error.exit_code)
     except KeyboardInterrupt as stop:
         code = 128 + getattr(stop, "signal_number", 2)
         return _fail("" if _another_tells(stop) else str(stop) or "stopped", code)
@@ -70,6 +66,11 @@ def _tell(message: Warning | str, category: type[Warning], *where: Any, **more: 
         print(one_line(f"elboroom: warning: {message}"), file=sys.stderr)
     else:
         _show(message, category, *where, **more)
+
+
+def _told(error: ElboroomError) -> str:
+    """What an error says, of options where it was not a file that held the values."""
+    return str(error) if ".toml:" in str(error) else in_options(str(error))
 
 
 def _another_tells(error: BaseException) -> bool:
@@ -102,16 +103,16 @@ def _dispatch(argv: list[str]) -> int:
         verb, rest = f"data {rest[0]}", rest[1:]
     elif verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, {name.split()[0] for name in VERBS})}")
-    with tyro_errors.on_parse_error(_one_line):
-        if verb == "train":
-            command = tyro.cli(
-                Train, prog="elboroom train", args=rest, default=Train(settings=_starting_point(rest))
-            )
-            command()
-        elif verb == "compare":
-            _compare(rest)
-        else:
-            tyro.cli(VERBS[verb], prog=f"elboroom {verb}", args=rest)
+    prog = f"elboroom {verb}"
+    if asked := {"-h", "--help", "--help-all"} & set(rest):
+        common, everything = COMMON.get(verb, ()), "--help-all" in asked
+        print(help_text(VERBS[verb], prog, common=common, everything=everything))
+    elif verb == "train":
+        parse(Train, rest, prog=prog, default=Train(settings=_starting_point(rest)))()
+    elif verb == "compare":
+        _compare(rest)
+    else:
+        parse(VERBS[verb], rest, prog=prog)
     return 0
 
 
@@ -121,7 +122,7 @@ def _compare(argv: list[str]) -> None:
     early.add_argument("--recipes")
     with contextlib.suppress(argparse.ArgumentError):  # a missing value, which the full parser explains
         given = early.parse_known_args(argv)[0].recipes
-        if given is not None and not {"-h", "--help"} & set(argv):
+        if given is not None:
             from elboroom.comparison.plan import names_of, sift, wants_all
             from elboroom.comparison.variants import split_variant
 
@@ -129,7 +130,7 @@ def _compare(argv: list[str]) -> None:
                 recipe, own = split_variant(name)
                 # Before the options, which may go with them only, and after, as they are the nearer word.
                 start = Compare(settings=_starting_point(argv, recipe, own))
-                found = tyro.cli(Compare, prog="elboroom compare", args=argv, default=start)
+                found = parse(Compare, argv, prog="elboroom compare", default=start)
                 return replace(found, settings=found.settings.updated(**own))
 
             leave_out = wants_all(given)
@@ -137,7 +138,7 @@ def _compare(argv: list[str]) -> None:
             command = next(iter(found.values()))
             command({name: one.settings for name, one in found.items()}, refused, leave_out=leave_out)
             return
-    tyro.cli(Compare, prog="elboroom compare", args=argv)
+    parse(Compare, argv, prog="elboroom compare")  # which may have something to say
     raise UsageError("no recipe named; add --recipes vae,beta-vae,iwae, or --recipes all")
 
 
@@ -174,65 +175,6 @@ def _overview(prefix: str = "") -> str:
     if not prefix:
         lines.append("To begin with: elboroom train mnist-5k --latent-dim 2")
     return "\n".join(lines)
-
-
-def _one_line(event: tyro_errors.ParseErrorEvent) -> None:
-    """Say what is wrong with the command line in one line, in place of tyro's boxes."""
-    verb = event.prog
-    if isinstance(event, tyro_errors.UnrecognizedArgs):
-        raise UsageError(_unknown(event.tokens, verb))
-    if isinstance(event, tyro_errors.MissingArgs):
-        names = ", ".join(_option(missing.arg) for missing in event.missing_arguments)
-        raise UsageError(f"{names} is missing; see '{verb} --help'")
-    if isinstance(event, tyro_errors.InvalidChoice):
-        raise UsageError(f"{_option(event.argument)} {event.value}: {nearest(event.value, event.choices)}")
-    if isinstance(event, tyro_errors.BadValue):
-        raise UsageError(f"{_option(event.argument)} needs a value ({event.argument.lowered.metavar})")
-    if isinstance(event, tyro_errors.InstantiationFailure):
-        named = f"{_option(event.argument)}: " if event.argument is not None else ""
-        kind = event.argument.lowered.metavar if event.argument is not None else ""
-        raise UsageError(f"{named}{_plain(event.message, str(kind))}")
-
-
-def _plain(message: str, kind: str) -> str:
-    """Python's words for a bad number, in a person's."""
-    message = " ".join(message.split())
-    if message.lower().startswith(("no type matching", "could not find valid parse")):
-        wanted, read = ("a whole number", int) if "INT" in kind else ("a number", float)
-        wrong = next((token for token in re.findall(r"'([^']*)'", message) if not _reads(token, read)), None)
-        return f"{wrong!r} is not {wanted}" if wrong is not None else f"the value must be {kind}"
-    message = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", message)
-    return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", message)
-
-
-def _reads(token: str, read: Callable[[str], object]) -> bool:
-    try:
-        read(token)
-    except ValueError:
-        return False
-    return True
-
-
-def _unknown(tokens: Sequence[str], verb: str) -> str:
-    wrong = next((token for token in tokens if token.startswith("-")), tokens[0])
-    if not wrong.startswith("-"):
-        return f"{wrong!r} is one argument too many; see '{verb} --help'"
-    known = _options(VERBS[verb.removeprefix("elboroom ")])
-    close = difflib.get_close_matches(wrong.split("=")[0], known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"see '{verb} --help'"
-    return f"unknown option {wrong}; {hint}"
-
-
-def _options(verb: Any) -> list[str]:
-    """Spellings of all options of a verb, read off its help."""
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        tyro.cli(verb, args=["--help"])
-    return sorted(set(re.findall(r"--[\w.-]*\w", text.getvalue())))
-
-
-def _option(argument: Any) -> str:
-    return str(argument.lowered.metavar) if argument.is_positional() else argument.lowered.name_or_flags[-1]
 
 
 def _fail(message: str, code: int) -> int:

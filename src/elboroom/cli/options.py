@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from tyro.conf import arg
-
+from elboroom.config.options import Option
 from elboroom.errors import UsageError
+
+arg = Option
+T = TypeVar("T")
+Positional = Annotated[T, arg(positional=True)]
+"""An argument that is given by its place: ``Positional[str]``."""
 
 Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
@@ -43,6 +47,8 @@ Overwrite = Annotated[
         "that exists is refused."
     ),
 ]
+Split = Annotated[Literal["test", "validation", "train", "all"], arg(help="Part of the data to use.")]
+Seed = Annotated[int, arg(help="Random seed for everything that is drawn.")]
 Label = Annotated[
     str | None,
     arg(

@@ -6,9 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
-
-from elboroom.cli.options import Device, Images, Label, Overwrite, PrepareImages, RunFolder, at_least
+from elboroom.cli.options import (
+    Device,
+    Images,
+    Label,
+    Overwrite,
+    Positional,
+    PrepareImages,
+    RunFolder,
+    Seed,
+    arg,
+    at_least,
+)
 from elboroom.errors import UsageError
 
 
@@ -61,7 +70,7 @@ def sample(
     ] = None,
     observe: Annotated[bool, arg(help="Draw from the likelihood too, instead of showing its mean.")] = False,
     overwrite: Overwrite = False,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Draw codes from the prior and decode them; of a model that is told labels, a row for each of them."""

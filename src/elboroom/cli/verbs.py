@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
-
 from elboroom.cli.commands.compare import Compare
 from elboroom.cli.data_verbs import data_faces, data_import_haskell, data_join, data_list, data_show
 from elboroom.cli.options import (
@@ -16,9 +14,13 @@ from elboroom.cli.options import (
     Images,
     Label,
     Overwrite,
+    Positional,
     Precision,
     PrepareImages,
     RunFolder,
+    Seed,
+    Split,
+    arg,
     at_least,
 )
 from elboroom.cli.picture_verbs import figures, morph, reconstruct, sample, traverse
@@ -52,7 +54,7 @@ class Train:
     devices: Devices = 1
     quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
     dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, and stop.")] = False
-    settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
+    settings: Config = field(default_factory=Config)
 
     def __call__(self) -> None:
         """Run it; ``preset``, ``recipe`` and ``config`` were read before, as the defaults of ``settings``."""
@@ -104,12 +106,12 @@ def evaluate(
     condition_file: Annotated[
         Path | None, arg(metavar="NPY", help="Vectors of other data, for a model conditional on them.")
     ] = None,
-    split: Literal["test", "validation", "train", "all"] = "test",
+    split: Split = "test",
     num_samples: Annotated[
         int, arg(help="Importance samples of each example for the NLL; 0 for none.")
     ] = 1000,
     limit: Annotated[int | None, arg(help="Measure the first so many examples only.")] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     precision: Precision = "fp32",
     device: Device = "auto",
     out: Annotated[
@@ -150,7 +152,7 @@ def neighbours(
     n: Annotated[int, arg(help="Neighbours of each to show.")] = 5,
     space: Annotated[Literal["pixels", "codes"], arg(help="What is compared.")] = "pixels",
     label: Label = None,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Annotated[Path | None, arg(help=".png; RUN/figures/neighbours.png if not given.")] = None,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
@@ -188,8 +190,8 @@ def neighbours(
 def report(
     run: Positional[RunFolder],
     data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
-    split: Literal["test", "validation", "train", "all"] = "test",
-    seed: int = 0,
+    split: Split = "test",
+    seed: Seed = 0,
     device: Device = "auto",
     json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -248,4 +250,15 @@ VERBS: dict[str, Any] = {
     "data faces": data_faces,
     "data join": data_join,
     "data import-haskell": data_import_haskell,
+}
+
+# What most people use of the verbs that have more options than fit a screen; --help-all shows the others.
+_SETTINGS = (
+    *("--latent-dim", "--network", "--hidden", "--likelihood", "--condition", "--beta", "--beta-schedule"),
+    *("--binarize", "--data.size", "--validation", "--epochs", "--batch-size", "--lr", "--patience"),
+    *("--seed", "--device"),
+)
+COMMON = {
+    "train": ("--out", "--preset", "--recipe", "--config", "--overwrite", "--quiet", *_SETTINGS),
+    "compare": ("--recipes", "--seeds", "--nll-samples", "--out", "--preset", "--quiet", *_SETTINGS),
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import tyro
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from elboroom.config.likelihoods import LIKELIHOODS, takers_of_options
+from elboroom.config.options import Option
 from elboroom.config.priors import check_prior
-from elboroom.config.sections import FLAT, FLAT_INT, AtLeastOne, Positive, Section, Uses, check_in_use, either
+from elboroom.config.sections import FLAT, HIDDEN, AtLeastOne, Positive, Section, Uses, check_in_use, either
 
 # The names that may be asked for; kept here so that parsing a command line need not import torch.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
@@ -82,16 +82,16 @@ def _spelled_out(value: object) -> object:
 class ModelConfig(Section):
     """Networks and distributions."""
 
-    shape: tyro.conf.Suppress[Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] | None] = None
+    shape: Annotated[Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] | None, HIDDEN] = None
     """Shape of one example, (h, w, c) or (d,); taken from the data if not given."""
-    scale: tyro.conf.Suppress[Positive | None] = None
+    scale: Annotated[Positive | None, HIDDEN] = None
     """The pixel value that the model sees as 1; taken from the data if not given."""
     latent_dim: Annotated[AtLeastOne, FLAT] = 2
     """Numbers in a code; 2 can be drawn as a map."""
 
     condition: Annotated[Literal["none", "labels", "vectors"], FLAT] = "none"
     """What the model is told of each example: its label, or a vector from --condition-file."""
-    condition_file: Annotated[str | None, tyro.conf.arg(prefix_name=False, metavar="NPY")] = None
+    condition_file: Annotated[str | None, Option(short=True, metavar="NPY")] = None
     """The vectors, one for each example in the data's order: (n, C) numbers."""
     condition_parts: Annotated[tuple[ConditionPart, ...], Field(min_length=1), FLAT] = (
         "encoder",
@@ -99,30 +99,28 @@ class ModelConfig(Section):
         "prior",
     )
     """Which are told it; the prior then is a normal whose mean and scale follow from it."""
-    condition_dim: tyro.conf.Suppress[AtLeastOne | None] = None
+    condition_dim: Annotated[AtLeastOne | None, HIDDEN] = None
     """Numbers of a vector, or labels there are; taken from the data if not given."""
-    condition_names: tyro.conf.Suppress[tuple[str, ...]] = ()
+    condition_names: Annotated[tuple[str, ...], HIDDEN] = ()
     """Of labels 0, 1, …; taken from the data."""
-    condition_ids: tyro.conf.Suppress[tuple[int, ...]] = ()
+    condition_ids: Annotated[tuple[int, ...], HIDDEN] = ()
     """Labels that have no names and are other numbers than 0, 1, …; taken from the data."""
 
     network: Annotated[Network, FLAT] = "auto"
     """auto: conv for photos, else mlp; of several stochastic layers: chain as mlp, ladder as conv."""
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
     """Width of each hidden layer of the mlp encoder, first to last."""
-    decoder_hidden: Annotated[tuple[AtLeastOne, ...] | None, tyro.conf.arg(metavar="[INT ...]")] = None
+    decoder_hidden: tuple[AtLeastOne, ...] | None = None
     """Widths of the mlp decoder; the encoder's in reverse if not given."""
-    conv_width: Annotated[AtLeastOne | None, FLAT_INT] = None
+    conv_width: Annotated[AtLeastOne | None, FLAT] = None
     """Channels of the conv networks' finest level; chosen by the image's size if not given."""
-    conv_levels: Annotated[AtLeastOne | None, FLAT_INT] = None
+    conv_levels: Annotated[AtLeastOne | None, FLAT] = None
     """How often the conv networks halve the image; down to about 4×4 if not given."""
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
     """Residual blocks of each coarse level of the conv networks."""
-    ladder_layers: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | None, tyro.conf.arg(metavar="[INT ...]")
-    ] = None
+    ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Stochastic layers of each grid, coarsest first; 2 2 2 and then none if not given."""
-    ladder_z_channels: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    ladder_z_channels: AtLeastOne | None = None
     """Numbers of a code in a cell of a grid; a sixteenth of its channels if not given."""
     chain_dims: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (50, 100)
     """Numbers in each stochastic layer of the chain, top first."""
@@ -141,7 +139,7 @@ class ModelConfig(Section):
     """Gaussian, or bent by steps (planar, iaf), on a sphere, the code itself, or of a codebook (vq, fsq)."""
     posterior_scale: Literal["softplus", "exp"] = "softplus"
     """How the encoder's output becomes a standard deviation."""
-    posterior_steps: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    posterior_steps: AtLeastOne | None = None
     """Steps that turn or bend the Gaussian; if not given, planar has 8, householder and iaf 4."""
     posterior_hidden: tuple[AtLeastOne, ...] = (64, 64)
     """Widths of the network of each iaf step."""
@@ -160,7 +158,7 @@ class ModelConfig(Section):
 
     prior: Annotated[PriorName, FLAT] = "auto"
     """auto: normal, or sphere or uniform as the posterior asks; mixture, vamp, flow, autoregressive learn."""
-    prior_components: Annotated[AtLeastOne | None, tyro.conf.arg(metavar="INT")] = None
+    prior_components: AtLeastOne | None = None
     """Of a mixture, or pseudo-inputs of vamp; if not given, 10 and 500."""
     prior_steps: AtLeastOne = 4
     """Layers of the flow."""

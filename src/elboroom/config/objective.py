@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from elboroom.config.sections import (
     FLAT,
-    OPTIONS_FROM_TEXT,
     AtLeastOne,
     NotNegative,
     Positive,
@@ -56,7 +55,6 @@ Weights = Annotated[
     dict[str, Annotated[float, Field(allow_inf_nan=False)]],
     BeforeValidator(_with_known_names),
     BeforeValidator(read_options),
-    OPTIONS_FROM_TEXT,
 ]
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import pydantic
-import tyro
 from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic_core import ErrorDetails
 
+from elboroom.config.options import Option
 from elboroom.errors import UsageError, nearest, shortened
 
-FLAT = tyro.conf.arg(prefix_name=False)
+FLAT = Option(short=True)
 """Marks a common option: ``--beta`` and not ``--objective.beta``."""
-FLAT_INT = tyro.conf.arg(prefix_name=False, metavar="INT")
-FLAT_FLOAT = tyro.conf.arg(prefix_name=False, metavar="FLOAT")
-FLAT_NAME = tyro.conf.arg(prefix_name=False, metavar="NAME")
+FLAT_NAME = Option(short=True, metavar="NAME")
+HIDDEN = Option(hidden=True)
+"""Marks a field that the command line does not offer."""
 
 
 def read_options(value: object) -> object:
@@ -44,19 +44,7 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _write_options(options: Any) -> list[str]:
-    return [", ".join(f"{key}={json.dumps(value)}" for key, value in options.items())]
-
-
-OPTIONS_FROM_TEXT = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="KEY=VALUE,...",
-    instance_from_str=lambda texts: read_options(texts[0]),
-    is_instance=lambda value: isinstance(value, dict),
-    str_from_instance=_write_options,
-)
-"""How a command line writes a table."""
-Options = Annotated[dict[str, Any], BeforeValidator(read_options), OPTIONS_FROM_TEXT]
+Options = Annotated[dict[str, Any], BeforeValidator(read_options)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
@@ -101,11 +89,16 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
     if first["type"] == "extra_forbidden":
         known = section.model_fields
         return f"unknown option {shortened(name)} in {section.__name__}; {nearest(name, known)}"
-    wording = _WORDING.get(first["type"])
-    what = wording.format(**first.get("ctx", {})) if wording else first["msg"].removeprefix("Value error, ")
+    what = explain(first)
     if first["loc"]:
-        return f"{name} = {shortened(first['input'])}: {what}"
+        return f"{name} = {first['input']!r}: {what}"
     return what
+
+
+def explain(error: ErrorDetails) -> str:
+    """What pydantic found wrong with a value, in the words of this project."""
+    wording = _WORDING.get(error["type"])
+    return wording.format(**error.get("ctx", {})) if wording else error["msg"].removeprefix("Value error, ")
 
 
 Uses = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]

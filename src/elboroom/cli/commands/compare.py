@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
-
+from elboroom.cli.options import Positional, arg
 from elboroom.config import Config
 from elboroom.errors import FailureError, UsageError
 
@@ -41,7 +40,7 @@ class Compare:
         Path | None, arg(help="Lay a TOML file over preset and recipe; the command line goes before all.")
     ] = None
     quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
-    settings: Annotated[Config, arg(name="")] = field(default_factory=Config)
+    settings: Config = field(default_factory=Config)
 
     def __call__(self, configs: Mapping[str, Config], refused: Mapping[str, str], *, leave_out: bool) -> None:
         """Run it with the settings of each recipe; refused ones are left out.

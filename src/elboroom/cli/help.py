@@ -1,0 +1,97 @@
+"""The help of a verb, made from what it takes: a line or two for each option, its choices and its default."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from elboroom.cli.parser import REQUIRED, Argument, arguments
+from elboroom.config import Config
+
+_COLUMN = 26  # where the sentences start
+_WIDEST = 100
+
+_TITLES = {"": "options", **{name: f"{name} options" for name in Config.model_fields}}
+
+
+def help_text(
+    verb: Callable[..., Any],
+    prog: str,
+    *,
+    common: Sequence[str] = (),
+    everything: bool = False,
+    width: int | None = None,
+) -> str:
+    """Write the help of a verb.
+
+    Parameters
+    ----------
+    verb : callable
+        A function or a dataclass, as :func:`elboroom.cli.parser.parse` takes it.
+    prog : str
+        How it is called: ``elboroom train``.
+    common : sequence of str
+        The options that most people use; the others are shown with ``everything``. All if empty.
+    everything : bool
+        Show all options.
+    width : int, optional
+        Of a line; the terminal's if not given.
+    """
+    width = min(width or shutil.get_terminal_size().columns, _WIDEST)
+    taken = arguments(verb)
+    positional = [one for one in taken if one.option.positional]
+    options = [one for one in taken if not one.option.positional]
+    shown = options if everything or not common else [one for one in options if one.flag in common]
+    places = " ".join(one.flag if one.default is REQUIRED else f"[{one.flag}]" for one in positional)
+    lines = [f"usage: {prog} {places + ' ' if places else ''}[OPTIONS]", ""]
+    summary, *rest = inspect.cleandoc(verb.__doc__ or "").split("\n\n")
+    for paragraph in (summary, *rest):
+        if paragraph.startswith(("Raises\n", "Parameters\n")):
+            break
+        lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]
+    if positional:
+        lines += ["arguments:", *_lines(positional, width), ""]
+    for section, members in groupby(shown, key=lambda one: one.section if shown is options else ""):
+        lines += [f"{_TITLES.get(section, section)}:", *_lines(members, width), ""]
+    lines += _lines_of("-h, --help", "Show this help and exit.", width)
+    if common and not everything:
+        whole = f"Show all {len(options)} options."
+        lines += _lines_of("--help-all", whole, width)
+    return "\n".join(lines)
+
+
+def _lines(members: Iterable[Argument], width: int) -> Iterator[str]:
+    for one in members:
+        name = one.flag if one.is_switch or one.option.positional else f"{one.flag} {one.metavar}"
+        if one.is_switch and one.default is True:
+            name = name.replace("--", "--no-", 1)
+        yield from _lines_of(name, _sentence(one), width)
+
+
+def _lines_of(name: str, text: str, width: int) -> list[str]:
+    wrapped = textwrap.wrap(text, width - _COLUMN, break_on_hyphens=False) or [""]
+    head = f"  {name}"
+    first = (
+        [f"{head:<{_COLUMN}}{wrapped[0]}"] if len(head) < _COLUMN - 1 else [head, " " * _COLUMN + wrapped[0]]
+    )
+    return [*first, *(" " * _COLUMN + line for line in wrapped[1:])]
+
+
+def _sentence(argument: Argument) -> str:
+    text = " ".join(argument.option.help.split())
+    missing = [choice for choice in argument.choices if choice not in text.replace(",", " ").split()]
+    if missing:
+        text += f" One of {', '.join(argument.choices)}."
+    default = _written(argument.default)
+    return text + (f" [{default}]" if default else "")
+
+
+def _written(default: Any) -> str:
+    """A default as one would type it; nothing where there is none to speak of."""
+    if default is REQUIRED or default is None or isinstance(default, bool) or default in ("", (), {}):
+        return ""
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
