@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test docs lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ copies: $(READY)  ## near-copies in the package, worst first
 
 test: lint types $(READY)  ## the whole check: lint, format, types, tests, doctests
 	$(BIN)/python -m pytest
+
+docs: $(READY)  ## build the documentation and run its tutorials (no network needed; three minutes)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m sphinx -b html -W --keep-going --nitpicky docs docs/_build/html
 
 lint: $(READY)
 	$(BIN)/ruff check .

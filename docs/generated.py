@@ -1,0 +1,33 @@
+"""Parts of the documentation that are made from the package itself at each build: help, options, the map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from draw_packages import draw
+
+from elboroom.cli.help import help_text
+from elboroom.cli.verbs import VERBS
+from elboroom.config import preset_names
+from elboroom.figures.style import to_png
+
+
+def write_all(docs: Path) -> None:
+    """Write what pages include into ``docs/_generated``, only where it changed."""
+    folder = docs / "_generated"
+    folder.mkdir(exist_ok=True)
+    _write(folder / "packages.png", to_png(draw(docs.parent / "src" / "elboroom")))
+    _write(folder / "command-line.part.md", _command_line().encode())
+
+
+def _command_line() -> str:
+    parts = [f"Presets that come with elboroom: {', '.join(f'`{name}`' for name in preset_names())}.\n"]
+    for name, verb in VERBS.items():
+        text = help_text(verb, f"elboroom {name}", everything=True, width=88)
+        parts.append(f"## elboroom {name}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def _write(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
