@@ -16,10 +16,10 @@ def data_list() -> None:
 
 
 def data_show(
-    source: Annotated[Positional[str], arg(metavar="DATA", help="A named set, file or folder.")],
+    source: Annotated[Positional[str], arg(metavar="DATA", help="A named data set, a file or a folder.")],
     strict: Annotated[bool, arg(help="Stop at a damaged file instead of skipping it.")] = False,
 ) -> None:
-    """Tell what a data set holds: sizes, split, labels, values, skipped files."""
+    """Describe a data set: shapes, split, labels, values and skipped files."""
     from elboroom.cli.commands import data
 
     data.show(source, strict)
@@ -28,11 +28,14 @@ def data_show(
 def data_faces(
     folders: Annotated[
         Positional[tuple[Path, ...]],
-        arg(metavar="FOLDER [FOLDER ...]", help="Photos, a folder for each kind; its name is the label."),
+        arg(
+            metavar="FOLDER [FOLDER ...]",
+            help="Folders of photos, one per class; the folder's name is the label.",
+        ),
     ],
-    out: Annotated[Path, arg(help="Folder to write, which 'elboroom train' takes.")],
+    out: Annotated[Path, arg(help="Folder for the faces, which 'elboroom train' then takes.")],
     size: Annotated[tuple[int, ...], arg(help="Side in pixels, or height and width.")] = (64,),
-    rgb: Annotated[bool, arg(help="Colour instead of grey.")] = False,
+    rgb: Annotated[bool, arg(help="Write colour images instead of greyscale.")] = False,
     align: Annotated[
         tuple[str, ...],
         arg(
@@ -55,15 +58,15 @@ def data_faces(
     detector: Annotated[str, arg(help="auto, haar, yunet, none, or a YuNet .onnx file.")] = "auto",
     template: Annotated[
         Literal["auto", "person", "dog"],
-        arg(help="Where eyes and nose come to lie; auto goes by the landmarks."),
+        arg(help="Where eyes, nose and mouth are placed; auto chooses by the landmarks."),
     ] = "auto",
     workers: Annotated[
-        int | None, arg(metavar="INT", help="Photos at a time; one per core if not given.")
+        int | None, arg(metavar="INT", help="Photos processed in parallel. Default: one per core.")
     ] = None,
     strict: Annotated[bool, arg(help="Stop at an unusable photo instead of listing it.")] = False,
-    overwrite: Annotated[bool, arg(help="Replace another set of faces that is in --out.")] = False,
+    overwrite: Annotated[bool, arg(help="Replace an existing set of faces in --out.")] = False,
 ) -> None:
-    """Find, align and crop the faces of photos, with a contact sheet to look at."""
+    """Turn photos into aligned, cropped faces, and draw a contact sheet of them."""
     from elboroom.cli.commands.faces import faces
 
     faces(
@@ -90,7 +93,7 @@ def data_join(
             "name; a set without labels gets its own name as label.",
         ),
     ],
-    out: Annotated[Path, arg(help="Folder to write, which 'elboroom train' takes.")],
+    out: Annotated[Path, arg(help="Folder for the faces, which 'elboroom train' then takes.")],
     overwrite: Annotated[bool, arg(help="Replace another set that is in --out.")] = False,
 ) -> None:
     """Join data sets that were made apart: labels united by name, splits kept."""
@@ -100,14 +103,17 @@ def data_join(
 
 
 def data_import_haskell(
-    base: Annotated[Positional[Path], arg(metavar="BASE", help="What stands before _front_nn_info.txt.")],
-    out: Annotated[Path, arg(help="Folder of the run to write.")],
+    base: Annotated[
+        Positional[Path],
+        arg(metavar="BASE", help="Path of the saved weights up to, and without, _front_nn_info.txt."),
+    ],
+    out: Annotated[Path, arg(help="Folder for the run.")],
     shape: Annotated[
-        tuple[int, ...] | None, arg(help="Of one example, such as 28 28 1; a square if not given.")
+        tuple[int, ...] | None, arg(help="Shape of one example, such as 28 28 1. Default: a square.")
     ] = None,
-    overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False,
+    overwrite: Annotated[bool, arg(help="Replace an existing run in --out.")] = False,
 ) -> None:
-    """Bring weights saved by the Haskell program into a run."""
+    """Import weights saved by the Haskell program as a run."""
     from elboroom.cli.commands import data
 
     data.import_haskell(base, out, shape, overwrite)

@@ -10,12 +10,24 @@ from itertools import groupby
 from typing import Any
 
 from elboroom.cli.parser import REQUIRED, Argument, arguments
-from elboroom.config import Config
+from elboroom.config import Config, preset_names
 
 _COLUMN = 26  # where the sentences start
 _WIDEST = 100
 
 _TITLES = {"": "options", **{name: f"{name} options" for name in Config.model_fields}}
+
+
+def _figures() -> list[str]:
+    from elboroom.figures.standard_set import (
+        FIGURE_NAMES,
+    )  # loads matplotlib, which other verbs' help need not
+
+    return list(FIGURE_NAMES)
+
+
+# What stands in a help as {PRESETS} is listed when it is shown.
+_LISTS: dict[str, Callable[[], list[str]]] = {"{PRESETS}": preset_names, "{FIGURES}": _figures}
 
 
 def help_text(
@@ -83,6 +95,9 @@ def _lines_of(name: str, text: str, width: int) -> list[str]:
 
 def _sentence(argument: Argument) -> str:
     text = " ".join(argument.option.help.split())
+    for name, members in _LISTS.items():
+        if name in text:
+            text = text.replace(name, ", ".join(members()))
     missing = [choice for choice in argument.choices if choice not in text.replace(",", " ").split()]
     if missing:
         text += f" One of {', '.join(argument.choices)}."

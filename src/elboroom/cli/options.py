@@ -12,15 +12,19 @@ T = TypeVar("T")
 Positional = Annotated[T, arg(positional=True)]
 """An argument that is given by its place: ``Positional[str]``."""
 
-Device = Annotated[str, arg(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
+Device = Annotated[str, arg(help="cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
     Literal["fp32", "bf16"],
-    arg(help="Of the networks' products: bf16 is faster where the hardware has it, to about three digits."),
+    arg(
+        help="Precision of the networks' matrix products. bf16 is faster where the hardware has it "
+        "and keeps about three digits."
+    ),
 ]
 Devices = Annotated[
     int,
     arg(
-        help="Train in so many processes of this machine, one a GPU if there are; torchrun does it over many."
+        help="Number of processes on this machine, one per GPU if there are GPUs. For several "
+        "machines use torchrun."
     ),
 ]
 Images = Annotated[
@@ -53,12 +57,10 @@ Label = Annotated[
     str | None,
     arg(
         metavar="LABEL",
-        help="What a conditional model is told: a label, by name or number, or a vector as 0.5,1,0.",
+        help="Condition for a conditional model: a label by name or number, or a vector such as 0.5,1,0.",
     ),
 ]
-RunFolder = Annotated[
-    str, arg(metavar="RUN", help="The folder that 'elboroom train' named, such as runs/mnist.")
-]
+RunFolder = Annotated[str, arg(metavar="RUN", help="Run folder, such as runs/mnist.")]
 
 
 def at_least(option: str, value: int, least: int) -> int:

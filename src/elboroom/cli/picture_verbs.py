@@ -23,16 +23,16 @@ from elboroom.errors import UsageError
 
 def figures(
     run: Positional[RunFolder],
-    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
-    only: Annotated[tuple[str, ...], arg(help="Draw these only, such as latent manifold.")] = (),
+    data: Annotated[str | None, arg(help="Data to use instead of the run's own.")] = None,
+    only: Annotated[tuple[str, ...], arg(help="Draw only these figures: {FIGURES}.")] = (),
     mark: Annotated[tuple[str, ...], arg(help="Images to mark in the histogram of losses.")] = (),
     label: Label = None,
-    out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    out: Annotated[Path | None, arg(help="Folder for the pictures. Default: RUN/figures.")] = None,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
-    """Draw the standard figures: losses, reconstructions, latent map, manifold, morph, samples and more."""
+    """Draw the standard figures: loss curves, reconstructions, latent map, morph, samples and more."""
     from elboroom.cli.commands import draw
     from elboroom.runs.run import Run
 
@@ -43,15 +43,15 @@ def reconstruct(
     run: Positional[RunFolder],
     images: Positional[Images],
     refine: Annotated[
-        int, arg(help="Gradient steps on the code, for images unlike the training's; try 100.")
+        int, arg(help="Gradient steps that refine each code, for images unlike the training data; try 100.")
     ] = 0,
     label: Label = None,
-    out: Annotated[Path | None, arg(help="Folder for the pictures; RUN/figures if not given.")] = None,
+    out: Annotated[Path | None, arg(help="Folder for the pictures. Default: RUN/figures.")] = None,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
-    """Encode images and decode them again: a picture of each, and a sheet with all beside their originals."""
+    """Encode and decode images. Writes each reconstruction, and a sheet of all beside the originals."""
     from elboroom.cli.commands import draw
     from elboroom.runs.run import Run
 
@@ -63,17 +63,20 @@ def reconstruct(
 
 def sample(
     run: Positional[RunFolder],
-    n: Annotated[int, arg(help="How many.")] = 64,
+    n: Annotated[int, arg(help="Number of samples.")] = 64,
     label: Label = None,
     out: Annotated[
-        Path | None, arg(help=".png, or .npy for the numbers; RUN/samples/samples.png if not given.")
+        Path | None,
+        arg(help="Output file: .png for pictures or .npy for an array. Default: RUN/samples/samples.png."),
     ] = None,
-    observe: Annotated[bool, arg(help="Draw from the likelihood too, instead of showing its mean.")] = False,
+    observe: Annotated[
+        bool, arg(help="Sample from the likelihood as well, instead of showing its mean.")
+    ] = False,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw codes from the prior and decode them; of a model that is told labels, a row for each of them."""
+    """Sample from the prior and decode. A model conditional on labels gives one row per label."""
     from elboroom.cli.commands import draw
     from elboroom.runs.run import Run
 
@@ -95,14 +98,15 @@ def morph(
     walk: Annotated[
         Literal["linear", "spherical", "dense", "data"],
         arg(
-            help="Which way: straight, along a sphere, where the prior is dense, or where codes of data are."
+            help="Path through the latent space: straight, along a sphere, through dense regions of "
+            "the prior, or close to codes of the data."
         ),
     ] = "linear",
     toward: Annotated[
         str | None,
         arg(
-            help="Go towards this label instead of to B; or in the direction in which the numbers in a .npy, "
-            "one per example, grow."
+            help="Move towards this label instead of to B; or, given a .npy with one number per "
+            "example, in the direction in which those numbers grow."
         ),
     ] = None,
     label: Label = None,
@@ -110,29 +114,36 @@ def morph(
         str | None,
         arg(
             metavar="LABEL",
-            help="Go to the same with another label, in a conditional model, instead of to B.",
+            help="Keep the code and change the label to this one, for a conditional model, instead of "
+            "going to B.",
         ),
     ] = None,
-    away: Annotated[str | None, arg(help="And away from this one; from all others if not given.")] = None,
+    away: Annotated[
+        str | None, arg(help="With --toward: move away from this label. Default: away from all others.")
+    ] = None,
     strength: Annotated[
-        float, arg(help="How far: 1 is the difference of the labels' means, or a standard deviation.")
+        float,
+        arg(
+            help="Distance to move: 1 is the difference between the labels' mean codes, or one "
+            "standard deviation."
+        ),
     ] = 1.0,
     refine: Annotated[
         int,
-        arg(help="Gradient steps that first improve the codes of images, such as 200 for photos."),
+        arg(help="Gradient steps that refine the codes of images first; try 200 for photos."),
     ] = 0,
-    steps: Annotated[int, arg(help="Pictures on the way, both ends among them.")] = 25,
-    seed: Annotated[int, arg(help="Of the random members of a class.")] = 0,
+    steps: Annotated[int, arg(help="Number of pictures on the path, including both ends.")] = 25,
+    seed: Annotated[int, arg(help="Random seed that chooses the members of a class.")] = 0,
     out: Annotated[
         Path | None,
-        arg(help=".gif, .mp4, or .png for a strip or a sheet; RUN/figures/morph.gif if not given."),
+        arg(help="Output file: .gif, .mp4, or .png for a strip or a sheet. Default: RUN/figures/morph.gif."),
     ] = None,
-    milliseconds: Annotated[int, arg(help="How long each picture of a GIF or film is shown.")] = 60,
+    milliseconds: Annotated[int, arg(help="Duration of each frame in milliseconds.")] = 60,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
-    """Walk through the latent space from images to another, to a class or along an attribute."""
+    """Morph between images, to a class or along an attribute, by a path through the latent space."""
     from elboroom.cli.commands import morph as commands
     from elboroom.runs.run import Run
 
@@ -172,23 +183,29 @@ def morph(
 def traverse(
     run: Positional[RunFolder],
     at: Annotated[
-        str | None, arg(help="Start from this image or SET:INDEX instead of the middle of the prior.")
+        str | None, arg(help="Image file or SET:INDEX to start from, instead of the centre of the prior.")
     ] = None,
     dims: Annotated[
-        tuple[int, ...], arg(help="Latent dimensions, from 0; the most active if not given.")
+        tuple[int, ...], arg(help="Latent dimensions, counted from 0. Default: the most active ones.")
     ] = (),
     layer: Annotated[
-        int | None, arg(help="Of several stochastic layers the most active dimensions of this, 1 the top.")
+        int | None,
+        arg(
+            help="With several stochastic layers: traverse the most active dimensions of this layer; "
+            "1 is the top."
+        ),
     ] = None,
-    steps: Annotated[int, arg(help="Pictures in a row.")] = 11,
-    span: Annotated[float, arg(help="From -span to span.")] = 3.0,
+    steps: Annotated[int, arg(help="Pictures per row.")] = 11,
+    span: Annotated[
+        float, arg(help="Range of the traversal: from -span to span, in standard deviations of the prior.")
+    ] = 3.0,
     label: Label = None,
-    out: Annotated[Path | None, arg(help=".png; RUN/figures/traversals.png if not given.")] = None,
+    out: Annotated[Path | None, arg(help="Output file (.png). Default: RUN/figures/traversals.png.")] = None,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
-    """Change one latent dimension at a time and see what it means."""
+    """Decode codes that differ in one latent dimension at a time."""
     from elboroom.cli.commands import draw
     from elboroom.runs.run import Run
 

@@ -30,7 +30,7 @@ from elboroom.errors import UsageError
 
 @dataclass(frozen=True)
 class Train:
-    """Train a VAE: data in, a run folder with the model, numbers and pictures out.
+    """Train a VAE. Writes a run folder with the model, its numbers and its figures.
 
     Examples: 'elboroom train mnist --latent-dim 2', 'elboroom train photos/ --hidden 1000 500 --beta 4'.
     """
@@ -39,21 +39,25 @@ class Train:
         Positional[str | None],
         arg(
             metavar="DATA",
-            help="A named set ('elboroom data list'), a .npy, .npz, .csv or .tsv, or a folder of images.",
+            help="A named data set (see 'elboroom data list'), a .npy, .npz, .csv or .tsv file, or a "
+            "folder of images.",
         ),
     ] = None
-    out: Annotated[Path | None, arg(help="Folder of the run; runs/DATA if not given.")] = None
-    preset: Annotated[str | None, arg(help="Start from a configuration that comes with elboroom.")] = None
+    out: Annotated[Path | None, arg(help="Folder for the run. Default: runs/DATA.")] = None
+    preset: Annotated[str | None, arg(help="Configuration to start from: {PRESETS}.")] = None
     recipe: Annotated[
-        str | None, arg(help="Lay a paper's composition over it; 'elboroom recipes' lists them.")
+        str | None, arg(help="Recipe to apply on top of the preset; see 'elboroom recipes'.")
     ] = None
     config: Annotated[
-        Path | None, arg(help="Lay a TOML file over that; the command line goes before all.")
+        Path | None,
+        arg(help="TOML file to apply on top of preset and recipe. Options on the command line override it."),
     ] = None
-    overwrite: Annotated[bool, arg(help="Replace a run that is in --out.")] = False
+    overwrite: Annotated[bool, arg(help="Replace an existing run in --out.")] = False
     devices: Devices = 1
     quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
-    dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, and stop.")] = False
+    dry_run: Annotated[bool, arg(help="Print the layers with their parameters and memory, then exit.")] = (
+        False
+    )
     settings: Config = field(default_factory=Config)
 
     def __call__(self) -> None:
@@ -69,10 +73,10 @@ class Train:
 def resume(
     run: Positional[RunFolder],
     epochs: Annotated[
-        int | None, arg(help="Go on to this epoch; the configured number if not given.")
+        int | None, arg(help="Train up to this epoch. Default: the number in the run's configuration.")
     ] = None,
     patience: Annotated[
-        int | None, arg(metavar="INT", help="Stop after so many epochs without a better one.")
+        int | None, arg(metavar="INT", help="Stop after this many epochs without a better validation ELBO.")
     ] = None,
     data: Annotated[
         str | None, arg(metavar="PATH", help="Where the run's data are now, if they have moved.")
@@ -80,11 +84,14 @@ def resume(
     condition_file: Annotated[
         str | None, arg(metavar="NPY", help="Where their vectors are now, if they have moved.")
     ] = None,
-    device: Annotated[str | None, arg(metavar="NAME", help="Train on another device than before.")] = None,
+    device: Annotated[
+        str | None,
+        arg(metavar="NAME", help="Device to train on. Default: the one in the run's configuration."),
+    ] = None,
     devices: Devices = 1,
     quiet: Annotated[bool, arg(help="Print results and errors only.")] = False,
 ) -> None:
-    """Go on with a run that was stopped, or for longer: bit for bit what it would have been in one go."""
+    """Resume a stopped run, or extend a finished one, bit-identical to one uninterrupted run."""
     from elboroom.cli.commands.common import full_name
     from elboroom.cli.commands.train import launched
     from elboroom.cli.commands.train import resume as run_training
@@ -102,15 +109,15 @@ def resume(
 
 def evaluate(
     run: Positional[RunFolder],
-    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    data: Annotated[str | None, arg(help="Data to use instead of the run's own.")] = None,
     condition_file: Annotated[
         Path | None, arg(metavar="NPY", help="Vectors of other data, for a model conditional on them.")
     ] = None,
     split: Split = "test",
     num_samples: Annotated[
-        int, arg(help="Importance samples of each example for the NLL; 0 for none.")
+        int, arg(help="Importance samples per example for the NLL. 0 skips the NLL.")
     ] = 1000,
-    limit: Annotated[int | None, arg(help="Measure the first so many examples only.")] = None,
+    limit: Annotated[int | None, arg(help="Evaluate only the first this many examples.")] = None,
     seed: Seed = 0,
     precision: Precision = "fp32",
     device: Device = "auto",
@@ -120,7 +127,7 @@ def evaluate(
     overwrite: Overwrite = False,
     json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Measure a run: ELBO, distortion, rate, importance-sampled NLL, active units; nats per example."""
+    """Evaluate a run: ELBO, distortion, rate, importance-sampled NLL and active units, in nats."""
     from elboroom.cli.commands.measure import evaluate as measure
     from elboroom.runs.run import Run
 
@@ -145,20 +152,20 @@ def evaluate(
 def neighbours(
     run: Positional[RunFolder],
     images: Positional[Images] = (),
-    samples: Annotated[int, arg(help="Look at so many samples of the model as well.")] = 0,
-    frames: Annotated[
-        int, arg(help="Look at so many frames of the morph between the two images instead.")
-    ] = 0,
-    n: Annotated[int, arg(help="Neighbours of each to show.")] = 5,
-    space: Annotated[Literal["pixels", "codes"], arg(help="What is compared.")] = "pixels",
+    samples: Annotated[int, arg(help="Also show this many samples from the model.")] = 0,
+    frames: Annotated[int, arg(help="Show this many frames of the morph between two images instead.")] = 0,
+    n: Annotated[int, arg(help="Number of neighbours to show for each.")] = 5,
+    space: Annotated[
+        Literal["pixels", "codes"], arg(help="Space in which distances are measured.")
+    ] = "pixels",
     label: Label = None,
     seed: Seed = 0,
-    out: Annotated[Path | None, arg(help=".png; RUN/figures/neighbours.png if not given.")] = None,
+    out: Annotated[Path | None, arg(help="Output file (.png). Default: RUN/figures/neighbours.png.")] = None,
     overwrite: Overwrite = False,
     prepare: PrepareImages = "auto",
     device: Device = "auto",
 ) -> None:
-    """Is it memorised: images, samples or a morph's frames beside the training images nearest to them."""
+    """Show images, samples or frames of a morph beside the training images nearest to them."""
     from elboroom.cli.commands import morph as commands
     from elboroom.runs.run import Run
 
@@ -189,13 +196,13 @@ def neighbours(
 
 def report(
     run: Positional[RunFolder],
-    data: Annotated[str | None, arg(help="Other data than the run's.")] = None,
+    data: Annotated[str | None, arg(help="Data to use instead of the run's own.")] = None,
     split: Split = "test",
     seed: Seed = 0,
     device: Device = "auto",
     json: Annotated[bool, arg(help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Measure each class on its own, and say if one is rebuilt as another."""
+    """Evaluate each class separately, and say whether one is reconstructed as another."""
     from elboroom.cli.commands.report import report as measure
     from elboroom.runs.run import Run
 
@@ -205,7 +212,7 @@ def report(
 def embed(
     run: Positional[RunFolder],
     data: Annotated[
-        Positional[str | None], arg(metavar="DATA", help="Any data set; the run's own if not given.")
+        Positional[str | None], arg(metavar="DATA", help="Data to embed. Default: the run's own.")
     ] = None,
     out: Annotated[
         Path, arg(help=".csv or .npz, with the row or file of each code; .npy, with these in .rows.csv.")
@@ -213,7 +220,7 @@ def embed(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> None:
-    """Write the code (posterior mean) of every example."""
+    """Write the code (posterior mean) of every example to a file."""
     from elboroom.cli.commands.embed import embed as write_codes
     from elboroom.runs.run import Run
 
@@ -222,10 +229,10 @@ def embed(
 
 def recipes(
     name: Annotated[
-        Positional[str | None], arg(metavar="RECIPE", help="Show what this one sets; all if not given.")
+        Positional[str | None], arg(metavar="RECIPE", help="Recipe to describe. Default: list all of them.")
     ] = None,
 ) -> None:
-    """List the papers that can be trained by name, each a composition of parts."""
+    """List the recipes: papers that can be trained by name."""
     from elboroom.cli.commands import recipes as command
 
     command.show(name) if name is not None else command.show_all()

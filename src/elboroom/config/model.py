@@ -1,4 +1,4 @@
-"""Networks and distributions: which there are, their options, and which of them go together."""
+"""Networks and distributions: their names, their options, and which combinations are valid."""
 
 from __future__ import annotations
 
@@ -83,111 +83,126 @@ class ModelConfig(Section):
     """Networks and distributions."""
 
     shape: Annotated[Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] | None, HIDDEN] = None
-    """Shape of one example, (h, w, c) or (d,); taken from the data if not given."""
+    """Shape of one example, (h, w, c) or (d,). Default: the data's."""
     scale: Annotated[Positive | None, HIDDEN] = None
-    """The pixel value that the model sees as 1; taken from the data if not given."""
+    """Value that 8-bit pixels are divided by. Default: the data's."""
     latent_dim: Annotated[AtLeastOne, FLAT] = 2
-    """Numbers in a code; 2 can be drawn as a map."""
+    """Number of latent dimensions. A latent space of 2 can be drawn as a map."""
 
     condition: Annotated[Literal["none", "labels", "vectors"], FLAT] = "none"
-    """What the model is told of each example: its label, or a vector from --condition-file."""
+    """Make the model conditional on each example's label, or on a vector from --condition-file."""
     condition_file: Annotated[str | None, Option(short=True, metavar="NPY")] = None
-    """The vectors, one for each example in the data's order: (n, C) numbers."""
+    """Array of shape (n, C) with one condition vector per example, in the order of the data."""
     condition_parts: Annotated[tuple[ConditionPart, ...], Field(min_length=1), FLAT] = (
         "encoder",
         "decoder",
         "prior",
     )
-    """Which are told it; the prior then is a normal whose mean and scale follow from it."""
+    """Parts that receive the condition. A conditional prior is a normal whose mean and scale depend on it."""
     condition_dim: Annotated[AtLeastOne | None, HIDDEN] = None
-    """Numbers of a vector, or labels there are; taken from the data if not given."""
+    """Length of a condition vector, or number of labels. Default: the data's."""
     condition_names: Annotated[tuple[str, ...], HIDDEN] = ()
-    """Of labels 0, 1, …; taken from the data."""
+    """Names of labels 0, 1, …. Default: the data's."""
     condition_ids: Annotated[tuple[int, ...], HIDDEN] = ()
     """Labels that have no names and are other numbers than 0, 1, …; taken from the data."""
 
     network: Annotated[Network, FLAT] = "auto"
-    """auto: conv for photos, else mlp; of several stochastic layers: chain as mlp, ladder as conv."""
+    """Networks: mlp for any data or conv for images; with several stochastic layers, chain (mlp) or ladder
+    (conv). auto takes conv for photos and mlp for all other data.
+    """
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
-    """Width of each hidden layer of the mlp encoder, first to last."""
+    """Widths of the MLP encoder's hidden layers, first to last."""
     decoder_hidden: tuple[AtLeastOne, ...] | None = None
-    """Widths of the mlp decoder; the encoder's in reverse if not given."""
+    """Widths of the MLP decoder's hidden layers. Default: the encoder's in reverse order."""
     conv_width: Annotated[AtLeastOne | None, FLAT] = None
-    """Channels of the conv networks' finest level; chosen by the image's size if not given."""
+    """Channels at the finest level of convolutional networks. Default: chosen by image size."""
     conv_levels: Annotated[AtLeastOne | None, FLAT] = None
-    """How often the conv networks halve the image; down to about 4×4 if not given."""
+    """How many times convolutional networks halve the image. Default: down to about 4×4."""
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
-    """Residual blocks of each coarse level of the conv networks."""
+    """Residual blocks at each coarser level of convolutional networks."""
     ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Stochastic layers of each grid, coarsest first; 2 2 2 and then none if not given."""
+    """Stochastic layers at each resolution of a ladder, coarsest first. Default: 2 2 2, then none."""
     ladder_z_channels: AtLeastOne | None = None
-    """Numbers of a code in a cell of a grid; a sixteenth of its channels if not given."""
+    """Latent channels at each resolution of a ladder. Default: a sixteenth of the feature channels."""
     chain_dims: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (50, 100)
-    """Numbers in each stochastic layer of the chain, top first."""
+    """Latent dimensions of each stochastic layer of a chain, top layer first."""
     chain_hidden: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (100, 200)
-    """Width of the two hidden layers below each of them, top first; the last is next to the data."""
+    """Width of the two hidden layers below each stochastic layer of a chain, top layer first."""
     activation: Annotated[Activation, FLAT] = "relu"
-    """Between layers."""
+    """Activation function between layers."""
     normalization: Normalization = "auto"
-    """Before each activation; auto: none for mlp, group for conv."""
+    """Normalisation before each activation. auto means none for mlp and group for conv."""
     init: Init = "torch"
-    """How an mlp's weights start; 'affine' is U(±1/sqrt(fan_in + 1))."""
+    """Initial weights of an MLP. affine is uniform in ±1/sqrt(fan_in + 1)."""
     decoder_norm: Literal["none", "spectral"] = "none"
-    """spectral: divide each of the decoder's weight matrices by its largest singular value."""
+    """Normalisation of the decoder's weights. spectral divides each matrix by its largest singular value."""
 
     posterior: Annotated[PosteriorName, FLAT] = "diagonal"
-    """Gaussian, or bent by steps (planar, iaf), on a sphere, the code itself, or of a codebook (vq, fsq)."""
+    """Posterior q(z|x): Gaussian (diagonal, full, householder), flow (planar, iaf), on a sphere
+    (power_spherical), a point (deterministic), or quantised (vq, fsq).
+    """
     posterior_scale: Literal["softplus", "exp"] = "softplus"
-    """How the encoder's output becomes a standard deviation."""
+    """Function that maps the encoder's output to a standard deviation."""
     posterior_steps: AtLeastOne | None = None
-    """Steps that turn or bend the Gaussian; if not given, planar has 8, householder and iaf 4."""
+    """Transformations of a planar, iaf or householder posterior. Default: 8 for planar, 4 for the others."""
     posterior_hidden: tuple[AtLeastOne, ...] = (64, 64)
-    """Widths of the network of each iaf step."""
+    """Hidden widths of the network in each step of an iaf posterior."""
     posterior_context: AtLeastOne = 32
-    """Numbers that the encoder tells each iaf step."""
+    """Length of the context vector that the encoder gives each step of an iaf posterior."""
     code_grid: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (16,)
-    """Grid of a quantiser's vectors, such as 7 7; its codes have this many times their length."""
+    """Grid of quantised vectors in a code, such as 7 7."""
     code_channels: AtLeastOne = 8
-    """Length of each vector that vq replaces; fsq's have one number for each of its levels."""
+    """Length of each vector that vq quantises."""
     codebook_size: Annotated[int, Field(ge=2)] = 512
-    """Entries of each codebook of vq."""
+    """Entries in each codebook of vq."""
     codebook_depth: AtLeastOne = 1
-    """Codebooks of vq, each for what those before it left over (residual quantisation)."""
+    """Codebooks of vq. With more than one, each quantises the residual of those before it."""
     fsq_levels: Annotated[tuple[Annotated[int, Field(ge=3, le=256)], ...], Field(min_length=1)] = (8, 5, 5, 5)
-    """To how many levels fsq rounds each number of a vector."""
+    """Levels that fsq rounds each number of a vector to."""
 
     prior: Annotated[PriorName, FLAT] = "auto"
-    """auto: normal, or sphere or uniform as the posterior asks; mixture, vamp, flow, autoregressive learn."""
+    """Prior p(z). auto is the simplest one that fits the posterior; mixture, vamp, flow and autoregressive
+    are learned.
+    """
     prior_components: AtLeastOne | None = None
-    """Of a mixture, or pseudo-inputs of vamp; if not given, 10 and 500."""
+    """Components of a mixture prior, or pseudo-inputs of vamp. Default: 10 and 500."""
     prior_steps: AtLeastOne = 4
-    """Layers of the flow."""
+    """Layers of a flow prior."""
     prior_hidden: tuple[AtLeastOne, ...] = (64, 64)
-    """Widths of the network of each of its layers."""
+    """Hidden widths of the network in each layer of a flow prior."""
     prior_bins: Annotated[int, Field(ge=2)] = 8
-    """Pieces of each of its splines."""
+    """Bins of each spline in a flow prior."""
 
     likelihood: Annotated[LikelihoodName, FLAT] = "auto"
-    """auto: gaussian for photos, else bernoulli. For data in [0, 1]: the two Bernoullis; for any numbers:
-    gaussian, laplace, student_t; for pixels as levels: the next two; for counts: the others."""
+    """Likelihood p(x|z): bernoulli or continuous_bernoulli for data in [0, 1]; gaussian, laplace or student_t
+    for real numbers; categorical or discretized_logistic for 8-bit pixels; poisson, negative_binomial or
+    zero_inflated_negative_binomial for counts. auto takes gaussian for photos and bernoulli for all other
+    data.
+    """
     likelihood_scale: Positive = math.sqrt(0.5)
-    """Scale of the gaussian (its standard deviation), laplace or student_t, or where it starts from."""
+    """Scale of a gaussian (its standard deviation), laplace or student_t likelihood, or its initial value if
+    it is learned.
+    """
     learn_scale: Annotated[LearnScale, BeforeValidator(_spelled_out)] = "none"
-    """shared: one for all numbers; pixel: for each, by the decoder; optimal: a batch's best (gaussian)."""
+    """How the likelihood's scale is learned: not at all, one shared by all dimensions, one per pixel from the
+    decoder, or the optimal one of each batch (gaussian only).
+    """
     standardize: Annotated[bool, FLAT] = False
     """Train on each number less its mean, by its deviation; results are in the data's own units."""
     output: Literal["identity", "sigmoid"] = "identity"
-    """What the mean of these likelihoods passes through; sigmoid keeps pictures inside (0, 1)."""
+    """Function that the mean of a gaussian, laplace or student_t likelihood passes through. sigmoid keeps it
+    inside (0, 1).
+    """
     df: Positive = 4.0
-    """Degrees of freedom of student_t, or where they start from."""
+    """Degrees of freedom of a student_t likelihood, or their initial value if they are learned."""
     learn_df: bool = False
-    """Learn them."""
+    """Learn the degrees of freedom of a student_t likelihood."""
     levels: Annotated[int, Field(ge=2, le=2**16)] = 256
-    """Values that a pixel may take, for categorical and discretized_logistic."""
+    """Number of values a pixel can take under a categorical or discretized_logistic likelihood."""
     mixtures: AtLeastOne = 1
-    """Components of discretized_logistic."""
+    """Mixture components of a discretized_logistic likelihood."""
     dispersion: Literal["feature", "network"] = "feature"
-    """Of negative binomial counts: one for each feature, or put out by the decoder."""
+    """Dispersion of negative binomial likelihoods: one per feature, or from the decoder network."""
 
     @field_validator("shape")
     @classmethod

@@ -1,4 +1,4 @@
-"""What is minimised: the bound, its coefficients over time, and penalties."""
+"""The training objective: a bound, its coefficients over time, and penalties."""
 
 from __future__ import annotations
 
@@ -59,41 +59,45 @@ Weights = Annotated[
 
 
 class ObjectiveConfig(Section):
-    """−bound with beta(step) as the weight of the rate, plus Σ weight · penalty."""
+    """The loss: −bound, with beta as the weight of the rate, plus weighted penalties."""
 
     beta: Annotated[NotNegative, FLAT] = 1.0
-    """Weight of the rate; 1 is the true ELBO."""
+    """Weight of the rate (KL term). 1 gives the ELBO."""
     beta_unit: Literal["sum", "mean", "mean_kl_sum"] = "sum"
     """Of which loss beta, and Adam's eps if given, are: summed over dimensions; averaged over them; averaged,
     with the KL summed over the batch. Training begins by turning them into those of the sum."""
     beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
         "constant"
     )
-    """How beta grows from 0: linear; after a delay; as an S after a delay; again in each period."""
+    """How beta grows from 0: not at all, linearly, linearly after a delay, as a sigmoid after a delay, or
+    cyclically.
+    """
     beta_delay: Annotated[NotNegative, FLAT] = 0.0
-    """Epochs at beta 0 before a delayed or sigmoid ramp."""
+    """Epochs with beta 0 before a delayed or sigmoid ramp."""
     beta_ramp: Annotated[Positive, FLAT] = 10.0
-    """Epochs that a ramp takes."""
+    """Length of the ramp, in epochs."""
     beta_period: Annotated[Positive, FLAT] = 20.0
-    """Epochs of one cycle of the cyclical schedule; must be at least --beta-ramp."""
+    """Length of one cycle of the cyclical schedule, in epochs; at least --beta-ramp."""
     bound: Annotated[BoundName, FLAT] = "elbo"
-    """Of several samples: iwae to dreg; the path gradient: stl; the rate led to so many nats: capacity."""
+    """Training bound. iwae, miwae, piwae, ciwae and dreg use several samples; stl uses the path gradient;
+    capacity drives the rate to a target.
+    """
     num_samples: Annotated[AtLeastOne, FLAT] = 1
-    """Codes drawn of each example in a step."""
+    """Codes drawn for each example in a step."""
     bound_groups: AtLeastOne = 8
-    """Groups of samples of miwae and piwae."""
+    """Groups that the samples of miwae and piwae are divided into."""
     elbo_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weight of the elbo in ciwae."""
+    """Weight of the ELBO in ciwae."""
     capacity: Positive = 25.0
-    """Rate in nats that bound capacity ends at; beta is the weight of the distance from it."""
+    """Target rate of the capacity bound, in nats; beta weighs the distance from it."""
     capacity_ramp: Positive = 10.0
-    """Epochs in which it gets there from 0."""
+    """Epochs in which the capacity rises from 0 to its target."""
     free_bits: Annotated[NotNegative, FLAT] = 0.0
-    """Nats up to which the rate of a latent dimension, or of a ladder's layer, costs as if it had them."""
+    """Minimum rate charged for each latent dimension, or each layer of a ladder, in nats."""
     penalties: Annotated[Weights, FLAT] = Field(default={})
-    """Weights of further terms, as in 'total_correlation=5'; 'elboroom recipes' shows them all."""
+    """Penalties and their weights, as in 'total_correlation=5'."""
     penalty_ramp: NotNegative = 0.0
-    """Epochs in which all these weights grow from 0; 0: there from the first step on."""
+    """Epochs in which the penalties' weights grow from 0. 0 applies them in full from the first step."""
 
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:

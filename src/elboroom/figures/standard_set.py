@@ -237,6 +237,7 @@ _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     "friends": lambda s: by_class.friends(s.vae, together(list(s.marks.values())), list(s.marks)),
     "umap": _Scene.umap,
 }
+FIGURE_NAMES = tuple(_FIGURES)
 
 # Figures that not every run has something for, and what it takes.
 _NEEDS: dict[str, tuple[Callable[[_Scene], bool], str]] = {

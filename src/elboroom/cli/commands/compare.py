@@ -15,7 +15,7 @@ from elboroom.errors import FailureError, UsageError
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare recipes: each trained with several seeds on the same data and nets; one table.
+    """Compare recipes: train each with several seeds on the same data and networks, and tabulate the results.
 
     Example: 'elboroom compare digits --recipes vae,beta-vae,iwae --seeds 3 --epochs 20 --out cmp'. The same
     command goes on where it was stopped; more recipes or seeds are added. Options hold for all recipes.
@@ -23,21 +23,25 @@ class Compare:
 
     source: Annotated[
         Positional[str | None],
-        arg(metavar="DATA", help="A named set ('elboroom data list'), a file, or a folder of images."),
+        arg(
+            metavar="DATA", help="A named data set (see 'elboroom data list'), a file, or a folder of images."
+        ),
     ] = None
     recipes: Annotated[
         str,
         arg(
             metavar="NAME,NAME",
-            help="Which, with commas between, vae:beta=2 being one with a value of its own; or all that fit.",
+            help="Recipes separated by commas, each with options of its own if need be, as in "
+            "vae,vae:beta=2; or all.",
         ),
     ] = ""
-    seeds: Annotated[int, arg(help="Runs of each recipe, with seeds from --seed on.")] = 3
-    nll_samples: Annotated[int, arg(help="Importance samples of each example for the NLL.")] = 100
-    out: Annotated[Path | None, arg(help="Folder of the comparison; comparisons/DATA if not given.")] = None
-    preset: Annotated[str | None, arg(help="Start from a configuration that comes with elboroom.")] = None
+    seeds: Annotated[int, arg(help="Number of seeds for each recipe, counted from --seed.")] = 3
+    nll_samples: Annotated[int, arg(help="Importance samples per example for the NLL.")] = 100
+    out: Annotated[Path | None, arg(help="Folder for the comparison. Default: comparisons/DATA.")] = None
+    preset: Annotated[str | None, arg(help="Configuration to start from: {PRESETS}.")] = None
     config: Annotated[
-        Path | None, arg(help="Lay a TOML file over preset and recipe; the command line goes before all.")
+        Path | None,
+        arg(help="TOML file to apply on top of preset and recipe. Options on the command line override it."),
     ] = None
     quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
     settings: Config = field(default_factory=Config)
