@@ -75,7 +75,7 @@ WRONG_OPTIONS = [
     ("--lr-schedule StepLR --lr-schedule-options step_size=0", r"StepLR does not take"),
     ("--lr-schedule CosineAnnealingLR --lr-schedule-options T_max=0", r"CosineAnnealingLR"),
     ("--beta-schedule cyclical --beta-ramp 30", r"--beta-ramp 30 epochs does not fit in --beta-period 20"),
-    ("--data.pixel-scale 100", r"from 0 to 2\.5\d?, outside \[0, 1\]; use --likelihood gaussian"),
+    ("--data.pixel-scale 100", r"from 0 to 2\.5\d? lie outside \[0, 1\], .*train with --likelihood gaussian"),
     ("--model.normalization batch --batch-size 1", r"batch"),
 ]
 
@@ -139,7 +139,7 @@ def _write_data(kind: str) -> str:
         ("nan.npy", r"nan\.npy: 1 value\(s\) in 1 row\(s\) are nan.* row 3 .*remove or fill"),
         (
             "large.npy",
-            r"large\.npy holds values from -\d.* to \d.*, outside \[0, 1\]; use --likelihood gaussian",
+            r"large\.npy: values from -\d.* to \d.* lie outside \[0, 1\], .*train with --likelihood gaussian",
         ),
     ],
 )
@@ -304,12 +304,16 @@ def test_data_that_changed(elboroom: Command, world: World) -> None:
     np.save("x.npy", np.random.default_rng(1).random((30, 4)))
     assert_one_line(elboroom("resume", "run", "--epochs", "3"), 2, "is not what run was trained on")
     assert_one_line(
-        elboroom("evaluate", "run"), 2, "is no longer what run was trained on; bring the old data back"
+        elboroom("evaluate", "run"), 2, "is no longer what run was trained on: bring the old data back"
     )
     np.save("x.npy", np.random.default_rng(1).random((30, 5)))
     assert_one_line(elboroom("resume", "run", "--epochs", "3"), 2, r"\(5,\)")
     Path("x.npy").unlink()
-    assert_one_line(elboroom("resume", "run", "--epochs", "3"), 2, r"no data set or path '.*x\.npy'")
+    assert_one_line(
+        elboroom("resume", "run", "--epochs", "3"),
+        2,
+        r"the data of run are not at .*x\.npy: if they have moved",
+    )
 
 
 def test_a_disk_that_is_full_from_the_start(

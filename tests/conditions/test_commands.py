@@ -171,7 +171,7 @@ def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
         ("evaluate {w}/vectors --data digits", "holds examples of shape|has no vectors"),
         ("train digits --condition vectors", "digits has no vectors to be conditional on"),
         ("train {w}/told.npy --condition labels --likelihood gaussian", "has no labels to be conditional on"),
-        ("train digits --condition labels --condition-file x.npy", "goes with condition = 'vectors'"),
+        ("train digits --condition labels --condition-file x.npy", "goes with --condition vectors"),
         ("train digits --condition vectors --condition-file no.npy", "no.npy: cannot be read as numbers"),
         (
             "train digits --condition vectors --condition-file {w}/told.npy",
@@ -179,7 +179,7 @@ def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
         ),
         (
             "train digits --condition labels --network ladder --condition-parts encoder decoder",
-            "take condition_parts = encoder decoder prior, or encoder",
+            "take --condition-parts encoder decoder prior, or encoder",
         ),
     ],
 )

@@ -206,4 +206,4 @@ def test_a_run_on_binary_pixels_is_drawn_with_binary_pixels(
     np.save(tmp_path / "wide.npy", FLOATS * 255)
     capsys.readouterr()
     assert main(["train", str(tmp_path / "wide.npy"), "--binarize", binarize, "--dry-run"]) == 2
-    assert f"the pixels that binarize = '{binarize}' takes" in capsys.readouterr().err
+    assert f"the pixels that --binarize {binarize} takes" in capsys.readouterr().err

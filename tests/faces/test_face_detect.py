@@ -26,8 +26,8 @@ needs_opencv = pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reaso
 @pytest.fixture
 def no_opencv(monkeypatch):
     monkeypatch.setattr(detect, "is_installed", lambda: False)
-    for user in ("face_plan", "prepared_photo"):
-        monkeypatch.setattr(f"elboroom.data.{user}.is_installed", lambda: False)
+    for user in ("plan", "prepared_photo"):
+        monkeypatch.setattr(f"elboroom.data.faces.{user}.is_installed", lambda: False)
 
 
 class Network:

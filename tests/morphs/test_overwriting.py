@@ -85,7 +85,7 @@ def test_reconstruct_prints_the_loss_that_its_sheet_shows(
     drawn = []
     monkeypatch.setattr("elboroom.cli.commands.draw.save_figure", lambda figure, _: drawn.append(figure))
     assert main(["reconstruct", str(run), ":1", ":0", "--out", "r"]) == 0
-    printed = re.findall(r"loss (\S+ ± \S+) nats \(−ELBO, mean of 32 draws\)", capsys.readouterr().err)
+    printed = re.findall(r"loss (\S+ ± \S+) nats \(−ELBO, mean of 32 draws\)", capsys.readouterr().out)
     shown = [label.get_text().split("\n")[-1] for label in drawn[0].axes[0].get_yticklabels()]
     assert [f"{loss} nats" for loss in printed] == shown
     x = load_data(run.parent / "toy.npz").x

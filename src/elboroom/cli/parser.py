@@ -132,9 +132,11 @@ def parse(verb: Callable[..., Any], argv: Sequence[str], *, prog: str, default: 
     for argument in taken:
         key = f"{argument.section}.{argument.name}"
         if key not in given:
-            if argument.default is REQUIRED:
+            if argument.default is REQUIRED and argument.option.positional and argument.is_list:
+                values[argument.name] = ()  # the verb says what it wants of them
+            elif argument.default is REQUIRED:
                 raise UsageError(f"{argument.flag} is missing; see '{prog} --help'")
-            if not argument.section:
+            elif not argument.section:
                 values[argument.name] = argument.default
         elif argument.section:
             sections.setdefault(argument.section, {})[argument.name] = _checked_choice(argument, given[key])
@@ -160,13 +162,17 @@ def in_options(message: str) -> str:
     --------
     >>> in_options("device = 'cuda:9' is not there; take prior='normal', or leave beta out")
     '--device cuda:9 is not there; take --prior normal, or leave beta out'
+    >>> in_options("hidden = (64, 0): must be at least 1")
+    '--hidden 64 0: must be at least 1'
     """
     names = option_names()
 
     def option(found: re.Match[str]) -> str:
-        return f"{names[found[1]]} {found[2].strip(chr(39))}" if found[1] in names else found[0]
+        value = re.sub(r"[(),'\[\]]", "", found[2])
+        return f"{names[found[1]]} {value}" if found[1] in names else found[0]
 
-    return re.sub(r"(?<![\w.'\"-])([a-z]\w*) ?= ?('[^']*'|[^\s,;:()'\"]+)", option, message)
+    value = r"'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
+    return re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?({value})", option, message)
 
 
 def _of_sections(config: Config) -> Iterator[Argument]:

@@ -119,7 +119,7 @@ def _run(say: Console, training: Training, vae: VAE) -> None:
     training.workers.close()
     if folder is None:  # the other processes have none, and are done
         return
-    if trained or not folder.metrics:
+    if trained or not _has_results(folder):
         _measure(vae, training.data, folder)
     _tell_results(say, training, vae, folder)
     _draw(say, vae, training.data, history, folder)
@@ -182,6 +182,18 @@ def _measure(vae: VAE, data: Dataset, run: Run) -> None:
     batches = Batches(data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)
     run.write_metrics({"split": part, **measured})
+
+
+_TOLD = ("split", "elbo", "distortion", "rate", "active_units")
+
+
+def _has_results(run: Run) -> bool:
+    """Whether metrics.json holds what is told at the end; if it was damaged, the model is measured again."""
+    try:
+        found = run.metrics
+    except UsageError:
+        return False
+    return all(isinstance(found.get(name), int | float | str) for name in _TOLD)
 
 
 def _tell_results(say: Console, training: Training, vae: VAE, run: Run) -> None:
