@@ -50,7 +50,7 @@ def test_a_typo_is_an_error_with_the_nearest_name(capsys: pytest.CaptureFixture[
 def test_a_meaningless_combination_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--recipe", "vq-vae", "--bound", "iwae", "--num-samples", "5"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "posterior = 'vq' gives one code and no density" in line
+    assert "--posterior vq gives one code and no density" in line
 
 
 def test_a_recipe_is_trained_from_the_command_line(

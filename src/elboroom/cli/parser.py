@@ -162,16 +162,16 @@ def in_options(message: str) -> str:
     --------
     >>> in_options("device = 'cuda:9' is not there; take prior='normal', or leave beta out")
     '--device cuda:9 is not there; take --prior normal, or leave beta out'
-    >>> in_options("hidden = (64, 0): must be at least 1")
-    '--hidden 64 0: must be at least 1'
+    >>> in_options("hidden = (64, 0): take prior = 'normal', 'vamp' or 'flow'")
+    '--hidden 64 0: take --prior normal, vamp or flow'
     """
     names = option_names()
 
     def option(found: re.Match[str]) -> str:
-        value = re.sub(r"[(),'\[\]]", "", found[2])
+        value = re.sub(r"[()\[\],']" if found[2][0] in "([" else "'", "", found[2])
         return f"{names[found[1]]} {value}" if found[1] in names else found[0]
 
-    value = r"'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
+    value = r"'[^']*'(?:, '[^']*')*(?: or '[^']*')?|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
     return re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?({value})", option, message)
 
 

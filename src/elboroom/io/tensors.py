@@ -64,6 +64,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     FailureError
         If it may not be read, or does not fit into memory.
     """
+    if path.is_dir():
+        raise _damaged(path, "it is a folder")
     with explain_reading(path), path.open("rb"):  # the library below does not tell damage from permissions
         _check_fits(path)
     try:
