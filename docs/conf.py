@@ -21,8 +21,6 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 exclude_patterns = ["_build", "_generated/*.part.md"]
 html_theme = "furo"
 html_title = "elboroom"
-html_static_path = ["_static"]
-templates_path: list[str] = []
 
 # Formulas are set by MathJax from a page's own text; without the network they stay readable as TeX.
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
@@ -52,8 +50,8 @@ generated.write_all(HERE)
 
 
 def _escape_stars(_app, _what, _name, _obj, _options, lines: list[str]) -> None:
-    """Let ``(n, *shape)`` in a docstring be text: reStructuredText would start emphasis there."""
-    lines[:] = [re.sub(r"(?<![\\*`\w])\*(?=[a-z_])", r"\\*", line) for line in lines]
+    """Let ``(n, *shape)`` and ``|x|`` in a docstring be text, and no markup of reStructuredText."""
+    lines[:] = [re.sub(r"(?<![\\*`\w])\*(?=[a-z_])", r"\\*", line).replace("|", r"\|") for line in lines]
 
 
 def setup(app) -> None:

@@ -296,3 +296,30 @@ def test_a_model_composed_in_python_trains_and_loads_into_another(tmp_path: Path
     whole = composed()
     train(whole, None, 3)
     assert_identical(weights(load(tmp_path / "run", into=composed())), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"latent_dim": 7},
+            r"latent_dim = 7 is part of the model, which was built with latent_dim = \d+; give",
+        ),
+        (
+            {"standardize": True},
+            "standardize = True is part of the model, which was built with standardize = F",
+        ),
+        ({"hidden": [8], "likelihood": "laplace"}, "likelihood = 'laplace' is part of the model"),
+        ({"latent_dim": 0}, "latent_dim = 0: must be at least 1"),
+    ],
+)
+def test_options_that_would_make_another_model_are_refused(options: dict[str, Any], words: str) -> None:
+    vae = VAE.build(shape=(4,), latent_dim=1, hidden=[8], likelihood="gaussian")
+    data = np.eye(4, dtype=np.float32).repeat(10, 0)
+    before = [p.detach().clone() for p in vae.parameters()]
+    with pytest.raises(UsageError, match=words):
+        fit(vae, data, epochs=1, quiet=True, **options)
+    assert all(torch.equal(p, q) for p, q in zip(vae.parameters(), before, strict=True))
+    fit(vae, data, epochs=1, quiet=True, latent_dim=1)  # what it is already
+    with pytest.raises(UsageError, match="latent_dim = 1 is part of the model, and this VAE was composed in"):
+        fit(VAE(vae.encoder, vae.decoder, vae.prior, shape=(4,)), data, epochs=1, quiet=True, latent_dim=1)

@@ -111,7 +111,7 @@ def compare_configs(
     leave_out: bool,
     quiet: bool,
 ) -> Comparison:
-    """Do what :func:`compare` does, with the recipes' configurations made.
+    """Do what :func:`elboroom.compare` does, with the recipes' configurations made.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def compare_configs(
     refused : mapping
         Recipes that are left out already, with the reason.
     out, seeds, nll_samples
-        As in :func:`compare`.
+        As in :func:`elboroom.compare`.
     leave_out : bool
         Leave out further recipes that do not fit the data, instead of refusing them.
     quiet : bool

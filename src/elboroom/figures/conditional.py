@@ -137,7 +137,7 @@ def analogies(
         Conditional on labels.
     x : Examples
         Of which n are taken evenly, a row each: the example, and what its code, carried to each label
-        (:meth:`VAE.carried`), decodes to given that label.
+        (:meth:`elboroom.VAE.carried`), decodes to given that label.
     n : int
         Rows.
     title : str

@@ -62,8 +62,8 @@ def latent_scatter(
     path : array, optional
         Codes (steps, d) to join by a line from start to end, such as a morph's.
     grid : array, optional
-        Codes (g, g, d) to outline, such as :func:`elboroom.pictures.manifold_grid`'s; only the principal
-        components are drawn then.
+        Codes (g, g, d) to outline, such as those of :func:`elboroom.figures.images.manifold_grid`; only the
+        principal components are drawn then.
     reference : tuple of array, optional
         Codes (m, d) and labels (m,) of other examples, to find what parts the classes; directions fitted to
         the examples shown make classes look further apart than they are.

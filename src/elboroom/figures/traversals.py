@@ -31,7 +31,8 @@ def traversals(
     """Draw what changes when one latent dimension does: a row each, all else being equal.
 
     Where the prior is normal, and in each of several stochastic layers, a dimension moves in units of its
-    prior (:meth:`VAE.standardized`); what lies below follows, keeping its place in a prior that has moved.
+    prior (:meth:`elboroom.VAE.standardized`); the layers below follow, each code keeping its place in a prior
+    that has moved.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ _REACH = 2.0  # standard deviations of the codes from the middle of a plane to i
 
 @dataclass(frozen=True)
 class Plane:
-    """A rectangle in the latent space, in units of the prior (:meth:`VAE.standardized`).
+    """A rectangle in the latent space, in units of the prior (:meth:`elboroom.VAE.standardized`).
 
     Attributes
     ----------

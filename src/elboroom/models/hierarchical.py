@@ -234,7 +234,7 @@ class HierarchicalVAE(VAE):
         *,
         posterior: Posterior | None = None,
     ) -> Iterator[Draws]:
-        """Importance samples of x in chunks, as :meth:`VAE.importance`, in one pass down for each chunk."""
+        """Draw importance samples of x in chunks, as :meth:`elboroom.VAE.importance`, one pass for each."""
         q: Any = self.infer(x, condition) if posterior is None else posterior
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
         chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
@@ -265,7 +265,7 @@ class HierarchicalVAE(VAE):
         Returns
         -------
         Tensor
-            (n, d), for :meth:`decode`.
+            (n, d), for :meth:`elboroom.VAE.decode`.
 
         Raises
         ------

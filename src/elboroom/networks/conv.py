@@ -160,7 +160,7 @@ class ConvEncoder(nn.Sequential):
     out_shape : tuple of int
         Of the features, usually the posterior's (2d,).
     width, levels : int, optional
-        As in :func:`plan_levels`.
+        As in :func:`elboroom.networks.levels.plan_levels`.
     blocks : int
         Residual blocks of each level whose grid is at most 8×8; finer ones have none.
     activation : str

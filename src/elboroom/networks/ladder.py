@@ -70,7 +70,7 @@ class Ladder(nn.Module):
     z_channels : int, optional
         Numbers of z in a cell; a sixteenth of the grid's features if not given.
     width, levels : int, optional
-        As in :func:`plan_levels`; must be the encoder's.
+        As in :func:`elboroom.networks.levels.plan_levels`; must be the encoder's.
     blocks : int
         Residual blocks of each stochastic layer.
     condition_dim : int

@@ -24,7 +24,7 @@ class LadderEncoder(nn.Module):
     shape : tuple of int
         Of one image, (h, w, c).
     width, levels : int, optional
-        As in :func:`plan_levels`; must be the ladder's.
+        As in :func:`elboroom.networks.levels.plan_levels`; must be the ladder's.
     blocks : int
         Residual blocks of each level.
 

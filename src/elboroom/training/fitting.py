@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from elboroom.config import Config
+from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset, full_name, load_data
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
@@ -69,7 +70,8 @@ def fit(
     Raises
     ------
     UsageError
-        If a value does not fit: an option, the data's shape or range, the output folder.
+        If a value does not fit: an option, the data's shape or range, the output folder; or if an option is
+        part of the model and not what ``vae`` was built with.
     FailureError
         If the loss is not finite, or the disk is full.
     Stopped
@@ -89,6 +91,7 @@ def fit(
     config = config or (folder.config if folder else Config())
     if isinstance(data, str | os.PathLike):  # so that the command line finds them again
         options = {"source": full_name(os.fspath(data)), **options}
+    _check_model_options(vae, options)
     data = load_data(data)
     before = folder.config.model if folder and not folder.custom_model else None
     if before is None or before.condition_names or before.condition_ids:  # else it was begun without names
@@ -101,3 +104,28 @@ def fit(
     elif out is not None:
         training.create(out, overwrite=overwrite)
     return training.run(on_epoch)
+
+
+def _check_model_options(vae: VAE, options: Mapping[str, Any]) -> None:
+    """Refuse options that say what the model is like where it is like something else.
+
+    Raises
+    ------
+    UsageError
+        With the first of them.
+    """
+    asked = {name: value for name, value in options.items() if name in ModelConfig.model_fields}
+    if asked and vae.config is None:
+        name, value = next(iter(asked.items()))
+        raise UsageError(
+            f"{name} = {value!r} is part of the model, and this VAE was composed in Python; give it to the "
+            "parts it is composed of"
+        )
+    wanted = vae.config and ModelConfig(**{**dict(vae.config), **asked})
+    for name in asked:
+        here, there = getattr(wanted, name), getattr(vae.config, name)
+        if here != there:
+            raise UsageError(
+                f"{name} = {here!r} is part of the model, which was built with {name} = {there!r}; give it "
+                "to VAE.build"
+            )
