@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+import elboroom
 from elboroom.config import Config
 from elboroom.data import load_data
 from elboroom.data.preparation import Preparation, Way
@@ -409,3 +411,17 @@ def test_a_damaged_record_of_the_preparation_is_named(run: Path) -> None:
     (run / "preparation.json").write_text('{"kind": "array", "ways": [], "value_range": [1, 0]}')
     with pytest.raises(UsageError, match=r"preparation\.json is damaged: value_range"):
         Run(run).model()
+
+
+def test_json_that_is_written_can_hold_no_nan() -> None:
+    """Standard JSON has none: each place that writes some goes through json_text, or forbids them itself."""
+    root = Path(elboroom.__file__).parent
+    calls = [
+        (path, node)
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps")
+    ]
+    assert calls
+    for path, call in calls:
+        assert any(word.arg == "allow_nan" for word in call.keywords), f"{path}:{call.lineno}"

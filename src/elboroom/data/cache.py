@@ -21,6 +21,7 @@ from elboroom.data.dataset import Array, Dataset, Skipped, chunks
 from elboroom.data.new_folder import fresh_folder
 from elboroom.data.preparation import Preparation
 from elboroom.errors import FailureError
+from elboroom.io.files import json_text
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def write_entry(data: Dataset, folder: Path) -> None:
         _save(folder / "labels.npy", data.labels)
     if data.names:
         with (folder / _NAMES).open("w", encoding="utf-8", errors="surrogatepass") as file:
-            json.dump(data.names, file, ensure_ascii=False)
+            file.write(json_text(list(data.names)))
             _to_disk(file)
     meta = {
         "version": _VERSION,
@@ -182,7 +183,7 @@ def write_entry(data: Dataset, folder: Path) -> None:
         "preparation": None if data.preparation is None else data.preparation.to_json(),
     }
     with (folder / "meta.json").open("w", encoding="utf-8") as file:
-        json.dump(meta, file, indent=1)
+        file.write(json_text(meta, indent=1))
         _to_disk(file)
 
 

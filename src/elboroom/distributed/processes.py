@@ -178,7 +178,7 @@ class Workers:
 
     def _exchange(self, own: Any) -> list[Any]:
         """What each process says, as JSON: pickled objects that come from a socket could run code."""
-        said = torch.tensor(list(json.dumps(own).encode()), dtype=torch.uint8)
+        said = torch.tensor(list(json.dumps(own, allow_nan=False).encode()), dtype=torch.uint8)
         with self._explaining():
             lengths = torch.empty(self.size, dtype=torch.int64, device=self.device)
             _gather(lengths, torch.tensor([len(said)], device=self.device))

@@ -20,6 +20,8 @@ from elboroom.models.vae import VAE
 _BATCH = 500
 _WINDOW, _SIGMA = 11, 1.5  # of SSIM, in pixels
 _VIEWS = ("originals", "reconstructions", "codes")
+_DRAWS = 4
+_VARIANCE = "_variance"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class ClassReport:
         Examples measured.
     measures : dict
         Lists of k means over the examples: ``distortion`` and ``rate`` (nats per example), ``mse`` (squared
-        error per pixel, model units), and of images ``ssim`` (at most 1).
+        error per pixel, model units), and of images ``ssim`` (at most 1). ``distortion_stderr``, and
+        ``rate_stderr`` where the rate has no closed form, are Monte Carlo standard errors of these means, the
+        examples being fixed.
     seen_as : dict
         For ``originals``, ``reconstructions`` and ``codes`` a (k, k) array: which share of the class in the
         row is nearest to the mean image (of the training examples), or mean code, of the class in the column.
@@ -96,7 +100,7 @@ def report_classes(
     names : sequence of str
         Names of labels 0, 1, …; numbers if there are none.
     seed : int
-        Of the one code drawn for each distortion; the caller's random state is left alone.
+        Of the four codes drawn for each example; the caller's random state is left alone.
 
     Raises
     ------
@@ -124,7 +128,17 @@ def report_classes(
         shares[view] = np.zeros((k, k))
         np.add.at(shares[view], (index, measured.pop(view).astype(np.int64)), 1)
         shares[view] /= counts[:, None]
-    measures = {name: (np.bincount(index, values) / counts).tolist() for name, values in measured.items()}
+    errors = {
+        f"{name.removesuffix(_VARIANCE)}_stderr": (np.sqrt(np.bincount(index, values)) / counts).tolist()
+        for name, values in measured.items()
+        if name.endswith(_VARIANCE)
+    }
+    measures = {
+        name: (np.bincount(index, values) / counts).tolist()
+        for name, values in measured.items()
+        if not name.endswith(_VARIANCE)
+    }
+    measures |= errors
     return ClassReport([called[int(c)] for c in classes], counts.tolist(), measures, shares)
 
 
@@ -154,7 +168,7 @@ def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Te
     """Of each of these rows: its measures, and the index of the class it is nearest to."""
     x = batches[chosen]
     vae.check_values(x, scored=True)
-    terms = vae(x, 1, batches.conditions(chosen))
+    terms = vae(x, _DRAWS, batches.conditions(chosen))
     code = terms.posterior.mean
     rebuilt = terms.generate(code).mean
     images, codes = means
@@ -167,6 +181,9 @@ def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Te
         "codes": torch.cdist(code, codes).argmin(1),
     }
     found |= {"ssim": ssim(x, rebuilt)} if x.ndim == 4 else {}
+    found[f"distortion{_VARIANCE}"] = terms.log_likelihood.var(0) / _DRAWS  # of the mean over the draws
+    if "log_q" in terms.known:  # the rate is a mean over the same draws
+        found[f"rate{_VARIANCE}"] = (terms.log_q - terms.log_prior).var(0) / _DRAWS
     return {name: numbers(values) for name, values in found.items()}
 
 

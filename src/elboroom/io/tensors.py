@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
-from elboroom.io.files import explain_reading, write_atomic
+from elboroom.io.files import explain_reading, json_text, write_atomic
 
 _DIGEST = "sha256"
 
@@ -153,9 +152,9 @@ def _damaged(path: Path, how: str) -> UsageError:
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """SHA-256 over text, names, dtypes, shapes and values."""
-    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    digest = hashlib.sha256(json_text(sorted(metadata.items())).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(json_text([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

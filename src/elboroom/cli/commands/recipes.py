@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from elboroom.config import Config
 from elboroom.errors import UsageError, nearest
+from elboroom.io.files import json_text
 from elboroom.objectives.recipes import RECIPES
 
 
@@ -43,4 +43,4 @@ def _toml(value: Any) -> str:
     """Write a value as TOML does: tables in braces, the rest as JSON."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
-    return json.dumps(value)
+    return json_text(value)

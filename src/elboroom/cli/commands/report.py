@@ -40,13 +40,20 @@ def report(
     check_finite(found.measures, str(run.path))
 
 
+def _cell(found: ClassReport, measure: str, i: int) -> str:
+    """A mean with as many digits as it deserves, and its error if it has one."""
+    text = f"{found.measures[measure][i]:.{1 if measure in ('distortion', 'rate') else 4}f}"
+    errors = found.measures.get(f"{measure}_stderr")
+    return text if errors is None else f"{text} ± {errors[i]:.2g}"
+
+
 def _table(found: ClassReport, what: str, width: int | None = None) -> str:
     """A line per class, and the warnings; broken into several tables where lines are not so long."""
     measures = [name for name in ("distortion", "rate", "mse", "ssim") if name in found.measures]
     rows = [["", "examples", *measures, "originals", "rebuilt", "codes"]]
     for i, name in enumerate(found.names):
         cells = [name, f"{found.counts[i]:,}"]
-        cells += [f"{found.measures[m][i]:.{1 if m in ('distortion', 'rate') else 4}f}" for m in measures]
+        cells += [_cell(found, measure, i) for measure in measures]
         cells += [f"{shares[i, i]:.0%}" for shares in found.seen_as.values()]
         rows.append(cells)
     title = f"{what} examples: nats per example; share nearest to the mean of their own class"

@@ -23,6 +23,7 @@ from elboroom.data.faces.landmarks import COLUMNS, read_utkface_name
 from elboroom.data.faces.photos import Face, Photo
 from elboroom.data.preparation import Align, Preparation, Way
 from elboroom.errors import FailureError, UsageError
+from elboroom.io.files import json_text
 
 MANIFEST, REJECTED = "manifest.csv", "rejected.csv"
 _KEY, _NOTES = "faces", "notes"  # what meta.json holds beyond what a cached data set has
@@ -188,7 +189,7 @@ def write_described(folder: Path, data: Dataset, key: dict[str, Any], notes: Seq
     cache.write_entry(data, folder)
     meta = folder / "meta.json"
     held = json.loads(meta.read_text(encoding="utf-8"))
-    meta.write_text(json.dumps({**held, _KEY: key, _NOTES: list(notes)}, indent=1), encoding="utf-8")
+    meta.write_text(json_text({**held, _KEY: key, _NOTES: list(notes)}, indent=1), encoding="utf-8")
     with (folder / REJECTED).open("w", newline="", encoding="utf-8") as file:
         rows = [("file", "reason"), *map(dataclasses.astuple, data.skipped)]
         csv.writer(file, lineterminator="\n").writerows(rows)
