@@ -82,6 +82,27 @@ def test_the_weight_elsewhere_gives_the_same_loss(likelihood: str, options: dict
         torch.testing.assert_close(one / one.norm(), other / other.norm(), rtol=0, atol=5e-3)
 
 
+@pytest.mark.parametrize(("likelihood", "power"), [("gaussian", 2), ("laplace", 1)])
+def test_with_standardised_columns_the_error_elsewhere_is_in_their_standard_deviations(
+    likelihood: str, power: int
+) -> None:
+    fields: dict[str, Any] = {"likelihood": likelihood, "standardize": True, "likelihood_scale": 0.3}
+    config = Config().updated(beta=BETA, batch_size=B, **fields)
+    error, weight, _ = NUMBERS.search(beta_in_words(config, SHAPE)).groups()  # type: ignore[union-attr]
+    assert error == EXPECTED[likelihood] + " of standardised numbers"
+    torch.manual_seed(1)
+    vae = VAE.build(config.model, shape=SHAPE, latent_dim=2, hidden=[4]).double()
+    location = torch.randn(SHAPE, dtype=torch.float64)
+    spread = torch.linspace(0.01, 50.0, location.numel(), dtype=torch.float64).reshape(SHAPE)
+    vae.likelihood.fit(location, spread)
+    x = location + spread * torch.randn(B, *SHAPE, dtype=torch.float64)
+    terms = vae(x)
+    ours = Objective(BETA)(terms, torch.tensor([BETA], dtype=torch.float64))
+    theirs = ((x - terms.likelihood.mean[0]) / spread).abs().pow(power).mean()
+    one, other = (gradient(loss, vae) for loss in (ours, theirs + float(weight) * terms.rate.mean()))
+    torch.testing.assert_close(one / one.norm(), other / other.norm(), rtol=0, atol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

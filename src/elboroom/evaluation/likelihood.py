@@ -65,7 +65,8 @@ def evaluate(
         Means over the examples, nats per example: ``elbo distortion rate``, of several stochastic layers a
         list ``rate_of_layers``, the top one first, that adds up to the rate; ``nll``; each with ``*_stderr``,
         the Monte Carlo standard error of that mean (the examples being fixed). An error is None where the
-        number is exact, as a rate in closed form, and where one sample does not tell it.
+        number is exact, as a rate in closed form, and where one sample does not tell it. Values that
+        ``batches`` draws, binarised or dequantised, count as fixed: another seed changes them as well.
 
         What says how far to believe the NLL: ``nll_num_samples``; ``nll_bias``, by how much it is too high,
         to first order; ``nll_ess`` and ``nll_pareto_k``, the medians over the examples of the effective

@@ -60,7 +60,8 @@ def error_in_other_programs(config: Config) -> tuple[str, float]:
     """What other programs take for −log p(x|z) of a likelihood, and by what it is multiplied to be that.
 
     The first is −log p(x|z) times the second, plus a constant. Where the scale is learned, no error stands in
-    a fixed ratio to it, and it is −log p(x|z) itself.
+    a fixed ratio to it, and it is −log p(x|z) itself. Of standardised columns the error is in units of their
+    standard deviations: in the data's own units each would need a weight of its own.
     """
     model = config.model
     if model.likelihood not in _ERRORS or (
@@ -69,4 +70,5 @@ def error_in_other_programs(config: Config) -> tuple[str, float]:
         return _OWN, 1.0
     scale = model.likelihood_scale
     factor = {"gaussian": 2 * scale**2, "laplace": scale}.get(model.likelihood, 1.0)
-    return _ERRORS[model.likelihood], factor
+    units = " of standardised numbers" if model.standardize else ""
+    return _ERRORS[model.likelihood] + units, factor
