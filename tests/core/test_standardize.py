@@ -9,7 +9,9 @@ import torch
 import elboroom
 from elboroom.cli.main import main
 from elboroom.config import ModelConfig
+from elboroom.data import Dataset
 from elboroom.errors import UsageError
+from elboroom.figures import by_class, grids
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(60, 3)) * [0.01, 1e4, 3.0] + [1.0, 5e4, -2.0]).astype(np.float32)
@@ -93,6 +95,24 @@ def test_vamp_starts_from_standardised_examples():
 def test_what_it_does_not_go_with(more, words):
     with pytest.raises(UsageError, match=words):
         ModelConfig(standardize=True, **more)
+
+
+def test_charts_show_every_column_in_its_own_standard_deviations(pair):
+    own, _, by_hand, _, mean, deviation = pair
+    scaled = ((X[:4] - mean) / deviation).astype(np.float32)
+    charts = grids.images_of(own, X[:4], own.reconstruct(X[:4]))
+    assert np.abs(charts - grids.as_images(scaled, by_hand.reconstruct(scaled))).mean() < 1e-3
+    assert np.abs(charts - grids.as_images(X[:4], own.reconstruct(X[:4]))).mean() > 0.01
+    assert grids.titled(own, "Samples") == "Samples (drawn standardised)"
+    assert grids.titled(by_hand, "Samples") == "Samples"
+    data = Dataset("t", X[:4], split=np.zeros(4, np.uint8), labels=np.arange(4) % 2)
+    ours, theirs = by_class.examples_by_class(data, 2, vae=own), by_class.examples_by_class(data, 2)
+    assert not np.array_equal(own_pixels(ours), own_pixels(theirs))
+
+
+def own_pixels(figure):
+    """The images of a figure alone, without its title."""
+    return np.concatenate([image.get_array().ravel() for axes in figure.axes for image in axes.images])
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):

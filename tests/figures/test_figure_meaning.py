@@ -291,7 +291,7 @@ def test_everything_that_is_drawn_of_a_model_is_in_its_range(monkeypatch: pytest
         pictures.manifold(vae, 3),
         pictures.traversals(vae, x, steps=3),
         morphs.morph_strip(vae, x[0], x[1], steps=3),
-        by_class.examples_by_class(data, span=grids.range_of(vae)),
+        by_class.examples_by_class(data, vae=vae),
         by_class.reconstructions_by_class(vae, data, part="train"),
         by_class.friends(vae, x[:2], ["a", "b"]),
         by_class.transformation(vae, data, 0, 1, part="train"),

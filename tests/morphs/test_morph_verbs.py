@@ -143,6 +143,7 @@ def test_neighbours(elboroom: Any) -> None:
     assert result.code == 0
     assert re.search(r":3: nearest is :3 at 0, .*; \(nearly\) a copy", result.out)
     assert len(re.findall(r"^sample \d: nearest is", result.out, re.MULTILINE)) == 2
+    assert re.search(r"^:N is example N of .*; distances are", result.out, re.MULTILINE)
     assert (
         elboroom("neighbours RUN :0 dog:random --frames 3 --space codes --out f.png").out.count("frame ") == 3
     )

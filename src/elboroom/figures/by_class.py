@@ -39,9 +39,7 @@ def whose(part: Part, noun: str = "examples") -> str:
     return {"train": "training ", "all": ""}.get(part, f"{part} ") + noun
 
 
-def examples_by_class(
-    data: Dataset, n: int = 10, part: Part = "train", *, span: tuple[float, float] = (0, 1)
-) -> Figure:
+def examples_by_class(data: Dataset, n: int = 10, part: Part = "train", *, vae: VAE | None = None) -> Figure:
     """Draw n examples of each class, evenly taken, a row each: what there is to learn, and no model's work.
 
     Parameters
@@ -52,8 +50,8 @@ def examples_by_class(
         Examples in a row.
     part : {"train", "test", "validation", "all"}
         Which examples.
-    span : tuple of float
-        The values of images that become black and white.
+    vae : VAE, optional
+        The model whose black and white, or whose standardisation of numbers, to draw them in.
 
     Raises
     ------
@@ -63,9 +61,12 @@ def examples_by_class(
     kinds = list(_kinds(data, part))
     n = min(n, max(len(rows) for _, rows in kinds))
     chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
-    images = in_rows(as_images(data.values(np.concatenate(chosen)), span=span), [*map(len, chosen)], n)
+    values = data.values(np.concatenate(chosen))
+    drawn = as_images(values) if vae is None else images_of(vae, values)
+    images = in_rows(drawn, [*map(len, chosen)], n)
     title = f"{whose(part).capitalize()} of each class, as they are in the data"
-    return stack(Plate(images, n, row_labels=[wrapped(name) for name, _ in kinds]), title=title)
+    plate = Plate(images, n, row_labels=[wrapped(name) for name, _ in kinds])
+    return stack(plate, title=title if vae is None else titled(vae, title))
 
 
 def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = "test") -> Figure:
@@ -229,11 +230,12 @@ def neighbour_sheet(
     names: Sequence[str],
     found: Neighbours,
     *,
-    span: tuple[float, float] = (0, 1),
+    vae: VAE | None = None,
 ) -> Figure:
     """Draw queries (m, *shape) beside the examples nearest to each, with their distances.
 
-    A query that is (nearly) a copy of the nearest says so under its name.
+    A query that is (nearly) a copy of the nearest says so under its name. With a model, images are drawn in
+    its black and white, and numbers standardised if it standardises them.
 
     Raises
     ------
@@ -245,17 +247,19 @@ def neighbour_sheet(
     n = found.rows.shape[1]
     near = data.values(found.rows.ravel()).reshape(len(queries), n, *data.shape)
     rows = np.concatenate([numbers(queries)[:, None], near], 1)
-    images = as_images(rows.reshape(-1, *data.shape), span=span)
+    values = rows.reshape(-1, *data.shape)
+    images = as_images(values) if vae is None else images_of(vae, values)
     images = images.reshape(len(rows), n + 1, *images.shape[1:])
     words = [wrapped(name) for name in names]
     for i in np.flatnonzero(found.copied):
         words[i] += "\n(nearly) a copy"
+    title = "Each image and, right of it, the training examples nearest to it, with their distances"
     return stack(
         *(
             Plate(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
             for row, word, distances in zip(images, words, found.distances, strict=True)
         ),
-        title="Each image and, right of it, the training examples nearest to it, with their distances",
+        title=title if vae is None else titled(vae, title),
     )
 
 

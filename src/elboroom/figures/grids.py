@@ -152,18 +152,32 @@ def range_of(vae: VAE) -> tuple[float, float]:
 
 
 def images_of(vae: VAE, *curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
-    """Turn a model's examples or what it decodes into images, as :func:`as_images`, in the model's range."""
+    """Turn a model's examples or what it decodes into images, as :func:`as_images`, in the model's range.
+
+    The numbers of a model that standardises them are drawn standardised, as otherwise the column of the
+    largest values would flatten all others.
+    """
+    if _standardizes(vae):
+        location, spread = numbers(vae.likelihood.location), numbers(vae.likelihood.spread)
+        curves = tuple((numbers(curve) - location) / spread for curve in curves)
     return as_images(*curves, size=size, span=range_of(vae))
 
 
+def _standardizes(vae: VAE) -> bool:
+    """Whether a model of rows or time series has means and standard deviations of its own for them."""
+    return len(vae.shape) != 3 and hasattr(getattr(vae, "likelihood", None), "standardize")
+
+
 def titled(vae: VAE, title: str) -> str:
-    """Add to a title what black and white stand for, if not for 0 and 1.
+    """Add to a title what black and white stand for, if not for 0 and 1, or that numbers are standardised.
 
     Examples
     --------
     >>> titled(VAE.build(shape=(4, 4, 1), hidden=[8]), "Samples")
     'Samples'
     """
+    if _standardizes(vae):
+        return f"{title} (drawn standardised)"
     low, high = range_of(vae)
     if len(vae.shape) != 3 or (abs(low) < 0.01 and abs(high - 1) < 0.01):
         return title

@@ -101,7 +101,7 @@ def sheet(
     morphs: Sequence[Morph],
     steps: int = 9,
     *,
-    title: str = "From originals to others: decoded codes on the way",
+    title: str = "From one example to another: decoded codes on the way",
 ) -> Figure:
     """Draw several walks one under another, each a row with its name.
 

@@ -149,7 +149,8 @@ def loss_histogram(
     at = {name: losses_with_errors(vae, one[None]) for name, one in (marks or {}).items()}
     title = f"Loss of {len(losses):,} {whose}, one draw each"
     if len(losses):
-        title += f": mean {losses.mean():.4g}, standard deviation {losses.std():.3g} nats"
+        mean, spread = (_rounded(value, 4) for value in (losses.mean(), losses.std()))
+        title += f": mean {mean}, standard deviation {spread} nats"
         title += f"; marks: mean of {DRAWS} draws" if at else ""
     figure, head = titled_canvas(1300, 660, title)
     axes = panel(figure, 120, head + 20, 1140, 550)
@@ -186,3 +187,15 @@ def _draw_marks(axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
             color=INK,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Write a number with so many digits, or all of its whole part, and never with an exponent.
+
+    Examples
+    --------
+    >>> _rounded(-5671.4, 4), _rounded(45.4321, 4)
+    ('−5,671', '45.43')
+    """
+    text = f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+    return text.replace("-", "−")

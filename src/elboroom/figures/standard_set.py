@@ -18,7 +18,7 @@ from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.figures import by_class, conditional, grids, images, latent_maps, morphs, plots, style
 from elboroom.figures.choices import morph_ends
-from elboroom.figures.grids import Plate, range_of
+from elboroom.figures.grids import Plate
 from elboroom.figures.progress import draw_progress as draw_progress
 from elboroom.io.files import write_atomic
 from elboroom.latent import arrays
@@ -230,7 +230,7 @@ _FIGURES: dict[str, Callable[[_Scene], Figure]] = {
     ),
     "loss_histogram": lambda s: plots.loss_histogram(s.vae, s.x, s.marks, whose=s.whose),
     "best_and_worst": lambda s: images.best_and_worst(s.vae, s.x, whose=s.whose),
-    "examples_by_class": lambda s: by_class.examples_by_class(s.data, span=range_of(s.vae)),
+    "examples_by_class": lambda s: by_class.examples_by_class(s.data, vae=s.vae),
     "samples_by_class": lambda s: conditional.samples_by_class(s.vae, s.data),
     "reconstructions_by_class": lambda s: by_class.reconstructions_by_class(s.vae, s.data, part=s.part),
     "transformation": lambda s: by_class.transformation(s.vae, s.data, *s.kinds[:2], part=s.part),

@@ -41,7 +41,8 @@ def show(source: str, strict: bool) -> None:
         )
         print(printable("labels  " + ", ".join(counts) + more))
     low, high = extent(data.x)
-    print(f"values  {low:g} to {high:g}, of which {data.scale:g} is seen as 1")
+    scaled = f", of which {data.scale:g} is seen as 1" if data.scale != 1 else ""
+    print(f"values  {low:g} to {high:g}{scaled}")
     for line in skipped_lines(data, most=10):
         print(printable(line))
 

@@ -29,7 +29,6 @@ from elboroom.evaluation.health import check_finite
 from elboroom.evaluation.neighbours import Space
 from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.figures import by_class, morphs
-from elboroom.figures.grids import range_of
 from elboroom.figures.morphs import Morph
 from elboroom.latent.arrays import numbers, seeded
 from elboroom.latent.paths import WALKS, linear
@@ -141,12 +140,14 @@ def neighbours(
         labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
     found = nearest_examples(data, queries, n, space, vae=vae)
     check_finite({"distances": found.distances}, str(run.path))
-    save_figure(by_class.neighbour_sheet(data, queries, labels, found, span=range_of(vae)), path)
+    save_figure(by_class.neighbour_sheet(data, queries, labels, found, vae=vae), path)
     for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
         print(
             f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual "
             "around there" + ("; (nearly) a copy" if copied else "")
         )
+    unit = "root mean square differences per pixel" if space == "pixels" else "Euclidean, between codes"
+    print(printable(f":N is example N of {data.name}; distances are {unit}"))
 
 
 def _sampled(vae: VAE, n: int, seed: int, told: NDArray[Any] | None) -> list[Array]:
