@@ -11,6 +11,7 @@ from elboroom.cli.main import main
 from elboroom.config import ModelConfig
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
+from elboroom.evaluation.neighbours import nearest
 from elboroom.figures import by_class, grids
 
 RNG = np.random.default_rng(0)
@@ -108,6 +109,20 @@ def test_charts_show_every_column_in_its_own_standard_deviations(pair):
     data = Dataset("t", X[:4], split=np.zeros(4, np.uint8), labels=np.arange(4) % 2)
     ours, theirs = by_class.examples_by_class(data, 2, vae=own), by_class.examples_by_class(data, 2)
     assert not np.array_equal(own_pixels(ours), own_pixels(theirs))
+
+
+def test_neighbours_are_near_in_every_column(pair):
+    own, _, _, _, mean, deviation = pair
+    data = elboroom.load_data(X)
+    rows = data.indices("train")
+    scaled = (X - mean) / deviation
+    found = nearest(data, X[:5], 3, vae=own)
+    for i in range(5):
+        expected = np.sqrt(np.square(scaled[rows] - scaled[i]).mean(1))
+        order = np.argsort(expected)[:3]
+        np.testing.assert_array_equal(found.rows[i], rows[order])
+        np.testing.assert_allclose(found.distances[i], expected[order], rtol=1e-4, atol=1e-6)
+    assert not np.array_equal(found.rows, nearest(data, X[:5], 3).rows)  # the second column decides alone
 
 
 def own_pixels(figure):

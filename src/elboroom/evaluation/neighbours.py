@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
-from elboroom.latent.arrays import Numbers, numbers
+from elboroom.latent.arrays import Numbers, numbers, standardized
 from elboroom.models.vae import VAE, Array, Precision
 
 Space = Literal["pixels", "codes"]
@@ -29,8 +29,8 @@ class Neighbours(NamedTuple):
     rows : numpy.ndarray
         Of the data set, int64 (m, n).
     distances : numpy.ndarray
-        float64 (m, n): root mean square differences per pixel in model units, or Euclidean distances of
-        codes.
+        float64 (m, n): root mean square differences per pixel or number in model units, standardised if
+        the model does so, or Euclidean distances of codes.
     usual : numpy.ndarray
         Mean distance of the 50 nearest, or if there are fewer than 1,000, of the nearest twentieth: (m,).
     """
@@ -72,7 +72,8 @@ def nearest(
     space : {"pixels", "codes"}
         Compare examples, or their codes.
     vae : VAE, optional
-        Makes the codes.
+        Makes the codes. One that standardises the numbers of rows or time series compares them standardised,
+        as otherwise the column of the largest values would decide alone.
     rows : array, optional
         Those to search; the training part if not given.
 
@@ -124,6 +125,8 @@ def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
         if vae is None:
             raise UsageError("space = 'codes' needs the model that makes them; give it as vae=")
         x = vae.embed(x)
+    elif vae is not None:
+        x = standardized(vae, x)
     return numbers(x).reshape(len(x), -1).astype(np.float64)
 
 

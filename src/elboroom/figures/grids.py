@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from elboroom.errors import UsageError
 from elboroom.figures.style import LETTER, PALETTE, panel, tidy, titled_canvas
-from elboroom.latent.arrays import Numbers, numbers
+from elboroom.latent.arrays import Numbers, numbers, standardized, standardizes
 from elboroom.models.vae import VAE, Array
 
 _WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a plate, and of an image that is enlarged
@@ -157,15 +157,9 @@ def images_of(vae: VAE, *curves: Array, size: tuple[int, int] = _SKETCH) -> Numb
     The numbers of a model that standardises them are drawn standardised, as otherwise the column of the
     largest values would flatten all others.
     """
-    if _standardizes(vae):
-        location, spread = numbers(vae.likelihood.location), numbers(vae.likelihood.spread)
-        curves = tuple((numbers(curve) - location) / spread for curve in curves)
+    if standardizes(vae):
+        return as_images(*(standardized(vae, curve) for curve in curves), size=size)
     return as_images(*curves, size=size, span=range_of(vae))
-
-
-def _standardizes(vae: VAE) -> bool:
-    """Whether a model of rows or time series has means and standard deviations of its own for them."""
-    return len(vae.shape) != 3 and hasattr(getattr(vae, "likelihood", None), "standardize")
 
 
 def titled(vae: VAE, title: str) -> str:
@@ -176,7 +170,7 @@ def titled(vae: VAE, title: str) -> str:
     >>> titled(VAE.build(shape=(4, 4, 1), hidden=[8]), "Samples")
     'Samples'
     """
-    if _standardizes(vae):
+    if standardizes(vae):
         return f"{title} (drawn standardised)"
     low, high = range_of(vae)
     if len(vae.shape) != 3 or (abs(low) < 0.01 and abs(high - 1) < 0.01):

@@ -120,6 +120,19 @@ def numbers(values: Array) -> Numbers:
     return np.asarray(array, dtype=np.float32)
 
 
+def standardizes(vae: VAE) -> bool:
+    """Whether a model of rows or time series has means and standard deviations of its own for them."""
+    return len(vae.shape) != 3 and hasattr(getattr(vae, "likelihood", None), "standardize")
+
+
+def standardized(vae: VAE, x: Array) -> NDArray[np.float64]:
+    """Rows or time series (n, *shape) as a model that standardises them sees them; others as they are."""
+    values = numbers(x).astype(np.float64)
+    if not standardizes(vae):
+        return values
+    return np.asarray((values - numbers(vae.likelihood.location)) / numbers(vae.likelihood.spread))
+
+
 def known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:
     """Return different latent dimensions as they were given.
 

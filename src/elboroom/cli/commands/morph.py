@@ -30,7 +30,7 @@ from elboroom.evaluation.neighbours import Space
 from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.figures import by_class, morphs
 from elboroom.figures.morphs import Morph
-from elboroom.latent.arrays import numbers, seeded
+from elboroom.latent.arrays import numbers, seeded, standardizes
 from elboroom.latent.paths import WALKS, linear
 from elboroom.models.conditioning import Examples, together
 from elboroom.models.vae import VAE, Array
@@ -146,7 +146,10 @@ def neighbours(
             f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual "
             "around there" + ("; (nearly) a copy" if copied else "")
         )
-    unit = "root mean square differences per pixel" if space == "pixels" else "Euclidean, between codes"
+    unit = "Euclidean, between codes"
+    if space == "pixels":
+        unit = f"root mean square differences per {'pixel' if data.is_image else 'number'}"
+        unit += ", standardised" if standardizes(vae) else ""
     print(printable(f":N is example N of {data.name}; distances are {unit}"))
 
 
