@@ -157,7 +157,7 @@ def test_report(elboroom: Any) -> None:
         r"^ +examples +distortion +rate +mse +ssim +originals +rebuilt +codes$", result.out, re.MULTILINE
     )
     assert re.search(
-        r"^  dog +10 +[\d.]+ +[\d.]+ +0\.\d+ +-?\d\.\d+ +100% +\d+% +\d+%$", result.out, re.MULTILINE
+        r"^  dog +10 +[\d.]+ ± [\d.]+ +[\d.]+ +0\.\d+ +-?\d\.\d+ +100% +\d+% +\d+%$", result.out, re.MULTILINE
     )
     found = json.loads(elboroom("report RUN --json").out)
     assert found["classes"] == ["person", "dog"]
