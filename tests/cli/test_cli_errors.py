@@ -9,6 +9,8 @@ import os
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,15 @@ WRONG_COMMANDS = [
     ("traverse {run} --dims x --out t.png", r"--dims x: must be a whole number"),
     ("traverse {run} --span 0 --out t.png", r"--span 0.*: a number above 0"),
     ("traverse {run} --span nan --out t.png", r"--span nan: a number above 0"),
+    ("traverse {run} --span 1e300 --out t.png", r"--span 1e\+300: a number above 0 and at most 1e\+06"),
+    ("morph {run} 0:mean --toward 1 --strength -1e300 --out m.gif", r"--strength -1e\+300: a finite number"),
+    ("morph {run} :0 :1 --milliseconds 65536 --out m.gif", r"--milliseconds 65536: at most 65,535"),
+    ("morph {run} :0 :1 --seed 99999999999999999999 --out m.gif", r"--seed 9+: must be below"),
+    ("sample {run} --seed 99999999999999999999", r"--seed 9+: must be below"),
+    ("sample {run} --seed -1", r"--seed -1: must be at least 0"),
+    ("neighbours {run} :0 --seed 99999999999999999999", r"--seed 9+: must be below"),
+    ("sample {run} --label -0.5,1 --out s.npy", r"--label -0.5,1: this run's model is not conditional"),
+    ("sample {run} -- --n 3", r"--n stands after '--', where no options are read; give it before"),
     ("traverse {run} --out t.gif", r"cannot write a \.gif"),
     ("embed {run} --out z.txt", r"--out z\.txt: cannot write a \.txt"),
     ("embed {run} digits --out z.npy", r"digits holds examples of shape \(8, 8, 1\); the model takes"),
@@ -381,3 +392,11 @@ def test_a_fault_of_ours_is_one_line_too_and_can_be_traced(
     monkeypatch.setenv("ELBOROOM_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         elboroom("evaluate", world.run)
+
+
+def test_results_in_an_encoding_without_their_signs_are_escaped(world: World) -> None:
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "elboroom", "evaluate", str(world.run), "--num-samples", "3"]
+    done = subprocess.run([*command, "--out", "m.json"], env=plain, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\\xb1" in done.stdout

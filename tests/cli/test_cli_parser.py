@@ -91,7 +91,11 @@ def test_values(argv: tuple[str, ...], name: str, value: object) -> None:
         (("r", "--steps", ""), "--steps : must be a whole number"),
         (("r", "--steps", "2.5"), "--steps 2.5: must be a whole number"),
         (("r", "--span", "one"), "--span one: must be a number"),
-        (("r", "--dims", "1", "x"), "--dims x: must be a whole number"),
+        (
+            ("r", "--dims", "1", "x"),
+            "--dims x: must be a whole number; if 'x' is no value of --dims, give it",
+        ),
+        (("--dims", "1", "2"), "RUN is missing; give it before --dims, which takes all words that follow"),
         (("r", "--kind", "lineer"), "--kind lineer: did you mean 'linear'"),
         (("r", "--channels", "2"), "--channels 2: "),
         (("r", "--quiet=yes"), "--quiet takes no value"),

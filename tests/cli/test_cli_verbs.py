@@ -547,3 +547,23 @@ def test_data_show_of_labels_that_do_not_count_from_zero(first: int, elboroom: C
     assert result.code == 0, result.err
     assert f"{first} 2" in result.out
     assert "7 3" in result.out
+
+
+def test_eight_bit_pixels_are_not_taken_for_floats_of_another_range(elboroom: Command, undrawn: None) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    np.save("bytes.npy", pixels)
+    np.save("floats.npy", (pixels / 127.5 - 1).astype(np.float32))
+    assert elboroom("train", "floats.npy", "--likelihood", "gaussian", "--out", "r", *SMALL).code == 0
+    for verb in (("evaluate", "r", "--data", "bytes.npy"), ("embed", "r", "bytes.npy")):
+        result = elboroom(*verb)
+        assert result.code == 2
+        assert (
+            "trained on floats from -1 (black) to 1 (white); map each pixel p to -1 + p / 255 * 2"
+            in result.err
+        )
+    # Mapped as the message says, they are what the model was trained on.
+    np.save("mapped.npy", (-1 + pixels / 255 * 2).astype(np.float32))
+    told = elboroom("evaluate", "r", "--data", "mapped.npy", "--num-samples", "9", "--split", "all", "--json")
+    own = elboroom("evaluate", "r", "--num-samples", "9", "--split", "all", "--json")
+    assert (told.code, own.code) == (0, 0)
+    assert json.loads(told.out)["elbo"] == pytest.approx(json.loads(own.out)["elbo"], rel=1e-4)

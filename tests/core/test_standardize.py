@@ -10,7 +10,9 @@ import elboroom
 from elboroom.cli.main import main
 from elboroom.config import ModelConfig
 from elboroom.data import Dataset
+from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
+from elboroom.evaluation.classes import report_classes
 from elboroom.evaluation.neighbours import nearest
 from elboroom.figures import by_class, grids
 
@@ -140,3 +142,26 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert 3e4 < np.load("s.npy")[:, 1].mean() < 7e4
     assert main(["evaluate", "run", "--num-samples", "8", "--split", "all", "--json"]) == 0
     assert Path("run/model.safetensors").exists()
+
+
+def test_neighbours_and_classes_are_near_in_standard_deviations(pair):
+    own, *_, mean, deviation = pair
+    data = elboroom.load_data(X)
+    train = data.indices("train")
+    scaled = (X - mean) / deviation
+    queries = X[:5] + np.float32(0.1) * deviation.astype(np.float32)
+    found = nearest(data, queries, 1, vae=own)
+    apart = np.sqrt((((scaled[:5] + 0.1)[:, None] - scaled[train][None]) ** 2).mean(2))
+    assert found.rows[:, 0].tolist() == train[apart.argmin(1)].tolist()
+    np.testing.assert_allclose(found.distances[:, 0], apart.min(1), rtol=1e-3)
+    # The column in tens of thousands, which tells nothing, does not drown the one in hundredths.
+    rng = np.random.default_rng(1)
+    y = np.arange(200) % 2
+    x = np.stack([rng.normal(size=200) * 1e4, y * 0.1 + rng.normal(size=200) * 0.005], 1).astype(np.float32)
+    vae = elboroom.VAE.build(**OPTIONS | {"shape": (2,)}, standardize=True)
+    vae.likelihood.fit(torch.tensor(x.mean(0)), torch.tensor(x.std(0)))
+    rows = np.arange(200)
+    report = report_classes(
+        vae, Batches(elboroom.load_data(x), torch.device("cpu")), y, rows, rows, ("a", "b")
+    )
+    assert report.seen_as["originals"].diagonal().tolist() == [1.0, 1.0]

@@ -31,6 +31,8 @@ from elboroom.errors import (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # results in ASCII or Latin-1, "±" escaped
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # verbs say so themselves, in a line

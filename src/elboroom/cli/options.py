@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
+from pydantic import Field
+
 from elboroom.config.options import Option
 from elboroom.errors import UsageError
 
@@ -52,7 +54,7 @@ Overwrite = Annotated[
     ),
 ]
 Split = Annotated[Literal["test", "validation", "train", "all"], arg(help="Part of the data to use.")]
-Seed = Annotated[int, arg(help="Random seed for everything that is drawn.")]
+Seed = Annotated[int, Field(ge=0, lt=2**63), arg(help="Random seed for everything that is drawn.")]
 Label = Annotated[
     str | None,
     arg(

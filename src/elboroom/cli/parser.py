@@ -135,7 +135,7 @@ def parse(verb: Callable[..., Any], argv: Sequence[str], *, prog: str, default: 
             if argument.default is REQUIRED and argument.option.positional and argument.is_list:
                 values[argument.name] = ()  # the verb says what it wants of them
             elif argument.default is REQUIRED:
-                raise UsageError(f"{argument.flag} is missing; see '{prog} --help'")
+                raise UsageError(f"{argument.flag} is missing; {_swallower(taken, given)}see '{prog} --help'")
             elif not argument.section:
                 values[argument.name] = argument.default
         elif argument.section:
@@ -147,6 +147,14 @@ def parse(verb: Callable[..., Any], argv: Sequence[str], *, prog: str, default: 
             start = _default(verb, name, parameter) if default is None else getattr(default, name)
             values[name] = _merged(start, sections, taken)
     return verb(**values)
+
+
+def _swallower(taken: Sequence[Argument], given: Mapping[str, Any]) -> str:
+    """Name an option that may have taken a word that was meant for an argument without one."""
+    for one in taken:
+        if one.is_list and not one.option.positional and given.get(f"{one.section}.{one.name}"):
+            return f"give it before {one.flag}, which takes all words that follow it; "
+    return ""
 
 
 @cache
@@ -253,6 +261,8 @@ class _Reader(argparse.ArgumentParser):
         if not wrong.startswith("-"):
             return f"{wrong!r} is one argument too many; see '{self.prog} --help'"
         known = [argument.flag for argument in self._taken if argument.flag.startswith("--")]
+        if wrong.split("=")[0] in known:  # argparse takes no word after -- for an option
+            return f"{wrong} stands after '--', where no options are read; give it before"
         close = difflib.get_close_matches(wrong.split("=")[0], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"see '{self.prog} --help'"
         return f"unknown option {wrong}; {hint}"
@@ -275,11 +285,11 @@ def _reader(taken: Sequence[Argument], prog: str) -> _Reader:
 
 
 def _joined(argv: Sequence[str], taken: Sequence[Argument]) -> list[str]:
-    """Join ``--beta -1e-3`` to one word: argparse would take the number for an option."""
+    """Join ``--beta -1e-3`` or ``--label -1,0`` to one word: argparse would take the value for an option."""
     single = {one.flag for one in taken if not (one.is_list or one.is_switch or one.option.positional)}
     words: list[str] = []
     for word in argv:
-        is_value = words and words[-1] in single and word.startswith("-") and _is_number(word)
+        is_value = words and words[-1] in single and word.startswith("-") and _is_numbers(word)
         if is_value:
             words[-1] += f"={word}"
         else:
@@ -287,9 +297,9 @@ def _joined(argv: Sequence[str], taken: Sequence[Argument]) -> list[str]:
     return words
 
 
-def _is_number(text: str) -> bool:
+def _is_numbers(text: str) -> bool:
     try:
-        float(text)
+        [float(part) for part in text.split(",")]
     except ValueError:
         return False
     return True
@@ -342,4 +352,6 @@ def _wrong(argument: Argument, error: pydantic.ValidationError) -> str:
     """Say which value does not fit, and what is allowed."""
     first = error.errors()[0]
     got = first["input"]
-    return f"{argument.flag} {got}: {explain(first)}"
+    takes_all = argument.is_list and not argument.option.positional and isinstance(got, str)
+    before = f"; if {got!r} is no value of {argument.flag}, give it before the options" if takes_all else ""
+    return f"{argument.flag} {got}: {explain(first)}{before}"

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from elboroom.cli.options import (
     Device,
     Images,
@@ -19,6 +21,9 @@ from elboroom.cli.options import (
     at_least,
 )
 from elboroom.errors import UsageError
+
+_FAR = 1e6  # farther from the prior float32 loses the differences between codes
+_LONGEST = 65_535  # a GIF holds 16-bit hundredths of a second, and both ends stay ten times as long
 
 
 def figures(
@@ -133,7 +138,7 @@ def morph(
         arg(help="Gradient steps that refine the codes of images first; try 200 for photos."),
     ] = 0,
     steps: Annotated[int, arg(help="Number of pictures on the path, including both ends.")] = 25,
-    seed: Annotated[int, arg(help="Random seed that chooses the members of a class.")] = 0,
+    seed: Annotated[int, Field(lt=2**63), arg(help="Random seed that chooses the members of a class.")] = 0,
     out: Annotated[
         Path | None,
         arg(help="Output file: .gif, .mp4, or .png for a strip or a sheet. Default: RUN/figures/morph.gif."),
@@ -149,6 +154,8 @@ def morph(
 
     at_least("--steps", steps, 2)
     at_least("--milliseconds", milliseconds, 1)
+    if milliseconds > _LONGEST:
+        raise UsageError(f"--milliseconds {milliseconds}: at most {_LONGEST:,}")
     at_least("--refine", refine, 0)
     at_least("--seed", seed, 0)
     if toward is not None and to_label is not None:
@@ -158,8 +165,8 @@ def morph(
         raise UsageError(f"{missing} is missing; give two images or more, or with --toward LABEL one or more")
     if toward is None and away is not None:
         raise UsageError(f"--away {away}: where to is missing; add --toward LABEL")
-    if not abs(strength) < float("inf"):
-        raise UsageError(f"--strength {strength}: a finite number, such as 1.5")
+    if not abs(strength) <= _FAR:
+        raise UsageError(f"--strength {strength}: a finite number from -{_FAR:g} to {_FAR:g}, such as 1.5")
     commands.morph(
         Run(run),
         images,
@@ -210,7 +217,7 @@ def traverse(
     from elboroom.runs.run import Run
 
     at_least("--steps", steps, 2)
-    if not 0 < span < float("inf"):
-        raise UsageError(f"--span {span}: a number above 0")
+    if not 0 < span <= _FAR:
+        raise UsageError(f"--span {span}: a number above 0 and at most {_FAR:g}")
     command = partial(draw.traverse, layer=layer, overwrite=overwrite, prepare=prepare, label=label)
     command(Run(run), at, dims, steps, span, out, device)

@@ -19,7 +19,7 @@ Template = Literal["person", "dog"]
 Range = tuple[float, float]
 
 # Ranges that pictures of floats are usually scaled to.
-_USUAL: tuple[Range, ...] = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 255.0))
+USUAL_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 255.0))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def value_range_of(x: Any, scale: float) -> Range:
     if x.dtype == np.uint8:
         return 0.0, 255.0 / max(scale, 255.0)
     low, high = (float(value) / scale for value in extent(x))
-    for black, white in _USUAL:
+    for black, white in USUAL_RANGES:
         spare = 0.01 * (white - black)  # resampling overshoots a little
         reaches = white / 2 <= high and (black == 0 or low <= black / 2)
         if reaches and black - spare <= low and high <= white + spare:

@@ -41,7 +41,8 @@ class ClassReport:
         examples being fixed.
     seen_as : dict
         For ``originals``, ``reconstructions`` and ``codes`` a (k, k) array: which share of the class in the
-        row is nearest to the mean image (of the training examples), or mean code, of the class in the column.
+        row is nearest to the mean image (of the training examples), or mean code, of the class in the column;
+        standardised, if the model standardises them.
     """
 
     names: list[str]
@@ -150,7 +151,7 @@ def _parts(batches: Batches, rows: NDArray[np.int64]) -> list[Tensor]:
 def _class_means(
     vae: VAE, batches: Batches, labels: NDArray[np.int64], rows: NDArray[np.int64], classes: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor]:
-    """Mean example (k, D) and mean code (k, d) of each class."""
+    """Mean example (k, D), in comparable units, and mean code (k, d) of each class."""
     kept = rows[np.isin(labels[rows], classes)]
     which = np.searchsorted(classes, labels[kept])
     one_hots = F.one_hot(torch.from_numpy(which)).to(batches.x.device)
@@ -158,7 +159,10 @@ def _class_means(
     for i, chosen in enumerate(_parts(batches, kept)):
         x = batches[chosen]
         one_hot = one_hots[i * _BATCH : (i + 1) * _BATCH].to(x.dtype)
-        added = [one_hot.T @ x.flatten(1), one_hot.T @ vae.infer(x, batches.conditions(chosen)).mean]
+        added = [
+            one_hot.T @ vae.comparable(x).flatten(1),
+            one_hot.T @ vae.infer(x, batches.conditions(chosen)).mean,
+        ]
         sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
     counts = one_hots.sum(0)[:, None]
     return sums[0] / counts, sums[1] / counts
@@ -176,8 +180,8 @@ def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Te
         "distortion": terms.distortion,
         "rate": terms.rate,
         "mse": (x - rebuilt).square().flatten(1).mean(1),
-        "originals": torch.cdist(x.flatten(1), images).argmin(1),
-        "reconstructions": torch.cdist(rebuilt.flatten(1), images).argmin(1),
+        "originals": torch.cdist(vae.comparable(x).flatten(1), images).argmin(1),
+        "reconstructions": torch.cdist(vae.comparable(rebuilt).flatten(1), images).argmin(1),
         "codes": torch.cdist(code, codes).argmin(1),
     }
     found |= {"ssim": ssim(x, rebuilt)} if x.ndim == 4 else {}

@@ -179,11 +179,17 @@ class VAE(Conditional):
     def infer(self, x: Tensor, condition: Condition | None = None) -> Posterior:
         """q(z|x) for x (b, *shape) in model units, differentiably."""
         c = self._resolved(condition, len(x))
-        if hasattr(self.likelihood, "standardize"):
-            x = self.likelihood.standardize(x)
+        x = self.comparable(x)
         if self.conditioning is not None and c is not None:
             x = self.conditioning.onto_input(x, c)
         return self._inferred(x)
+
+    def comparable(self, x: Tensor) -> Tensor:
+        """Examples (..., *shape) in units that weigh alike: standardised if the model standardises them."""
+        if hasattr(self.likelihood, "standardize"):
+            found: Tensor = self.likelihood.standardize(x)
+            return found
+        return x
 
     def _inferred(self, x: Tensor) -> Posterior:
         # Networks may work in lower precision; densities never do.

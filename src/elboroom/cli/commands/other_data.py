@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from elboroom.data import Dataset
+from elboroom.data.preparation import USUAL_RANGES
 from elboroom.errors import UsageError
-from elboroom.evaluation.support import check_support, unlike_training
+from elboroom.evaluation.support import check_support, range_of_data, unlike_training
 from elboroom.models.build import likelihood_of
 from elboroom.runs.run import Run
 
@@ -47,6 +50,7 @@ def check_suits(run: Run, data: Dataset) -> list[str]:
     model = run.config.model
     if data.shape != model.shape:
         raise UsageError(f"{data.name} holds examples of shape {data.shape}; the model takes {model.shape}")
+    _check_pixels(run, data)
     head = likelihood_of(model, data.shape)
     binarize, spacing = run.config.data.binarize, getattr(head, "spacing", None)
     check_support(data, head.support, binarize, spacing, training=False)
@@ -58,3 +62,17 @@ def check_suits(run: Run, data: Dataset) -> list[str]:
             "of photos; 'elboroom data faces' makes such faces of them"
         )
     return warnings
+
+
+def _check_pixels(run: Run, data: Dataset) -> None:
+    """Refuse 8-bit pixels, which are 0 to 1 to a model, if those of the run were floats in another range."""
+    low, high = run.preparation.value_range
+    if not (data.is_image and data.x.dtype == np.uint8) or (low, high) not in USUAL_RANGES[1:]:
+        return
+    black, white = range_of_data(data)
+    if (black, white) != (low, high):
+        raise UsageError(
+            f"{data.name} holds 8-bit pixels, {black:g} to {white:g} to the model, which was trained on "
+            f"floats from {low:g} (black) to {high:g} (white); map each pixel p to "
+            f"{low:g} + p / 255 * {high - low:g}"
+        )
