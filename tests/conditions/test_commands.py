@@ -104,7 +104,7 @@ def test_samples_of_one_label_and_of_all(world: Path, elboroom: Command) -> None
     assert elboroom("sample", world / "run", "--n", 9, "--out", "all.npy")[0] == 0
     assert np.load("all.npy").shape == (10, SIDE, SIDE, 1)  # as many of each
     assert elboroom("sample", world / "run", "--n", 8, "--out", "all.png")[0] == 0
-    rows = conditional.given_plate(vae, [0, 1], ["cat", "dog"], 4)
+    rows = conditional.conditional_grid(vae, [0, 1], ["cat", "dog"], 4)
     assert (rows.columns, list(rows.row_labels), rows.images.shape) == (4, ["cat", "dog"], (8, SIDE, SIDE, 1))
     with arrays.seeded(vae, 0):
         np.testing.assert_allclose(rows.images[4:], vae.sample(4, condition=1), rtol=1e-6)
@@ -143,10 +143,10 @@ def test_every_verb_works(world: Path, run: str, words: str, elboroom: Command) 
 
 
 def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
-    from elboroom.cli.commands.ends import Finder
+    from elboroom.cli.commands.endpoints import EndpointFinder
     from elboroom.cli.commands.morph import _walked
 
-    finder = Finder(Run(world / "run"), load(world / "run"))
+    finder = EndpointFinder(Run(world / "run"), load(world / "run"))
     ((start, end),) = finder.relabelled([":0"], "dog")
     way = _walked(finder, "linear", start, end, 3)
     assert way.condition is not None
@@ -218,7 +218,7 @@ def test_analogies_show_each_example_with_each_label() -> None:
 
 def test_plates_lie_side_by_side_without_overlap() -> None:
     x = np.zeros((4, 5, 5, 1))
-    some = [grids.Plate(x, 2, title=str(i), row_labels=["a", "b"]) for i in range(5)]
+    some = [grids.ImageGrid(x, 2, title=str(i), row_labels=["a", "b"]) for i in range(5)]
     figure = grids.lay_out(some, 3)
     boxes = [axes.get_position() for axes in figure.axes]
     assert len(boxes) == 5

@@ -73,7 +73,7 @@ def linear_vae(*, shift: float = 0.0, widen: float = 1.0) -> HierarchicalVAE:
         [affine(np.concatenate([top, told_top], 1), np.full(2, shift), widen * variance1**0.5)],
         [affine(np.concatenate([A, T], 1), np.zeros(3), S)],
         affine(np.concatenate([B, V], 1), BIAS),
-        told=("encoder", "decoder", "prior"),
+        conditioned_parts=("encoder", "decoder", "prior"),
         condition_dim=2,
     )
     conditioning = Conditioning("vectors", 2, shape=(5,))
@@ -152,7 +152,7 @@ def test_one_pass_agrees_with_prior_and_decoder(name: str) -> None:
     vae, x, labels = layered(name), images().x[:4], np.array([0, 1, 1, 0])
     seen = vae.as_input(x)
     terms = vae(seen, 3, labels)
-    c = vae.told(labels, 4)
+    c = vae.condition_vectors(labels, 4)
     prior = vae.prior_given(c)
     assert_close(terms.log_prior, prior.log_prob(terms.z).detach())
     assert_close(terms.log_likelihood, vae.generate(terms.z, labels).log_prob(seen).detach())

@@ -112,7 +112,7 @@ def test_refined_codes_are_better_given_the_condition(vae: VAE, x: np.ndarray[An
     better = refine(vae, pair, steps=20)
 
     def joint(z: torch.Tensor) -> torch.Tensor:
-        c = vae.told(pair.condition, 5)
+        c = vae.condition_vectors(pair.condition, 5)
         return vae.decode(z, c).log_prob(vae.as_input(x)) + vae.prior_given(c).log_prob(z)
 
     with torch.no_grad():

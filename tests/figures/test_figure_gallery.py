@@ -10,7 +10,7 @@ from torch import Tensor
 from elboroom.errors import FailureError, UsageError
 from elboroom.figures import standard_set
 from elboroom.figures.choices import morph_ends
-from elboroom.figures.grids import Plate
+from elboroom.figures.grids import ImageGrid
 from elboroom.models.vae import VAE, Array
 
 from .conftest import SHAPES, build, dataset, history
@@ -30,7 +30,7 @@ def test_the_set_is_complete_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, latent_dim: int, labels: bool, n: int
 ) -> None:
     if n < 40:
-        monkeypatch.setattr(Plate.scale, "__defaults__", (300, 300))  # small pictures, to be quick
+        monkeypatch.setattr(ImageGrid.scale, "__defaults__", (300, 300))  # small pictures, to be quick
     data = dataset(SHAPES[shape], n, labels=labels, test=n > 1)
     vae = build(SHAPES[shape], latent_dim).train()
     state = torch.get_rng_state()

@@ -319,7 +319,7 @@ def test_charts_of_one_sheet_have_one_scale() -> None:
 
 
 def test_a_title_that_does_not_fit_takes_more_lines_and_stays_in_the_figure() -> None:
-    figure = grids.stack(grids.Plate(np.zeros((1, 4, 4, 1)), 1), title="many words " * 20)
+    figure = grids.stack(grids.ImageGrid(np.zeros((1, 4, 4, 1)), 1), title="many words " * 20)
     figure.draw_without_rendering()
     (text,) = figure.texts
     box = text.get_window_extent()

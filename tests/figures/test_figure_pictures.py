@@ -89,7 +89,7 @@ def test_resizing_keeps_a_constant_and_the_shape() -> None:
 
 def test_a_plate_keeps_the_aspect_and_stays_within_bounds() -> None:
     for n, columns in ((10, 10), (400, 20), (1, 1)):
-        plate = grids.Plate(np.zeros((n, 20, 32, 3)), columns, gap=0)
+        plate = grids.ImageGrid(np.zeros((n, 20, 32, 3)), columns, gap=0)
         scale = plate.scale()
         height, width = plate.size(scale)
         assert width <= 1300

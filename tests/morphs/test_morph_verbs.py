@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.ends import Finder
+from elboroom.cli.commands.endpoints import EndpointFinder
 from elboroom.cli.main import main
 from elboroom.errors import UsageError
 from elboroom.runs.run import Run
@@ -167,7 +167,7 @@ def test_report(elboroom: Any) -> None:
 def test_one_of_a_folder_called_dogs_is_a_dog(run: Path, data: Any, vae: Any) -> None:
     """Labels of photo folders are plural, and people ask for dog:random."""
     plural = replace(data, label_names=("people", "dogs"))
-    examples = Finder(Run(run), vae)
+    examples = EndpointFinder(Run(run), vae)
     examples.__dict__["data"] = plural
     assert examples.label("dog") == examples.label("dogs") == 1
     with pytest.raises(UsageError, match="did you mean 'dogs'"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from elboroom.errors import UsageError
-from elboroom.latent.paths import WALKS, code_density, dense, density_length, linear, spherical
+from elboroom.latent.paths import PATHS, code_density, dense, density_length, linear, spherical
 from elboroom.probability.priors import StandardNormal
 
 RING = torch.stack([f(torch.linspace(0, 2 * math.pi, 201)[:-1]) for f in (torch.cos, torch.sin)], 1)
@@ -23,10 +23,10 @@ def draw(d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("d", [1, 2, 32])
-@pytest.mark.parametrize("name", WALKS)
+@pytest.mark.parametrize("name", PATHS)
 def test_every_walk_has_exact_ends_and_leaves_the_noise_alone(name: str, d: int) -> None:
     a, b = draw(d)
-    walk = WALKS[name](
+    walk = PATHS[name](
         StandardNormal(d), lambda: torch.randn(50, d, generator=torch.Generator().manual_seed(1))
     )
     state = torch.get_rng_state()

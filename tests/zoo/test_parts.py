@@ -129,7 +129,7 @@ def test_walks_stay_on_the_sphere(name: str, prior: str) -> None:
     less = {"prior_components": 3} if prior == "vamp" else {}
     vae = build(small("svae", prior=prior, **less))
     a, b = vae.embed(images(2))
-    path = paths.WALKS[name](vae.prior, lambda: np.zeros((2, 3)))(a, b, 7)
+    path = paths.PATHS[name](vae.prior, lambda: np.zeros((2, 3)))(a, b, 7)
     torch.testing.assert_close(path.norm(dim=-1), torch.ones(7))
     assert torch.equal(path[0], a)
     assert torch.equal(path[-1], b)
@@ -138,7 +138,7 @@ def test_walks_stay_on_the_sphere(name: str, prior: str) -> None:
 def test_walks_elsewhere_are_as_they_were() -> None:
     vae = VAE.build(shape=(6,), hidden=(4,))
     a, b = torch.zeros(2), torch.ones(2)
-    assert torch.equal(paths.WALKS["linear"](vae.prior, lambda: a)(a, b, 5), paths.linear(a, b, 5))
+    assert torch.equal(paths.PATHS["linear"](vae.prior, lambda: a)(a, b, 5), paths.linear(a, b, 5))
 
 
 @pytest.mark.parametrize("name", ["svae", "mixture", "vamp", "vq-vae", "two-layer", "ae"])

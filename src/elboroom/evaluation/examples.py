@@ -63,10 +63,10 @@ def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Array:
         If the model is conditional and the data have no conditions, or others.
     """
     x = data.values(rows)
-    return x if vae.condition is None else Examples(x, told_of(vae.condition, data, rows))
+    return x if vae.condition is None else Examples(x, condition_of(vae.condition, data, rows))
 
 
-def told_of(wanted: Conditioning, data: Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+def condition_of(wanted: Conditioning, data: Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
     """Conditions of some rows as they are given to a model's methods.
 
     Raises

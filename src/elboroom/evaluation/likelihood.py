@@ -160,7 +160,7 @@ def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) ->
     log_likelihood = _host(torch.cat([draws.log_likelihood for draws in drawn]))
     log_weights = _host(torch.cat([draws.log_weights for draws in drawn]))
     layers = [draws.rates for draws in drawn if draws.rates is not None]
-    prior = vae.prior_given(vae.told(condition, len(x)))
+    prior = vae.prior_given(vae.condition_vectors(condition, len(x)))
     closed_form = find_closed_form(q, prior)
     if closed_form is not None:
         rates = _host(closed_form(q, prior))[None]

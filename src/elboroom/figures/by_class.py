@@ -16,12 +16,12 @@ from elboroom.data.dataset import Dataset, Part
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import Neighbours
-from elboroom.figures.grids import Plate, as_images, images_of, stack, titled
+from elboroom.figures.grids import ImageGrid, as_images, images_of, stack, titled
 from elboroom.figures.latent_maps import draw_codes
 from elboroom.figures.morphs import Morph, sheet
 from elboroom.figures.style import canvas, panel, tidy
 from elboroom.latent.arrays import DRAWS, Numbers, codes_of, evenly, losses_with_errors, numbers, with_error
-from elboroom.latent.paths import Walk, linear
+from elboroom.latent.paths import LatentPath, linear
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
 
@@ -65,8 +65,8 @@ def examples_by_class(data: Dataset, n: int = 10, part: Part = "train", *, vae: 
     drawn = as_images(values) if vae is None else images_of(vae, values)
     images = in_rows(drawn, [*map(len, chosen)], n)
     title = f"{whose(part).capitalize()} of each class, as they are in the data"
-    plate = Plate(images, n, row_labels=[wrapped(name) for name, _ in kinds])
-    return stack(plate, title=title if vae is None else titled(vae, title))
+    grid = ImageGrid(images, n, row_labels=[wrapped(name) for name, _ in kinds])
+    return stack(grid, title=title if vae is None else titled(vae, title))
 
 
 def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = "test") -> Figure:
@@ -87,7 +87,7 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     pairs = np.stack([rows.reshape(len(kinds), n, *both.shape[1:]) for rows in (above, below)], 1)
     names = [word for name, _ in kinds for word in (wrapped(name), "rebuilt")]
     title = f"{whose(part).capitalize()} of each class, and below each its reconstruction"
-    return stack(Plate(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
+    return stack(ImageGrid(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
 
 def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -135,14 +135,14 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
     columns = [vae.as_input(plain), vae.reconstruct(images)]
     columns += [] if refined is None else [vae.decode(refined, condition).mean]
     losses = [f"{with_error(*loss)} nats" for loss in zip(*losses_with_errors(vae, images), strict=True)]
-    plate = Plate(
+    grid = ImageGrid(
         images_of(vae, torch.stack(columns, 1).flatten(0, 1)),
         len(columns),
         row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
         captions=["original", "rebuilt", "refined"][: len(columns)],
     )
     title = f"Named images and what the model makes of them; loss: −ELBO, mean of {DRAWS} draws"
-    return stack(plate, title=titled(vae, title))
+    return stack(grid, title=titled(vae, title))
 
 
 def wrapped(name: str, width: int = _LINE) -> str:
@@ -165,7 +165,7 @@ def transformation(
     n: int = 8,
     *,
     part: Part = "test",
-    walk: Walk = linear,
+    walk: LatentPath = linear,
     steps: int = 9,
     seed: int = 0,
     originals: bool = True,
@@ -213,7 +213,7 @@ def transformation(
     codes = vae.embed(starts), vae.embed(ends)
     shown = (numbers(starts), numbers(ends)) if originals else ([None] * len(starts),) * 2
     name = f"{names[0]} → {names[1]}"
-    first, last = (vae.told(apart(x)[1], len(x)) for x in (starts, ends))
+    first, last = (vae.condition_vectors(apart(x)[1], len(x)) for x in (starts, ends))
     condition = None if first is None or last is None else linear(first[0], last[0], steps)  # alike in all
     rows = [
         Morph(walk(a, b, steps), x, y, name, condition=condition)
@@ -256,7 +256,7 @@ def neighbour_sheet(
     title = "Each image and, right of it, the training examples nearest to it, with their distances"
     return stack(
         *(
-            Plate(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
+            ImageGrid(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
             for row, word, distances in zip(images, words, found.distances, strict=True)
         ),
         title=title if vae is None else titled(vae, title),

@@ -12,15 +12,15 @@ from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.figures.by_class import in_rows, wrapped
-from elboroom.figures.grids import Plate, images_of, lay_out, stack, titled
-from elboroom.figures.images import manifold_grid, manifold_plate, plane_plate
+from elboroom.figures.grids import ImageGrid, images_of, lay_out, stack, titled
+from elboroom.figures.images import manifold_grid, manifold_image_grid, plane_image_grid
 from elboroom.latent.arrays import Numbers, codes_of, evenly, seeded
 from elboroom.latent.planes import Plane
 from elboroom.models.conditioning import Condition, Examples, apart
 from elboroom.models.vae import VAE, Array
 
 GIVEN_EACH = "Samples given each class: the same draws of the prior, decoded in each row"
-_LABELS, _PLATES = 20, 12  # most labels in a sheet, and plates side by side
+_LABELS, _GRIDS = 20, 12  # most labels in a sheet, and grids side by side
 _SORTED, _JUDGES, _VOTES = (
     1000,
     5000,
@@ -42,15 +42,15 @@ def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], 
 def name_of(vae: VAE, condition: Condition) -> str:
     """What to call one condition of a conditional model: the name of its label, if it is one."""
     assert vae.condition is not None
-    told = vae.told(condition, 1)
+    told = vae.condition_vectors(condition, 1)
     if told is None or vae.condition.kind != "labels" or not bool((told == 1).sum() == 1):
         return "one condition"
     return vae.condition.name_of(int(told[0].argmax()))
 
 
-def given_plate(
+def conditional_grid(
     vae: VAE, conditions: Sequence[Condition], names: Sequence[str], n: int = 10, seed: int = 0
-) -> Plate:
+) -> ImageGrid:
     """Samples of a conditional model, a row of n for each condition, from the same noise in each row.
 
     Parameters
@@ -70,7 +70,7 @@ def given_plate(
     for condition in conditions:
         with seeded(vae, seed):
             drawn.append(vae.sample(n, condition=condition))
-    return Plate(images_of(vae, torch.cat(drawn)), n, row_labels=[wrapped(name) for name in names], gap=3)
+    return ImageGrid(images_of(vae, torch.cat(drawn)), n, row_labels=[wrapped(name) for name in names], gap=3)
 
 
 def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Figure:
@@ -86,8 +86,8 @@ def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Fig
         If the data have no labels, or the model is conditional on something else.
     """
     if vae.condition is not None and vae.condition.kind == "labels":
-        plate = given_plate(vae, *conditions_to_show(vae, data.x, _LABELS), n, seed)
-        return stack(plate, title=titled(vae, GIVEN_EACH))
+        grid = conditional_grid(vae, *conditions_to_show(vae, data.x, _LABELS), n, seed)
+        return stack(grid, title=titled(vae, GIVEN_EACH))
     if data.labels is None or vae.condition is not None:
         raise UsageError(
             f"samples by class need labels and a model conditional on nothing else; {data.name} has "
@@ -108,7 +108,7 @@ def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Fig
         f"Samples: {_SORTED:,} decoded draws from the prior, sorted by the class of the training examples "
         "whose codes are nearest, with each class's share of the draws"
     )
-    return stack(Plate(images, n, row_labels=words, gap=3), title=titled(vae, title))
+    return stack(ImageGrid(images, n, row_labels=words, gap=3), title=titled(vae, title))
 
 
 def nearest_class(codes: Numbers, known: Numbers, labels: Numbers) -> Numbers:
@@ -160,8 +160,8 @@ def analogies(
     columns = [vae.as_input(plain)]
     columns += [vae.decode(vae.carried(codes, own, label), label).mean for label in labels]
     images = images_of(vae, torch.stack(columns, 1).flatten(0, 1))
-    plate = Plate(images, len(columns), captions=["original", *map(wrapped, names)])
-    return stack(plate, title=titled(vae, title))
+    grid = ImageGrid(images, len(columns), captions=["original", *map(wrapped, names)])
+    return stack(grid, title=titled(vae, title))
 
 
 def manifolds(
@@ -173,7 +173,7 @@ def manifolds(
     plane: Plane | None = None,
     title: str = "What codes on a grid decode to, given each condition",
 ) -> Figure:
-    """Draw what codes on a grid decode to given each label, or vectors of some examples x: a plate each.
+    """Draw what codes on a grid decode to given each label, or vectors of some examples x: a grid each.
 
     The grid is over the prior in two dimensions, or in a plane of more.
 
@@ -184,14 +184,14 @@ def manifolds(
     """
     if vae.condition is None:
         raise UsageError("this model takes no condition; draw its one manifold")
-    conditions, names = conditions_to_show(vae, x, _PLATES)
-    plates = []
+    conditions, names = conditions_to_show(vae, x, _GRIDS)
+    image_grids = []
     for condition, name in zip(conditions, names, strict=True):
         given = vae.given(condition)
         if plane is None:
-            plate = manifold_plate(given, manifold_grid(given, steps, dims=dims), dims)
+            grid = manifold_image_grid(given, manifold_grid(given, steps, dims=dims), dims)
         else:
-            plate = plane_plate(given, plane, steps)
-        plate.title, plate.x_label, plate.y_label = name, "", ""
-        plates.append(plate)
-    return lay_out(plates, int(np.ceil(np.sqrt(len(plates)))), title=titled(vae, title))
+            grid = plane_image_grid(given, plane, steps)
+        grid.title, grid.x_label, grid.y_label = name, "", ""
+        image_grids.append(grid)
+    return lay_out(image_grids, int(np.ceil(np.sqrt(len(image_grids)))), title=titled(vae, title))

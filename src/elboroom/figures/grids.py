@@ -1,4 +1,4 @@
-"""Images side by side: tiles, and plates of labelled tiles on a sheet."""
+"""Images side by side: tiles, and grids of labelled tiles on a sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elboroom.figures.style import LETTER, PALETTE, panel, tidy, titled_canvas
 from elboroom.latent.arrays import Numbers, numbers, standardized, standardizes
 from elboroom.models.vae import VAE, Array
 
-_WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a plate, and of an image that is enlarged
+_WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a grid, and of an image that is enlarged
 _SKETCH = (100, 150)  # height and width of the line chart that stands for a row of numbers
 
 
@@ -187,7 +187,7 @@ def resized(images: Array, height: int, width: int) -> Numbers:
 
 
 @dataclass
-class Plate:
+class ImageGrid:
     """Images in rows with words at their edges.
 
     Attributes
@@ -274,28 +274,28 @@ def _lines(texts: Sequence[str]) -> int:
     return max((text.count("\n") + 1 for text in texts if text), default=0)
 
 
-def lay_out(plates: Sequence[Plate], columns: int, title: str = "") -> Figure:
-    """Draw plates of one size side by side, ``columns`` in a row, under a title."""
-    rows = -(-len(plates) // columns)
-    left, above, below = (max(each) for each in zip(*(plate.margins for plate in plates), strict=True))
-    scale = min(p.scale(1.3 * _WIDTH / columns - left, 1.3 * _HEIGHT / rows - above) for p in plates)
-    down, right = (max(each) for each in zip(*(plate.size(scale) for plate in plates), strict=True))
+def lay_out(image_grids: Sequence[ImageGrid], columns: int, title: str = "") -> Figure:
+    """Draw grids of one size side by side, ``columns`` in a row, under a title."""
+    rows = -(-len(image_grids) // columns)
+    left, above, below = (max(each) for each in zip(*(grid.margins for grid in image_grids), strict=True))
+    scale = min(p.scale(1.3 * _WIDTH / columns - left, 1.3 * _HEIGHT / rows - above) for p in image_grids)
+    down, right = (max(each) for each in zip(*(grid.size(scale) for grid in image_grids), strict=True))
     figure, head = titled_canvas(columns * (left + right) + 30, rows * (above + down + below), title)
-    for i, plate in enumerate(plates):
+    for i, grid in enumerate(image_grids):
         across, along = i % columns * (left + right), i // columns * (above + down + below)
-        plate.draw(figure, left + across, head + above + along, scale)
+        grid.draw(figure, left + across, head + above + along, scale)
     return figure
 
 
-def stack(*plates: Plate, title: str = "") -> Figure:
-    """Draw plates one under another, all at one scale, under a title."""
-    scale = min(plate.scale(height=_HEIGHT / len(plates)) for plate in plates)
-    left = max(plate.margins[0] for plate in plates)
-    sizes = [plate.size(scale) for plate in plates]
-    height = sum(h + sum(plate.margins[1:]) for plate, (h, _) in zip(plates, sizes, strict=True))
+def stack(*image_grids: ImageGrid, title: str = "") -> Figure:
+    """Draw grids one under another, all at one scale, under a title."""
+    scale = min(grid.scale(height=_HEIGHT / len(image_grids)) for grid in image_grids)
+    left = max(grid.margins[0] for grid in image_grids)
+    sizes = [grid.size(scale) for grid in image_grids]
+    height = sum(h + sum(grid.margins[1:]) for grid, (h, _) in zip(image_grids, sizes, strict=True))
     figure, top = titled_canvas(left + max(w for _, w in sizes) + 30, height, title)
-    for plate, (h, _) in zip(plates, sizes, strict=True):
-        _, above, below = plate.margins
-        plate.draw(figure, left, top + above, scale)
+    for grid, (h, _) in zip(image_grids, sizes, strict=True):
+        _, above, below = grid.margins
+        grid.draw(figure, left, top + above, scale)
         top += above + h + below
     return figure

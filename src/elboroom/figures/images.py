@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.figures.grids import Plate, images_of, stack, titled
+from elboroom.figures.grids import ImageGrid, images_of, stack, titled
 from elboroom.figures.style import written
 from elboroom.figures.traversals import traversals as traversals
 from elboroom.latent.arrays import (
@@ -35,14 +35,14 @@ from elboroom.models.vae import VAE, Array
 _DRAWS = 500  # from a prior without quantiles
 
 
-def pairs(vae: VAE, x: Array, **words: object) -> Plate:
+def pairs(vae: VAE, x: Array, **words: object) -> ImageGrid:
     """Examples (n, *shape) above their reconstructions, or as lines in one chart."""
     shown, rebuilt = vae.as_input(apart(x)[0]), vae.reconstruct(x)
     if len(vae.shape) == 3:
         images, names = images_of(vae, torch.cat([shown, rebuilt])), ["input", "reconstruction"]
     else:
         images, names = images_of(vae, shown, rebuilt), ["input (grey),\nreconstruction"]
-    return Plate(images, max(1, len(x)), row_labels=names, **words)  # type: ignore[arg-type]
+    return ImageGrid(images, max(1, len(x)), row_labels=names, **words)  # type: ignore[arg-type]
 
 
 def reconstructions(
@@ -100,7 +100,7 @@ def samples(
         raise UsageError(f"n = {n} samples; draw at least 1")
     with seeded(vae, seed):
         drawn = vae.sample(n)
-    return stack(Plate(images_of(vae, drawn), int(np.ceil(np.sqrt(n)))), title=titled(vae, title))
+    return stack(ImageGrid(images_of(vae, drawn), int(np.ceil(np.sqrt(n)))), title=titled(vae, title))
 
 
 def manifold_grid(
@@ -191,10 +191,10 @@ def _code(vae: VAE, code: Array) -> Tensor:
     return tensor
 
 
-def manifold_plate(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> Plate:
+def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> ImageGrid:
     """Decode a grid (g, g, d) into a seamless sheet, with the latent values at its edges."""
     tall = len(grid) > 1
-    return Plate(
+    return ImageGrid(
         _decoded(vae, grid),
         grid.shape[1],
         row_labels=written(numbers(grid[:, 0, dims[1]])) if tall else (),
@@ -205,10 +205,10 @@ def manifold_plate(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> Plat
     )
 
 
-def plane_plate(vae: VAE, plane: Plane, steps: int = 15) -> Plate:
+def plane_image_grid(vae: VAE, plane: Plane, steps: int = 15) -> ImageGrid:
     """Decode the codes of a plane into a seamless sheet, with the distances from its middle at the edges."""
     across, up = (np.linspace(-edge, edge, steps) for edge in plane.ticks)
-    return Plate(
+    return ImageGrid(
         _decoded(vae, plane.grid(vae, steps)),
         steps,
         row_labels=written(up[::-1]),
@@ -244,9 +244,9 @@ def manifold(
         As :func:`manifold_grid` does.
     """
     if plane is not None:
-        return stack(plane_plate(vae, plane, steps), title=titled(vae, title))
+        return stack(plane_image_grid(vae, plane, steps), title=titled(vae, title))
     grid = manifold_grid(vae, steps, center=center, radius=radius, dims=dims)
-    return stack(manifold_plate(vae, grid, dims), title=titled(vae, title))
+    return stack(manifold_image_grid(vae, grid, dims), title=titled(vae, title))
 
 
 def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") -> Figure:
@@ -271,14 +271,14 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") 
     """
     order = np.argsort(losses_of(vae, x), kind="stable")
     n = max(1, min(n, len(order) // 2))
-    plates = []
+    image_grids = []
     ends = (("Lowest", 1, order[: 2 * n]), ("Highest", -1, order[::-1][: 2 * n].copy()))
     for name, sign, candidates in ends:
         values, errors = losses_with_errors(vae, x[candidates])
         best = np.argsort(sign * values, kind="stable")[:n]
         captions = [with_error(values[i], errors[i]).replace(" ±", "\n±") for i in best]
-        plates.append(pairs(vae, x[candidates[best]], title=f"{name} loss", captions=captions))
+        image_grids.append(pairs(vae, x[candidates[best]], title=f"{name} loss", captions=captions))
     title = (
         f"Best and worst of {len(x):,} {whose} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     )
-    return stack(*plates, title=titled(vae, title))
+    return stack(*image_grids, title=titled(vae, title))

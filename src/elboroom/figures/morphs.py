@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
-from elboroom.figures.grids import Plate, images_of, resized, stack, tile, titled, to_uint8
+from elboroom.figures.grids import ImageGrid, images_of, resized, stack, tile, titled, to_uint8
 from elboroom.io.files import write_atomic
 from elboroom.latent.arrays import Numbers, evenly
 from elboroom.latent.paths import linear
@@ -93,7 +93,7 @@ def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
     images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
     framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
     rows = -(-len(images) // _COLUMNS)
-    return stack(Plate(images, -(-len(images) // rows), framed=tuple(framed)), title=titled(vae, title))
+    return stack(ImageGrid(images, -(-len(images) // rows), framed=tuple(framed)), title=titled(vae, title))
 
 
 def sheet(
@@ -135,7 +135,7 @@ def sheet(
     if len(captions) - 1 not in columns:
         captions[-2] = ""
     return stack(
-        Plate(
+        ImageGrid(
             _tiles(vae, [row[i] for row in rows for i in columns]),
             len(columns),
             row_labels=[morph.name for morph in morphs],
@@ -180,7 +180,7 @@ def between(vae: VAE, a: Array, b: Array, steps: int) -> Morph:
         return Morph(linear(start, end, steps), a, b)
     ends = together([a, b])
     start, end = vae.embed(ends)
-    c = vae.told(apart(ends)[1], 2)
+    c = vae.condition_vectors(apart(ends)[1], 2)
     assert c is not None
     return Morph(linear(start, end, steps), a, b, condition=linear(c[0], c[1], steps))
 

@@ -13,7 +13,7 @@ from elboroom.data.dataset import Dataset, Part
 from elboroom.evaluation.examples import examples_of
 from elboroom.figures import conditional, grids, images, latent_maps, style
 from elboroom.figures.by_class import whose
-from elboroom.figures.grids import Plate
+from elboroom.figures.grids import ImageGrid
 from elboroom.io.files import write_atomic
 from elboroom.latent import arrays
 from elboroom.latent.arrays import Numbers, evenly
@@ -55,14 +55,14 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
     x, labels = examples_of(vae, data, rows), None if data.labels is None else np.asarray(data.labels)[rows]
     above = images.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {whose(part)}")
     if vae.condition is not None:
-        below = conditional.given_plate(vae, *conditional.conditions_to_show(vae, x, _TOLD), n=8)
+        below = conditional.conditional_grid(vae, *conditional.conditions_to_show(vae, x, _TOLD), n=8)
         below.title = "Samples"
     elif vae.latent_dim <= 2:
-        below = images.manifold_plate(vae, images.manifold_grid(vae, 15))
+        below = images.manifold_image_grid(vae, images.manifold_grid(vae, 15))
         below.title = "What codes over the prior decode to"
     else:
         with arrays.seeded(vae, 0):
-            below = Plate(grids.images_of(vae, vae.sample(64)), 8, gap=2, title="Samples")
+            below = ImageGrid(grids.images_of(vae, vae.sample(64)), 8, gap=2, title="Samples")
     figure = _compose(above, below, arrays.codes_of(vae, x), labels, data.label_names)
     path = Path(out_dir) / "progress" / f"epoch_{epoch:04d}.png"
     write_atomic(path, style.to_png(figure))
@@ -70,9 +70,9 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
 
 
 def _compose(
-    above: Plate, below: Plate, codes: Numbers, labels: Numbers | None, label_names: Sequence[str]
+    above: ImageGrid, below: ImageGrid, codes: Numbers, labels: Numbers | None, label_names: Sequence[str]
 ) -> Figure:
-    """Lay out one plate above, the map of codes below it, and the other plate right of that."""
+    """Lay out one grid above, the map of codes below it, and the other grid right of that."""
     side, left, right = 600, 110, 950
     scale = above.scale(width=right + side - 200)
     head = 55 + above.size(scale)[0] + 60

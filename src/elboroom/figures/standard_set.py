@@ -18,7 +18,7 @@ from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.figures import by_class, conditional, grids, images, latent_maps, morphs, plots, style
 from elboroom.figures.choices import morph_ends
-from elboroom.figures.grids import Plate
+from elboroom.figures.grids import ImageGrid
 from elboroom.figures.progress import draw_progress as draw_progress
 from elboroom.io.files import write_atomic
 from elboroom.latent import arrays
@@ -81,8 +81,10 @@ class _Scene:
         """Examples with the condition of ``fixed``, or all where none is like it."""
         if not isinstance(self.x, Examples):
             return self.x
-        own = self.vae.told(self.x.condition, len(self.x))
-        given = self.vae.told(self.x.condition[:1] if self.condition is None else self.condition, 1)
+        own = self.vae.condition_vectors(self.x.condition, len(self.x))
+        given = self.vae.condition_vectors(
+            self.x.condition[:1] if self.condition is None else self.condition, 1
+        )
         assert own is not None
         assert given is not None
         same = (own == given).all(1).cpu().numpy()
@@ -149,12 +151,12 @@ class _Scene:
             classes = self.x.condition[evenly(len(self.x), _SAMPLES)]
             with arrays.seeded(self.vae, 0):
                 drawn = self.vae.sample(len(classes), condition=classes)
-            plate = Plate(grids.images_of(self.vae, drawn), 8)
+            grid = ImageGrid(grids.images_of(self.vae, drawn), 8)
             title = f"Samples, each given the class of one of the {self.whose}"
-            return grids.stack(plate, title=grids.titled(self.vae, title))
-        plate = conditional.given_plate(self.vae, *self.told)
+            return grids.stack(grid, title=grids.titled(self.vae, title))
+        grid = conditional.conditional_grid(self.vae, *self.told)
         title = conditional.GIVEN_EACH.replace("class", "condition")
-        return grids.stack(plate, title=grids.titled(self.vae, title))
+        return grids.stack(grid, title=grids.titled(self.vae, title))
 
     @cached_property
     def told(self) -> tuple[list[Condition], list[str]]:

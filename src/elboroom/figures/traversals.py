@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from elboroom.errors import UsageError
-from elboroom.figures.grids import Plate, images_of, stack, titled
+from elboroom.figures.grids import ImageGrid, images_of, stack, titled
 from elboroom.figures.style import written
 from elboroom.latent.arrays import Numbers, codes_of, evenly, known_dims, numbers
 from elboroom.models.vae import VAE, Array
@@ -74,12 +74,12 @@ def traversals(
         row[:, dim] = values
     names = [_dim_name(vae, dim) + (f"  ±{spread[dim]:.2f}" if len(known) > 1 else "") for dim in dims]
     decoded = vae.decode(vae.placed(codes.reshape(-1, vae.latent_dim))).mean
-    plate = Plate(images_of(vae, decoded), steps, row_labels=names, captions=written(numbers(values)))
+    grid = ImageGrid(images_of(vae, decoded), steps, row_labels=names, captions=written(numbers(values)))
     if not title:
         count = len(known) if x is not None else 0
         around = ("the middle of the prior", "one example's code")[count] if count < 2 else _MEAN
         title = f"What changes when one latent dimension does, around {around}"
-    return stack(plate, title=titled(vae, title))
+    return stack(grid, title=titled(vae, title))
 
 
 def _check_layer(vae: VAE, layer: int, dims: Sequence[int] | None) -> None:

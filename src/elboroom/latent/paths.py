@@ -1,7 +1,7 @@
 """Ways through the latent space, from one code to another.
 
 A *walk* is a plain function from two codes (d,) and a number of steps to the codes on the way, (steps, d),
-with exact ends. ``WALKS`` names them; where to go is in :mod:`elboroom.latent.targets`.
+with exact ends. ``PATHS`` names them; where to go is in :mod:`elboroom.latent.targets`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from elboroom.probability.posteriors import unit_vector
 LogDensity = Callable[[Tensor], Tensor]
 """From codes (..., d) to the logarithm of a density, (...), differentiably; in nats."""
 
-Walk = Callable[[Tensor, Tensor, int], Tensor]
+LatentPath = Callable[[Tensor, Tensor, int], Tensor]
 """From two codes (d,) and a number of steps to the codes on the way, (steps, d)."""
 
 _PIECES = 128  # straight pieces of the curve that is optimised
@@ -191,7 +191,7 @@ def code_density(codes: Array) -> LogDensity:
     return log_density
 
 
-def _where_codes_are(prior: Any, walk: Walk) -> Walk:
+def _where_codes_are(prior: Any, walk: LatentPath) -> LatentPath:
     """The walk itself, or where codes are points on a sphere, drawn out to it from the middle."""
     if getattr(prior, "space", None) != "sphere":
         return walk
@@ -202,7 +202,7 @@ def _where_codes_are(prior: Any, walk: Walk) -> Walk:
     return on_sphere
 
 
-WALKS: dict[str, Callable[[Any, Callable[[], Array]], Walk]] = {
+PATHS: dict[str, Callable[[Any, Callable[[], Array]], LatentPath]] = {
     "linear": lambda prior, _codes: _where_codes_are(prior, linear),
     "spherical": lambda _prior, _codes: spherical,
     "dense": lambda prior, _codes: _where_codes_are(prior, partial(dense, log_density=prior.log_prob)),

@@ -178,7 +178,7 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     if start.shape != (len(target), vae.latent_dim):
         raise UsageError(f"got codes {tuple(start.shape)}; give ({len(target)}, {vae.latent_dim})")
     with vae.at_rest(), torch.enable_grad():
-        c = vae.told(condition, len(target))
+        c = vae.condition_vectors(condition, len(target))
         prior = vae.prior_given(c)
         code = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([code], lr=lr)

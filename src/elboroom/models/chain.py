@@ -44,7 +44,7 @@ class Chain(nn.Module):
         (n, d_l) → (n, 2 d_{l+1}) for all layers but the top, downwards.
     decoder : nn.Module
         (n, d_L) → (n, *out_shape).
-    told : sequence of {"encoder", "decoder", "prior"}
+    conditioned_parts : sequence of {"encoder", "decoder", "prior"}
         Parts that get a condition c (C numbers) beside what they read: ``inference``; ``decoder``; and
         ``generation`` with the top layer, whose prior is then N(μ(c), diag σ(c)²).
     condition_dim : int
@@ -69,7 +69,7 @@ class Chain(nn.Module):
         decoder: nn.Module,
         *,
         peak: int = 1,
-        told: Sequence[str] = (),
+        conditioned_parts: Sequence[str] = (),
         condition_dim: int = 0,
     ):
         super().__init__()
@@ -85,10 +85,10 @@ class Chain(nn.Module):
         self.inference = nn.ModuleList(inference)
         self.generation = nn.ModuleList(generation)
         self.decoder = decoder
-        self.told = tuple(told)
+        self.conditioned_parts = tuple(conditioned_parts)
         self.top: StandardNormal | ConditionalNormal = (
             ConditionalNormal(latent_dims[0], condition_dim)
-            if "prior" in told
+            if "prior" in conditioned_parts
             else StandardNormal(latent_dims[0])
         )
         self.heads = nn.ModuleList(DiagonalGaussianHead(d, scale="exp") for d in latent_dims)
@@ -172,7 +172,7 @@ class Chain(nn.Module):
 
     def _beside(self, part: str, z: Tensor, c: Tensor | None) -> Tensor:
         """What a network reads: codes (n, d), and conditions (m, C) in turn if that part is told."""
-        if part not in self.told:
+        if part not in self.conditioned_parts:
             return z
         assert c is not None
         return torch.cat([z, in_turn(c, len(z)).to(z.dtype)], 1)
@@ -232,9 +232,9 @@ def make_chain(
             f"hidden = {hidden!r}: one list of widths for each of the {len(latent_dims)} stochastic layers"
         )
     out_shape = tuple(shape) if likelihood is None else tuple(likelihood.in_shape)  # type: ignore[arg-type]
-    told = () if conditioning is None else conditioning.parts
+    conditioned_parts = () if conditioning is None else conditioning.parts
     size = 0 if conditioning is None else conditioning.size
-    more = {part: size if part in told else 0 for part in get_args(Part)}
+    more = {part: size if part in conditioned_parts else 0 for part in get_args(Part)}
 
     def net(reads: int, puts_out: Sequence[int], widths: Sequence[int]) -> MLP:
         return MLP((reads,), puts_out, widths, activation=activation)
@@ -245,7 +245,7 @@ def make_chain(
         [net(below + more["encoder"], (2 * above,), widths[::-1]) for (above, below), widths in down],
         [net(above + more["prior"], (2 * below,), widths) for (above, below), widths in down],
         net(latent_dims[-1] + more["decoder"], out_shape, hidden[-1]),
-        told=told,
+        conditioned_parts=conditioned_parts,
         condition_dim=size,
         peak=max(sum(latent_dims), math.prod(out_shape), *(max(widths, default=1) for widths in hidden)),
     )

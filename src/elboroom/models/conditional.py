@@ -91,7 +91,7 @@ class Conditional(nn.Module):
             )
         return self.conditioning.vectors(condition, n, self._weight())
 
-    def told(self, condition: Condition | None, n: int) -> Tensor | None:
+    def condition_vectors(self, condition: Condition | None, n: int) -> Tensor | None:
         """Conditions of n examples as the parts take them, (n, C); None where nothing is to be given.
 
         Raises

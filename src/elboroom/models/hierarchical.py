@@ -33,7 +33,7 @@ class Hierarchy(Protocol):
     layers: tuple[slice, ...]
     latent_dim: int
     peak: int
-    told: tuple[str, ...]
+    conditioned_parts: tuple[str, ...]
 
     def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes in units of each layer's prior given those above, and the priors' log-scales, (n, d) both."""
@@ -192,7 +192,9 @@ class HierarchicalVAE(VAE):
         super().__init__(
             encoder,
             hierarchy,
-            (ConditionalHierarchicalPrior if "prior" in stack.told else HierarchicalPrior)(stack),
+            (ConditionalHierarchicalPrior if "prior" in stack.conditioned_parts else HierarchicalPrior)(
+                stack
+            ),
             shape=shape,
             posterior=_PosteriorView(stack),
             likelihood=BernoulliHead(tuple(shape)) if likelihood is None else likelihood,
@@ -209,7 +211,7 @@ class HierarchicalVAE(VAE):
 
     def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
         """Encode x (b, *shape), draw k codes of each on the way down, which ends at the picture."""
-        c = self.told(condition, len(x))
+        c = self.condition_vectors(condition, len(x))
         q = self.infer(x, c)
         with self.products():
             drawn = q.draw(num_samples)
@@ -302,7 +304,9 @@ def _numbers(part: Any, n: int) -> Tensor:
 
 
 def _check_told(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
-    told, wanted = ([part for part in ("decoder", "prior") if part in one] for one in (hierarchy.told, parts))
+    told, wanted = (
+        [part for part in ("decoder", "prior") if part in one] for one in (hierarchy.conditioned_parts, parts)
+    )
     if told != wanted:
         raise UsageError(
             f"the {type(hierarchy).__name__} was made with a condition for {' and '.join(told) or 'none'}, "

@@ -216,7 +216,7 @@ class VAE(Conditional):
 
     def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
         """Encode x (b, *shape), draw k codes of each, decode them."""
-        c = self.told(condition, len(x))
+        c = self.condition_vectors(condition, len(x))
         q: Any = self.infer(x, c)
         # Where the rate has a closed form, few ask for the density of a draw.
         prior = self.prior_given(c)
@@ -269,7 +269,7 @@ class VAE(Conditional):
         """
         with self.at_rest():
             code = self._as_code(z)
-            prior = self.prior_given(self.told(condition, len(code)))
+            prior = self.prior_given(self.condition_vectors(condition, len(code)))
             moved: Tensor = prior.standardize(code) if hasattr(prior, "standardize") else code
             return moved
 
@@ -277,7 +277,7 @@ class VAE(Conditional):
         """Codes (n, d) of those in units of the prior; undoes :meth:`standardized`."""
         with self.at_rest():
             code = self._as_code(standard)
-            prior = self.prior_given(self.told(condition, len(code)))
+            prior = self.prior_given(self.condition_vectors(condition, len(code)))
             moved: Tensor = prior.place(code) if hasattr(prior, "place") else code
             return moved
 
@@ -290,7 +290,7 @@ class VAE(Conditional):
         """Decode n draws from the prior, (n, *shape): the mean, or with ``observe`` a draw from p(x|z)."""
         _check_count("n", n, 0)
         with self.at_rest():
-            c = self.told(condition, n)
+            c = self.condition_vectors(condition, n)
             likelihood = self.generate(self.prior_given(c).sample(n), c)
             return likelihood.sample() if observe else likelihood.mean
 
@@ -309,7 +309,7 @@ class VAE(Conditional):
             x = torch.stack([self.as_input(a[None])[0], self.as_input(b[None])[0]])
         ends = self.embed(x, condition)
         weights = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
-        c = self.told(condition, 2)
+        c = self.condition_vectors(condition, 2)
         on_the_way = None if c is None else torch.lerp(c[:1], c[1:], weights)
         return self.decode(torch.lerp(ends[:1], ends[1:], weights), on_the_way).mean
 
@@ -375,7 +375,7 @@ class VAE(Conditional):
         x, condition = apart(x, condition)
         tensor = _as_tensor(x)
         self._check_shape(tensor)
-        c = self.told(condition, len(tensor))
+        c = self.condition_vectors(condition, len(tensor))
         return (
             (self.as_input(tensor[i : i + rows], scored=scored), None if c is None else c[i : i + rows])
             for i in range(0, max(len(tensor), 1), rows)
@@ -403,7 +403,7 @@ class VAE(Conditional):
         UsageError
             If the posterior gives one code of each example and no density.
         """
-        c = self.told(condition, len(x))
+        c = self.condition_vectors(condition, len(x))
         q = self.infer(x, c) if posterior is None else posterior
         prior = self.prior_given(c)
         if not getattr(q, "stochastic", True):

@@ -83,7 +83,7 @@ class Ladder(nn.Module):
         Which part of a code belongs to which layer, top first.
     latent_dim : int
         d, all of it.
-    told : tuple of str
+    conditioned_parts : tuple of str
         Parts of a VAE that this is and that hear of the condition.
     peak : int
         Most numbers that a hidden grid holds for one code, for choosing how many fit in memory.
@@ -122,7 +122,7 @@ class Ladder(nn.Module):
         self.out_shape = tuple(shape if out_shape is None else out_shape)
         self.peak = max(level.numbers for level in plan)
         self.start = nn.Parameter(torch.zeros(plan[0].height, plan[0].width, plan[0].channels))
-        self.told = ("decoder", "prior") if condition_dim else ()
+        self.conditioned_parts = ("decoder", "prior") if condition_dim else ()
         self.of_condition = (
             nn.Linear(condition_dim, self.start.numel(), bias=False) if condition_dim else None
         )
@@ -170,7 +170,7 @@ class Ladder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Features (n, *out_shape) of codes (n, d), or of codes and conditions side by side (n, d + C)."""
-        c = z[:, self.latent_dim :] if self.told else None
+        c = z[:, self.latent_dim :] if self.conditioned_parts else None
         return self.descend(len(z), lambda i, _layer, _state: self._grid(z, i), c)
 
     def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:

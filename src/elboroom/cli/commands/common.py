@@ -233,7 +233,7 @@ def named_condition(vae: VAE, label: str | None) -> NDArray[Any] | None:
 
 def condition_vector(vae: VAE, condition: Condition) -> NDArray[Any]:
     """One condition as the parts of a conditional model take it, (C,)."""
-    told = vae.told(condition, 1)
+    told = vae.condition_vectors(condition, 1)
     assert told is not None
     found: NDArray[Any] = told[0].cpu().numpy()
     return found

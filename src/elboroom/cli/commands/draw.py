@@ -143,8 +143,8 @@ def _sample_each(vae: VAE, n: int, path: Path, seed: int, *, observe: bool) -> N
     each = -(-n // len(labels))
     if path.suffix.lower() == ".png" and not observe:
         names = [vae.condition.name_of(place) for place in range(len(labels))]
-        plate = conditional.given_plate(vae, labels.tolist(), names, each, seed)
-        save_figure(grids.stack(plate, title=grids.titled(vae, conditional.GIVEN_EACH)), path)
+        grid = conditional.conditional_grid(vae, labels.tolist(), names, each, seed)
+        save_figure(grids.stack(grid, title=grids.titled(vae, conditional.GIVEN_EACH)), path)
         return
     with arrays.seeded(vae, seed):
         drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=observe)

@@ -15,7 +15,7 @@ from elboroom.data.faces.prepare import Prepared, load_prepared, prepare_faces
 from elboroom.data.faces.way import parse_align
 from elboroom.data.join import join_data
 from elboroom.errors import UsageError
-from elboroom.figures.grids import Plate, stack
+from elboroom.figures.grids import ImageGrid, stack
 from elboroom.figures.style import to_png
 from elboroom.io.files import write_atomic
 
@@ -108,15 +108,15 @@ def contact_sheet(data: Dataset) -> bytes:
     labels = np.zeros(len(data), np.int64) if data.labels is None else data.labels
     names = data.label_names or (data.name,)
     rows = max(1, _DOWN // len(names))
-    plates = []
+    image_grids = []
     for label, name in enumerate(names):
         members = np.flatnonzero(labels == label)
         if not len(members):
             continue
         chosen = members[np.unique(np.linspace(0, len(members) - 1, rows * _ACROSS).astype(np.int64))]
         shown_of = f"{len(chosen)} of {len(members):,}" if len(chosen) < len(members) else f"{len(members):,}"
-        plates.append(Plate(data.values(chosen), _ACROSS, gap=3, title=f"{name}: {shown_of}"))
-    return to_png(stack(*plates))
+        image_grids.append(ImageGrid(data.values(chosen), _ACROSS, gap=3, title=f"{name}: {shown_of}"))
+    return to_png(stack(*image_grids))
 
 
 def _told(made: Prepared) -> list[str]:

@@ -21,7 +21,7 @@ from elboroom.cli.commands.common import (
     seen_data,
     wrote,
 )
-from elboroom.cli.commands.ends import End, Finder
+from elboroom.cli.commands.endpoints import Endpoint, EndpointFinder
 from elboroom.cli.commands.photos import is_changed
 from elboroom.cli.options import Prepare
 from elboroom.errors import UsageError, printable
@@ -31,13 +31,13 @@ from elboroom.evaluation.neighbours import nearest as nearest_examples
 from elboroom.figures import by_class, morphs
 from elboroom.figures.morphs import Morph
 from elboroom.latent.arrays import numbers, seeded, standardizes
-from elboroom.latent.paths import WALKS, linear
+from elboroom.latent.paths import PATHS, linear
 from elboroom.models.conditioning import Examples, together
 from elboroom.models.vae import VAE, Array
 from elboroom.runs.run import Run
 
 
-def _on_the_way(a: End, b: End, steps: int) -> Tensor | None:
+def _on_the_way(a: Endpoint, b: Endpoint, steps: int) -> Tensor | None:
     """Conditions (steps, C) straight from one end's to the other's."""
     if a.condition is None or b.condition is None:
         return None
@@ -70,7 +70,7 @@ def morph(
     kind = path.suffix.lower()
     if kind == ".mp4":
         morphs.find_ffmpeg(path)
-    finder = Finder(run, vae, seed, refining, prepare, label)
+    finder = EndpointFinder(run, vae, seed, refining, prepare, label)
     if to_label is not None:
         pairs = finder.relabelled(names, to_label)
     else:
@@ -95,13 +95,13 @@ def morph(
         save_figure(morphs.sheet(vae, ways), free_files([place], named=False, overwrite=overwrite)[0])
 
 
-def _walked(finder: Finder, walk: str, a: End, b: End, steps: int) -> Morph:
+def _walked(finder: EndpointFinder, walk: str, a: Endpoint, b: Endpoint, steps: int) -> Morph:
     vae, condition = finder.vae, _on_the_way(a, b, steps)
     prior = vae.prior
     if condition is not None and hasattr(prior, "given"):  # that in the middle of the way
         with torch.no_grad():
             prior = prior.given(condition.mean(0, keepdim=True))
-    path = WALKS[walk](prior, lambda: finder.codes)(a.code, b.code, steps)
+    path = PATHS[walk](prior, lambda: finder.codes)(a.code, b.code, steps)
     name = f"{by_class.wrapped(a.name)}\n→ {by_class.wrapped(b.name)}"
     return Morph(path, a.x, b.x, name=name, refined=finder.refining > 0, condition=condition)
 
@@ -126,7 +126,7 @@ def neighbours(
     path = output_file(out, run.path / "figures" / "neighbours.png", (".png",), overwrite=overwrite)
     data = seen_data(run, vae)
     if frames:
-        (start, end), *more = Finder(run, vae, seed, prepare=prepare, told=label).pairs(names)
+        (start, end), *more = EndpointFinder(run, vae, seed, prepare=prepare, told=label).pairs(names)
         if more:
             raise UsageError(f"--frames {frames} takes two images, the ends of a morph; got {len(names)}")
         labels = [f"frame {i + 1}" for i in range(frames)]

@@ -19,7 +19,7 @@ from elboroom.cli.options import Prepare
 from elboroom.data import Dataset
 from elboroom.data.arrays import map_numbers
 from elboroom.errors import UsageError, nearest
-from elboroom.evaluation.examples import told_of
+from elboroom.evaluation.examples import condition_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.latent.arrays import Numbers, evenly
 from elboroom.latent.targets import How, attribute_slope, attribute_vector, class_target, refine
@@ -32,7 +32,7 @@ _CODES = 20_000  # most training examples whose codes tell what an attribute is 
 
 
 @dataclass(frozen=True)
-class End:
+class Endpoint:
     """Where a walk starts or ends: its name, its code (d,), and its example (*shape) if there is one.
 
     In a conditional model it has a condition (C,) as well.
@@ -45,7 +45,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Finder:
+class EndpointFinder:
     """Finds the ends that people name, in a run's data where need be."""
 
     run: Run
@@ -87,7 +87,7 @@ class Finder:
             raise UsageError(f"no label {name!r} in {self.data.name}; {nearest(name, known)}")
         return known[name]
 
-    def find(self, name: str, place: int, of: Tensor | None = None) -> End:
+    def find(self, name: str, place: int, of: Tensor | None = None) -> Endpoint:
         """Resolve an image file, SET:INDEX or LABEL:HOW; ``place`` tells random ones apart."""
         label, how = _parsed(name)
         if how is None:
@@ -100,23 +100,23 @@ class Finder:
         target = class_target(codes, self.labels[rows], self.label(label), how, of=of)
         if target.row is None:
             code = target.code.to(next(self.vae.parameters()))
-            return End(name, code, condition=self._mean_condition(rows))
+            return Endpoint(name, code, condition=self._mean_condition(rows))
         row = int(rows[target.row])
         console().print(f"{name} is :{row}")
         return self._encoded(f"{name} (:{row})", example_of(self.vae, self.data, row))
 
-    def _encoded(self, name: str, x: Array) -> End:
-        condition = self.vae.told(apart(x[None])[1], 1)
+    def _encoded(self, name: str, x: Array) -> Endpoint:
+        condition = self.vae.condition_vectors(apart(x[None])[1], 1)
         code = refine(self.vae, x[None], steps=self.refining)[0]
-        return End(name, code, x, None if condition is None else condition[0])
+        return Endpoint(name, code, x, None if condition is None else condition[0])
 
     def _mean_condition(self, rows: NDArray[np.int64]) -> Tensor | None:
         if self.vae.condition is None:
             return None
-        told = self.vae.told(told_of(self.vae.condition, self.data, rows), len(rows))
+        told = self.vae.condition_vectors(condition_of(self.vae.condition, self.data, rows), len(rows))
         return None if told is None else told.mean(0)
 
-    def pairs(self, names: Sequence[str]) -> list[tuple[End, End]]:
+    def pairs(self, names: Sequence[str]) -> list[tuple[Endpoint, Endpoint]]:
         """Each of the first names with the last; "nearest" is to the other end."""
         *first, last = names
         to_nearest = _parsed(last)[1] == "nearest"
@@ -131,14 +131,14 @@ class Finder:
 
     def moved(
         self, names: Sequence[str], toward: str, away: str | None, strength: float
-    ) -> list[tuple[End, End]]:
+    ) -> list[tuple[Endpoint, Endpoint]]:
         """Each example, and where an attribute takes its code."""
         vector = (strength * self._attribute(toward, away)).to(next(self.vae.parameters()))
         words = f"{strength:+g} {Path(toward).stem}" + (f" − {away}" if away is not None else "")
         starts = [self.find(name, place) for place, name in enumerate(names)]
-        return [(start, End(words, start.code + vector, condition=start.condition)) for start in starts]
+        return [(start, Endpoint(words, start.code + vector, condition=start.condition)) for start in starts]
 
-    def relabelled(self, names: Sequence[str], label: str) -> list[tuple[End, End]]:
+    def relabelled(self, names: Sequence[str], label: str) -> list[tuple[Endpoint, Endpoint]]:
         """Each example, and the same with another condition."""
         if self.vae.condition is None:
             raise UsageError(
@@ -150,7 +150,7 @@ class Finder:
         for start in starts:
             assert start.condition is not None
             code = self.vae.carried(start.code[None], start.condition, told)[0]
-            pairs.append((start, End(f"as {label}", code, condition=told.to(code))))
+            pairs.append((start, Endpoint(f"as {label}", code, condition=told.to(code))))
         return pairs
 
     def _attribute(self, toward: str, away: str | None) -> Tensor:
