@@ -185,7 +185,7 @@ def test_unknown_sources():
 
 def test_unsupported_suffix_names_the_allowed(tmp_path):
     (tmp_path / "train.gz").touch()
-    with pytest.raises(UsageError, match=r"ending in '.gz' cannot be loaded; it must be .npy, .npz, .csv"):
+    with pytest.raises(UsageError, match=r"ending in '.gz' cannot be loaded; give a .npy array, an .npz"):
         load_data(tmp_path / "train.gz")
 
 

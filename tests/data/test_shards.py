@@ -273,7 +273,7 @@ def test_splits_by_name_or_folder(tmp_path):
 def test_what_a_folder_is(tmp_path):
     pack(tmp_path / "a.tar", samples(0, 3))
     pack(tmp_path / ".hidden.tar", samples(0, 3))
-    assert find_shards(str(tmp_path)) == [tmp_path / "a.tar"]
+    assert find_shards(tmp_path) == [tmp_path / "a.tar"]
     np.save(tmp_path / "a.npy", np.zeros(3))
     with pytest.raises(UsageError, match=r"holds both .tar and .npy files"):
         load_data(tmp_path)

@@ -14,14 +14,14 @@ import torch
 import elboroom
 import elboroom.runs.run
 
-from . import arrays, files, runs, words
+from . import arrays, files, formats, runs, words
 from .case import Case, judge
 
 
 def all_cases(*, long: bool) -> list[Case]:
     """Every input of the long form, or the share of them that takes seconds."""
     flips = 150 if long else 4
-    data = [*arrays.cases(flips), *files.cases(flips), *files.landmark_cases()]
+    data = [*arrays.cases(flips), *files.cases(flips), *formats.cases(flips), *files.landmark_cases()]
     if long:
         return [*data, *runs.cases(flips), *words.command_cases(1), *words.python_cases()]
     # What is mended in one place is tried there once or twice.

@@ -16,7 +16,7 @@ def data_list() -> None:
 
 
 def data_show(
-    source: Annotated[Positional[str], arg(metavar="DATA", help="A named data set, a file or a folder.")],
+    source: Annotated[Positional[str], arg(metavar="DATA", help="A named data set, {FORMATS}.")],
     strict: Annotated[bool, arg(help="Stop at a damaged file instead of skipping it.")] = False,
 ) -> None:
     """Describe a data set: shapes, split, labels, values and skipped files."""
@@ -89,8 +89,8 @@ def data_join(
         Positional[tuple[str, ...]],
         arg(
             metavar="DATA DATA [DATA ...]",
-            help="Sets to join: folders of faces or images, .npy, .npz or .csv files. Labels are united by "
-            "name; a set without labels gets its own name as label.",
+            help="Sets to join, each of them a named data set, {FORMATS}. Labels are united by name; a set "
+            "without labels gets its own name as label.",
         ),
     ],
     out: Annotated[Path, arg(help="Folder for the faces, which 'elboroom train' then takes.")],

@@ -26,8 +26,19 @@ def _figures() -> list[str]:
     return list(FIGURE_NAMES)
 
 
+def _formats() -> list[str]:
+    from elboroom.data.formats import FORMATS
+
+    *others, last = (row.what for row in FORMATS)
+    return [*others, f"or {last}"]
+
+
 # What stands in a help as {PRESETS} is listed when it is shown.
-_LISTS: dict[str, Callable[[], list[str]]] = {"{PRESETS}": preset_names, "{FIGURES}": _figures}
+_LISTS: dict[str, Callable[[], list[str]]] = {
+    "{PRESETS}": preset_names,
+    "{FIGURES}": _figures,
+    "{FORMATS}": _formats,
+}
 
 
 def help_text(

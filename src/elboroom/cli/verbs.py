@@ -39,8 +39,7 @@ class Train:
         Positional[str | None],
         arg(
             metavar="DATA",
-            help="A named data set (see 'elboroom data list'), a .npy, .npz, .csv or .tsv file, or a "
-            "folder of images.",
+            help="A named data set (see 'elboroom data list'), {FORMATS}.",
         ),
     ] = None
     out: Annotated[Path | None, arg(help="Folder for the run. Default: runs/DATA.")] = None

@@ -181,7 +181,14 @@ def load_npy(path: Path) -> Dataset:
     UsageError
         If the file is damaged, holds Python objects, or its array cannot be used.
     """
-    return from_array(map_npy(path), path.name, origin="a file")
+    return from_array(map_npy(path), path.name)
+
+
+def example_npy(folder: Path) -> Path:
+    """Write a small ``.npy`` file into a folder."""
+    path = folder / "rows.npy"
+    np.save(path, np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3))
+    return path
 
 
 def map_npy(path: Path) -> Array:
@@ -257,9 +264,16 @@ def load_npz(path: Path) -> Dataset:
         labels=parts.get("labels"),
         label_names=tuple(str(word) for word in _as_text(np.atleast_1d(names)).tolist()),
         split=parts.get("split"),
-        origin="a file",
         series=held[0] == "x" and x.dtype.kind == "f",
     )
+
+
+def example_npz(folder: Path) -> Path:
+    """Write a small ``.npz`` file into a folder."""
+    path = folder / "images.npz"
+    images = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3)
+    np.savez(path, images=images, labels=np.array([0, 1, 1, 0]), label_names=np.array(["cat", "dog"]))
+    return path
 
 
 def _check_magic(path: Path) -> None:

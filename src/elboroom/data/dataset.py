@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import math
@@ -227,6 +228,12 @@ class Dataset:
     def label_name(self, label: int) -> str:
         """What a label is called; its number if it has no name."""
         return self.label_names[label] if 0 <= label < len(self.label_names) else str(label)
+
+    def with_origin(self, origin: str) -> Dataset:
+        """Return the same data set with another `origin`, without checking it again."""
+        found = copy.copy(self)
+        object.__setattr__(found, "origin", origin)
+        return found
 
     def describe(self) -> str:
         """Say in one line what this is: counts, shape, type, labels, origin and what was skipped."""

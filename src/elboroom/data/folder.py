@@ -84,6 +84,17 @@ def load_folder(
     return data
 
 
+def example(folder: Path) -> Path:
+    """Write a few images in two sub-folders into a folder."""
+    from PIL import Image
+
+    path = folder / "pets"
+    for number, label in enumerate(("cat", "cat", "dog", "dog")):
+        (path / label).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 5), (40 * number, 9, 200)).save(path / label / f"{number}.png")
+    return path
+
+
 def _why_empty(path: Path) -> str:
     names = [file.name for file in path.iterdir()]
     if any("-ubyte" in name for name in names):

@@ -16,7 +16,7 @@ _LARGEST_LABEL = float(1 << 53)  # beyond this, float64 skips whole numbers
 
 def is_haskell_directory(path: Path) -> bool:
     """Whether a directory holds files named ``<number>.txt`` and no images, whose captions they would be."""
-    files = list(path.iterdir())
+    files = list(path.iterdir()) if path.is_dir() else []
     return any(map(_is_numbered, files)) and not any(f.suffix.lower() in SUFFIXES for f in files)
 
 
@@ -72,9 +72,17 @@ def load_haskell_directory(path: Path, strict: bool = False) -> Dataset:
         np.array(labels, dtype=np.int64),
         scale=256.0,
         skipped=tuple(skipped),
-        origin="a directory of numbered text files",
         names=tuple(names),
     )
+
+
+def example(folder: Path) -> Path:
+    """Write a few numbered text files into a folder."""
+    path = folder / "numbered"
+    path.mkdir()
+    for number in range(4):
+        (path / f"{number}.txt").write_text(f"{number},0,255.0,{number},7\n", encoding="utf-8")
+    return path
 
 
 def _parse(file: Path, count: int | None) -> tuple[int, Array]:

@@ -17,12 +17,12 @@ from elboroom.data import load_data
 from elboroom.data.cache import reserve
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, Skipped, chunks
 from elboroom.data.faces.files import MANIFEST, check_free, load_prepared, write_described
+from elboroom.data.formats import file_suffixes
 from elboroom.data.new_folder import new_folder
 from elboroom.data.preparation import Preparation, Way, value_range_of
 from elboroom.data.readiness import problems
 from elboroom.errors import UsageError
 
-_FILES = (".npy", ".npz", ".csv")
 _TWICE = "is in an earlier set as well"
 _PARTS = {TRAIN: "train", TEST: "test", VALIDATION: "validation"}
 
@@ -250,7 +250,7 @@ def _label_words(some: _Set) -> Array:
     """Name of the label of each example that is kept."""
     data = some.data
     if data.labels is None:
-        own = Path(data.name).stem if Path(data.name).suffix in _FILES else data.name
+        own = Path(data.name).stem if Path(data.name).suffix.lower() in file_suffixes() else data.name
         return np.full(int(some.keep.sum()), own, dtype=object)
     return np.array([data.label_name(int(label)) for label in data.labels[some.keep]], dtype=object)
 

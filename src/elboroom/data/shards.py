@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
+import tarfile
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
@@ -24,12 +26,12 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _MOST = 1_000_000  # a typing error in a range should not fill the memory
 
 
-def find_shards(text: str) -> list[Path]:
+def find_shards(path: Path) -> list[Path]:
     """List the shards that a source names; none if it names something else.
 
     Parameters
     ----------
-    text : str
+    path : pathlib.Path
         A pattern such as ``shards/train-{000..009}.tar`` or ``shards/*.npy``; one ``.tar`` file; or a
         folder with ``.tar`` or ``.npy`` files in it or in its split folders (``train``, ``test``, …), and
         without images.
@@ -39,26 +41,28 @@ def find_shards(text: str) -> list[Path]:
     UsageError
         If a pattern names a file that is missing, no file, files of other kinds, or both kinds.
     """
-    path = Path(text).expanduser()
     if path.is_file():
         return [path] if path.suffix.lower() == ".tar" or path.name.lower().endswith(COMPRESSED) else []
     if path.is_dir():
         found = _in_folder(path)
-    elif _PATTERN.search(text):
+    elif _PATTERN.search(str(path)):
         found = _expand(str(path))
     else:
         return []
     kinds = {shard.suffix.lower() for shard in found}
     if len(kinds) > 1:
         raise UsageError(
-            f"{text}: holds both .tar and .npy files; name one kind with a pattern such as {path / '*.tar'}"
+            f"{path}: holds both .tar and .npy files; name one kind with a pattern such as {path / '*.tar'}"
         )
     return found
 
 
-def load_shards(
-    shards: list[Path], text: str, *, size: tuple[int, int] | None, channels: int | None, strict: bool
-) -> Dataset:
+def is_shards(path: Path) -> bool:
+    """Whether a path or pattern names shards."""
+    return bool(find_shards(path))
+
+
+def load_shards(path: Path, *, size: tuple[int, int] | None, channels: int | None, strict: bool) -> Dataset:
     """Load shards as one data set; split words in their names (``train-000.tar``) are its split.
 
     Tar shards are decoded once; see `elboroom.data.tars.load_tars`. ``.npy`` shards stay where they are and
@@ -71,7 +75,7 @@ def load_shards(
     FailureError
         If the disk is full.
     """
-    path = Path(text).expanduser()
+    shards = find_shards(path)
     name = path.resolve().name if path.is_dir() else path.name
     splits = _splits(shards)
     if shards[0].suffix.lower() == ".npy":
@@ -79,6 +83,22 @@ def load_shards(
     return load_tars(
         shards, splits, name, where=str(path.absolute()), size=size, channels=channels, strict=strict
     )
+
+
+def example(folder: Path) -> Path:
+    """Write a small tar shard of images with their labels into a folder."""
+    from PIL import Image
+
+    path = folder / "pets.tar"
+    with tarfile.open(path, "w") as archive:
+        for number, label in enumerate(("cat", "cat", "dog", "dog")):
+            image = io.BytesIO()
+            Image.new("RGB", (6, 5), (40 * number, 9, 200)).save(image, "PNG")
+            for suffix, content in (("png", image.getvalue()), ("cls", label.encode())):
+                info = tarfile.TarInfo(f"{number}.{suffix}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
 
 
 def _in_folder(path: Path) -> list[Path]:

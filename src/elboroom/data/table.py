@@ -83,11 +83,17 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
         labels=labels,
         label_names=label_names,
         skipped=tuple(rows.skipped),
-        origin="a file",
         rows=np.array(rows.numbers, dtype=np.int64),
         names=tuple(rows.names),
         notes=tuple(notes),
     )
+
+
+def example(folder: Path) -> Path:
+    """Write a small table into a folder."""
+    path = folder / "rows.csv"
+    path.write_text("height,width,label\n1.5,2,cat\n0.5,3,dog\n-1,4,cat\n2,1e3,dog\n", encoding="utf-8")
+    return path
 
 
 def _read(path: Path, layout: Layout, strict: bool) -> _Rows:

@@ -99,6 +99,19 @@ def read_made(path: Path) -> tuple[dict[str, dict[str, int]], list[str]]:
     return {label: dict(found.most_common()) for label, found in counts.items()}, list(notes)
 
 
+def example(folder: Path) -> Path:
+    """Write a few prepared faces into a folder."""
+    x = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8, 1)
+    labels, path = np.array([0, 0, 1, 1]), folder / "faces"
+    path.mkdir()
+    split = split_by_content(labels, labels.astype(np.uint64))
+    preparation = Preparation("faces", tuple((name, Way("crop", (8, 8), 1)) for name in ("people", "dogs")))
+    data = Dataset("faces", x, split, labels, ("people", "dogs"), scale=255.0, preparation=preparation)
+    write_described(path, data, {}, ())
+    (path / MANIFEST).write_text("index,file,label,split\n", encoding="utf-8")
+    return path
+
+
 class Writer:
     """Takes faces one after another into one memory-mapped array, and rows of the manifest into a file.
 

@@ -1,0 +1,136 @@
+"""The formats that data may have, a row each; loading, help, messages and hostile tests follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elboroom.data import arrays, folder, haskell, shards, table
+from elboroom.data.dataset import Dataset
+from elboroom.data.faces import files as faces
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller of `elboroom.data.load_data` asked for.
+
+    Attributes
+    ----------
+    size : (int, int), optional
+        Height and width of images. A reader may decode at this size; what it returns is resized if need be.
+    channels : {1, 3}, optional
+        Grey or colour.
+    strict : bool
+        Whether an input that cannot be read is an error instead of a row of `Dataset.skipped`.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes
+    ----------
+    what : str
+        What a source in this format is, with its article; for help and messages.
+    recognises : callable
+        Whether a path is in this format. The first row that recognises it reads it.
+    read : callable
+        Makes a data set of it; raises `UsageError` with the path where that cannot be done.
+    example : callable
+        Writes a small source in this format into an empty folder and returns its path. Tests damage it.
+    origin : str
+        What ``data show`` calls it; empty if the reader's own `Dataset.origin` says more.
+    suffixes : tuple of str
+        Endings of its files, where it is a single file.
+    """
+
+    what: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Options], Dataset]
+    example: Callable[[Path], Path]
+    origin: str = ""
+    suffixes: tuple[str, ...] = ()
+
+
+def _ends_in(*suffixes: str) -> Callable[[Path], bool]:
+    return lambda path: path.suffix.lower() in suffixes and path.exists() and not path.is_dir()
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "a .npy array",
+        _ends_in(".npy"),
+        lambda path, _: arrays.load_npy(path),
+        arrays.example_npy,
+        "a .npy file",
+        (".npy",),
+    ),
+    Format(
+        "an .npz archive",
+        _ends_in(".npz"),
+        lambda path, _: arrays.load_npz(path),
+        arrays.example_npz,
+        "an .npz file",
+        (".npz",),
+    ),
+    Format(
+        "a .csv or .tsv table",
+        _ends_in(*table.SUFFIXES),
+        lambda path, options: table.load_csv(path, options.strict),
+        table.example,
+        "a table",
+        table.SUFFIXES,
+    ),
+    Format(
+        "a folder of prepared faces",
+        faces.is_prepared,
+        lambda path, _: faces.load_prepared(path),
+        faces.example,
+    ),
+    Format(
+        "a folder of <number>.txt files",
+        haskell.is_haskell_directory,
+        lambda path, options: haskell.load_haskell_directory(path, options.strict),
+        haskell.example,
+        "a folder of numbered text files",
+    ),
+    Format(
+        ".tar or .npy shards",
+        shards.is_shards,
+        lambda path, options: shards.load_shards(
+            path, size=options.size, channels=options.channels, strict=options.strict
+        ),
+        shards.example,
+    ),
+    Format(
+        "a folder of images",
+        Path.is_dir,
+        lambda path, options: folder.load_folder(
+            path, size=options.size, channels=options.channels, strict=options.strict
+        ),
+        folder.example,
+    ),
+)
+
+
+def listed(formats: Sequence[Format] = FORMATS) -> str:
+    """Name the formats in a sentence.
+
+    Examples
+    --------
+    >>> listed(FORMATS[:3])
+    'a .npy array, an .npz archive or a .csv or .tsv table'
+    """
+    *others, last = (row.what for row in formats)
+    return f"{', '.join(others)} or {last}"
+
+
+def file_suffixes() -> tuple[str, ...]:
+    """Endings of all files that are data sets by themselves."""
+    return tuple(suffix for row in FORMATS for suffix in row.suffixes)

@@ -1,0 +1,160 @@
+"""Load data from whatever names it."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from elboroom.data.arrays import from_array
+from elboroom.data.dataset import Dataset
+from elboroom.data.formats import FORMATS, Options, listed
+from elboroom.data.images import resize_images
+from elboroom.data.memory import require_memory
+from elboroom.data.named import NAMED, load_named
+from elboroom.data.rows import chunks
+from elboroom.errors import UsageError, nearest
+
+
+def load_data(
+    source: str | os.PathLike[str] | np.ndarray[Any, np.dtype[Any]] | Dataset,
+    *,
+    size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    strict: bool = False,
+) -> Dataset:
+    """Load data from whatever names it.
+
+    Parameters
+    ----------
+    source : str, path, numpy.ndarray or Dataset
+        A name in `NAMED`; a path in one of `elboroom.data.formats.FORMATS`; a pattern of shards, such as
+        ``shards/train-{000..009}.tar``; an array; or a data set, which is returned as it is.
+        Write ``./mnist`` for a path that has the name of a named set.
+    size : int or (int, int), optional
+        Side, or height and width, that images are brought to: their largest centred part of that aspect.
+    channels : {1, 3}, optional
+        Grey or colour, of images.
+    strict : bool
+        Whether an input that cannot be read is an error; if not, it is left out and listed in ``skipped``.
+
+    Returns
+    -------
+    Dataset
+        With a fixed split. Data that comes without one is split 90 to 10 into train and test, always alike.
+
+    Raises
+    ------
+    UsageError
+        If there is no such data, it cannot be read, or it cannot be brought to the size asked for.
+    FailureError
+        If a download failed or the disk is full.
+
+    Examples
+    --------
+    >>> load_data("digits").shape
+    (8, 8, 1)
+    >>> load_data(np.zeros((20, 3), dtype=np.float32)).describe()
+    'array: 18 train, 2 test, 3 float32, no labels (from memory)'
+    """
+    checked = _checked_size(size, channels)
+    if isinstance(source, Dataset):
+        return _of_size(source, checked, channels)
+    if isinstance(source, np.ndarray):
+        return _of_size(from_array(source, "array", origin="memory"), checked, channels)
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"data is a {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
+        )
+    name = os.fspath(source)
+    if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
+        return _of_size(load_named(name), checked, channels)
+    try:
+        return _of_size(_read(name, Options(checked, channels, strict)), checked, channels)
+    except PermissionError as error:
+        where = error.filename or name
+        raise UsageError(f"{where}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def full_name(source: str) -> str:
+    """Name of a set, or a path that holds wherever the program is called from.
+
+    Examples
+    --------
+    >>> full_name("digits"), Path(full_name("photos")).is_absolute()
+    ('digits', True)
+    """
+    return source if source in NAMED else str(Path(source).expanduser().absolute())
+
+
+def _read(name: str, options: Options) -> Dataset:
+    """Read a path, or a pattern of paths, in the first of `FORMATS` that recognises it."""
+    path = _as_path(name)
+    if path is not None:
+        for row in FORMATS:
+            if row.recognises(path):
+                found = row.read(path, options)
+                return found.with_origin(row.origin) if row.origin else found
+        if path.exists():
+            ending = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
+            raise UsageError(f"{path}: {ending} cannot be loaded; give {listed()}")
+    raise UsageError(
+        f"no data set or path {name!r}: {nearest(name, NAMED)} "
+        "(it is neither a named set nor an existing path)"
+    )
+
+
+def _as_path(name: str) -> Path | None:
+    """The path that a text names, whether it exists or not; None if it cannot be one."""
+    if not name.strip():
+        return None  # and not the current folder
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except PermissionError:
+        raise
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, no such user
+        return None
+    return path
+
+
+def _checked_size(size: int | tuple[int, int] | None, channels: int | None) -> tuple[int, int] | None:
+    if channels not in (None, 1, 3):
+        raise UsageError(f"channels is {channels!r}; it must be 1 (grey) or 3 (colour)")
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side <= 4096 for side in sides):
+        raise UsageError(
+            f"size is {size!r}; it must be a whole number of pixels, 1 to 4096, or (height, width)"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
+    """Resize images, and turn colour to grey; refuse what has no pixels of 0 to 255."""
+    if (size or channels) and not data.is_image:
+        raise UsageError(f"{data.name} holds rows of numbers, not images; leave size and channels out")
+    if not data.is_image:
+        return data
+    height, width = size or data.shape[:2]
+    shape = (height, width, channels or data.shape[2])
+    if shape == data.shape:
+        return data
+    if data.x.dtype != np.uint8 or data.scale < 255:
+        has, asked = ("×".join(map(str, sides)) for sides in (data.shape, shape))
+        raise UsageError(
+            f"{data.name} is {has} and {asked} was asked for; only pixels of 0 to 255 can be resized, "
+            "so leave size and channels out"
+        )
+    needed = len(data) * math.prod(shape)
+    require_memory(needed, f"{data.name}: images are resized in memory", data.name)
+    resized, start = np.empty((len(data), *shape), np.uint8), 0
+    for part in chunks(data.x):
+        resized[start : start + len(part)] = resize_images(part, shape)
+        start += len(part)
+    return replace(data, x=resized)
