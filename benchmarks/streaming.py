@@ -41,6 +41,7 @@ from elboroom.data.batches import Batches
 from elboroom.data.stream import chunked_permutation
 from elboroom.training import loop
 from elboroom.training.order import epoch_order
+from elboroom.training.validation import measure
 
 SHAPE = (64, 64, 3)
 ROW_BYTES = 64 * 64 * 3
@@ -153,7 +154,7 @@ def measure_one(options: argparse.Namespace) -> None:
         data.fingerprint()
         order = epoch_order(training.train_indices, training.config.training, 0)[: options.steps]
         take_steps(training, order)
-        training.engine.measure(training.validation_indices[:5000], 0)
+        measure(training.engine, training.validation_indices[:5000], 0)
         done.set()
     read = (sum(map(len, order)) + min(5000, len(training.validation_indices))) * ROW_BYTES
     megabytes = {"before": before, "peak": max(samples), "on_disk": on_disk, "read": read}

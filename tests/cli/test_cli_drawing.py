@@ -105,5 +105,5 @@ def test_a_picture_without_room_does_not_end_training(
     monkeypatch.setattr("elboroom.cli.commands.train.draw_progress", no_memory)
     result = elboroom("train", "digits", "--out", "run", *SMALL[:-3], "--figures-every", 1, "--quiet")
     assert result.code == 0
-    assert result.lines == ["elboroom: after epoch 1: out of memory; training goes on"]
+    assert result.lines == ["elboroom: after epoch 1: out of memory; training continues"]
     assert len(Run("run").history) == 2

@@ -70,7 +70,7 @@ def test_a_stopped_process_and_its_way_back(
     monkeypatch.chdir(folder)
     if name != "kill":
         assert lines[-1].startswith("elboroom: stopped in epoch ")
-        assert lines[-1].endswith(f"Go on with: elboroom resume {name}")
+        assert lines[-1].endswith(f"To continue: elboroom resume {name}")
         assert not any("Traceback" in line for line in lines)
     epochs = len(Run(name).history) + 2
     assert elboroom("resume", name, "--epochs", epochs, "--quiet").code == 0

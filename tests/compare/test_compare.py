@@ -128,7 +128,7 @@ def test_killed_before_the_first_checkpoint(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("elboroom.training.loop.Training._save", stop)
+        patch.setattr("elboroom.training.storage.Storage.save", stop)
         with pytest.raises(Stopped):
             small(RECIPES, epochs=3)
     assert Path("cmp/vae/seed-0/config.json").exists()

@@ -34,7 +34,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on(
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
-    assert f"saved. Go on with: elboroom resume {run}" in told.splitlines()[-1]
+    assert f"saved. To continue: elboroom resume {run}" in told.splitlines()[-1]
     assert "Traceback" not in told
 
     config = json.loads((run / "config.json").read_text())

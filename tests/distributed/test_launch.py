@@ -119,7 +119,7 @@ def test_processes_end_with_their_launcher_and_save(training: tuple[Path, subpro
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
     process.send_signal(signal.SIGKILL)
     assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
-    assert "saved. Go on with" in process.communicate()[1].splitlines()[-1]
+    assert "saved. To continue" in process.communicate()[1].splitlines()[-1]
     assert "stopped in epoch" in (folder / "run" / "log.txt").read_text().splitlines()[-1]
     lock_folder(folder / "run").release()
 

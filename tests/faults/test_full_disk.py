@@ -118,6 +118,6 @@ def test_a_picture_that_finds_no_room_does_not_end_training(
 
     train(tmp_path / "run", epochs=2, on_epoch=draw)
     assert "after epoch 1: cannot write figures/loss.png" in capfd.readouterr().err
-    assert "training goes on" in (tmp_path / "run" / "log.txt").read_text()
+    assert "training continues" in (tmp_path / "run" / "log.txt").read_text()
     assert_same_end(tmp_path / "run", whole)
     assert len(Run(tmp_path / "run").history) == 2

@@ -37,12 +37,12 @@ def test_average_follows_its_recursion() -> None:
         expected = [
             decay * e + (1 - decay) * p.detach() for e, p in zip(expected, vae.parameters(), strict=True)
         ]
-    assert engine.average is not None
-    for mine, theirs in zip(engine.average, expected, strict=True):
+    assert engine.average.weights is not None
+    for mine, theirs in zip(engine.average.weights, expected, strict=True):
         torch.testing.assert_close(mine, theirs)  # float32 rounding of 20 steps
     own = [p.detach().clone() for p in vae.parameters()]
     with engine.averaged():
-        assert all(torch.equal(p, a) for p, a in zip(vae.parameters(), engine.average, strict=True))
+        assert all(torch.equal(p, a) for p, a in zip(vae.parameters(), engine.average.weights, strict=True))
     assert all(torch.equal(p, o) for p, o in zip(vae.parameters(), own, strict=True))
 
 

@@ -17,8 +17,10 @@ from elboroom.data import Dataset, load_data
 from elboroom.data.batches import Batches
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
+from elboroom.training import epoch_row
 from elboroom.training.engine import Engine
 from elboroom.training.order import epoch_order
+from elboroom.training.validation import measure
 
 from .runs import assert_identical, build, images, train
 
@@ -131,7 +133,7 @@ def test_measure_is_the_same_at_every_call_and_what_the_formulas_give() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     indices = data.indices("validation")
-    first, again, other = (engine.measure(indices, seed) for seed in (5, 5, 6))
+    first, again, other = (measure(engine, indices, seed) for seed in (5, 5, 6))
     assert first == again
     assert first["rate"] == other["rate"]  # closed form, without noise
     assert first["distortion"] != other["distortion"]
@@ -192,12 +194,12 @@ def test_the_learning_rate_of_a_row_is_the_one_it_was_trained_with(
 
 def test_the_plateau_is_that_of_the_validation_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     # Training goes on getting better while the validation measured here gets worse with every epoch.
-    real = Engine.measure
+    real = epoch_row.measure
 
     def worse(engine: Engine, indices: Any, seed: int) -> dict[str, float]:
         return real(engine, indices, seed) | {"loss": 100.0 + engine.steps}
 
-    monkeypatch.setattr(Engine, "measure", worse)
+    monkeypatch.setattr(epoch_row, "measure", worse)
     options = {"lr_schedule": "ReduceLROnPlateau", "lr_schedule_options": {"patience": 0, "factor": 0.5}}
     history = train(build(), None, 3, three_parts(), **options)
     assert [row["learning_rate"] for row in history] == [1e-3, 1e-3, 5e-4]

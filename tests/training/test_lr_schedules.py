@@ -150,7 +150,10 @@ def test_resuming_for_longer_lays_the_schedule_out_anew_and_says_so(
     train(build(), tmp_path / "run", 3, **chosen)
     history = train(build(), tmp_path / "run", 6, resume=True)
     told = (tmp_path / "run" / "log.txt").read_text()
-    assert told.count(f"{name} follows the number of epochs, now 6 instead of 3: epoch 4 has learning") == 1
+    assert (
+        told.count(f"{name} follows the number of epochs, which is now 6 instead of 3: epoch 4 has learning")
+        == 1
+    )
     optimizer = Config().updated(**chosen).optimizer
     expected = [*rehearse(optimizer, 3), *rehearse(optimizer, 6)[3:]]
     assert [row["learning_rate"] for row in history] == pytest.approx(expected, rel=1e-9, abs=1e-15)

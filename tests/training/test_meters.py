@@ -22,7 +22,7 @@ from elboroom.objectives import Objective, prior_critic
 from elboroom.objectives.schedules import constant
 from elboroom.probability import Meter
 from elboroom.runs.run import Run
-from elboroom.training import Stopped, engine
+from elboroom.training import Stopped, validation
 from elboroom.training.checkpoints.state import load_state, save_state
 from elboroom.training.meters import Meters
 from elboroom.training.prepare import prepare
@@ -125,7 +125,7 @@ def test_the_plain_model_has_none_and_does_nothing_for_them() -> None:
 
 
 def test_rates_of_layers_add_up_to_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_EVALUATION_BATCH", 4)  # the validation part is 5 examples: two batches
+    monkeypatch.setattr(validation, "_BATCH", 4)  # the validation part is 5 examples: two batches
     vae = build(latent_dim=2, hidden=(400, 400), **CHAIN)
     for row in train(vae, None, 2):
         for part in ("", "val_"):
@@ -165,7 +165,7 @@ def _perplexity_of(vae: VAE, x: Any) -> float:
 def test_perplexity_is_that_of_all_codes_of_an_epoch_whatever_the_batches(
     batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_EVALUATION_BATCH", 5)
+    monkeypatch.setattr(validation, "_BATCH", 5)
     data = images()
     vae = build(posterior="fsq", code_grid=(4,), fsq_levels=(3, 3), latent_dim=2)
     (row,) = train(vae, None, 1, data, validation=0.3, batch_size=batch_size, **FROZEN)

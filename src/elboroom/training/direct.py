@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +18,9 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
 from elboroom.training.chains import Chains, Layer, run, run_back
+from elboroom.training.totals import Sums
 
 _LOG_2PI = math.log(2 * math.pi)
-
-
-class Sums(NamedTuple):
-    """Loss as the objective gives it, and sums over the batch, in nats."""
-
-    loss: Tensor
-    distortion: Tensor
-    rate: Tensor
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,17 @@ from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.allocator import keep_freed_memory
+from elboroom.training.average import WeightAverage
 from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
-from elboroom.training.direct import Direct, Sums
+from elboroom.training.direct import Direct
 from elboroom.training.meters import Meters, columns
 from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
+from elboroom.training.totals import Sums, Totals
 from elboroom.training.update import Update
 
 # A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
 _GRADIENT_NORM_EVERY = 10
-_METERS = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
-_EVALUATION_BATCH = 1000
 # Where low-precision copies follow the weights, they are made anew so often, lest a change go unseen.
 _REFRESH_EVERY = 50
 # By name; None where nothing was measured.
@@ -90,16 +90,13 @@ class Engine:
         self._autocast = self.precision == "bf16" and not self._chains.hold_all_products
         self.steps = 0
         self.first: First | None = None
-        self.ema = config.training.ema
-        self.average = [p.detach().clone() for p in vae.parameters()] if self.ema is not None else None
-        # Static buffers, so that the step may be captured: schedules write into one, means into the other.
+        self.average = WeightAverage(list(vae.parameters()), config.training.ema)
+        # A static buffer, as a captured step needs one.
         self._values = [math.nan] * len(objective.schedules)
         self.coefficients = torch.zeros(len(self._values), device=device)
-        self.meters = torch.zeros(
-            len(_METERS), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64
-        )
-        self.further = Meters(self.workers)
-        self.told = torch.zeros(0, device=device)
+        self.totals = Totals(self.workers)
+        self.meters = Meters(self.workers)
+        self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); a skipped step may not.
         self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
@@ -128,7 +125,7 @@ class Engine:
         part : Part, optional
             Which part of the whole batch it is, if other processes have the rest.
         notes : tuple of float
-            Summed over all processes on the way; :attr:`told` has the sums.
+            Summed over all processes on the way; :attr:`summed_notes` has the sums.
         """
         self._set_coefficients(self.steps)
         if not self._copies_follow or not self.steps % _REFRESH_EVERY:
@@ -145,18 +142,19 @@ class Engine:
             norm = self._gradient_norm()
             for update in self.updates:
                 update.apply(bad)
-            self._update_average(bad)
+            if bad is not True:
+                self.average.update(self.steps)
             for buffer, old in zip(self._moving, before, strict=True):
                 buffer.copy_(torch.where(torch.as_tensor(bad), old, buffer))
-            self._measure(sums, part.counted, norm, bad)
-            self.further.add(part.counted, bad)
+            self.totals.add(sums, part.counted, norm, bad)
+            self.meters.add(part.counted, bad)
         self.steps += 1
         if self.steps == 1:
             self._note_first()
 
     def _note_first(self) -> None:
         """Keep what the first step measured, if it was finite; here the host waits for the device."""
-        sums = dict(zip(_METERS, self.workers.sum_(self.meters.clone()).tolist(), strict=True))
+        sums = self.totals.read()
         if sums["examples"]:
             self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
@@ -171,12 +169,12 @@ class Engine:
             with self.vae.lowered("bf16" if self._autocast else "fp32"), self._chains():
                 x, condition = self.batches.for_training(rows), self.batches.conditions(rows)
                 terms = self.vae(x, self.objective.num_samples, condition)
-            loss, against = self._losses(terms, part.counted, self.further)
+            loss, against = self.losses(terms, part.counted, self.meters)
         total = loss + torch.stack(against).sum() if against else loss
         torch.autograd.backward(total if part.weight == 1 else total * part.weight)
         return Sums(loss.detach(), terms.distortion.detach().sum(), terms.rate.detach().sum())
 
-    def _losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
+    def losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
         """What the model minimises and what its opponents do; what else there is to tell goes to meters."""
         loss, penalties = self.objective.parts(terms, self.coefficients)
         against = self.objective.own_losses(terms)
@@ -189,11 +187,11 @@ class Engine:
             for update in self.updates:
                 update.flat.collect()
             return loss
-        told = self.update.collect([loss * part.weight, *(torch.full_like(loss, note) for note in notes)])
+        summed = self.update.collect([loss * part.weight, *(torch.full_like(loss, note) for note in notes)])
         for update in self.updates[1:]:
             update.collect()
-        self.told = told[1:]
-        return told[0]
+        self.summed_notes = summed[1:]
+        return summed[0]
 
     def _is_bad(self, loss: Tensor) -> Tensor | bool:
         """Whether the loss or a gradient is not finite; on the CPU it costs nothing to know at once."""
@@ -207,50 +205,18 @@ class Engine:
             return None
         return self.update.norm()
 
-    def _measure(self, sums: Sums, examples: int, norm: Tensor | None, bad: Tensor | bool) -> None:
-        if not examples:
-            return
-        measured = [sums.loss * examples, sums.distortion, sums.rate, sums.loss if norm is None else norm]
-        if self.device.type == "cpu":
-            if not bad:
-                loss, distortion, rate, last = (each.item() for each in measured)
-                last = 0.0 if norm is None else last
-                values = [examples, loss, distortion, rate, float(norm is not None), last]
-                self.meters += torch.tensor(values, dtype=self.meters.dtype)
-            return
-        one = torch.ones_like(sums.loss)
-        norms = [0 * one, 0 * one] if norm is None else [one, norm]
-        self.meters += torch.where(bad, 0.0, torch.stack([examples * one, *measured[:3], *norms]))  # type: ignore[arg-type]
-
     def _set_coefficients(self, step: int) -> None:
         for i, value in enumerate(self.objective.coefficients(step)):
             if value != self._values[i]:
                 self.coefficients[i].fill_(value)
                 self._values[i] = value
 
-    def _update_average(self, bad: Tensor | bool) -> None:
-        if self.average is None or self.ema is None or bad is True:
-            return
-        # A young average forgets faster: the first steps are the worst.
-        decay = min(self.ema, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.average, list(self.vae.parameters()), 1 - decay)
-
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """With a running average, let the model have its weights for a while."""
-        if self.average is None:
+        with self.average.applied():
+            self.refresh()
             yield
-            return
-        own = [p.detach().clone() for p in self.vae.parameters()]
-        self._set_weights(self.average)
-        try:
-            yield
-        finally:
-            self._set_weights(own)
-
-    def _set_weights(self, weights: list[Tensor]) -> None:
-        with torch.no_grad():
-            torch._foreach_copy_(list(self.vae.parameters()), weights)
         self.refresh()
 
     def means(self, *, everywhere: bool = True) -> Means:
@@ -258,18 +224,11 @@ class Engine:
 
         With ``everywhere`` all processes must ask, and get the means over all of them.
         """
-        meters = self.workers.sum_(self.meters.clone()) if everywhere else self.meters
-        sums = dict(zip(_METERS, meters.tolist(), strict=True))
-        examples = max(sums["examples"], 1.0)
-        rate = sums["rate"] / examples
-        return {
-            "loss": sums["loss"] / examples,
-            "distortion": sums["distortion"] / examples,
-            "rate": rate,
-            "rate_per_dim": rate / self.vae.latent_dim,
-            "grad_norm": sums["grad_norm"] / sums["grad_norms"] if sums["grad_norms"] else None,
-            **self.further.means(everywhere=everywhere),
-        }
+        means = self.totals.means(everywhere=everywhere)
+        norm, rate = means.pop("grad_norm"), means["rate"]
+        assert rate is not None
+        further = self.meters.means(everywhere=everywhere)
+        return {**means, "rate_per_dim": rate / self.vae.latent_dim, "grad_norm": norm, **further}
 
     def largest_norm(self) -> float:
         """Largest norm of a tensor of weights, inf from 1e19 on; here the host waits for the device."""
@@ -278,36 +237,9 @@ class Engine:
 
     def reset_meters(self) -> None:
         """Start new means."""
-        self.meters.zero_()
-        self.further.reset()
+        self.totals.reset()
+        self.meters.reset()
         self.skipped.reset()
-
-    def measure(self, indices: NDArray[np.int64], seed: int) -> Means:
-        """Means over held-out examples, with the same noise at every call; training's noise is left alone."""
-        sums = torch.zeros(3, device=self.device, dtype=self.meters.dtype)
-        further = Meters(self.workers)
-        with self.same_noise(seed), self.averaged(), self.vae.at_rest():
-            for start in range(0, len(indices), _EVALUATION_BATCH):
-                whole = indices[start : start + _EVALUATION_BATCH]
-                (own,), (part,) = self.workers.share([whole])
-                batch = torch.from_numpy(own).to(self.device)
-                with self.workers.noise_of(part):
-                    x, condition = self.batches[batch], self.batches.conditions(batch)
-                    terms = self.vae(x, self.objective.num_samples, condition)
-                    loss, _ = self._losses(terms, part.counted, further)
-                further.add(part.counted)
-                if part.counted:
-                    found = (loss * part.counted, terms.distortion.sum(), terms.rate.sum())
-                    sums += torch.stack(found)
-        loss_, distortion, rate = (self.workers.sum_(sums) / len(indices)).tolist()
-        return {
-            "loss": loss_,
-            "distortion": distortion,
-            "rate": rate,
-            "rate_per_dim": rate / self.vae.latent_dim,
-            "elbo": -(distortion + rate),
-            **further.means(),
-        }
 
     @contextmanager
     def same_noise(self, seed: int) -> Iterator[None]:
@@ -357,12 +289,12 @@ class Engine:
         """All that the next step depends on, but the data and the random generators."""
         return {
             "steps": self.steps,
-            "meters": self.workers.sum_(self.meters.clone()),
-            "further": self.further.state_dict(),
+            "meters": self.totals.summed(),
+            "further": self.meters.state_dict(),
             "skipped": self.skipped.counts[:3],
             "first": self.first,
             "model": dict(self.vae.state_dict()),
-            "average": self.average,
+            "average": self.average.weights,
             "objective": dict(self.objective.state_dict()),
             "updates": [update.state_dict() for update in self.updates],
         }
@@ -371,22 +303,21 @@ class Engine:
         """Leave the model with a state's weights, or with their running average if there is one."""
         self.vae.load_state_dict(state["model"])
         if state["average"] is not None:
-            self._set_weights([weight.to(self.device) for weight in state["average"]])
+            self.average.copy_to_model(state["average"])
+            self.refresh()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
         self.steps = state["steps"]
         self.skipped.load(state["skipped"])
         self.skipped.set_clock(self.steps)
-        self.meters.copy_(state["meters"])
+        self.totals.load(state["meters"])
         # Runs of earlier versions have neither of the two.
-        self.further.load_state_dict(state.get("further", {}))
+        self.meters.load_state_dict(state.get("further", {}))
         self.first = First(*state["first"]) if state.get("first") is not None else None
-        if not self.workers.is_first:
-            self.meters.zero_()  # the first has what all had
         self.vae.load_state_dict(state["model"])
         self.refresh()
-        self.average = None if state["average"] is None else [w.to(self.device) for w in state["average"]]
+        self.average.load(state["average"])
         self.objective.load_state_dict(state["objective"])
         for update, kept in zip(self.updates, state["updates"], strict=True):
             update.load_state_dict(kept)

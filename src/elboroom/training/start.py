@@ -41,8 +41,7 @@ def start_from_data(engine: Engine, indices: NDArray[np.int64], seed: int) -> No
         if hasattr(head, "standardize"):
             examples = head.standardize(examples)
         prior.start_from(torch.cat([examples, prior.pseudo_inputs[len(examples) :]]))
-        if engine.average is not None:  # else it would remember the noise
-            torch._foreach_copy_(engine.average, list(engine.vae.parameters()))
+        engine.average.restart()  # or it would remember the noise
     engine.refresh()
 
 

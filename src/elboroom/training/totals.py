@@ -1,0 +1,84 @@
+"""Totals of loss, distortion, rate and gradient norm over the steps of an epoch, kept on the device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from elboroom.distributed.processes import Workers
+
+_NAMES = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
+
+
+class Sums(NamedTuple):
+    """Of one batch: the loss per example, and sums of distortion and rate over the batch, in nats."""
+
+    loss: Tensor
+    distortion: Tensor
+    rate: Tensor
+
+
+class Totals:
+    """Adds up the sums of batches without waiting for the device.
+
+    Parameters
+    ----------
+    workers : Workers
+        The processes whose totals are summed, and the device.
+    """
+
+    def __init__(self, workers: Workers):
+        self._workers = workers
+        device = workers.device
+        # A static buffer, as a captured step needs one.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.values = torch.zeros(len(_NAMES), device=device, dtype=dtype)
+
+    def add(self, sums: Sums, examples: int, norm: Tensor | None, bad: Tensor | bool) -> None:
+        """Include a batch of so many examples, unless its step is bad; ``norm`` is its gradient's."""
+        if not examples:
+            return
+        measured = [sums.loss * examples, sums.distortion, sums.rate, sums.loss if norm is None else norm]
+        if self.values.device.type == "cpu":
+            if not bad:
+                loss, distortion, rate, last = (each.item() for each in measured)
+                last = 0.0 if norm is None else last
+                values = [examples, loss, distortion, rate, float(norm is not None), last]
+                self.values += torch.tensor(values, dtype=self.values.dtype)
+            return
+        one = torch.ones_like(sums.loss)
+        norms = [0 * one, 0 * one] if norm is None else [one, norm]
+        self.values += torch.where(bad, 0.0, torch.stack([examples * one, *measured[:3], *norms]))  # type: ignore[arg-type]
+
+    def read(self, *, everywhere: bool = True) -> dict[str, float]:
+        """Number of examples and the totals by name. The host waits for the device here.
+
+        With ``everywhere`` they are summed over all processes, all of which must call this.
+        """
+        values = self.summed() if everywhere else self.values
+        return dict(zip(_NAMES, values.tolist(), strict=True))
+
+    def means(self, *, everywhere: bool = True) -> dict[str, float | None]:
+        """Means per example, and that of the gradient norms, None where none was measured."""
+        sums = self.read(everywhere=everywhere)
+        examples = max(sums["examples"], 1.0)
+        return {
+            **{name: sums[name] / examples for name in ("loss", "distortion", "rate")},
+            "grad_norm": sums["grad_norm"] / sums["grad_norms"] if sums["grad_norms"] else None,
+        }
+
+    def summed(self) -> Tensor:
+        """Totals over all processes, all of which must call this."""
+        return self._workers.sum_(self.values.clone())
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.values.zero_()
+
+    def load(self, values: Tensor) -> None:
+        """Restore what :meth:`summed` returned; the first process continues with the totals of all."""
+        self.values.copy_(values)
+        if not self._workers.is_first:
+            self.values.zero_()

@@ -1,0 +1,54 @@
+"""Means over held-out examples, with the same noise at every call."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elboroom.training.engine import Engine, Means
+from elboroom.training.meters import Meters
+
+_BATCH = 1000
+
+
+def measure(engine: Engine, indices: NDArray[np.int64], seed: int) -> Means:
+    """Loss, distortion, rate and ELBO of examples, without a change to the random state of the training.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the training; with a running average of the weights, that is measured.
+    indices : array
+        Rows of the data set.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    dict
+        Means per example in nats, by name.
+    """
+    sums = torch.zeros(3, device=engine.device, dtype=engine.totals.values.dtype)
+    meters = Meters(engine.workers)
+    with engine.same_noise(seed), engine.averaged(), engine.vae.at_rest():
+        for start in range(0, len(indices), _BATCH):
+            whole = indices[start : start + _BATCH]
+            (own,), (part,) = engine.workers.share([whole])
+            batch = torch.from_numpy(own).to(engine.device)
+            with engine.workers.noise_of(part):
+                x, condition = engine.batches[batch], engine.batches.conditions(batch)
+                terms = engine.vae(x, engine.objective.num_samples, condition)
+                loss, _ = engine.losses(terms, part.counted, meters)
+            meters.add(part.counted)
+            if part.counted:
+                sums += torch.stack((loss * part.counted, terms.distortion.sum(), terms.rate.sum()))
+    loss_, distortion, rate = (engine.workers.sum_(sums) / len(indices)).tolist()
+    return {
+        "loss": loss_,
+        "distortion": distortion,
+        "rate": rate,
+        "rate_per_dim": rate / engine.vae.latent_dim,
+        "elbo": -(distortion + rate),
+        **meters.means(),
+    }
