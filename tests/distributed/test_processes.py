@@ -7,10 +7,10 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,9 @@ CLOSE = {"rel": 2e-4, "abs": 1e-5}
 
 
 def launch(
-    size: int, folder: Path, names: list[str], timeout: float = 100
+    size: int, folder: Path, names: list[str], port: int, timeout: float = 100
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run a job in processes as a launcher would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     shared = os.environ | {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     shared |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     processes = [
@@ -72,7 +69,7 @@ def assert_same_curve(run: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Path:
     """Folders 1, 2 and 3: what so many processes make of the same."""
     folder = tmp_path_factory.mktemp("runs")
     for size in (1, 2, 3):
@@ -81,14 +78,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job.run(folder / "1", [*CURVES, "batch_norm", "two_epochs", "two_epochs:whole"])
     job.run(folder / "1", ["goes_on:whole"])
     torch.set_num_threads(threads)
-    ends = launch(2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded", "leaves"])
+    ends = launch(
+        2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded", "leaves"], free_port()
+    )
     assert [end.returncode for end in ends] == [0, 0], ends
     for name in ("two_epochs", "two_epochs_sharded"):
         for size in (1, 3):
             shutil.copytree(folder / "2" / name, folder / str(size) / f"{name}_on")
     job.run(folder / "1", ["goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"])
     torch.set_num_threads(threads)
-    ends = launch(3, folder / "3", [*CURVES, "goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"])
+    ends = launch(
+        3, folder / "3", [*CURVES, "goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"], free_port()
+    )
     assert [end.returncode for end in ends] == [0, 0, 0], ends
     return folder
 
@@ -136,9 +137,11 @@ def test_no_thread_outlives_the_group_to_abort_the_process(runs: Path) -> None:
     assert [(runs / "2" / f"threads-{rank}").read_text() for rank in (0, 1)] == ["", ""]
 
 
-def test_when_one_dies_the_others_say_who_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+def test_when_one_dies_the_others_say_who_and_the_run_can_be_resumed(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
     started = time.monotonic()
-    ends = launch(3, tmp_path, ["dies"])
+    ends = launch(3, tmp_path, ["dies"], free_port())
     assert time.monotonic() - started < 60
     assert ends[1].returncode == -signal.SIGKILL
     for end in (ends[0], ends[2]):

@@ -31,6 +31,8 @@ from .runs import (
     train,
 )
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 def snapshot(steps: int) -> Snapshot:
     return Snapshot({"engine": {"steps": steps}, "history": [], "weights": torch.full((3,), float(steps))})

@@ -33,6 +33,8 @@ from .runs import (
     train,
 )
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 Case = tuple[dict[str, Any], dict[str, Any]]
 
 # (fields of the model, options): each keeps another state between epochs.
