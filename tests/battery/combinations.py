@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import elboroom
 from elboroom.config import Config
+from elboroom.config.bounds import BOUNDS
 from elboroom.config.likelihoods import LIKELIHOODS as ROWS
 from elboroom.config.model import LikelihoodName
 from elboroom.data import Dataset
@@ -89,6 +90,14 @@ ALL: tuple[Combination, ...] = tuple(
     if one.is_a_question
 )
 
+
+def few_samples(bound: str) -> dict[str, Any]:
+    """Four samples in two groups, where a bound takes several."""
+    row = BOUNDS[bound]
+    groups = {"bound_groups": 2} if "bound_groups" in row.options else {}
+    return {"num_samples": 4, **groups} if row.num_samples > 1 else {}
+
+
 # What comes small, by the choice that it goes with.
 _SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("network", "mlp"): {"hidden": (8,)},
@@ -108,8 +117,7 @@ _SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("prior", "flow"): {"prior_steps": 2, "prior_hidden": (6,), "prior_bins": 3},
     ("likelihood", "categorical"): {"levels": 4},
     ("likelihood", "discretized_logistic"): {"levels": 4},
-    **{("bound", bound): {"num_samples": 4} for bound in ("iwae", "dreg", "ciwae")},
-    **{("bound", bound): {"num_samples": 4, "bound_groups": 2} for bound in ("miwae", "piwae")},
+    **{("bound", bound): few_samples(bound) for bound in BOUNDS},
 }
 
 

@@ -10,8 +10,9 @@ import torch
 
 from elboroom import pictures
 from elboroom.config import ModelConfig
+from elboroom.config.bounds import BOUNDS as BOUND_ROWS
 from elboroom.config.model import LikelihoodName, PosteriorName, PriorName
-from elboroom.config.objective import BoundName, PenaltyName
+from elboroom.config.penalties import PENALTIES as PENALTY_ROWS
 from elboroom.latent import arrays, paths, targets
 from elboroom.models.vae import VAE
 from elboroom.objectives.choice import BOUNDS, PENALTIES
@@ -25,8 +26,8 @@ def test_every_name_has_its_part_and_every_part_a_name() -> None:
     assert set(get_args(LikelihoodName)) == {"auto", *LIKELIHOODS}
     assert set(get_args(PosteriorName)) == {*POSTERIORS, *QUANTIZERS}
     assert set(get_args(PriorName)) == {"auto", *PRIORS, *CODE_PRIORS}
-    assert set(get_args(BoundName)) == {*BOUNDS}
-    assert set(get_args(PenaltyName)) == {*PENALTIES}
+    assert {*BOUND_ROWS} == {*BOUNDS}
+    assert {*PENALTY_ROWS} == {*PENALTIES}
 
 
 OPTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

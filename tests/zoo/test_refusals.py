@@ -47,12 +47,12 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
     ({"prior": "mixture", "beta": 0}, "whose weight is beta = 0", "give a beta above 0"),
     (
         {"posterior": "vq", "bound": "iwae", "num_samples": 50},
-        "iwae weighs samples by their density, and posterior = 'vq' gives one code",
+        "iwae weights samples by their density, and posterior = 'vq' gives one code",
         "bound = 'elbo'",
     ),
     (
         {"posterior": "deterministic", "bound": "capacity"},
-        "leads the rate to the capacity",
+        "drives the rate to a target",
         "'diagonal', 'full'",
     ),
     (
@@ -60,7 +60,11 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
         "density of q(z|x) at given codes",
         "'diagonal', 'full', 'householder' or 'power_spherical'",
     ),
-    ({"network": "ladder", "bound": "stl"}, "network = 'ladder' has no such thing", "bound = 'elbo'"),
+    (
+        {"network": "ladder", "bound": "stl"},
+        "network = 'ladder' has it only at the codes that it draws itself",
+        "bound = 'elbo'",
+    ),
     ({"bound": "iwae"}, "with num_samples = 1 is the elbo", "num_samples = 50"),
     (
         {"bound": "miwae", "num_samples": 20},
@@ -75,9 +79,9 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
     (
         {"posterior": "full", "penalties": {"total_correlation": 1}},
         "takes the density of each dimension by itself",
-        "take posterior = 'diagonal', or the penalty total_correlation_critic",
+        "take posterior = 'diagonal', or take the penalty total_correlation_critic",
     ),
-    ({"latent_dim": 1, "penalties": {"total_correlation": 1}}, "latent_dim is 1", "give 2 or more"),
+    ({"latent_dim": 1, "penalties": {"total_correlation": 1}}, "latent_dim = 1", "give 2 or more"),
     (
         {"posterior": "iaf", "penalties": {"decorrelation_ii": 1}},
         "takes the covariance",

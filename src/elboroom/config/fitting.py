@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from elboroom.config.bounds import BOUNDS, Need
 from elboroom.config.likelihoods import with_measure
+from elboroom.config.penalties import PENALTIES
 from elboroom.config.priors import GAUSSIAN, PRIORS, prior_of
 from elboroom.config.sections import either
 
@@ -17,23 +19,22 @@ if TYPE_CHECKING:
     from elboroom.config.model import ModelConfig
     from elboroom.config.objective import ObjectiveConfig
 
+# Posteriors, or networks of several layers, that have what a bound or penalty needs.
 _WITH_NOISE = (*GAUSSIAN, "planar", "iaf", "power_spherical", "ladder", "chain")
-_WITH_DENSITY = (*GAUSSIAN, "power_spherical")
-
-# Bound → posteriors (or networks of several layers) that fit, and what it needs of them.
-_Needs = dict[str, tuple[tuple[str, ...], str]]
-_BOUNDS: _Needs = {
-    **dict.fromkeys(("iwae", "miwae", "piwae", "ciwae"), (_WITH_NOISE, "weighs samples by their density")),
-    **dict.fromkeys(("dreg", "stl"), (_WITH_DENSITY, "takes the density of q(z|x) at given codes")),
-    "capacity": (_WITH_NOISE, "leads the rate to the capacity"),
+HAVE: dict[Need, tuple[str, ...]] = {
+    "noise": _WITH_NOISE,
+    "density": (*GAUSSIAN, "power_spherical"),
+    "factors": ("diagonal",),
+    "covariance": GAUSSIAN,
+    "unbounded": (*(name for name in PRIORS if name != "power_spherical"), "ladder", "chain"),
 }
-_PENALTIES: _Needs = {
-    "total_correlation": (("diagonal",), "takes the density of each dimension by itself"),
-    "decorrelation_ii": (GAUSSIAN, "takes the covariance of q(z|x)"),
-    "code_norm": (
-        (*(name for name in PRIORS if name != "power_spherical"), "ladder", "chain"),
-        "shortens codes, all of length 1 on a sphere",
-    ),
+# What the others are like.
+_LACK: dict[Need, str] = {
+    "noise": "gives one code and no density",
+    "density": "has it only at the codes that it draws itself",
+    "factors": "does not factorise over dimensions",
+    "covariance": "has none in closed form",
+    "unbounded": "gives codes that are all of length 1",
 }
 _DENSITIES = with_measure("density")
 _LEARNED = ("mixture", "vamp", "flow")
@@ -49,18 +50,7 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
     """
     layered = model.network in ("ladder", "chain")
     kind, name = ("network", model.network) if layered else ("posterior", model.posterior)
-    asked: list[tuple[str, str, _Needs]] = [("bound", objective.bound, _BOUNDS)]
-    asked += [("penalty", penalty, _PENALTIES) for penalty in objective.penalties]
-    for what, choice, table in asked:
-        fitting, need = table.get(choice, ((name,), ""))
-        if name not in fitting:
-            instead = {"bound": "bound = 'elbo'", "penalty": "leave the penalty out"}[what]
-            if choice == "total_correlation":
-                instead = "the penalty total_correlation_critic"
-            raise ValueError(
-                f"{what} {choice} {need}, and {kind} = {name!r} {_lack(name)}; "
-                f"take {_kinds(fitting)}, or {instead}"
-            )
+    _check_needs(model, objective, kind, name)
     if objective.free_bits:
         _check_free_bits(model, objective.free_bits)
     if objective.num_samples > 1 and name not in _WITH_NOISE:
@@ -68,15 +58,30 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
             f"num_samples = {objective.num_samples}, and posterior = {name!r} gives the same code each time; "
             "leave num_samples out, or take a posterior with noise, such as 'diagonal'"
         )
-    if "total_correlation" in objective.penalties and model.latent_dim < 2:
-        raise ValueError(
-            "penalty total_correlation is between dimensions of the code, and latent_dim is 1; give 2 or more"
-        )
     if objective.beta == 0 and model.prior in _LEARNED:
         raise ValueError(
             f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
             "0, or leave the prior out"
         )
+
+
+def _check_needs(model: ModelConfig, objective: ObjectiveConfig, kind: str, name: str) -> None:
+    bound = BOUNDS[objective.bound]
+    asked = [(f"bound {objective.bound}", bound.need, bound.reason, "take bound = 'elbo'")]
+    for penalty in objective.penalties:
+        row = PENALTIES[penalty]
+        asked.append((f"penalty {penalty}", row.need, row.reason, row.instead))
+        if model.latent_dim < row.latent_dims:
+            raise ValueError(
+                f"penalty {penalty} is between dimensions of the code, and latent_dim = "
+                f"{model.latent_dim}; give {row.latent_dims} or more"
+            )
+    for what, need, reason, instead in asked:
+        if need is not None and name not in HAVE[need]:
+            lack = _LACK["noise" if name not in (*_WITH_NOISE, *HAVE[need]) else need]
+            raise ValueError(
+                f"{what} {reason}, and {kind} = {name!r} {lack}; {_posteriors(HAVE[need])}, or {instead}"
+            )
 
 
 def check_dequantized(likelihood: str, dequantize: str, binarize: str) -> None:
@@ -119,13 +124,5 @@ def _check_free_bits(model: ModelConfig, nats: float) -> None:
     )
 
 
-def _lack(name: str) -> str:
-    if name in ("deterministic", "vq", "fsq"):
-        return "gives one code and no density"
-    if name == "power_spherical":
-        return "puts them on one"
-    return "has no such thing"
-
-
-def _kinds(fitting: Iterable[str]) -> str:
-    return f"posterior = {either(name for name in fitting if name in PRIORS)}"
+def _posteriors(names: Iterable[str]) -> str:
+    return f"take posterior = {either(name for name in names if name in PRIORS)}"

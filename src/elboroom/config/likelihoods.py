@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from elboroom.config.sections import Uses, uses_of
+
 Measure = Literal["binary", "density", "levels", "counts"]
 
 
@@ -56,10 +58,6 @@ def with_measure(measure: Measure) -> tuple[str, ...]:
     return tuple(name for name, row in LIKELIHOODS.items() if row.measure == measure)
 
 
-def takers_of_options() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+def takers_of_options() -> Uses:
     """Which likelihoods take each option, as `elboroom.config.sections.check_in_use` reads it."""
-    options = dict.fromkeys(option for row in LIKELIHOODS.values() for option in row.options)
-    return tuple(
-        ("likelihood", tuple(name for name, row in LIKELIHOODS.items() if option in row.options), (option,))
-        for option in options
-    )
+    return uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()})

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from elboroom.config.bounds import BOUNDS, help_of_bounds
+from elboroom.config.options import Option
+from elboroom.config.penalties import PENALTIES, help_of_penalties
 from elboroom.config.sections import (
     FLAT,
     AtLeastOne,
     NotNegative,
     Positive,
     Section,
-    Uses,
     check_in_use,
     read_options,
+    uses_of,
 )
 from elboroom.errors import nearest
 
-BoundName = Literal["elbo", "iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "capacity"]
-PenaltyName = Literal[
-    "total_correlation",
-    "total_correlation_critic",
-    "decorrelation_i",
-    "decorrelation_ii",
-    "mmd_rbf",
-    "mmd_imq",
-    "prior_critic",
-    "code_norm",
-    "weight_decay",
-    "jacobian_norm",
-    "structural_dissimilarity",
-    "commitment",
-]
+if TYPE_CHECKING:
+    BoundName = str
+    PenaltyName = str
+else:
+    BoundName = Literal[tuple(BOUNDS)]
+    PenaltyName = Literal[tuple(PENALTIES)]
 
-_ONLY_WITH: Uses = (
-    ("bound", ("miwae", "piwae"), ("bound_groups",)),
-    ("bound", ("ciwae",), ("elbo_share",)),
-    ("bound", ("capacity",), ("capacity", "capacity_ramp")),
-    ("bound", ("elbo",), ("free_bits",)),
-)
-# Bounds that are the elbo with one sample, and how many their papers draw.
-_SAMPLES = {"iwae": 50, "miwae": 64, "piwae": 64, "ciwae": 64, "dreg": 64}
+_ONLY_WITH = uses_of("bound", {name: row.options for name, row in BOUNDS.items()})
 
 
 def _with_known_names(penalties: object) -> object:
     for name in penalties if isinstance(penalties, dict) else ():
-        if name not in get_args(PenaltyName):
-            raise ValueError(f"there is no penalty {name!r}; {nearest(name, get_args(PenaltyName))}")
+        if name not in PENALTIES:
+            raise ValueError(f"there is no penalty {name!r}; {nearest(name, PENALTIES)}")
     return penalties
 
 
@@ -78,10 +65,7 @@ class ObjectiveConfig(Section):
     """Length of the ramp, in epochs."""
     beta_period: Annotated[Positive, FLAT] = 20.0
     """Length of one cycle of the cyclical schedule, in epochs; at least --beta-ramp."""
-    bound: Annotated[BoundName, FLAT] = "elbo"
-    """Training bound. iwae, miwae, piwae, ciwae and dreg use several samples; stl uses the path gradient;
-    capacity drives the rate to a target.
-    """
+    bound: Annotated[BoundName, FLAT] = Field(default="elbo", description=help_of_bounds())
     num_samples: Annotated[AtLeastOne, FLAT] = 1
     """Codes drawn for each example in a step."""
     bound_groups: AtLeastOne = 8
@@ -94,8 +78,9 @@ class ObjectiveConfig(Section):
     """Epochs in which the capacity rises from 0 to its target."""
     free_bits: Annotated[NotNegative, FLAT] = 0.0
     """Minimum rate charged for each latent dimension, or each layer of a ladder, in nats."""
-    penalties: Annotated[Weights, FLAT] = Field(default={})
-    """Penalties and their weights, as in 'total_correlation=5'."""
+    penalties: Annotated[Weights, Option(short=True, metavar="NAME=WEIGHT")] = Field(
+        default={}, description=help_of_penalties()
+    )
     penalty_ramp: NotNegative = 0.0
     """Epochs in which the penalties' weights grow from 0. 0 applies them in full from the first step."""
 
@@ -121,13 +106,13 @@ class ObjectiveConfig(Section):
                 f"penalty_ramp = {self.penalty_ramp:g} is of the weights of penalties, and there are none; "
                 "leave it out, or give penalties"
             )
-        usual = _SAMPLES.get(self.bound)
-        if usual is not None and self.num_samples == 1:
+        row = BOUNDS[self.bound]
+        if self.num_samples == 1 < row.num_samples:
             raise ValueError(
                 f"bound = {self.bound!r} with num_samples = 1 is the elbo; give more samples, such as "
-                f"num_samples = {usual}, or take bound = 'elbo'"
+                f"num_samples = {row.num_samples}, or take bound = 'elbo'"
             )
-        if self.bound in ("miwae", "piwae") and self.num_samples % self.bound_groups:
+        if "bound_groups" in row.options and self.num_samples % self.bound_groups:
             raise ValueError(
                 f"bound_groups = {self.bound_groups} does not divide num_samples = {self.num_samples}; take "
                 f"a multiple, such as num_samples = {8 * self.bound_groups}"

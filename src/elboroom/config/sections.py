@@ -17,6 +17,7 @@ from elboroom.errors import UsageError, nearest, shortened
 FLAT = Option(short=True)
 """Marks a common option: ``--beta`` and not ``--objective.beta``."""
 FLAT_NAME = Option(short=True, metavar="NAME")
+KEY_VALUE = Option(short=True, metavar="KEY=VALUE")
 HIDDEN = Option(hidden=True)
 """Marks a field that the command line does not offer."""
 
@@ -103,6 +104,21 @@ def explain(error: ErrorDetails) -> str:
 
 Uses = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 """(a choice's field, its values, the fields that do nothing without one of these values), …"""
+
+
+def uses_of(choice: str, options: Mapping[str, tuple[str, ...]]) -> Uses:
+    """Turn a table from the values of a choice to the options that each takes round, for `check_in_use`.
+
+    Examples
+    --------
+    >>> uses_of("network", {"mlp": ("init",), "conv": ("width",), "ladder": ("width",)})
+    (('network', ('mlp',), ('init',)), ('network', ('conv', 'ladder'), ('width',)))
+    """
+    fields = dict.fromkeys(field for taken in options.values() for field in taken)
+    return tuple(
+        (choice, tuple(value for value, taken in options.items() if field in taken), (field,))
+        for field in fields
+    )
 
 
 def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = None) -> None:

@@ -10,6 +10,7 @@ from elboroom.config.sections import (
     FLAT,
     FLAT_NAME,
     HIDDEN,
+    KEY_VALUE,
     AtLeastOne,
     Options,
     Positive,
@@ -24,11 +25,11 @@ class OptimizerConfig(Section):
     """Class in torch.optim, such as Adam, AdamW, SGD or RMSprop."""
     lr: Annotated[Positive, FLAT] = 1e-3
     """Learning rate."""
-    optimizer_options: Annotated[Options, FLAT] = Field(default={})
+    optimizer_options: Annotated[Options, KEY_VALUE] = Field(default={})
     """Further arguments of the optimiser, as in 'betas=[0.9, 0.95], weight_decay=0.01'."""
     lr_schedule: Annotated[str | None, FLAT_NAME] = None
     """Class in torch.optim.lr_scheduler, such as CosineAnnealingLR; stepped once per epoch."""
-    lr_schedule_options: Annotated[Options, FLAT] = Field(default={})
+    lr_schedule_options: Annotated[Options, KEY_VALUE] = Field(default={})
     """Arguments of the learning-rate schedule, as in 'eta_min=1e-5'. Without T_max, total_iters or
     total_steps the schedule lasts for all epochs.
     """

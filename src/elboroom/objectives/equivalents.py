@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from elboroom.config import Config
+from elboroom.config.bounds import BOUNDS
 
 # What a program adds up in place of −log p(x|z), from which it differs by a constant and a factor.
 _ERRORS = {
@@ -40,10 +41,11 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
     if beta == 0:
         return "beta 0: the rate is not part of the loss, which is no bound on log p(x)."
     then = "" if objective.beta_schedule == "constant" else " at the end of its schedule"
-    if objective.bound == "capacity":
-        weighs = f"beta {beta:g}{then} weighs |rate - capacity| in a loss summed over dimensions."
+    row = BOUNDS[objective.bound]
+    if row.beta_weighs != "the rate":
+        weighs = f"beta {beta:g}{then} weighs {row.beta_weighs} in a loss summed over dimensions."
     else:
-        whole = "the ELBO" if objective.bound in ("elbo", "stl") else "the bound itself"
+        whole = "the ELBO" if row.num_samples == 1 else "the bound itself"
         weighs = (
             f"beta {beta:g}{then} weighs the rate in a loss summed over dimensions, where 1 gives {whole}."
         )

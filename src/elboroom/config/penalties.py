@@ -1,0 +1,59 @@
+"""The penalties by name: what each needs of the posterior, and what to take where it does not fit.
+
+A new penalty is a function or module in ``elboroom.objectives``, a line in ``objectives/choice.py`` and a row
+here. Its name on the command line, the refusals and the tests that hold for all penalties follow from these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elboroom.config.bounds import Need
+
+
+@dataclass(frozen=True)
+class PenaltyRow:
+    """What the configuration knows of a penalty.
+
+    Attributes
+    ----------
+    need : Need or None
+        What it needs of the posterior. Penalties that need images or codebooks check the model itself.
+    reason : str
+        Why: a verb phrase for the message that refuses a posterior without it.
+    instead : str
+        What to do for another posterior.
+    latent_dims : int
+        The fewest latent dimensions for which it means something.
+    """
+
+    need: Need | None = None
+    reason: str = ""
+    instead: str = "leave the penalty out"
+    latent_dims: int = 1
+
+
+PENALTIES: dict[str, PenaltyRow] = {
+    "total_correlation": PenaltyRow(
+        need="factors",
+        reason="takes the density of each dimension by itself",
+        instead="take the penalty total_correlation_critic",
+        latent_dims=2,
+    ),
+    "total_correlation_critic": PenaltyRow(latent_dims=2),
+    "decorrelation_i": PenaltyRow(),
+    "decorrelation_ii": PenaltyRow(need="covariance", reason="takes the covariance of q(z|x)"),
+    "mmd_rbf": PenaltyRow(),
+    "mmd_imq": PenaltyRow(),
+    "prior_critic": PenaltyRow(),
+    "code_norm": PenaltyRow(need="unbounded", reason="shortens codes"),
+    "weight_decay": PenaltyRow(),
+    "jacobian_norm": PenaltyRow(),
+    "structural_dissimilarity": PenaltyRow(),
+    "commitment": PenaltyRow(),
+}
+
+
+def help_of_penalties() -> str:
+    """Help of the option that gives penalties their weights."""
+    return f"Penalties and their weights, as in 'total_correlation=5'. Penalties: {', '.join(PENALTIES)}."
