@@ -84,7 +84,7 @@ def test_pieces_and_evaluation_keep_each_example_with_its_condition(
     conditions = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32).astype(np.float64)
     x = truth.observe(conditions).astype(np.float32)
     evidence = truth.evidence(x, conditions)
-    monkeypatch.setattr("elboroom.models.vae._DECODED_NUMBERS", 7 * 6)  # 7 examples at a time
+    monkeypatch.setattr("elboroom.models.inference._DECODED_NUMBERS", 7 * 6)  # 7 examples at a time
     monkeypatch.setattr("elboroom.evaluation.likelihood._BATCH", 11)
     assert_close(truth.vae().nll(x, 2, condition=conditions).value, -evidence, **EXACT)
     # Data are float32, and so is what Batches give: a model of that precision.

@@ -186,7 +186,7 @@ def test_examples_of_a_data_set_carry_what_the_model_wants() -> None:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        (None, r"conditional: with each example give condition=, a label: cat, dog"),
+        (None, r"conditional: give condition=, a label: cat, dog, for all"),
         (2, "label 2: the model takes a label: cat, dog"),
         ([0, 1, 0, 1, -1], "label -1"),
         ("dgo", "no label 'dgo'; did you mean 'dog'"),

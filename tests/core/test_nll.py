@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.models import vae as vae_module
+from elboroom.models import inference
 from elboroom.models.vae import VAE
 from elboroom.probability import DiagonalGaussian, DiagonalGaussianHead
 
@@ -72,7 +72,7 @@ def test_draws_exactly_as_many_samples_in_chunks_that_do_not_show(
     vae = scripted(truth, num_samples, 3)
     whole = vae.nll(x, num_samples)
     assert vae.posterior.taken == [num_samples]
-    monkeypatch.setattr(vae_module, "_DECODED_NUMBERS", chunk * x.size)
+    monkeypatch.setattr(inference, "_DECODED_NUMBERS", chunk * x.size)
     parts = vae.nll(x, num_samples)
     assert sum(vae.posterior.taken) == num_samples
     assert max(vae.posterior.taken) == min(chunk, num_samples)
@@ -85,7 +85,7 @@ def test_a_batch_too_large_to_decode_at_once_goes_one_sample_at_a_time(
     truth: LinearGaussian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vae = scripted(truth, 4, 3)
-    monkeypatch.setattr(vae_module, "_DECODED_NUMBERS", 1)
+    monkeypatch.setattr(inference, "_DECODED_NUMBERS", 1)
     vae.nll(truth.observe(3), 4)
     assert vae.posterior.taken == [1, 1, 1, 1]
 
@@ -112,7 +112,7 @@ def test_importance_samples_are_the_terms_in_chunks(
     x = torch.from_numpy(truth.observe(3))
     vae = scripted(truth, 9, 3)
     terms = vae(x, 9)
-    monkeypatch.setattr(vae_module, "_DECODED_NUMBERS", 4 * x.numel())
+    monkeypatch.setattr(inference, "_DECODED_NUMBERS", 4 * x.numel())
     drawn = list(vae.importance(x, 9))
     log_likelihood, log_weights = (torch.cat([draws[i] for draws in drawn]) for i in (0, 1))
     assert_equal(log_likelihood, terms.log_likelihood, **FLOAT64)
@@ -122,7 +122,7 @@ def test_importance_samples_are_the_terms_in_chunks(
 def test_encodes_once(truth: LinearGaussian, monkeypatch: pytest.MonkeyPatch) -> None:
     vae, calls = truth.vae(), []
     vae.encoder.register_forward_hook(lambda *_: calls.append(1))
-    monkeypatch.setattr(vae_module, "_DECODED_NUMBERS", 1)
+    monkeypatch.setattr(inference, "_DECODED_NUMBERS", 1)
     vae.nll(truth.observe(3), 7)
     assert sum(calls) == 3  # each example once, in however many pieces
 

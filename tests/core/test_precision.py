@@ -88,5 +88,5 @@ def test_gradients_arrive_through_lowered_networks() -> None:
 
 
 def test_other_precisions_are_refused() -> None:
-    with pytest.raises(UsageError, match="precision = 'fp16': 'fp32' or 'bf16'"):
+    with pytest.raises(UsageError, match="precision = 'fp16': must be 'fp32' or 'bf16'"):
         build().nll(images(2), 3, precision="fp16")  # type: ignore[arg-type]

@@ -163,7 +163,7 @@ def test_memory_is_bounded_by_the_weights(monkeypatch: pytest.MonkeyPatch) -> No
     """Of small examples many fit in a batch: so many that all samples of all would not."""
     from elboroom.evaluation import likelihood
 
-    monkeypatch.setattr("elboroom.models.vae._WEIGHTS", 1000)
+    monkeypatch.setattr("elboroom.models.inference._WEIGHTS", 1000)
     monkeypatch.setattr(likelihood, "_WEIGHTS", 1000)
     sizes: list[int] = []
     vae = linear(StandardNormal(2))

@@ -31,34 +31,35 @@ class Chain(nn.Module):
     """p(z_1) p(z_2|z_1) … p(x|z_L) from the top z_1 ~ N(0, I) down, and q(z_L|x) q(z_{L−1}|z_L) … back up.
 
     All conditionals are diagonal Gaussians. The top layer's rate is the mean over the draws of a closed
-    form, KL(q(z_1|z_2) ‖ N(0, I)). Those below have none, as what their prior hangs on is drawn *after*
-    them: they are the unbiased log q − log p of the draws, of either sign.
+    form, KL(q(z_1|z_2) ‖ N(0, I)). The layers below have no closed form, because their prior depends on codes
+    that are drawn *after* theirs: their rates are the unbiased estimate log q − log p, of either sign.
 
     Parameters
     ----------
     latent_dims : sequence of int
-        Numbers in each layer, top first.
+        Latent dimensions of each layer, top first.
     inference : sequence of nn.Module
-        (n, d_{l+1}) → (n, 2 d_l) for all layers but the lowest, top first. The lowest is the encoder's.
+        (n, d_{l+1}) → (n, 2 d_l) for all layers but the lowest, top first. The encoder infers the lowest.
     generation : sequence of nn.Module
-        (n, d_l) → (n, 2 d_{l+1}) for all layers but the top, downwards.
+        (n, d_l) → (n, 2 d_{l+1}) for all layers but the top, in order from the top down.
     decoder : nn.Module
         (n, d_L) → (n, *out_shape).
     conditioned_parts : sequence of {"encoder", "decoder", "prior"}
-        Parts that get a condition c (C numbers) beside what they read: ``inference``; ``decoder``; and
-        ``generation`` with the top layer, whose prior is then N(μ(c), diag σ(c)²).
+        Parts that read a condition c (C numbers) beside their input: "encoder" the networks of
+        ``inference``, "decoder" the ``decoder``, and "prior" those of ``generation`` and the top layer, whose
+        prior is then N(μ(c), diag σ(c)²).
     condition_dim : int
-        C; 0 for none.
+        C, or 0 without conditions.
 
     Attributes
     ----------
     layers : tuple of slice
-        Which part of a code belongs to which layer, top first.
+        The part of a code that belongs to each layer, top first.
 
     Raises
     ------
     UsageError
-        If the numbers of networks and layers differ.
+        If the numbers of networks and of layers do not match.
     """
 
     def __init__(
@@ -75,12 +76,12 @@ class Chain(nn.Module):
         super().__init__()
         if not len(inference) == len(generation) == len(latent_dims) - 1:
             raise UsageError(
-                f"{len(latent_dims)} layers need {len(latent_dims) - 1} networks up and as many down; got "
-                f"{len(inference)} and {len(generation)}"
+                f"got {len(inference)} inference and {len(generation)} generation networks for "
+                f"{len(latent_dims)} layers; give {len(latent_dims) - 1} of each"
             )
-        ends = [0, *itertools.accumulate(latent_dims)]
-        self.layers = tuple(slice(a, b) for a, b in itertools.pairwise(ends))
-        self.latent_dim = ends[-1]
+        stops = [0, *itertools.accumulate(latent_dims)]
+        self.layers = tuple(slice(a, b) for a, b in itertools.pairwise(stops))
+        self.latent_dim = stops[-1]
         self.peak = peak
         self.inference = nn.ModuleList(inference)
         self.generation = nn.ModuleList(generation)
@@ -94,7 +95,7 @@ class Chain(nn.Module):
         self.heads = nn.ModuleList(DiagonalGaussianHead(d, scale="exp") for d in latent_dims)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Features (n, *out_shape) of codes (n, d), the lowest layer's alone, with conditions beside them."""
+        """Decode the lowest layer of codes (n, d), with any conditions after it, to (n, *out_shape)."""
         return self.decoder(torch.cat([z[:, self.layers[-1]], z[:, self.latent_dim :]], 1))
 
     def standardize(self, z: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -109,7 +110,7 @@ class Chain(nn.Module):
         return torch.cat(standard, 1), torch.cat(log_scales, 1)
 
     def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
-        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
+        """Codes (n, d) from codes in units of the priors; ``above`` (n, d') fixes the upper layers."""
         given = 0 if above is None else above.shape[1]
         parts: list[Tensor] = []
         for i, layer in enumerate(self.layers):
@@ -123,7 +124,7 @@ class Chain(nn.Module):
     def infer(
         self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
     ) -> Draw:
-        """Draw k codes for each of b examples, from the encoder's features (b, 2 d_L) up.
+        """Draw k codes of each of b examples bottom-up, from the encoder's features (b, 2 d_L).
 
         ``temperature`` is 1, or 0 for the means; c (b, C) are the examples' conditions.
         """
@@ -139,7 +140,7 @@ class Chain(nn.Module):
         whole = torch.cat(parts, 1)
         log_p = layer_log_prior(self, whole, c)
         rates = torch.stack(log_qs) - log_p
-        # of b examples with one layer, of k·b codes with more
+        # The top posterior is that of b examples if there is one layer, of k·b codes if there are more.
         top = rate(posterior, self._top(len(posterior.mean), c), parts[0][None], log_qs[0][None])
         rates = torch.cat([top.repeat(k if posterior is q else 1)[None], rates[1:]])
         out = self.decoder(self._beside("decoder", parts[-1], c))
@@ -152,9 +153,9 @@ class Chain(nn.Module):
         )
 
     def _prior_of(self, i: int, above: Tensor, like: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and scale (n, d_i) of p(z_i | z_{i−1}, c), for n codes like these (n, d)."""
+        """Mean and scale (n, d_i) of p(z_i | z_{i−1}, c), for as many codes as ``like`` (n, d) has."""
         if i:
-            # Networks may work in lower precision; densities never do.
+            # Networks may run in lower precision; densities never do.
             p = self.heads[i](self.generation[i - 1](self._beside("prior", above, c)).to(above.dtype))
             return p.mean, p.scale
         top = self._top(len(like), c)
@@ -171,7 +172,7 @@ class Chain(nn.Module):
         return self.top.given(in_turn(c, n))
 
     def _beside(self, part: str, z: Tensor, c: Tensor | None) -> Tensor:
-        """What a network reads: codes (n, d), and conditions (m, C) in turn if that part is told."""
+        """Input of a network: codes (n, d), joined by conditions (m, C) in turn if that part takes them."""
         if part not in self.conditioned_parts:
             return z
         assert c is not None
@@ -179,7 +180,7 @@ class Chain(nn.Module):
 
 
 def _draw(q: DiagonalGaussian, k: int, b: int, temperature: float) -> tuple[Tensor, Tensor]:
-    """Codes (k·b, d) of b examples, or of each of k·b codes below, and their log-density (k·b,), nats."""
+    """Draw k codes of each of b examples, or one above each of k·b codes; log-densities are (k·b,), nats."""
     mean, scale = (v.expand(k, *v.shape).flatten(0, 1) if len(v) == b else v for v in (q.mean, q.scale))
     noise = torch.zeros_like(mean)
     if temperature:
@@ -198,28 +199,29 @@ def make_chain(
     scale: float = 255.0,
     conditioning: Conditioning | None = None,
 ) -> HierarchicalVAE:
-    """A chain of multilayer perceptrons; by default the two-layer nets of arXiv:1509.00519 §5.
+    """Make a chain of multilayer perceptrons; by default the two-layer networks of arXiv:1509.00519 §5.
 
-    Those are x – 200 – 200 – **100** – 100 – 100 – **50** upwards, stochastic layers in bold, and the same
+    These are x – 200 – 200 – **100** – 100 – 100 – **50** upwards, stochastic layers in bold, and the same
     downwards, with tanh between.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     latent_dims : sequence of int
-        Numbers in each stochastic layer, top first.
+        Latent dimensions of each stochastic layer, top first.
     hidden : sequence of sequences of int
-        Widths between each layer and what lies below it, seen from above: the lowest is next to the data.
+        Widths of the hidden layers below each stochastic layer, in top-down order; the last are next to the
+        data.
     activation : str
-        Between hidden layers.
+        Activation function of the hidden layers.
     likelihood, scale, conditioning
         As in :class:`VAE`.
 
     Raises
     ------
     UsageError
-        If there are not as many lists of widths as layers.
+        If the numbers of lists of widths and of layers differ.
 
     Examples
     --------
@@ -229,7 +231,8 @@ def make_chain(
     """
     if len(hidden) != len(latent_dims) or not latent_dims:
         raise UsageError(
-            f"hidden = {hidden!r}: one list of widths for each of the {len(latent_dims)} stochastic layers"
+            f"hidden = {hidden!r}: give one list of widths for each of the {len(latent_dims)} layers of "
+            f"latent_dims = {tuple(latent_dims)!r}"
         )
     out_shape = tuple(shape) if likelihood is None else tuple(likelihood.in_shape)  # type: ignore[arg-type]
     conditioned_parts = () if conditioning is None else conditioning.parts

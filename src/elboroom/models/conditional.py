@@ -1,4 +1,4 @@
-"""What a conditional model does with conditions: :class:`VAE` is one of these."""
+"""The condition of a model: checked and resolved, fixed with ``given``, and passed to the prior."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from elboroom.models.conditioning import Condition, Conditioning
 
 
 class Conditional(nn.Module):
-    """A module that may have to be told a condition with each example, and its prior, which may too.
+    """A module that may take a condition with each example, and whose prior may depend on it.
 
     Attributes
     ----------
     conditioning : Conditioning or None
-        How it is told; None if it is not.
+        How the condition enters; None for a model without one.
     prior : nn.Module
-        p(z); with a method ``given`` p(z|c).
+        p(z); one with a method ``given`` is p(z|c).
     """
 
     conditioning: Conditioning | None
@@ -32,11 +32,11 @@ class Conditional(nn.Module):
 
     @property
     def condition(self) -> Conditioning | None:
-        """What must be given with each example; None if nothing is, or it is fixed."""
+        """The condition that each example needs; None if the model takes none, or it is fixed."""
         return self.conditioning if self._given is None else None
 
     def given(self, condition: Condition) -> Self:
-        """Fix the condition of a conditional model: what is left is a VAE like any other.
+        """Fix the condition of a conditional model, which makes it a VAE like any other.
 
         Parameters
         ----------
@@ -46,13 +46,13 @@ class Conditional(nn.Module):
         Returns
         -------
         VAE
-            With the same networks, p(z|c) in place of the prior, and methods that take no condition: for
-            all that draws or measures a model. The prior is that at the present weights.
+            With the same networks, p(z|c) as its prior, and methods that take no condition, for any function
+            that draws or measures a model. The prior is computed once, at the present weights.
 
         Raises
         ------
         UsageError
-            If the model takes no condition, or no such one.
+            If the model takes no condition, or not this one.
 
         Examples
         --------
@@ -66,14 +66,14 @@ class Conditional(nn.Module):
             view = copy.copy(self)
             view.__dict__["_given"] = c
             if hasattr(self.prior, "given"):
-                # The copy shares its table of parts with this model, and is to have a prior of its own.
+                # The copy shares this model's table of submodules, and needs a prior of its own.
                 parts = {name: part for name, part in self._modules.items() if name != "prior"}
                 view.__dict__["_modules"] = parts
                 view.__dict__["prior"] = self.prior.given(c)
         return view
 
     def _resolved(self, condition: Condition | None, n: int) -> Tensor | None:
-        """Conditions of n examples as the parts take them, (n, C); None of a model without."""
+        """Condition vectors of n examples, (n, C); None for a model without conditions."""
         if self.conditioning is None:
             if condition is not None:
                 raise UsageError(
@@ -82,27 +82,30 @@ class Conditional(nn.Module):
             return None
         if self._given is not None:
             if condition is not None:
-                raise UsageError("the condition of this model is fixed; give another to the whole model")
+                raise UsageError(
+                    "the condition of this model is fixed: leave condition= out, or give it to the model "
+                    "that given() was called on"
+                )
             return self._given.to(self._weight()).expand(n, -1)
         if condition is None:
             raise UsageError(
-                "this model is conditional: with each example give condition=, "
-                f"{self.conditioning.describe()}"
+                f"this model is conditional: give condition=, {self.conditioning.describe()}, for all "
+                "examples or for each"
             )
         return self.conditioning.vectors(condition, n, self._weight())
 
     def condition_vectors(self, condition: Condition | None, n: int) -> Tensor | None:
-        """Conditions of n examples as the parts take them, (n, C); None where nothing is to be given.
+        """Condition vectors of n examples, (n, C); None if the model takes none, or it is fixed.
 
         Raises
         ------
         UsageError
-            If a condition is missing, or none is wanted, or it is none of the model's.
+            If a condition is missing, not wanted, or not one that the model knows.
         """
         return None if condition is None and self.condition is None else self._resolved(condition, n)
 
     def prior_given(self, c: Tensor | None) -> Any:
-        """The prior as it is at this moment, of these conditions (m, C) if it is conditional."""
+        """The prior at the present weights, for the conditions c (m, C) if it is conditional."""
         if c is not None and hasattr(self.prior, "given"):
             return self.prior.given(c)
         return self.prior.mixture() if hasattr(self.prior, "mixture") else self.prior
@@ -112,24 +115,24 @@ class Conditional(nn.Module):
         return next(self.parameters(), torch.empty(()))
 
 
-def check_told(conditioning: Conditioning | None, prior: Any) -> None:
-    """Refuse a prior that does not fit what the parts are told.
+def check_conditioned(conditioning: Conditioning | None, prior: Any) -> None:
+    """Refuse a prior that does not fit the parts that take a condition.
 
     Raises
     ------
     UsageError
-        If it can be given conditions and is told none, or the other way round; or if it encodes
-        pseudo-inputs with an encoder that wants conditions.
+        If only one of the prior and ``conditioning`` is for a conditional prior, or if the prior encodes
+        pseudo-inputs with an encoder that takes a condition.
     """
     parts = () if conditioning is None else conditioning.parts
     name = type(prior).__name__
     if ("prior" in parts) != hasattr(prior, "given"):
         raise UsageError(
-            f"the parts that take a condition are {', '.join(parts) or 'none'}, and the prior is a {name}; "
-            "a ConditionalNormal goes with parts that name the prior, and only it does"
+            f"conditioning.parts = {parts!r} and the prior is a {name}; it must be a ConditionalNormal "
+            "if the parts include 'prior', and only then"
         )
     if "encoder" in parts and hasattr(prior, "bind"):
         raise UsageError(
-            f"a {name} encodes pseudo-inputs, which have no condition; leave the encoder out of the parts "
-            "that take one, or take another prior"
+            f"conditioning.parts = {parts!r} and the prior is a {name}, which encodes pseudo-inputs without "
+            "a condition; leave 'encoder' out of the parts, or take another prior"
         )

@@ -1,14 +1,15 @@
-"""A VAE whose code is that of several stochastic layers, side by side, the top one first.
+"""A VAE with several stochastic layers, whose codes are concatenated, top layer first.
 
-All of a hierarchy but its encoder is one module, the VAE's decoder: it maps a whole code to the picture and
-knows each layer's prior and posterior, as these share what they compute on the way down. ``vae.posterior``
-and ``vae.prior`` are views of it. ``decode``, ``sample``, ``embed`` and the rest are those of any VAE.
+All of a hierarchy except its encoder is one module, the VAE's decoder. It maps a whole code to the example
+and holds each layer's prior and posterior, because these share their top-down computation.
+``vae.posterior`` and ``vae.prior`` are views of it. ``decode``, ``sample``, ``embed`` and the other methods
+are those of any VAE.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar, Protocol, cast
 
@@ -16,19 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from elboroom.config.sections import either
 from elboroom.errors import UsageError
 from elboroom.models.conditioning import Condition, Conditioning
 from elboroom.models.terms import Draws, Terms
 from elboroom.models.vae import VAE
 from elboroom.networks.ladder import Draw, Ladder
-from elboroom.probability import BernoulliHead, Likelihood, Posterior
+from elboroom.probability import Likelihood
 
-# Numbers of the widest hidden grid held at once while importance sampling: 64 MB in float32.
+# Numbers in the widest hidden layer at a time during importance sampling: 64 MB in float32.
 _HIDDEN_NUMBERS = 16_000_000
 
 
 class Hierarchy(Protocol):
-    """What the decoder of a :class:`HierarchicalVAE` can do: a chain or a ladder."""
+    """What the decoder of a :class:`HierarchicalVAE` offers: a chain or a ladder."""
 
     layers: tuple[slice, ...]
     latent_dim: int
@@ -40,25 +42,25 @@ class Hierarchy(Protocol):
         ...
 
     def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
-        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
+        """Codes (n, d) from codes in units of the priors; ``above`` (n, d') fixes the upper layers."""
         ...
 
     def infer(
         self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
     ) -> Draw:
-        """Draw k codes of each of b examples from q(z|x, c)."""
+        """Draw k codes of each of b examples from q(z|x, c); a temperature of 0 gives the means."""
         ...
 
 
 def layer_log_prior(hierarchy: Hierarchy, z: Tensor, c: Tensor | None = None) -> Tensor:
-    """Log p(z_l | z above, c) of each layer for codes (n, d) and conditions (m, C) in turn: (L, n), nats."""
+    """Log p(z_l | z above, c) of each layer, (L, n), nats, for codes (n, d) and conditions (m, C) in turn."""
     standard, log_scale = hierarchy.standardize(z, c)
     each = -(0.5 * (standard.square() + math.log(2 * math.pi)) + log_scale)
     return torch.stack([each[:, layer].sum(1) for layer in hierarchy.layers])
 
 
 class HierarchicalPosterior:
-    """q(z|x) = Π q(z_l | other layers, x) of b examples, by what the encoder made of them."""
+    """q(z|x) = Π q(z_l | other layers, x) of b examples, from the encoder's features of them."""
 
     stochastic: ClassVar[bool] = True
 
@@ -73,7 +75,7 @@ class HierarchicalPosterior:
 
     @property
     def closed_form_rates(self) -> bool:
-        """Whether each layer's rate is exact given the layers above, and not estimated from its draw."""
+        """Whether each layer's rate is exact given the layers above, instead of estimated from its draw."""
         return isinstance(self._hierarchy, Ladder)
 
     @cached_property
@@ -82,7 +84,7 @@ class HierarchicalPosterior:
         return self._hierarchy.infer(self._features, 1, self._c, temperature=0.0).z[0]
 
     def draw(self, num_samples: int) -> Draw:
-        """K codes with their densities, rates and decoded features, in one pass."""
+        """Draw k codes, with their densities, rates and decoded features, in one pass."""
         return self._hierarchy.infer(self._features, num_samples, self._c)
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
@@ -92,23 +94,23 @@ class HierarchicalPosterior:
 
 
 class _View(nn.Module):
-    """A part of a model that is seen in its decoder, whose weights stay the decoder's."""
+    """A view of the decoder as another part of the model; it has no weights of its own."""
 
     def __init__(self, hierarchy: Hierarchy):
         super().__init__()
         self.latent_dim = hierarchy.latent_dim
-        self._hierarchy = (hierarchy,)  # in a tuple, lest its weights be saved twice
+        self._hierarchy = (hierarchy,)  # in a tuple, so that it is not registered as a submodule too
 
 
 class HierarchicalPrior(_View):
-    """p(z) = Π p(z_l | z above), whose weights are the decoder's.
+    """p(z) = Π p(z_l | z above), with the decoder's weights.
 
     Parameters
     ----------
     hierarchy : Hierarchy
-        The decoder; it stays a part of the model, not of the prior.
+        The decoder; it remains a part of the model and not of the prior.
     c : Tensor, optional
-        Conditions (m, C), which codes take in turn: p(z|c).
+        Conditions (m, C), which the codes take in turn: p(z|c).
     """
 
     def __init__(self, hierarchy: Hierarchy, c: Tensor | None = None):
@@ -116,7 +118,7 @@ class HierarchicalPrior(_View):
         self._c = c
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of z (..., d), of (..., m, d) with m conditions, in nats, (...)."""
+        """Log-density of z (..., d), or (..., m, d) with m conditions, in nats, (...)."""
         log_p = layer_log_prior(self._hierarchy[0], z.reshape(-1, self.latent_dim), self._c)
         return log_p.sum(0).reshape(z.shape[:-1])
 
@@ -125,7 +127,7 @@ class HierarchicalPrior(_View):
         return self._hierarchy[0].standardize(z, self._c)[0]
 
     def place(self, standard: Tensor) -> Tensor:
-        """Codes (n, d) of those in units of the priors."""
+        """Codes (n, d) from codes in units of the priors."""
         return self._hierarchy[0].place(standard, self._c)
 
     def sample(self, n: int) -> Tensor:
@@ -134,10 +136,10 @@ class HierarchicalPrior(_View):
 
 
 class ConditionalHierarchicalPrior(_View):
-    """p(z|c) of every c: a :class:`HierarchicalPrior` of those that it is given."""
+    """p(z|c) for any c: :meth:`given` makes a :class:`HierarchicalPrior` of it."""
 
     def given(self, c: Tensor) -> HierarchicalPrior:
-        """Give the prior of each of the conditions c (m, C)."""
+        """The prior of each of the conditions c (m, C)."""
         return HierarchicalPrior(self._hierarchy[0], c)
 
 
@@ -156,16 +158,16 @@ class HierarchicalVAE(VAE):
     Parameters
     ----------
     encoder : nn.Module
-        x (b, *shape) to what the hierarchy's ``infer`` reads, (b, numbers).
+        Maps x (b, *shape) to the features that the hierarchy's ``infer`` reads, (b, numbers).
     hierarchy : nn.Module
-        A :class:`Hierarchy`, (n, d) → (n, *likelihood.in_shape); becomes the decoder.
+        A :class:`Hierarchy`; maps (n, d) to (n, *likelihood.in_shape) and becomes the decoder.
     shape, likelihood, scale, conditioning
         As in :class:`VAE`.
 
     Raises
     ------
     UsageError
-        If the hierarchy was not made for what is told to the decoder and the prior.
+        If the hierarchy was not made for the parts that ``conditioning`` conditions.
 
     Examples
     --------
@@ -188,18 +190,12 @@ class HierarchicalVAE(VAE):
         conditioning: Conditioning | None = None,
     ):
         stack = cast(Hierarchy, hierarchy)
-        _check_told(stack, () if conditioning is None else conditioning.parts)
+        _check_parts(stack, () if conditioning is None else conditioning.parts)
+        conditional = "prior" in stack.conditioned_parts
+        prior = ConditionalHierarchicalPrior(stack) if conditional else HierarchicalPrior(stack)
+        parts: dict[str, Any] = {"posterior": _PosteriorView(stack), "likelihood": likelihood}
         super().__init__(
-            encoder,
-            hierarchy,
-            (ConditionalHierarchicalPrior if "prior" in stack.conditioned_parts else HierarchicalPrior)(
-                stack
-            ),
-            shape=shape,
-            posterior=_PosteriorView(stack),
-            likelihood=BernoulliHead(tuple(shape)) if likelihood is None else likelihood,
-            scale=scale,
-            conditioning=conditioning,
+            encoder, hierarchy, prior, shape=shape, scale=scale, conditioning=conditioning, **parts
         )
         self.layers = stack.layers
 
@@ -210,7 +206,7 @@ class HierarchicalVAE(VAE):
         return q if c is None else q.given(c)
 
     def forward(self, x: Tensor, num_samples: int = 1, condition: Condition | None = None) -> Terms:
-        """Encode x (b, *shape), draw k codes of each on the way down, which ends at the picture."""
+        """Encode x (b, *shape), then draw and decode k codes of each example in one top-down pass."""
         c = self.condition_vectors(condition, len(x))
         q = self.infer(x, c)
         with self.products():
@@ -228,23 +224,15 @@ class HierarchicalVAE(VAE):
             rates=rates,
         )
 
-    def importance(
-        self,
-        x: Tensor,
-        num_samples: int,
-        condition: Condition | None = None,
-        *,
-        posterior: Posterior | None = None,
-    ) -> Iterator[Draws]:
-        """Draw importance samples of x in chunks, as :meth:`elboroom.VAE.importance`, one pass for each."""
-        q: Any = self.infer(x, condition) if posterior is None else posterior
+    def _most_draws(self, x: Tensor) -> int:
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
-        chunk = max(1, min(num_samples, _HIDDEN_NUMBERS // max(1, len(x) * peak)))
-        for done in range(0, num_samples, chunk):
-            with self.products():
-                drawn = q.draw(min(chunk, num_samples - done))
-            log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
-            yield Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates)
+        return _HIDDEN_NUMBERS // max(1, len(x) * peak)
+
+    def _weighted_draws(self, x: Tensor, q: Any, num_samples: int, *_: Any) -> Draws:
+        with self.products():
+            drawn = q.draw(num_samples)
+        log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
+        return Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates)
 
     def complete(
         self,
@@ -253,16 +241,16 @@ class HierarchicalVAE(VAE):
         condition: Condition | None = None,
         temperature: float = 0.0,
     ) -> Tensor:
-        """Whole codes of which the upper layers are given, for a traversal of one layer.
+        """Complete codes whose upper layers are given, for a traversal of one layer.
 
         Parameters
         ----------
         above : array
-            (n, d'), the first layers of codes, d' being the end of a layer (``vae.layers[l].stop``) or 0.
+            (n, d'), the first layers of the codes; d' is 0 or the end of a layer, ``vae.layers[l].stop``.
         condition : int, str or array
-            Of a conditional model: one label or vector for all codes, or one for each.
+            For a conditional model: one label or vector for all codes, or one for each.
         temperature : float
-            Of the layers below: 0 takes their means given the layers above, 1 draws them from the prior.
+            For the layers below: 0 takes their means given the layers above, 1 draws them from the prior.
 
         Returns
         -------
@@ -284,11 +272,11 @@ class HierarchicalVAE(VAE):
         torch.Size([5, 6])
         """
         given = torch.as_tensor(above)
-        ends = [0, *(layer.stop for layer in self.layers)]
-        if given.ndim != 2 or given.shape[1] not in ends:
+        stops = [0, *(layer.stop for layer in self.layers)]
+        if given.ndim != 2 or given.shape[1] not in stops:
             raise UsageError(
-                f"got upper layers of shape {tuple(given.shape)}; the model takes (n, d'), d' being "
-                f"{', '.join(map(str, ends))}: where its layers end"
+                f"got upper layers of shape {tuple(given.shape)}; the model takes (n, d') with d' = "
+                f"{either(stops)}, where its layers end"
             )
         hierarchy, n = cast(Hierarchy, self.decoder), len(given)
         with self.at_rest():
@@ -299,16 +287,17 @@ class HierarchicalVAE(VAE):
 
 
 def _numbers(part: Any, n: int) -> Tensor:
-    """Zeros for n codes (n, d), of the dtype and on the device of a module's weights."""
+    """Zeros for n codes (n, d), with the dtype and device of a module's weights."""
     return next(part.parameters()).new_zeros((n, part.latent_dim))
 
 
-def _check_told(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
-    told, wanted = (
+def _check_parts(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
+    made_for, wanted = (
         [part for part in ("decoder", "prior") if part in one] for one in (hierarchy.conditioned_parts, parts)
     )
-    if told != wanted:
+    if made_for != wanted:
         raise UsageError(
-            f"the {type(hierarchy).__name__} was made with a condition for {' and '.join(told) or 'none'}, "
-            f"and conditioning is for {' and '.join(wanted) or 'neither decoder nor prior'}; make both alike"
+            f"the {type(hierarchy).__name__} was made with a condition for "
+            f"{' and '.join(made_for) or 'neither decoder nor prior'}, and conditioning is for "
+            f"{' and '.join(wanted) or 'neither'}; make them agree"
         )
