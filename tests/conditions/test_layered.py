@@ -245,7 +245,7 @@ def test_it_starts_as_if_it_were_told_nothing(name: str) -> None:
 
 def test_parts_that_do_not_fit_are_refused() -> None:
     told = Conditioning("labels", 2, shape=(8, 8, 1))
-    with pytest.raises(UsageError, match=r"made with a condition for none.* decoder and prior; make"):
+    with pytest.raises(UsageError, match=r"made with a condition for neither .* for decoder and prior; make"):
         HierarchicalVAE(
             LadderEncoder((8, 8, 1), width=4), Ladder((8, 8, 1), width=4), shape=(8, 8, 1), conditioning=told
         )

@@ -209,7 +209,7 @@ def test_conditions_where_none_or_another_kind_is_wanted(vae: VAE, x: Any) -> No
         plain.given(1)
     with pytest.raises(UsageError, match="have conditions of their own"):
         vae.embed(Examples(x, np.zeros(5, int)), 1)
-    with pytest.raises(UsageError, match="conditional: with each"):
+    with pytest.raises(UsageError, match="conditional: give condition="):
         vae.sample(3)
     vectors = build(condition="vectors", condition_dim=3)
     with pytest.raises(UsageError, match="a vector of 3 numbers, and no labels"):
