@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
+import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import load_data
+from elboroom.data import load_data, read_image
 from elboroom.data.preparation import Preparation, Way, value_range_of
+from elboroom.errors import UsageError
 
 FACES = Preparation(
     "faces",
@@ -131,3 +135,55 @@ def test_images_of_8_bits_beside_deep_ones_are_as_they_were(tmp_path: Path) -> N
     folder = _deep(tmp_path / "deep", 4095)
     Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5)).save(folder / "8.png")
     assert load_data(folder).x[1].ravel().tolist() == list(range(15))
+
+
+def _png_of_16_bits(values: np.ndarray[Any, Any]) -> bytes:
+    """A colour PNG (h, w, 3) of 16 bits, which Pillow reads and does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    height, width, _ = values.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_16_bit_colours_are_read_and_12_bit_ones_in_such_files_are_refused(tmp_path: Path) -> None:
+    values = np.arange(3 * 5 * 3).reshape(3, 5, 3) * 1489
+    for name in ("full", "dark"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full/a.png").write_bytes(_png_of_16_bits(values))
+    assert (load_data(tmp_path / "full").x[0] == values // 256).all()
+    (tmp_path / "dark/a.png").write_bytes(_png_of_16_bits(values // 16))
+    with pytest.raises(
+        UsageError, match=r"colours of at most 4,095 in 16 bits.*save it with 8 bits a channel"
+    ):
+        load_data(tmp_path / "dark")
+    (tmp_path / "dark/b.png").write_bytes(_png_of_16_bits(values))  # now the first is a dark one of 16 bits
+    assert (load_data(tmp_path / "dark").x[0] == values // 16 // 256).all()
+
+
+@pytest.mark.parametrize(("highest", "white"), [((4000, 300), 4095), ((4096, 4000), 65535)])
+def test_12_bit_values_in_tars_keep_their_range(tmp_path: Path, highest: tuple[int, int], white: int) -> None:
+    folder = _deep(tmp_path / "deep", *highest)
+    with tarfile.open(tmp_path / "deep.tar", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name)
+    for _ in range(2):  # the second time from the cache
+        data = load_data(tmp_path / "deep.tar")
+        assert (data.x == load_data(folder).x).all()
+        assert data.preparation == Preparation("folder", (("", Way("none", (3, 5), 1, white=white)),))
+
+
+def test_a_12_bit_photo_is_read_alone(tmp_path: Path) -> None:
+    folder = _deep(tmp_path / "deep", 4095, 65535)
+    values = np.linspace(0, 4095, 15).round()
+    assert read_image(folder / "0.png").ravel().tolist() == np.rint(values / 4095 * 255).tolist()
+    assert read_image(folder / "1.png").max() == 255

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.data import images
+from elboroom.data import images, load_data
 from elboroom.data.dataset import TEST
 from elboroom.data.faces import prepare
 from elboroom.data.faces.files import split_by_content
 from elboroom.data.faces.prepare import is_prepared, load_prepared, prepare_faces
+from elboroom.data.faces.prepared_photo import prepare_photo
 from elboroom.data.faces.way import parse_align
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import FailureError, UsageError
@@ -407,3 +408,25 @@ def test_detection_needs_a_detector(photos, tmp_path):
         UsageError, match="cannot be detected in the photos of people, as the detector is 'none'"
     ):
         prepare_faces([photos("people", 2)], tmp_path / "out", align={"people": "detect"}, detector="none")
+
+
+@pytest.mark.parametrize("align", ["auto", "crop"])
+def test_12_bit_photos_give_the_faces_of_8_bit_ones(photos, tmp_path, align):
+    """Also with a photo of 8 bits among them, and when one of them is prepared alone."""
+    folder = photos("people", 4)
+    deep = shutil.copytree(folder, tmp_path / "deep" / "people")
+    for path in sorted(deep.glob("*.png"))[1:]:
+        values = np.asarray(Image.open(path).convert("L"), np.uint16)
+        values[0, 0] = 255  # so that the highest value is white
+        Image.fromarray(values.astype(np.uint8)).save(folder / path.name)
+        Image.fromarray(np.rint(values / 255 * 4095).astype(np.uint16)).save(path)
+    shallow = load_data(prepare_faces([folder], tmp_path / "8", align=align).path)
+    made = prepare_faces([deep], tmp_path / "12", align=align)
+    found = load_data(made.path)
+    np.testing.assert_array_equal(found.x, shallow.x)
+    assert made.ways["people"].white == 4095
+    assert shallow.preparation.ways[0][1].white == 65535
+    for ways in (found.preparation.photo_ways(), shallow.preparation.photo_ways()):
+        alone = prepare_photo(deep / "001.png", ways[0])
+        np.testing.assert_array_equal(alone.pixels, found.x[1])
+    assert prepare_faces([deep], tmp_path / "12", align=align).reused

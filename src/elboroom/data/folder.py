@@ -21,7 +21,7 @@ from elboroom.errors import UsageError
 _SPLITS = {"train": TRAIN, "test": TEST, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
 _DEFAULT_SIDE = 64
 _LARGEST_OWN_SIDE = 512  # a camera's photos all have one size too, and a thousand of them fill a disk
-_DECODING = "2"  # changes when the same files become other numbers, so that no cached ones are taken
+DECODING = "3"  # changes when the same files become other numbers, so that no cached ones are taken
 _THREADS = min(8, os.cpu_count() or 1)
 _BATCH = 2048  # files handed to the threads at a time, so that a million do not queue up
 _In = TypeVar("_In")
@@ -74,7 +74,7 @@ def load_folder(
     if not found:
         raise UsageError(f"{path}: {_why_empty(path)}")
     prefix = "folder-named-" + _digest([str(path.resolve()), repr(size), repr(channels)]) + "-"
-    key = prefix + _digest([_DECODING, *_listing(path, found), *(skip.path for skip in skipped)])
+    key = prefix + _digest([DECODING, *_listing(path, found), *(skip.path for skip in skipped)])
     data = cached(key, lambda scratch: _build(path, found, skipped, size, channels, scratch))
     forget_others(prefix, keep=key)
     if strict and data.skipped:
@@ -169,7 +169,7 @@ def _build(
     scratch: Path | None,
 ) -> Dataset:
     """Read headers to settle the shape, then decode into one array, closing the gaps of bad files."""
-    headers = _in_threads(lambda item: _attempt(images.read_header, item.path), found)
+    headers = _in_threads(lambda item: images.attempt(images.read_header, item.path), found)
     skipped = skipped + [
         Skipped(str(f.path), h) for f, h in zip(found, headers, strict=True) if isinstance(h, str)
     ]
@@ -179,14 +179,13 @@ def _build(
     good_headers = [header for header in headers if not isinstance(header, str)]
     shape = _choose_shape(good_headers, size, channels)
     deep = [item for item, header in zip(found, good_headers, strict=True) if header.deep]
-    peaks = _in_threads(lambda item: _attempt(images.peak, item.path), deep)
-    highest = max((value for value in peaks if not isinstance(value, str)), default=images.WHITE)
-    white = images.white_for(highest)
+    peaks = _in_threads(lambda item: images.attempt(images.peak, item.path), deep)
+    white = images.white_of(value for value in peaks if not isinstance(value, str))
     full = (len(found), *shape)
     x = np.empty(full, np.uint8) if scratch is None else reserve(scratch / "x.npy", full)
 
     def fill(row: int) -> str | None:
-        pixels = _attempt(lambda path: images.decode(path, shape, white), found[row].path)
+        pixels = images.attempt(lambda path: images.decode(path, shape, white), found[row].path)
         if isinstance(pixels, str):
             return pixels
         x[row] = pixels
@@ -207,14 +206,6 @@ def _build(
 
 def _first(skipped: list[Skipped]) -> str:
     return f"{Path(skipped[0].path).name}, {skipped[0].reason}"
-
-
-def _attempt(read: Callable[[Path], _Out], path: Path) -> _Out | str:
-    """Return what was read, or the reason why it could not be."""
-    try:
-        return read(path)
-    except ValueError as error:
-        return str(error)
 
 
 def _in_threads(task: Callable[[_In], _Out], items: list[_In] | range) -> list[_Out]:

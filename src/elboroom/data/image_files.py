@@ -24,6 +24,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", 
     HEIC if _HAS_HEIF else frozenset()
 )
 _ORIENTATION = 0x0112
+_DEEP = "elboroom: 16 bits"  # a key of Image.info
 _PILLOW = r"(PIL|pillow_heif)\."  # the modules that warn
 
 
@@ -116,6 +117,11 @@ def upright_size(image: Any) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def is_deep(image: Any) -> bool:
+    """Whether an opened image has 16 bits or more a channel, of which Pillow keeps 8 where it is coloured."""
+    return bool(image.info.get(_DEEP, False))
+
+
 def _open(path: Path) -> Any:
     """Open an image; this is the only place that does."""
     from PIL import Image, UnidentifiedImageError
@@ -141,6 +147,7 @@ def _open(path: Path) -> Any:
             f"is {width}×{height}; images of more than {MAX_PIXELS // 1_000_000} million pixels are not "
             "read, so make it smaller"
         )
+    image.info[_DEEP] = image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile)
     return image
 
 

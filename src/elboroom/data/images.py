@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from elboroom.data.dataset import Array
 from elboroom.data.image_files import SUFFIXES as SUFFIXES
 from elboroom.data.image_files import Opened as Opened
 from elboroom.data.image_files import RangeError as RangeError
-from elboroom.data.image_files import TooLargeError, upright_size
+from elboroom.data.image_files import TooLargeError, is_deep, upright_size
 from elboroom.data.image_files import UnusableError as UnusableError
 from elboroom.data.image_files import decoded as decoded
 from elboroom.errors import UsageError
@@ -25,12 +26,15 @@ _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 @dataclass(frozen=True)
 class Header:
-    """What an image's first bytes tell: its upright size, and whether it is grey and of 16 bits."""
+    """An image's upright size, and whether it is grey and has 16 bits a channel; known without decoding."""
 
     height: int
     width: int
     grey: bool
     deep: bool = False
+
+
+Read = TypeVar("Read")
 
 
 def read_image(
@@ -39,7 +43,8 @@ def read_image(
     """Read one image file as a model takes it.
 
     The camera's orientation mark (EXIF) is obeyed. Transparency is laid over white, as a page shows it.
-    16-bit values are scaled to 8 bits; palettes and CMYK become RGB. Of an animation, the first frame counts.
+    16-bit values are scaled to 8 bits, where white is that of 8, 10, 12 or 16 bits, whichever the image does
+    not exceed. Palettes and CMYK become RGB. Of an animation, the first frame counts.
 
     Parameters
     ----------
@@ -75,7 +80,7 @@ def read_image(
             shape = (header.height, header.width, 1 if header.grey else 3)
         same = (header.height, header.width) == shape[:2]
         if same or resize:
-            return decode(path, shape)
+            return decode(path, shape, white_of([peak(path)] if header.deep else []))
     except TooLargeError as error:
         raise UsageError(f"{path} {error}") from error
     except ValueError as error:
@@ -96,11 +101,11 @@ def read_header(path: Path) -> Header:
     """
     with Opened(path) as image:
         height, width = upright_size(image)
-        return Header(height, width, _is_grey(image), deep=image.mode.startswith("I"))
+        return Header(height, width, _is_grey(image), deep=is_deep(image))
 
 
 def peak(path: Path) -> int:
-    """Highest value of a grey image of 16 bits.
+    """Highest value of an image of 16 bits; of a colour image, the highest that it may have.
 
     Raises
     ------
@@ -108,7 +113,13 @@ def peak(path: Path) -> int:
         As `decode`.
     """
     with decoded(path) as (image, _):
-        return int(np.asarray(image).max())
+        highest = int(np.asarray(image if image.mode.startswith("I") else image.convert("RGB")).max())
+        return highest if image.mode.startswith("I") else 256 * highest + 255  # Pillow keeps the upper byte
+
+
+def white_of(peaks: Iterable[int]) -> int:
+    """Which value is white in the 16-bit images of a set with these highest values; 65535 without any."""
+    return white_for(max(peaks, default=WHITE))
 
 
 def white_for(highest: int) -> int:
@@ -137,6 +148,14 @@ def decode(path: Path, shape: tuple[int, int, int], white: int = WHITE) -> Array
     longest = 2 * max(shape[:2])  # twice the size wanted leaves Lanczos enough to work with
     with decoded(path, lambda *_: (longest, longest)) as (image, _):
         return _fitted(eight_bit(image, white), shape)
+
+
+def attempt(read: Callable[[Path], Read], path: Path) -> Read | str:
+    """Return what was read, or the reason why it could not be."""
+    try:
+        return read(path)
+    except ValueError as error:
+        return str(error)
 
 
 def resize_images(x: Array, shape: tuple[int, int, int]) -> Array:
@@ -189,9 +208,19 @@ def eight_bit(image: Any, white: int = WHITE) -> Any:
     """Bring any Pillow mode to 8 bits a channel without transparency: mode L or RGB.
 
     Of an image of 16 bits, `white` and higher values become 255.
+
+    Raises
+    ------
+    RangeError
+        If it has colours of fewer than 16 bits in a file of 16, of which Pillow keeps too few bits.
     """
     from PIL import Image
 
+    if white < WHITE and is_deep(image) and not image.mode.startswith("I"):
+        raise RangeError(
+            f"holds colours of at most {white:,} in 16 bits, of which only the upper 8 bits can be read; "
+            "save it with 8 bits a channel"
+        )
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_deep_to_bytes(np.asarray(image), white))
     if image.has_transparency_data:

@@ -184,8 +184,8 @@ def _as_file(contents: bytes) -> Path:
     return cast(Path, _InMemory(contents))
 
 
-def read_header(sample: Sample) -> Header:
-    """Read the size and kind of a sample's image.
+def read_header(sample: Sample) -> tuple[Header, int | None]:
+    """Read the size and kind of a sample's image, and the highest value of one of 16 bits.
 
     Raises
     ------
@@ -195,12 +195,15 @@ def read_header(sample: Sample) -> Header:
     with _contents(sample) as contents:
         if sample.member.lower().endswith(".npy"):
             height, width, channels = _read_npy(contents).shape
-            return Header(height, width, grey=channels == 1)
-        return images.read_header(_as_file(contents))
+            return Header(height, width, grey=channels == 1), None
+        header = images.read_header(_as_file(contents))
+        return header, images.peak(_as_file(contents)) if header.deep else None
 
 
-def read_pixels(sample: Sample, shape: tuple[int, int, int]) -> Array:
+def read_pixels(sample: Sample, shape: tuple[int, int, int], white: int) -> Array:
     """Decode a sample's image to uint8 ``shape = (h, w, c)``, cropped to its centre and resized if need be.
+
+    Of an image of 16 bits, `white` and higher values become 255.
 
     Raises
     ------
@@ -210,7 +213,7 @@ def read_pixels(sample: Sample, shape: tuple[int, int, int]) -> Array:
     with _contents(sample) as contents:
         if sample.member.lower().endswith(".npy"):
             return images.resize_images(_read_npy(contents)[None], shape)[0]
-        return images.decode(_as_file(contents), shape)
+        return images.decode(_as_file(contents), shape, white)
 
 
 def _read_npy(contents: bytes) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ import numpy as np
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
-from elboroom.data.folder import _THREADS, _choose_shape, _digest, made_by_decoding
+from elboroom.data.folder import _THREADS, DECODING, _choose_shape, _digest, made_by_decoding
 from elboroom.data.samples import Sample, read_header, read_pixels, samples
 from elboroom.data.written import WrittenRows
 from elboroom.errors import UsageError
@@ -71,11 +71,11 @@ def load_tars(
         _check_plain(shard)
     prefix = "shards-named-" + _digest([where, repr(size), repr(channels)]) + "-"
     stats = [(shard, shard.stat()) for shard in shards]
-    key = prefix + _digest([f"{shard.absolute()}\0{s.st_size}\0{s.st_mtime_ns}" for shard, s in stats])
+    key = prefix + _digest(
+        [DECODING, *(f"{shard.absolute()}\0{s.st_size}\0{s.st_mtime_ns}" for shard, s in stats)]
+    )
     data = cached(key, lambda scratch: _build(shards, splits, name, size, channels, scratch))
     forget_others(prefix, keep=key)
-    if data.preparation is None:  # cached by version 0.1, which did not say
-        data = replace(data, preparation=made_by_decoding((), data.shape))
     if strict and data.skipped:
         first = data.skipped[0]
         more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
@@ -109,29 +109,18 @@ def _build(
     scratch: Path | None,
 ) -> Dataset:
     """Read headers to settle shape and count, then decode sample after sample into one array."""
-    headers: set[images.Header] = set()
-    skipped: list[Skipped] = []
-    members: list[str]
-    count, labelled = 0, False
-    for sample, header in _in_threads(read_header, samples(shards), _BATCH):
-        if isinstance(header, str):
-            skipped.append(sample.skipped(header))
-        else:
-            headers.add(header)
-            count += 1
-            labelled = labelled or sample.label is not None
-    if not count:
-        raise _nothing_usable(name, skipped)
-    shape = _choose_shape(list(headers), size, channels)
-    rows = WrittenRows(scratch, (count, *shape), name)
+    seen = _looked_at(shards, name)
+    shape = _choose_shape(list(seen.headers), size, channels)
+    rows = WrittenRows(scratch, (seen.count, *shape), name)
     batch = max(_THREADS, min(_BATCH, _BATCH_BYTES // rows.row_bytes))
     words: dict[str, int] = {}
-    numbers, origins = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    skipped, members = [], []
-    for sample, pixels in _in_threads(lambda s: read_pixels(s, shape), samples(shards), batch):
+    numbers, origins = np.zeros(seen.count, np.int64), np.zeros(seen.count, np.int64)
+    skipped: list[Skipped] = []
+    members: list[str] = []
+    for sample, pixels in _in_threads(lambda s: read_pixels(s, shape, seen.white), samples(shards), batch):
         if isinstance(pixels, str):
             skipped.append(sample.skipped(pixels))
-        elif labelled and sample.label is None:
+        elif seen.labelled and sample.label is None:
             skipped.append(sample.skipped("has no label, and others have"))
         else:
             numbers[rows.count] = words.setdefault(sample.label or "", len(words))
@@ -140,7 +129,7 @@ def _build(
             members.append(f"{sample.path.name}:{sample.member}")
     if not rows.count:
         raise _nothing_usable(name, skipped)
-    labels, names = _encode(numbers[: rows.count], list(words)) if labelled else (None, ())
+    labels, names = _encode(numbers[: rows.count], list(words)) if seen.labelled else (None, ())
     return Dataset(
         name,
         rows.finish(),
@@ -152,8 +141,38 @@ def _build(
         skipped=tuple(skipped),
         names=tuple(members),
         origin=f"{len(shards):,} tar shard{'s' if len(shards) > 1 else ''}",
-        preparation=made_by_decoding(headers, shape),
+        preparation=made_by_decoding(seen.headers, shape, seen.white),
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the first pass over all images finds: their headers, count, white, and whether any has a label."""
+
+    headers: set[images.Header]
+    count: int
+    white: int
+    labelled: bool
+
+
+def _looked_at(shards: list[Path], name: str) -> _Seen:
+    headers: set[images.Header] = set()
+    skipped: list[Skipped] = []
+    peaks: set[int] = set()
+    count, labelled = 0, False
+    for sample, found in _in_threads(read_header, samples(shards), _BATCH):
+        if isinstance(found, str):
+            skipped.append(sample.skipped(found))
+            continue
+        header, peak = found
+        headers.add(header)
+        if peak is not None:
+            peaks.add(peak)
+        count += 1
+        labelled = labelled or sample.label is not None
+    if not count:
+        raise _nothing_usable(name, skipped)
+    return _Seen(headers, count, images.white_of(peaks), labelled)
 
 
 def _nothing_usable(name: str, skipped: list[Skipped]) -> UsageError:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elboroom.cli.options import Prepare
 from elboroom.data import images
-from elboroom.data.faces.prepared_photo import NoSuchFaceError, PreparedPhoto, prepare_photo
+from elboroom.data.faces.prepared_photo import NoSuchFaceError, PreparedPhoto, prepare_photo, white_of_photo
 from elboroom.data.image_files import TooLargeError
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
@@ -169,12 +169,15 @@ def _white(path: Path, header: images.Header, run: Run) -> int:
     """Which value of an image of 16 bits is white: as in the run's examples, or as its own values suggest."""
     if not header.deep:
         return images.WHITE
-    whites = [way.white for _, way in run.preparation.ways]
-    return max(whites) if whites else images.white_for(images.peak(path))
+    return white_of_photo(path, _usual_white(run))
+
+
+def _usual_white(run: Run) -> int:
+    return max((way.white for _, way in run.preparation.ways), default=images.WHITE)
 
 
 def _brightened(white: int, run: Run) -> str:
-    if white == images.WHITE or run.preparation.ways:
+    if white == _usual_white(run):
         return ""
     return f"its 16-bit values are {white:,} at most, which was taken for white"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ class Recipe:
         What to say of a photo that was searched in vain, and of one without landmarks that was not searched.
     seen : mapping of Path to Seen
         What was found in photos that were searched before.
+    white : int
+        The value that becomes 255 in photos of 16 bits.
     """
 
     size: tuple[int, int]
@@ -76,6 +79,7 @@ class Recipe:
     no_face: str
     no_landmarks: str
     seen: Mapping[Path, Seen] = field(default_factory=dict)
+    white: int = images.WHITE
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,19 @@ def _unread(folder: Path, name: str) -> Iterator[Skipped]:
                 yield Skipped(f"{name}/{place}", heic if suffix in HEIC else other)
 
 
+def common_white(photos: Sequence[Photo], workers: int) -> int:
+    """Which value is white in the photos of 16 bits; see `elboroom.data.images.white_for`."""
+
+    def highest(photo: Photo) -> int | None:
+        try:
+            return images.peak(photo.path) if images.read_header(photo.path).deep else None
+        except (ValueError, OSError, MemoryError):
+            return None  # why it cannot be used is said when its turn comes
+
+    with ThreadPoolExecutor(workers) as pool:
+        return images.white_of(peak for peak in pool.map(highest, photos) if peak is not None)
+
+
 def make_face(photo: Photo, recipe: Recipe) -> Face | str:
     """Make a face of a photo, or say why that cannot be done."""
     try:
@@ -129,7 +146,7 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
             digest = hashlib.file_digest(file, "sha256").digest()
         source = as_it_is(photo, recipe)
         if source:
-            pixels = images.decode(photo.path, (*recipe.size, recipe.channels))
+            pixels = images.decode(photo.path, (*recipe.size, recipe.channels), recipe.white)
             return Face(pixels, digest, source)
         return _aligned(photo, recipe, digest)
     except ValueError as error:
@@ -190,23 +207,23 @@ def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
             if photo.path in recipe.seen:
                 seen = recipe.seen[photo.path]
             else:
-                opened = held.enter_context(opened_to_search(photo.path, recipe.size))
+                opened = held.enter_context(opened_to_search(photo.path, recipe.size, recipe.white))
                 seen = look(find, *opened)
             landmarks = seen.faces[0].landmarks if seen.faces else None
         if not isinstance(landmarks, Landmarks):
             missing = recipe.no_landmarks if find is None else recipe.no_face
             raise ValueError(landmarks or missing)  # noqa: TRY004 - a reason, not a wrong type
-        pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened)
+        pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened, recipe.white)
     return Face(
         pixels, digest, landmarks.source, template, landmarks, transform, beyond, len(seen.faces), seen.turn
     )
 
 
 def opened_to_search(
-    path: Path, size: tuple[int, int]
+    path: Path, size: tuple[int, int], white: int = images.WHITE
 ) -> AbstractContextManager[tuple[Any, tuple[int, int]]]:
     """Hold a photo as large as a search for faces and a crop of `size` need it; see `upright`."""
-    return upright(path, least_side=max(_FOUND_IN, 8 * max(size)))
+    return upright(path, least_side=max(_FOUND_IN, 8 * max(size)), white=white)
 
 
 def look(find: Search, image: Any, full: tuple[int, int]) -> Seen:
@@ -222,6 +239,7 @@ def cut_face(
     template: str,
     shape: tuple[int, int, int],
     opened: tuple[Any, tuple[int, int]] | None = None,
+    white: int = images.WHITE,
 ) -> tuple[Array, Array, float]:
     """Align a face to a template and cut it out.
 
@@ -237,6 +255,8 @@ def cut_face(
         Height, width and channels of the crop.
     opened : (PIL.Image.Image, (int, int)), optional
         What `upright` gives, if the photo is decoded already.
+    white : int
+        The value that becomes 255 if it is of 16 bits.
 
     Returns
     -------
@@ -256,7 +276,7 @@ def cut_face(
     transform = fit_face(landmarks.points, template, size)
     with ExitStack() as held:
         least_scale = 2 * float(np.hypot(*transform[:, 0]))
-        image, full = opened or held.enter_context(upright(path, least_scale=least_scale))
+        image, full = opened or held.enter_context(upright(path, least_scale=least_scale, white=white))
         beyond = outside(transform, full, size)
         if beyond > MOST_OUTSIDE:
             raise FaceError(f"has {beyond:.0%} of the face's square beyond its edges")
@@ -268,7 +288,7 @@ def cut_face(
 
 @contextmanager
 def upright(
-    path: Path, least_scale: float = 0.0, least_side: int = 0
+    path: Path, least_scale: float = 0.0, least_side: int = 0, white: int = images.WHITE
 ) -> Iterator[tuple[Any, tuple[int, int]]]:
     """Hold a photo decoded upright to mode L or RGB, with its full height and width.
 
@@ -280,7 +300,7 @@ def upright(
         return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
 
     with images.decoded(path, least) as (image, full):
-        yield images.eight_bit(image), full
+        yield images.eight_bit(image, white), full
 
 
 def check_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from elboroom.data.faces.geometry import nearest_template
 from elboroom.data.faces.landmarks import Landmarks
 from elboroom.data.faces.photos import Photo, Recipe, is_utkface, look, opened_to_search, upright_size
 from elboroom.data.faces.way import AUTO
+from elboroom.data.images import WHITE
 from elboroom.data.preparation import Align, Preparation, Template, Way
 from elboroom.errors import UsageError
 
@@ -38,6 +39,8 @@ class Asked:
         What finds faces; None if nothing does.
     shape : (int, int, int)
         Height, width and channels of a crop.
+    white : int
+        The value that becomes 255 in photos of 16 bits.
     """
 
     names: tuple[str, ...]
@@ -46,6 +49,7 @@ class Asked:
     detector: str
     made: Detector | None
     shape: tuple[int, int, int]
+    white: int = WHITE
 
     @property
     def used(self) -> str:
@@ -58,7 +62,7 @@ class Asked:
         """Say what was done with the photos of each folder, to be kept beside the faces."""
         size, channels = self.shape[:2], self.shape[2]
         ways = [
-            Way(align, size, channels, template, self.used)
+            Way(align, size, channels, template, self.used, self.white)
             for align, template in zip(recipe.ways, recipe.templates, strict=True)
         ]
         return Preparation("faces", tuple(zip(self.names, ways, strict=True)))
@@ -106,7 +110,7 @@ def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe,
     ways, notes = list(asked.ways), []
     for label, way in enumerate(asked.ways):
         if way == AUTO:
-            known, looked = _known(of_kind[label], finds[label], asked.shape[:2], workers, seen)
+            known, looked = _known(asked, of_kind[label], finds[label], workers, seen)
             if looked and 2 * known <= looked:
                 ways[label] = "crop"
                 notes.append(_cropped(asked, label, known, looked))
@@ -120,14 +124,15 @@ def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe,
         no_face,
         _no_landmarks(asked),
         seen,
+        asked.white,
     )
     return recipe, notes
 
 
 def _known(
+    asked: Asked,
     photos: Sequence[Photo],
     find: Search | None,
-    size: tuple[int, int],
     workers: int,
     seen: dict[Path, Seen],
 ) -> tuple[int, int]:
@@ -141,7 +146,7 @@ def _known(
                 return True
             if find is None:
                 return False
-            with opened_to_search(photo.path, size) as opened:
+            with opened_to_search(photo.path, asked.shape[:2], asked.white) as opened:
                 seen[photo.path] = look(find, *opened)
             return bool(seen[photo.path].faces)
         except (ValueError, OSError, MemoryError):

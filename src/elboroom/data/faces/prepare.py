@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from elboroom.data.faces.files import (
 )
 from elboroom.data.faces.geometry import TEMPLATES
 from elboroom.data.faces.landmarks import Table, read_table
-from elboroom.data.faces.photos import Face, Photo, Recipe, check_folder, make_face, scan
+from elboroom.data.faces.photos import Face, Photo, Recipe, check_folder, common_white, make_face, scan
 from elboroom.data.faces.plan import Asked, detector_for, given_way, missed, settle
 from elboroom.data.faces.way import AUTO, checked_shape, parse_align
+from elboroom.data.images import WHITE
 from elboroom.data.new_folder import new_folder
 from elboroom.data.preparation import Way
 from elboroom.data.readiness import problems
@@ -175,10 +176,11 @@ def prepare_faces(
     table = None if landmarks is None else read_table(Path(landmarks).expanduser())
     photos, unread = _scan_all(roots, table)
     photos = given_way(photos, asked.ways)
+    threads = workers or min(8, os.cpu_count() or 1)
+    asked = replace(asked, white=common_white(photos, threads))
     key = _key(roots, photos, asked)
     if check_free(target, roots, overwrite, key):
         return _prepared(target, start, reused=True)
-    threads = workers or min(8, os.cpu_count() or 1)
     with new_folder(target) as scratch, closing(Writer(scratch, len(photos), shape)) as writer:
         recipe, notes = settle(asked, photos, threads)
         writer.rejected += unread
@@ -292,6 +294,7 @@ def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]
         "template": asked.template,
         "detector": asked.used,
         "photos": digest.hexdigest(),
+        **({} if asked.white == WHITE else {"white": asked.white}),  # earlier versions knew no other
     }
 
 

@@ -91,13 +91,28 @@ def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = 
             f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give the path of an image"
         )
     try:
-        return _prepared(path, way, face)
+        return _prepared(path, replace(way, white=white_of_photo(path, way.white)), face)
     except UsageError:
         raise
     except ValueError as error:
         raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def white_of_photo(path: Path, usual: int) -> int:
+    """Which value of a new photo is white: `usual`, or if that is 65535, what the photo's own values suggest.
+
+    For photos of 16 bits only: 65535 is also what is kept of training photos of 8 bits.
+
+    Raises
+    ------
+    ValueError
+        If the photo cannot be read.
+    """
+    if usual < images.WHITE or not images.read_header(path).deep:
+        return usual
+    return images.white_of([images.peak(path)])
 
 
 def _prepared(path: Path, way: Way, face: int | None) -> PreparedPhoto:
@@ -126,7 +141,7 @@ def _found(path: Path, way: Way, face: int) -> PreparedPhoto:
     name, find = _finder(way.detector)
     if find is None:
         return _middle(path, way, f"{_no_detector(way.detector)}: cropped to the middle square")
-    with opened_to_search(path, way.size) as opened:
+    with opened_to_search(path, way.size, way.white) as opened:
         seen = look(find, *opened)
         boxes = tuple(found.box for found in seen.faces)
         if not 0 <= face < max(1, len(boxes)):
@@ -149,7 +164,7 @@ def _cut(
 ) -> PreparedPhoto | str:
     """Cut out a face, or say that it cannot be done."""
     try:
-        pixels, _, _ = cut_face(path, landmarks, way.template, (*way.size, way.channels), opened)
+        pixels, _, _ = cut_face(path, landmarks, way.template, (*way.size, way.channels), opened, way.white)
     except FaceError as error:
         return f"{how}, but it cannot be aligned (the photo {error}): cropped to the middle square"
     return PreparedPhoto(pixels, how, True, boxes)
@@ -158,7 +173,7 @@ def _cut(
 def _middle(
     path: Path, way: Way, how: str = "cropped to the middle square", boxes: tuple[Box, ...] = ()
 ) -> PreparedPhoto:
-    pixels = images.decode(path, (*way.size, way.channels))
+    pixels = images.decode(path, (*way.size, way.channels), way.white)
     if way.size[0] != way.size[1]:
         how = how.replace("middle square", "middle")
     return PreparedPhoto(pixels, how, False, boxes)
