@@ -19,6 +19,9 @@ from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.config.likelihoods import LIKELIHOODS as ROWS
 from elboroom.config.model import LikelihoodName
+from elboroom.config.networks import LAYERED
+from elboroom.config.networks import NETWORKS as NETWORK_ROWS
+from elboroom.config.posteriors import POSTERIORS
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
@@ -31,13 +34,12 @@ from elboroom.objectives.critics import prior_critic, total_correlation_critic
 SHAPE = (4, 4, 1)
 EXAMPLES, BATCH = 24, 8  # three steps an epoch
 LABELS = 3
-NETWORKS = ("mlp", "conv", "ladder", "chain", "pythae")
+NETWORKS = (*NETWORK_ROWS, "pythae")
 LIKELIHOODS: tuple[str, ...] = get_args(LikelihoodName)
 
 # Networks in Pythae's convention put out a mean and a variance, and then one number for each pixel.
 _PYTHAE_POSTERIORS = ("diagonal", "deterministic")
 _PYTHAE_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "laplace", "student_t")
-_LAYERED = ("ladder", "chain")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def config_of(one: Combination) -> Config:
     small: dict[str, Any] = {"epochs": 2, "batch_size": BATCH, "validation": 0.0, "precision": "fp32"}
     for part, name in chosen.items():
         small |= _SMALL.get((part, str(name)), {})
-    if one.network not in _LAYERED and chosen["posterior"] not in ("vq", "fsq"):
+    if one.network not in LAYERED and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
         small["latent_dim"] = 3
     if one.network == "pythae":  # whose networks take the place of others
         chosen["network"] = "mlp"

@@ -19,6 +19,8 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from elboroom.config import ObjectiveConfig
 from elboroom.config.bounds import BOUNDS as ROWS
 from elboroom.config.fitting import HAVE
+from elboroom.config.posteriors import posteriors_with
+from elboroom.config.priors import priors_for
 from elboroom.models.chain import make_chain
 from elboroom.models.vae import VAE
 from elboroom.objectives import choice
@@ -37,12 +39,7 @@ _SPEC.loader.exec_module(known)
 
 D, d = 6, 2
 WEIGHTS, COPIES, SAMPLES = 10_000, 1000, 4
-GAUSSIAN = ("diagonal", "full", "householder")
-PAIRS = [
-    *((posterior, prior) for posterior in GAUSSIAN for prior in ("normal", "mixture", "vamp", "flow")),
-    *((posterior, prior) for posterior in ("planar", "iaf") for prior in ("normal", "mixture", "flow")),
-    *(("power_spherical", prior) for prior in ("sphere", "vamp")),
-]
+PAIRS = [(posterior, prior) for posterior in posteriors_with("noise") for prior in priors_for(posterior)]
 each_pair = pytest.mark.parametrize(("posterior", "prior"), PAIRS)
 
 

@@ -234,7 +234,7 @@ def test_conditions_where_none_or_another_kind_is_wanted(vae: VAE, x: Any) -> No
         ({"prior": "vamp", "condition_parts": ("encoder",)}, "pseudo-inputs, which have no condition"),
         (
             {**LAYERED["ladder"], "condition_parts": ("prior",)},
-            "decoder is its prior too, and both are told or neither; take",
+            "decoder is also its prior, and both take the condition or neither does; take",
         ),
     ],
 )

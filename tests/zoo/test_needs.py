@@ -12,14 +12,14 @@ import torch
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.config.penalties import PENALTIES
-from elboroom.config.priors import PRIORS
+from elboroom.config.posteriors import POSTERIORS
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, critics
 
 SHAPE = (8, 8, 1)
 MODELS: dict[str, dict[str, Any]] = {
-    **{name: {"posterior": name, "latent_dim": 3, "hidden": (6,)} for name in PRIORS},
+    **{name: {"posterior": name, "latent_dim": 3, "hidden": (6,)} for name in POSTERIORS},
     "vq": {"posterior": "vq", "code_grid": (2,), "codebook_size": 4, "hidden": (6,)},
     "fsq": {"posterior": "fsq", "code_grid": (2,), "hidden": (6,)},
     "chain": {"network": "chain", "chain_dims": (2, 3), "chain_hidden": (4, 6)},

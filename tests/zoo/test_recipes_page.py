@@ -12,7 +12,8 @@ from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.config.model import LikelihoodName, PosteriorName, PriorName
 from elboroom.config.penalties import PENALTIES
-from elboroom.config.priors import PRIORS
+from elboroom.config.posteriors import POSTERIORS
+from elboroom.config.priors import priors_for
 from elboroom.objectives import RECIPES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def test_what_is_named_is_there() -> None:
 def test_the_table_of_pairs_is_the_programs() -> None:
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`\w+`(?:, )?)+) \|$", PAGE, re.MULTILINE)
     told = {q: tuple(re.findall(r"\w+", priors)) for qs, priors in rows for q in re.findall(r"\w+", qs)}
-    assert told == PRIORS
+    assert told == {posterior: priors_for(posterior) for posterior in POSTERIORS}
 
 
 def test_the_python_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

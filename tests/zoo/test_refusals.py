@@ -11,6 +11,8 @@ from torch import nn
 
 import elboroom
 from elboroom.config import Config, prior_of
+from elboroom.config.posteriors import POSTERIORS as Q_ROWS
+from elboroom.config.priors import PRIORS as P_ROWS
 from elboroom.config.priors import check_prior
 from elboroom.data import load_data
 from elboroom.errors import UsageError
@@ -21,7 +23,6 @@ from elboroom.probability import (
     POSTERIORS,
     PRIORS,
     DiagonalGaussianHead,
-    FiniteScalarQuantizer,
     StandardNormal,
     UniformCodes,
     UniformSphere,
@@ -37,7 +38,7 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
     ({"prior": "sphere"}, "is over points on a sphere", "posterior = 'power_spherical'"),
     (
         {"posterior": "power_spherical", "latent_dim": 3, "prior": "normal"},
-        "gives points on a sphere: no rate can be taken",
+        "gives points on a sphere: their rate is not defined",
         "prior = 'sphere' or 'vamp'",
     ),
     ({"posterior": "vq", "prior": "normal"}, "gives entries of a codebook", "'uniform' or 'autoregressive'"),
@@ -135,18 +136,14 @@ def test_what_the_table_of_priors_says_is_what_the_parts_say() -> None:
     makers["vamp"] = lambda _head: PRIORS["vamp"](4, shape=(6,))
     makers |= CODE_PRIORS
     for posterior in [*POSTERIORS, *QUANTIZERS]:
-        if posterior == "vq":
-            head: Any = VectorQuantizer((2, 2), 4)
-        elif posterior == "fsq":
-            head = FiniteScalarQuantizer((2, 2), (3, 3))
-        else:
-            head = POSTERIORS[posterior](4)
+        quantizer = QUANTIZERS.get(posterior)
+        head: Any = POSTERIORS[posterior](4) if quantizer is None else quantizer.on_grid((2,))
         for prior, make in makers.items():
             if prior in CODE_PRIORS and posterior not in QUANTIZERS:
                 made = make(VectorQuantizer((2, 2), 4))
             else:
                 made = make(head)
-            untrained = posterior == "deterministic" and prior in ("mixture", "flow")
+            untrained = not Q_ROWS[posterior].has_rate and P_ROWS[prior].learned == "from the rate"
             assert refused(check_prior, posterior, prior) == (refused(check_pair, head, made) or untrained), (
                 posterior,
                 prior,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from elboroom.comparison.variants import folder_name
 from elboroom.config import Config
+from elboroom.config.posteriors import POSTERIORS
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
@@ -21,8 +22,8 @@ from elboroom.training.loop import Training
 from elboroom.training.prepare import build
 
 FILE = "comparison.json"
-WITHOUT_RATE = ("deterministic",)
-WITHOUT_DENSITY = (*WITHOUT_RATE, "vq", "fsq")
+WITHOUT_RATE = tuple(name for name, row in POSTERIORS.items() if not row.has_rate)
+WITHOUT_DENSITY = tuple(name for name, row in POSTERIORS.items() if not row.has_density)
 _EVALUATION_SEED = 0  # that of 'elboroom evaluate', and the same noise for all
 _VALUES = ("elbo", "distortion", "rate", "nll", "nll_stderr")
 

@@ -7,12 +7,14 @@ checked by :func:`elboroom.probability.check_pair` and by the bounds and penalti
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from elboroom.config.bounds import BOUNDS, Need
 from elboroom.config.likelihoods import with_measure
+from elboroom.config.networks import LAYERED, NETWORKS
 from elboroom.config.penalties import PENALTIES
-from elboroom.config.priors import GAUSSIAN, PRIORS, prior_of
+from elboroom.config.posteriors import POSTERIORS, posteriors_with
+from elboroom.config.priors import PRIORS, prior_of
 from elboroom.config.sections import either
 
 if TYPE_CHECKING:
@@ -20,13 +22,9 @@ if TYPE_CHECKING:
     from elboroom.config.objective import ObjectiveConfig
 
 # Posteriors, or networks of several layers, that have what a bound or penalty needs.
-_WITH_NOISE = (*GAUSSIAN, "planar", "iaf", "power_spherical", "ladder", "chain")
 HAVE: dict[Need, tuple[str, ...]] = {
-    "noise": _WITH_NOISE,
-    "density": (*GAUSSIAN, "power_spherical"),
-    "factors": ("diagonal",),
-    "covariance": GAUSSIAN,
-    "unbounded": (*(name for name in PRIORS if name != "power_spherical"), "ladder", "chain"),
+    need: (*posteriors_with(need), *(name for name, row in NETWORKS.items() if need in row.has))
+    for need in get_args(Need)
 }
 # What the others are like.
 _LACK: dict[Need, str] = {
@@ -37,7 +35,6 @@ _LACK: dict[Need, str] = {
     "unbounded": "gives codes that are all of length 1",
 }
 _DENSITIES = with_measure("density")
-_LEARNED = ("mixture", "vamp", "flow")
 
 
 def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
@@ -48,17 +45,17 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
     ValueError
         With both names, why, and what would do.
     """
-    layered = model.network in ("ladder", "chain")
+    layered = model.network in LAYERED
     kind, name = ("network", model.network) if layered else ("posterior", model.posterior)
     _check_needs(model, objective, kind, name)
     if objective.free_bits:
         _check_free_bits(model, objective.free_bits)
-    if objective.num_samples > 1 and name not in _WITH_NOISE:
+    if objective.num_samples > 1 and name not in HAVE["noise"]:
         raise ValueError(
             f"num_samples = {objective.num_samples}, and posterior = {name!r} gives the same code each time; "
             "leave num_samples out, or take a posterior with noise, such as 'diagonal'"
         )
-    if objective.beta == 0 and model.prior in _LEARNED:
+    if objective.beta == 0 and model.prior != "auto" and PRIORS[model.prior].learned == "from the rate":
         raise ValueError(
             f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
             "0, or leave the prior out"
@@ -78,7 +75,7 @@ def _check_needs(model: ModelConfig, objective: ObjectiveConfig, kind: str, name
             )
     for what, need, reason, instead in asked:
         if need is not None and name not in HAVE[need]:
-            lack = _LACK["noise" if name not in (*_WITH_NOISE, *HAVE[need]) else need]
+            lack = _LACK["noise" if name not in (*HAVE["noise"], *HAVE[need]) else need]
             raise ValueError(
                 f"{what} {reason}, and {kind} = {name!r} {lack}; {_posteriors(HAVE[need])}, or {instead}"
             )
@@ -125,4 +122,4 @@ def _check_free_bits(model: ModelConfig, nats: float) -> None:
 
 
 def _posteriors(names: Iterable[str]) -> str:
-    return f"take posterior = {either(name for name in names if name in PRIORS)}"
+    return f"take posterior = {either(name for name in names if name in POSTERIORS)}"

@@ -1,7 +1,8 @@
 """The likelihoods by name: what their nats measure, and which options each takes.
 
 A new likelihood is a head in ``elboroom.probability``, a line in ``probability/likelihoods.py`` and a row
-here.
+here. Its choice on the command line, its help, how models are compared, and the tests that hold for all
+likelihoods follow from these.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from elboroom.config.sections import Uses, uses_of
+from elboroom.config.sections import join
 
 Measure = Literal["binary", "density", "levels", "counts"]
 
@@ -20,6 +21,8 @@ class LikelihoodRow:
 
     Attributes
     ----------
+    data : str
+        What it is for: a phrase for the help, shared by all likelihoods of such data.
     measure : {"binary", "density", "levels", "counts"}
         What log p(x|z) is the logarithm of: a probability of zeros and ones, a density, or a probability of
         pixel levels or of counts. Values of two measures cannot be compared.
@@ -27,6 +30,7 @@ class LikelihoodRow:
         The fields of the model's configuration that its head takes.
     """
 
+    data: str
     measure: Measure
     options: tuple[str, ...] = ()
 
@@ -34,16 +38,16 @@ class LikelihoodRow:
 _SCALED = ("likelihood_scale", "learn_scale", "output", "standardize")
 
 LIKELIHOODS: dict[str, LikelihoodRow] = {
-    "bernoulli": LikelihoodRow("binary"),
-    "continuous_bernoulli": LikelihoodRow("density"),
-    "gaussian": LikelihoodRow("density", _SCALED),
-    "laplace": LikelihoodRow("density", _SCALED),
-    "student_t": LikelihoodRow("density", (*_SCALED, "df", "learn_df")),
-    "categorical": LikelihoodRow("levels", ("levels",)),
-    "discretized_logistic": LikelihoodRow("levels", ("levels", "mixtures")),
-    "poisson": LikelihoodRow("counts"),
-    "negative_binomial": LikelihoodRow("counts", ("dispersion",)),
-    "zero_inflated_negative_binomial": LikelihoodRow("counts", ("dispersion",)),
+    "bernoulli": LikelihoodRow("data in [0, 1]", "binary"),
+    "continuous_bernoulli": LikelihoodRow("data in [0, 1]", "density"),
+    "gaussian": LikelihoodRow("real numbers", "density", _SCALED),
+    "laplace": LikelihoodRow("real numbers", "density", _SCALED),
+    "student_t": LikelihoodRow("real numbers", "density", (*_SCALED, "df", "learn_df")),
+    "categorical": LikelihoodRow("8-bit pixels", "levels", ("levels",)),
+    "discretized_logistic": LikelihoodRow("8-bit pixels", "levels", ("levels", "mixtures")),
+    "poisson": LikelihoodRow("counts", "counts"),
+    "negative_binomial": LikelihoodRow("counts", "counts", ("dispersion",)),
+    "zero_inflated_negative_binomial": LikelihoodRow("counts", "counts", ("dispersion",)),
 }
 
 
@@ -58,6 +62,16 @@ def with_measure(measure: Measure) -> tuple[str, ...]:
     return tuple(name for name, row in LIKELIHOODS.items() if row.measure == measure)
 
 
-def takers_of_options() -> Uses:
-    """Which likelihoods take each option, as `elboroom.config.sections.check_in_use` reads it."""
-    return uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()})
+def help_of_likelihoods() -> str:
+    """Help of the option that chooses the likelihood.
+
+    Examples
+    --------
+    >>> help_of_likelihoods()[:69]
+    'Likelihood p(x|z): bernoulli or continuous_bernoulli for data in [0, '
+    """
+    of_data: dict[str, list[str]] = {}
+    for name, row in LIKELIHOODS.items():
+        of_data.setdefault(row.data, []).append(name)
+    each = "; ".join(f"{join(names, 'or')} for {data}" for data, names in of_data.items())
+    return f"Likelihood p(x|z): {each}. auto takes gaussian for photos and bernoulli for all other data."

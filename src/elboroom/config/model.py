@@ -7,56 +7,53 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from elboroom.config.likelihoods import LIKELIHOODS, takers_of_options
+from elboroom.config.likelihoods import LIKELIHOODS, help_of_likelihoods
+from elboroom.config.networks import NETWORKS, help_of_networks
 from elboroom.config.options import Option
-from elboroom.config.priors import check_prior
-from elboroom.config.sections import FLAT, HIDDEN, AtLeastOne, Positive, Section, Uses, check_in_use, either
+from elboroom.config.posteriors import POSTERIORS, help_of_posteriors, posteriors_with
+from elboroom.config.priors import PRIORS, check_prior, help_of_priors, priors_for
+from elboroom.config.sections import (
+    FLAT,
+    HIDDEN,
+    AtLeastOne,
+    Positive,
+    Section,
+    Uses,
+    check_in_use,
+    either,
+    uses_of,
+)
 
 # The names that may be asked for; kept here so that parsing a command line need not import torch.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
 Normalization = Literal["auto", "none", "layer", "batch", "group"]
 Init = Literal["torch", "xavier", "kaiming", "affine"]
-Network = Literal["auto", "mlp", "conv", "ladder", "chain"]
-PosteriorName = Literal[
-    "diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic", "vq", "fsq"
-]
-PriorName = Literal["auto", "normal", "mixture", "vamp", "flow", "sphere", "uniform", "autoregressive"]
 if TYPE_CHECKING:
+    Network = str
+    PosteriorName = str
+    PriorName = str
     LikelihoodName = str
 else:
+    Network = Literal[("auto", *NETWORKS)]
+    PosteriorName = Literal[tuple(POSTERIORS)]
+    PriorName = Literal[("auto", *PRIORS)]
     LikelihoodName = Literal[("auto", *LIKELIHOODS)]
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
 _MOST_CHANNELS = 4  # red, green, blue and alpha
-_FLAT_CODES = ("diagonal", "full", "householder", "planar", "iaf", "power_spherical", "deterministic")
-_ONE_LAYER = ("mlp", "conv")
-_NORMAL = ("diagonal", "full", "householder", "planar", "iaf")  # posteriors of a normal prior's codes
-
 # Options that would do nothing without one of these choices; a head gets those that go with it.
 _ONLY_WITH: Uses = (
-    *takers_of_options(),
+    *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
-    ("network", _ONE_LAYER, ("standardize",)),
-    ("network", ("mlp",), ("hidden", "decoder_hidden", "init")),
-    ("network", ("conv", "ladder"), ("conv_width", "conv_levels", "conv_blocks")),
-    ("network", ("ladder",), ("ladder_layers", "ladder_z_channels")),
-    ("network", ("chain",), ("chain_dims", "chain_hidden")),
-    ("network", (*_ONE_LAYER, "chain"), ("activation",)),
-    ("network", _ONE_LAYER, ("latent_dim", "posterior", "prior", "normalization", "decoder_norm")),
-    ("network", _ONE_LAYER, ("posterior_scale",)),
-    ("posterior", _FLAT_CODES, ("latent_dim",)),
-    ("posterior", _NORMAL, ("posterior_scale",)),
-    ("posterior", ("householder", "planar", "iaf"), ("posterior_steps",)),
-    ("posterior", ("iaf",), ("posterior_hidden", "posterior_context")),
-    ("posterior", ("vq", "fsq"), ("code_grid",)),
-    ("posterior", ("vq",), ("code_channels", "codebook_size", "codebook_depth")),
-    ("posterior", ("fsq",), ("fsq_levels",)),
-    ("prior", ("mixture", "vamp"), ("prior_components",)),
-    ("prior", ("flow",), ("prior_steps", "prior_hidden", "prior_bins")),
+    *uses_of("network", {name: row.options for name, row in NETWORKS.items()}),
+    *uses_of("posterior", {name: row.options for name, row in POSTERIORS.items()}),
+    *uses_of("prior", {name: row.options for name, row in PRIORS.items()}),
 )
+# Posteriors that fit a normal prior which depends on the condition.
+_ON_NORMAL = tuple(name for name in posteriors_with("noise") if "normal" in priors_for(name))
 
 # What "auto" means for data that are not photos, and where there are no data to look at.
 _WITHOUT_DATA = {"network": "mlp", "likelihood": "bernoulli"}
@@ -66,12 +63,12 @@ _KEYWORDS = {
     **{"likelihood_scale": "scale", "output": "mean"},
     **{"posterior_scale": "scale", "posterior_steps": "steps"},
     **{"posterior_hidden": "hidden", "posterior_context": "context"},
-    **{"codebook_depth": "depth", "fsq_levels": "levels"},
+    **{"code_channels": "channels", "codebook_depth": "depth", "fsq_levels": "levels"},
     **{"prior_components": "components", "prior_steps": "steps"},
     **{"prior_hidden": "hidden", "prior_bins": "bins"},
 }
-# Which make the shape of a quantiser's features, and no option of it.
-_SHAPING = ("latent_dim", "code_grid", "code_channels", "standardize")
+# Options that models/build.py reads itself.
+_NOT_KEYWORDS = ("latent_dim", "code_grid", "standardize")
 
 
 def _spelled_out(value: object) -> object:
@@ -106,10 +103,7 @@ class ModelConfig(Section):
     condition_ids: Annotated[tuple[int, ...], HIDDEN] = ()
     """Labels that have no names and are other numbers than 0, 1, …; taken from the data."""
 
-    network: Annotated[Network, FLAT] = "auto"
-    """Networks: mlp for any data or conv for images; with several stochastic layers, chain (mlp) or ladder
-    (conv). auto takes conv for photos and mlp for all other data.
-    """
+    network: Annotated[Network, FLAT] = Field(default="auto", description=help_of_networks())
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
     """Widths of the MLP encoder's hidden layers, first to last."""
     decoder_hidden: tuple[AtLeastOne, ...] | None = None
@@ -137,10 +131,7 @@ class ModelConfig(Section):
     decoder_norm: Literal["none", "spectral"] = "none"
     """Normalisation of the decoder's weights. spectral divides each matrix by its largest singular value."""
 
-    posterior: Annotated[PosteriorName, FLAT] = "diagonal"
-    """Posterior q(z|x): Gaussian (diagonal, full, householder), flow (planar, iaf), on a sphere
-    (power_spherical), a point (deterministic), or quantised (vq, fsq).
-    """
+    posterior: Annotated[PosteriorName, FLAT] = Field(default="diagonal", description=help_of_posteriors())
     posterior_scale: Literal["softplus", "exp"] = "softplus"
     """Function that maps the encoder's output to a standard deviation."""
     posterior_steps: AtLeastOne | None = None
@@ -160,10 +151,7 @@ class ModelConfig(Section):
     fsq_levels: Annotated[tuple[Annotated[int, Field(ge=3, le=256)], ...], Field(min_length=1)] = (8, 5, 5, 5)
     """Levels that fsq rounds each number of a vector to."""
 
-    prior: Annotated[PriorName, FLAT] = "auto"
-    """Prior p(z). auto is the simplest one that fits the posterior; mixture, vamp, flow and autoregressive
-    are learned.
-    """
+    prior: Annotated[PriorName, FLAT] = Field(default="auto", description=help_of_priors())
     prior_components: AtLeastOne | None = None
     """Components of a mixture prior, or pseudo-inputs of vamp. Default: 10 and 500."""
     prior_steps: AtLeastOne = 4
@@ -173,12 +161,7 @@ class ModelConfig(Section):
     prior_bins: Annotated[int, Field(ge=2)] = 8
     """Bins of each spline in a flow prior."""
 
-    likelihood: Annotated[LikelihoodName, FLAT] = "auto"
-    """Likelihood p(x|z): bernoulli or continuous_bernoulli for data in [0, 1]; gaussian, laplace or student_t
-    for real numbers; categorical or discretized_logistic for 8-bit pixels; poisson, negative_binomial or
-    zero_inflated_negative_binomial for counts. auto takes gaussian for photos and bernoulli for all other
-    data.
-    """
+    likelihood: Annotated[LikelihoodName, FLAT] = Field(default="auto", description=help_of_likelihoods())
     likelihood_scale: Positive = math.sqrt(0.5)
     """Scale of a gaussian (its standard deviation), laplace or student_t likelihood, or its initial value if
     it is learned.
@@ -248,7 +231,7 @@ class ModelConfig(Section):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether the labels of the data change what is learnt."""
+        """Whether the labels of the data change what is learned."""
         return self.condition == "labels"
 
     def without_auto(self, **chosen: Any) -> ModelConfig:
@@ -264,7 +247,7 @@ class ModelConfig(Section):
         return ModelConfig(**{**dict(self), **named, **chosen}) if named or chosen else self
 
     def options(self, part: Literal["likelihood", "posterior", "prior"]) -> dict[str, Any]:
-        """Keyword arguments of the head or prior that is chosen for a part; what is None is left to it.
+        """Keyword arguments of the head or prior that is chosen for a part, without those that are None.
 
         Examples
         --------
@@ -275,34 +258,33 @@ class ModelConfig(Section):
             name
             for one, choices, names in _ONLY_WITH
             for name in names
-            if one == part and getattr(self, part) in choices and name not in _SHAPING
+            if one == part and getattr(self, part) in choices and name not in _NOT_KEYWORDS
         ]
         values = {_KEYWORDS.get(name, name): getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_condition(model: ModelConfig) -> None:
-    """Refuse parts that cannot be told a condition, or could not learn from it."""
+    """Refuse to condition parts that cannot take a condition, or could not learn from it."""
     parts = model.condition_parts
     others = [part for part in parts if part != "prior"]
     if model.network == "ladder" and ("decoder" in parts) != ("prior" in parts):
         raise ValueError(
-            f"condition_parts = {parts!r}: a ladder's decoder is its prior too, and both are told or "
-            "neither; take condition_parts = encoder decoder prior, or encoder"
+            f"condition_parts = {parts!r}: a ladder's decoder is also its prior, and both take the condition "
+            "or neither does; take condition_parts = encoder decoder prior, or encoder"
         )
     if len(set(parts)) < len(parts):
         raise ValueError(f"condition_parts = {parts!r}: name each part once")
-    if "prior" in parts and (model.prior not in ("auto", "normal") or model.posterior not in _NORMAL):
-        what = (
-            f"prior = {model.prior!r}" if model.posterior in _NORMAL else f"posterior = {model.posterior!r}"
-        )
+    if "prior" in parts and (model.prior not in ("auto", "normal") or model.posterior not in _ON_NORMAL):
+        part = "prior" if model.posterior in _ON_NORMAL else "posterior"
         rest = " ".join(others) or "encoder decoder"
         raise ValueError(
-            "a prior that is told the condition is normal, for codes with a density on all of R^d, and "
-            f"{what}; take condition_parts = {rest}, or prior 'normal' with posterior = {either(_NORMAL)}"
+            "a conditional prior is normal and needs posteriors with a density on all of R^d, and "
+            f"{part} = {getattr(model, part)!r}; take condition_parts = {rest}, or prior 'normal' with "
+            f"posterior = {either(_ON_NORMAL)}"
         )
-    if "encoder" in parts and model.prior == "vamp":
+    if "encoder" in parts and model.prior in PRIORS and PRIORS[model.prior].of_posteriors:
         raise ValueError(
-            "prior = 'vamp' encodes pseudo-inputs, which have no condition; take condition_parts = decoder, "
-            "or another prior"
+            f"prior = {model.prior!r} encodes pseudo-inputs, which have no condition; take "
+            "condition_parts = decoder, or another prior"
         )

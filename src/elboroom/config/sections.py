@@ -152,5 +152,16 @@ def either(names: Iterable[str]) -> str:
     >>> either(["a", "b", "c"])
     "'a', 'b' or 'c'"
     """
-    *most, last = map(repr, names)
-    return f"{', '.join(most)} or {last}" if most else last
+    return join(map(repr, names), "or")
+
+
+def join(words: Iterable[str], conjunction: str) -> str:
+    """Write words as a list in a sentence.
+
+    Examples
+    --------
+    >>> join(["a", "b", "c"], "and")
+    'a, b and c'
+    """
+    *most, last = words
+    return f"{', '.join(most)} {conjunction} {last}" if most else last

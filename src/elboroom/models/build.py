@@ -1,4 +1,4 @@
-"""A VAE from a configuration: the one place that knows all parts by name and puts them together."""
+"""Build a VAE from a configuration: the one place that knows all parts by name and puts them together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from elboroom.config import ModelConfig, prior_of
+from elboroom.config.priors import PRIORS as PRIOR_ROWS
 from elboroom.errors import UsageError
 from elboroom.models.chain import make_chain
 from elboroom.models.conditioning import Conditioning
@@ -27,7 +28,7 @@ Shape = tuple[int, ...]
 
 
 def _one_layer(config: ModelConfig) -> VAE:
-    """Make a VAE whose code is one vector: an mlp or conv encoder and decoder with the parts named."""
+    """Make a VAE with one stochastic layer: an encoder, a decoder, and the named distributions."""
     shape = _shape_of(config)
     likelihood, conditioning = likelihood_of(config, shape), _conditioning_of(config, shape)
     posterior: Any = _posterior_of(config)
@@ -39,7 +40,7 @@ def _one_layer(config: ModelConfig) -> VAE:
 
 
 def _chain(config: ModelConfig) -> HierarchicalVAE:
-    """Make a VAE whose stochastic layers form a Markov chain of mlps."""
+    """Make a VAE whose stochastic layers form a Markov chain, with MLPs between them."""
     shape = _shape_of(config)
     likelihood: Any = likelihood_of(config, shape)
     return make_chain(
@@ -54,7 +55,7 @@ def _chain(config: ModelConfig) -> HierarchicalVAE:
 
 
 def _ladder(config: ModelConfig) -> HierarchicalVAE:
-    """Make a ladder VAE: stochastic layers on grids, coarse to fine, of convolutions."""
+    """Make a ladder VAE: convolutional, with stochastic layers on grids from coarse to fine."""
     shape = _shape_of(config)
     likelihood: Any = likelihood_of(config, shape)
     conditioning = _conditioning_of(config, shape)
@@ -78,9 +79,6 @@ def _ladder(config: ModelConfig) -> HierarchicalVAE:
     )
 
 
-COMPOSERS |= {"mlp": _one_layer, "conv": _one_layer, "chain": _chain, "ladder": _ladder}
-
-
 def _shape_of(config: ModelConfig) -> Shape:
     assert config.shape is not None  # VAE.build has checked it
     return config.shape
@@ -98,37 +96,32 @@ def _posterior_of(config: ModelConfig) -> nn.Module:
     options = config.options("posterior")
     if config.posterior not in QUANTIZERS:
         return POSTERIORS[config.posterior](config.latent_dim, **options)
-    length = config.code_channels
-    if config.posterior == "vq":
-        options["commitment"] = 1.0  # its weight is the penalty's
-    else:
-        length = len(config.fsq_levels)
-    return QUANTIZERS[config.posterior]((*config.code_grid, length), **options)
+    return QUANTIZERS[config.posterior].on_grid(config.code_grid, **options)
 
 
 def _prior_for(config: ModelConfig, posterior: Any, shape: Shape, likelihood: LikelihoodHead) -> nn.Module:
-    """Make p(z) for the codes of a posterior head, and of examples like a likelihood's; or p(z|c)."""
+    """Make p(z), or p(z|c), for a posterior's codes; pseudo-inputs lie in the likelihood's support."""
     if config.condition != "none" and "prior" in config.condition_parts:
         return ConditionalNormal(posterior.latent_dim, config.condition_dim or 1)
     name = prior_of(config.posterior, config.prior)
     if name in CODE_PRIORS:
         return CODE_PRIORS[name](posterior)
     options = config.options("prior")
-    if name == "vamp":
-        # Counts have no upper end that pseudo-inputs could be spread up to.
+    if PRIOR_ROWS[name].of_posteriors:
+        # Counts have no upper bound, which pseudo-inputs could be spread up to.
         bounded = likelihood.support is not None and math.isfinite(likelihood.support[1])
         options |= {"shape": shape, "support": likelihood.support if bounded else None}
     return PRIORS[name](posterior.latent_dim, **options)
 
 
 def _conditioning_of(config: ModelConfig, shape: Shape) -> Conditioning | None:
-    """What a configuration says of conditions, as a part."""
+    """Make the part that brings conditions to encoder and decoder, if the model has any."""
     if config.condition == "none":
         return None
     if config.condition_dim is None:
         raise UsageError(
-            "condition_dim is not set: give the number of labels, or of numbers in a vector, such as "
-            "condition_dim=10"
+            "condition_dim is not set: give the number of labels, or the length of a condition vector, "
+            "such as condition_dim=10"
         )
     return Conditioning(
         config.condition,
@@ -175,4 +168,6 @@ def _convs(
     return ConvEncoder(shape, features, **options), ConvDecoder((latent_dim,), output, **options)
 
 
+# Kind of network → encoder and decoder around one stochastic layer, or a whole model with several.
 _NETWORKS = {"mlp": _mlps, "conv": _convs}
+COMPOSERS |= {**dict.fromkeys(_NETWORKS, _one_layer), "chain": _chain, "ladder": _ladder}

@@ -7,6 +7,7 @@ from math import prod
 
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
+from elboroom.config.posteriors import POSTERIORS
 
 # What a program adds up in place of −log p(x|z), from which it differs by a constant and a factor.
 _ERRORS = {
@@ -36,7 +37,7 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
     """
     objective, batch = config.objective, config.training.batch_size
     beta = objective.beta
-    if config.model.posterior == "deterministic":
+    if not POSTERIORS[config.model.posterior].has_rate:
         return "This posterior has no rate, so that beta has no effect."
     if beta == 0:
         return "beta 0: the rate is not part of the loss, which is no bound on log p(x)."

@@ -28,8 +28,11 @@ POSTERIORS: dict[str, Callable[..., nn.Module]] = {
 }
 """Name → head, built from ``latent_dim`` and keywords."""
 
-QUANTIZERS: dict[str, Callable[..., nn.Module]] = {"vq": VectorQuantizer, "fsq": FiniteScalarQuantizer}
-"""Name → head, built from the shape of its features and keywords."""
+QUANTIZERS: dict[str, type[VectorQuantizer | FiniteScalarQuantizer]] = {
+    "vq": VectorQuantizer,
+    "fsq": FiniteScalarQuantizer,
+}
+"""Name → head, built from the shape of its features and keywords, or from a grid by ``on_grid``."""
 
 PRIORS: dict[str, Callable[..., nn.Module]] = {
     "normal": StandardNormal,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -159,6 +159,11 @@ class VectorQuantizer(nn.Module):
             for _ in range(depth)
         )
 
+    @classmethod
+    def on_grid(cls, grid: Sequence[int], channels: int = 8, **options: Any) -> VectorQuantizer:
+        """Make one for a grid of vectors of ``channels`` numbers, whose loss is weighted by the objective."""
+        return cls((*grid, channels), commitment=1.0, **options)
+
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""
         b = len(features)
@@ -267,6 +272,11 @@ class FiniteScalarQuantizer(nn.Module):
         bases = [math.prod(levels[:i]) for i in range(len(levels))]
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.register_buffer("bases", torch.tensor(bases), persistent=False)
+
+    @classmethod
+    def on_grid(cls, grid: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5)) -> FiniteScalarQuantizer:
+        """Make one for a grid of vectors with as many numbers as there are levels."""
+        return cls((*grid, len(levels)), levels)
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""

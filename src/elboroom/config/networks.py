@@ -1,0 +1,69 @@
+"""The kinds of networks by name, and the options of each.
+
+A new kind of encoder and decoder is a module in ``elboroom.networks``, a line in ``models/build.py`` with the
+function that makes the two, and a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elboroom.config.bounds import Need
+from elboroom.config.sections import join
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """What the configuration knows of a kind of networks.
+
+    Attributes
+    ----------
+    summary : str
+        What it is for: a phrase for the help.
+    options : tuple of str
+        The fields of the model's configuration that have a use with it.
+    has : tuple of Need
+        With several stochastic layers, what bounds and penalties may ask of their posterior. Empty with one
+        layer, where this depends on the posterior that is chosen.
+    """
+
+    summary: str
+    options: tuple[str, ...]
+    has: tuple[Need, ...] = ()
+
+
+# With one stochastic layer, posterior and prior can be chosen.
+_ONE_LAYER = (
+    *("standardize", "latent_dim", "posterior", "prior", "posterior_scale"),
+    *("activation", "normalization", "decoder_norm"),
+)
+_CONV = ("conv_width", "conv_levels", "conv_blocks")
+
+NETWORKS: dict[str, NetworkRow] = {
+    "mlp": NetworkRow("any data", (*_ONE_LAYER, "hidden", "decoder_hidden", "init")),
+    "conv": NetworkRow("images", (*_ONE_LAYER, *_CONV)),
+    "ladder": NetworkRow(
+        "images, with several stochastic layers",
+        (*_CONV, "ladder_layers", "ladder_z_channels"),
+        has=("noise", "unbounded"),
+    ),
+    "chain": NetworkRow(
+        "any data, with several stochastic layers",
+        ("chain_dims", "chain_hidden", "activation"),
+        has=("noise", "unbounded"),
+    ),
+}
+LAYERED = tuple(name for name, row in NETWORKS.items() if row.has)
+"""Networks with several stochastic layers, which have their own posterior and prior."""
+
+
+def help_of_networks() -> str:
+    """Help of the option that chooses the networks.
+
+    Examples
+    --------
+    >>> help_of_networks()[:36]
+    'Networks: mlp (any data), conv (imag'
+    """
+    each = join((f"{name} ({row.summary})" for name, row in NETWORKS.items()), "or")
+    return f"Networks: {each}. auto takes conv for photos and mlp for all other data."
