@@ -106,14 +106,14 @@ def test_a_schedule_that_does_not_fit_the_epochs_is_warned_of(
 @pytest.mark.parametrize(
     ("options", "epochs", "said"),
     [
-        ({"beta_schedule": "linear", "beta_ramp": 10}, 5, "at beta 2 instead of 4, as beta_ramp is 10"),
+        ({"beta_schedule": "linear", "beta_ramp": 10}, 5, "at 2 instead of 4: its ramp takes 10 epochs"),
         ({"beta_schedule": "linear", "beta_ramp": 10}, 10, None),
         ({"beta_schedule": "sigmoid", "beta_delay": 5, "beta_ramp": 15}, 10, "beta_delay = 2.5 and"),
-        ({"beta_schedule": "cyclical", "beta_ramp": 10, "beta_period": 20}, 45, "at beta 2 .*of a cycle"),
+        ({"beta_schedule": "cyclical", "beta_ramp": 10, "beta_period": 20}, 45, "at 2 .*of a cycle"),
         ({"beta_schedule": "cyclical", "beta_ramp": 10, "beta_period": 20}, 40, None),
         ({"beta_ramp": 100, "beta_delay": 100}, 5, None),  # constant: they have no use
-        ({"bound": "capacity", "capacity_ramp": 30}, 20, "before the capacity has grown to 25 nats"),
-        ({"penalties": {"code_norm": 1.0}, "penalty_ramp": 30}, 20, "before the penalties"),
+        ({"bound": "capacity", "capacity_ramp": 30}, 20, "ends at 67% of 25 nats: its ramp takes 30"),
+        ({"penalties": {"code_norm": 1.0}, "penalty_ramp": 30}, 20, "each penalty ends at 67%"),
     ],
 )  # fmt: skip
 def test_a_ramp_that_outlives_the_training_is_warned_of(

@@ -1,12 +1,12 @@
-"""Bounds on log p(x), from the terms of one forward pass.
+"""Bounds on log p(x), computed from the terms of one forward pass.
 
-A bound is a function (terms, beta) → (b,), nats, higher is better. Its value is always the bound that its
-name says; its gradient may be another estimate of the bound's gradient, and then says so. ``beta`` tempers
-the rate; the importance-weighted bounds temper the weights to match,
+A bound is a function (terms, beta) → (b,), in nats, higher is better. Its value is always the named bound.
+Some bounds replace the gradient of that value by another estimate of it; their docstrings say which.
+``beta`` weights the rate. The importance-weighted bounds temper their weights to match,
 
     log w = log p(x|z) + beta · (log p(z) − log q(z|x)),
 
-so that one sample gives the elbo at that beta in mean. They bound log p(x) at ``beta = 1`` only.
+so that with one sample their expectation is the ELBO at that beta. They bound log p(x) at ``beta = 1`` only.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from elboroom.models.terms import Terms
 from elboroom.objectives.schedules import Schedule
 
 Bound = Callable[..., Tensor]
-"""(terms, beta) → (b,); one with ``schedules`` of its own gets their values after beta, in their order."""
+"""(terms, beta) → (b,). A :class:`ScheduledBound` also receives the values of its own schedules, in order."""
 
 
 @dataclass(frozen=True)
 class ScheduledBound:
-    """A bound with coefficients beside beta that change with the step.
+    """A bound with further coefficients that change with the step, as beta does.
 
     Parameters
     ----------
     function : callable
         (terms, beta, *values) → (b,), nats.
     schedules : mapping of str to Schedule
-        One for each of the further values, in order.
+        One for each further value, in order.
     """
 
     function: Callable[..., Tensor]
     schedules: Mapping[str, Schedule]
 
     def __call__(self, terms: Terms, beta: Tensor, *values: Tensor) -> Tensor:
-        """Value of the bound, (b,), nats."""
+        """Compute the bound, (b,), in nats."""
         return self.function(terms, beta, *values)
 
 
@@ -52,10 +52,10 @@ def elbo(terms: Terms, beta: Tensor) -> Tensor:
 
 
 def capacity(target: Schedule) -> Bound:
-    """−(distortion + beta · |mean rate − C(step)|): the rate is led to C (arXiv:1804.03599 eq. 8).
+    """−(distortion + beta · |mean rate − C(step)|), which drives the rate to C (arXiv:1804.03599 eq. 8).
 
-    Here ``beta`` is the paper's γ, often 1000. The rate is the mean over the batch, as in the published
-    programs: examples may differ in their rates, and only their mean is held at C.
+    Here ``beta`` is the paper's γ, often 1000. As in published implementations the rate is the mean over the
+    batch: the rates of single examples may differ from C.
 
     Parameters
     ----------
@@ -70,7 +70,9 @@ def capacity(target: Schedule) -> Bound:
 
 
 def iwae() -> Bound:
-    """Importance-weighted bound log 1/k Σ w over all k samples, tighter as k grows (arXiv:1509.00519 eq. 8).
+    """Importance-weighted bound log 1/k Σ w over all k samples (arXiv:1509.00519 eq. 8).
+
+    The bound tightens as k grows.
 
     Examples
     --------
@@ -83,12 +85,12 @@ def iwae() -> Bound:
 def miwae(groups: int) -> Bound:
     """Mean of importance-weighted bounds, each over k / groups samples (arXiv:1802.04537).
 
-    ``groups = 1`` is :func:`iwae`, ``groups = k`` the elbo (with a sampled rate).
+    ``groups = 1`` gives :func:`iwae`, and ``groups = k`` the ELBO with a sampled rate.
 
     Raises
     ------
     UsageError
-        If ``groups`` < 1, or, when called, if it does not divide the number of samples.
+        If ``groups`` < 1, or, when the bound is called, if it does not divide the number of samples.
     """
     _check_groups(groups, "miwae")
 
@@ -107,16 +109,17 @@ def ciwae(weight: float) -> Bound:
         If ``weight`` is outside [0, 1].
     """
     if not 0 <= weight <= 1:
-        raise UsageError(f"ciwae(weight={weight}): 0 (all iwae) to 1 (all elbo)")
+        raise UsageError(f"ciwae(weight={weight}): weight must be between 0 (iwae) and 1 (elbo)")
     importance_weighted = iwae()
     return lambda terms, beta: weight * elbo(terms, beta) + (1 - weight) * importance_weighted(terms, beta)
 
 
 def piwae(groups: int) -> Bound:
-    """:func:`iwae`, with :func:`miwae`'s gradient for the encoder alone (arXiv:1802.04537).
+    """:func:`iwae`, with the gradient of :func:`miwae` for the encoder (arXiv:1802.04537).
 
-    The value is iwae's. More samples in one weighted mean drown the encoder's gradient in noise and help
-    the decoder's; this gives each its own. Training decodes each code twice.
+    The value is that of iwae. More samples in one weighted mean lower the signal-to-noise ratio of the
+    encoder's gradient and raise that of the decoder's, so each gets its own grouping. Training decodes each
+    code twice.
 
     Raises
     ------
@@ -137,15 +140,15 @@ def piwae(groups: int) -> Bound:
 def dreg() -> Bound:
     """:func:`iwae` with the doubly reparametrised gradient for the encoder (arXiv:1810.04152).
 
-    The same bound and, in mean, the same gradient; the encoder's has less variance, and its signal does not
-    fade as k grows. Encoder: Σ w̃² ∂log w/∂z ∂z/∂φ, with log q's own parameters held fixed; decoder and
-    prior: iwae's Σ w̃ ∂log w/∂θ. With tempered weights the w̃² becomes (1 − beta) w̃ + beta w̃². Training
-    decodes each code twice.
+    The bound and the expectation of its gradient are those of iwae. The encoder's gradient has less variance,
+    and its signal-to-noise ratio does not fall as k grows. Encoder: Σ w̃² ∂log w/∂z ∂z/∂φ, with the parameters
+    of log q held fixed. Decoder and prior: Σ w̃ ∂log w/∂θ, as in iwae. With tempered weights w̃² becomes
+    (1 − beta) w̃ + beta w̃². Training decodes each code twice.
 
     Raises
     ------
     UsageError
-        When called, if the posterior cannot evaluate log q at given codes.
+        When the bound is called, if the posterior cannot evaluate log q at given codes.
     """
 
     def bound(terms: Terms, beta: Tensor) -> Tensor:
@@ -159,11 +162,11 @@ def dreg() -> Bound:
 
 
 def sticking_the_landing() -> Bound:
-    """:func:`elbo` with the path gradient: log q's own parameters held fixed (arXiv:1703.09194).
+    """:func:`elbo` with the path gradient: the parameters of log q are held fixed (arXiv:1703.09194).
 
-    The part that is left out is zero in mean, so the gradient is the elbo's; where q is the exact posterior,
-    it is zero in every sample. For more than one sample the mean of their gradients is taken: within an
-    importance-weighted bound this would be biased, which is what :func:`dreg` puts right.
+    The omitted part of the gradient has expectation zero, so the estimate is unbiased. Where q is the exact
+    posterior, the gradient is zero in every sample. Several samples contribute the mean of their gradients.
+    Within an importance-weighted bound the same omission would be biased; :func:`dreg` corrects that.
 
     Raises
     ------
@@ -178,14 +181,14 @@ def sticking_the_landing() -> Bound:
 
 
 def _log_weights(terms: Terms, beta: Tensor, name: str) -> Tensor:
-    """Tempered log-weights (k, b), nats, exactly the true ones at beta = 1."""
+    """Tempered log-weights (k, b), in nats; at beta = 1 bit-identical to the true ones."""
     _check_stochastic(terms, name)
     log_weights = terms.log_weights
     return torch.lerp(terms.log_likelihood.to(log_weights), log_weights, beta.to(log_weights))
 
 
 def _path_log_weights(terms: Terms, beta: Tensor, name: str) -> Tensor:
-    """Tempered log-weights (k, b) that reach the encoder through the codes alone."""
+    """Tempered log-weights (k, b) whose gradient reaches the encoder through the codes only."""
     _check_stochastic(terms, name)
     posterior = terms.posterior
     missing = [method for method in ("log_prob", "detached") if not hasattr(posterior, method)]
@@ -217,11 +220,11 @@ def _grouped(log_weights: Tensor, groups: int, name: str) -> Tensor:
 def _two_weightings(
     terms: Terms, beta: Tensor, log_w: Tensor, *, encoder: Tensor, generator: Tensor
 ) -> Tensor:
-    """Log-mean of the weights (k, b), (b,), its gradient another weighted sum of theirs for each half.
+    """Log-mean (b,) of the weights (k, b), with separate gradient weights for encoder and generator.
 
-    All parameters get Σ encoder · ∂log w. A second pass at fixed codes, which only the decoder's and the
-    prior's see, makes up the difference. (Scaling the gradient where it enters the codes would save that
-    pass, and would scale what penalties send there as well.)
+    All parameters receive Σ encoder · ∂log w. A second pass at fixed codes, whose gradient reaches only the
+    decoder and the prior, adds Σ (generator − encoder) · ∂log w for them. Scaling the gradient at the codes
+    would save that pass, but would also scale the gradients that penalties send there.
     """
     value = _log_mean(log_w)
     if not torch.is_grad_enabled():
@@ -233,18 +236,18 @@ def _two_weightings(
 
 
 def _steered(value: Tensor, surrogate: Tensor) -> Tensor:
-    """``value`` to the last bit, with the gradient of ``surrogate``."""
+    """Return exactly ``value``, with the gradient of ``surrogate``."""
     return value.detach() + (surrogate - surrogate.detach())
 
 
 def _check_stochastic(terms: Terms, name: str) -> None:
     if not getattr(terms.posterior, "stochastic", True):
         raise UsageError(
-            f"{name} weighs samples by their density, and {type(terms.posterior).__name__} has none; "
+            f"{name} weights samples by their density, and {type(terms.posterior).__name__} has none; "
             "use elbo with a penalty on the codes"
         )
 
 
 def _check_groups(groups: int, name: str) -> None:
     if groups < 1:
-        raise UsageError(f"{name}(groups={groups}): at least 1 group of samples")
+        raise UsageError(f"{name}(groups={groups}): groups must be at least 1")

@@ -1,7 +1,8 @@
-"""Bounds, schedules and penalties by the names that a configuration gives them."""
+"""Make bounds, schedules and penalties from their names in a configuration."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -30,7 +31,7 @@ SCHEDULES: dict[str, Callable[[float, float, float, float], Schedule]] = {
     "sigmoid": lambda value, delay, ramp, _period: schedules.sigmoid(value, delay, ramp),
     "cyclical": lambda value, _delay, ramp, period: schedules.cyclical(value, ramp, period),
 }
-"""Name → schedule, from a value and the steps of delay, ramp and period."""
+"""Name → schedule, from its final value and its delay, ramp and period in steps."""
 
 BOUNDS: dict[str, Callable[[ObjectiveConfig, float], Bound]] = {
     "elbo": lambda config, _steps: free_bits(config.free_bits) if config.free_bits else bounds.elbo,
@@ -44,7 +45,7 @@ BOUNDS: dict[str, Callable[[ObjectiveConfig, float], Bound]] = {
         schedules.linear(config.capacity, _in_steps(config.capacity_ramp, steps))
     ),
 }
-"""Name → bound, from the configuration and the steps of an epoch."""
+"""Name → bound, from the configuration and the number of steps in an epoch."""
 
 PENALTIES: dict[str, Callable[[VAE, int], Penalty]] = {
     "total_correlation": lambda _vae, examples: total_correlation(examples),
@@ -64,72 +65,82 @@ PENALTIES: dict[str, Callable[[VAE, int], Penalty]] = {
 
 
 def commitment(terms: Terms) -> Tensor:
-    """Squared distance of features from their codes, mean over examples (arXiv:1711.00937 eq. 3)."""
+    """Squared distance of features from codebook entries, mean over examples (arXiv:1711.00937 eq. 3)."""
     loss: Tensor = terms.posterior.loss  # type: ignore[attr-defined]
     return loss.mean()
 
 
 def beta_of(config: ObjectiveConfig, steps_per_epoch: float) -> Schedule:
-    """Schedule of beta, its epochs turned into steps."""
+    """Make the schedule of beta, with its lengths converted from epochs to steps."""
     times = (config.beta_delay, config.beta_ramp, config.beta_period)
     delay, ramp, period = (_in_steps(epochs, steps_per_epoch) for epochs in times)
     return SCHEDULES[config.beta_schedule](config.beta, delay, ramp, period)
 
 
 def ramp_warnings(config: ObjectiveConfig, epochs: int) -> list[str]:
-    """Which weights have not grown to their full value when training ends after so many epochs.
+    """Warn of each coefficient that is still below its full value when training of so many epochs ends.
 
     Examples
     --------
     >>> config = ObjectiveConfig(beta=4, beta_schedule="delayed", beta_delay=30, beta_ramp=30)
     >>> print(*ramp_warnings(config, 20))
-    training ends after 20 epochs at beta 0 instead of 4, as beta_delay + beta_ramp are 60; beta_delay = 10 \
-and beta_ramp = 10 would fit
+    beta ends at 0 instead of 4: its delay and ramp take 60 epochs and training 20; set beta_delay = 10 and \
+beta_ramp = 10, or epochs = 60
     """
     found = []
-    last = beta_of(config, 1000.0)(1000 * epochs - 1)  # in the last of many steps
+    last = beta_of(config, 1000.0)(1000 * epochs - 1)  # at the last of 1,000 steps an epoch
     if last < config.beta * (1 - 1e-3):
-        ends = f"training ends after {epochs} epochs at beta {last:.3g} instead of {config.beta:g}"
-        waits = config.beta_delay if config.beta_schedule in ("delayed", "sigmoid") else 0.0
-        whole = waits + config.beta_ramp
-        if whole <= epochs:  # in one of many cycles
-            found.append(f"{ends}, within the ramp of a cycle; beta_period = {config.beta_period:g} epochs")
-        elif waits:
-            delay, ramp = (epochs / whole * part for part in (waits, config.beta_ramp))
+        why = _why_beta_is_low(config, epochs)
+        found.append(f"beta ends at {last:.3g} instead of {config.beta:g}: {why}")
+    ramps = [("penalty_ramp", config.penalty_ramp, "each penalty", "its weight")]
+    if config.bound == "capacity":
+        ramps.append(("capacity_ramp", config.capacity_ramp, "the capacity", f"{config.capacity:g} nats"))
+    for name, ramp, what, full in ramps:
+        if ramp > epochs:
             found.append(
-                f"{ends}, as beta_delay + beta_ramp are {whole:g}; beta_delay = {delay:.3g} and "
-                f"beta_ramp = {ramp:.3g} would fit"
+                f"{what} ends at {epochs / ramp:.0%} of {full}: {_takes('its ramp takes', ramp, epochs)}; "
+                f"set {name} = {epochs}, or epochs = {math.ceil(ramp)}"
             )
-        else:
-            found.append(f"{ends}, as beta_ramp is {whole:g}; beta_ramp = {epochs} would fit")
-    if config.bound == "capacity" and config.capacity_ramp > epochs:
-        found.append(
-            f"training ends after {epochs} epochs, before the capacity has grown to {config.capacity:g} "
-            f"nats; capacity_ramp = {config.capacity_ramp:g}"
-        )
-    if config.penalty_ramp > epochs:
-        found.append(
-            f"training ends after {epochs} epochs, before the penalties have their full weights; "
-            f"penalty_ramp = {config.penalty_ramp:g}"
-        )
     return found
+
+
+def _why_beta_is_low(config: ObjectiveConfig, epochs: int) -> str:
+    delay = config.beta_delay if config.beta_schedule in ("delayed", "sigmoid") else 0.0
+    whole = delay + config.beta_ramp
+    if whole <= epochs:  # in one of many cycles
+        return (
+            f"training ends within the ramp of a cycle; choose a multiple of beta_period = "
+            f"{config.beta_period:g} as epochs"
+        )
+    if not delay:
+        fix = f"set beta_ramp = {epochs}"
+        return f"{_takes('its ramp takes', whole, epochs)}; {fix}, or epochs = {math.ceil(whole)}"
+    delay, ramp = (epochs / whole * part for part in (delay, config.beta_ramp))
+    return (
+        f"{_takes('its delay and ramp take', whole, epochs)}; set beta_delay = {delay:.3g} and "
+        f"beta_ramp = {ramp:.3g}, or epochs = {math.ceil(whole)}"
+    )
+
+
+def _takes(what: str, ramp: float, epochs: int) -> str:
+    return f"{what} {ramp:g} epochs and training {epochs}"
 
 
 def penalties_of(
     config: ObjectiveConfig, steps_per_epoch: float, vae: VAE | None, examples: int | None
 ) -> dict[str, tuple[Penalty, Schedule]]:
-    """Penalties with the schedules of their weights, the ramp's epochs turned into steps.
+    """Make the penalties with the schedules of their weights, the ramp converted from epochs to steps.
 
     Raises
     ------
     UsageError
-        If there are some, and the model or the number of training examples is not known; or if one does not
-        suit the model.
+        If there are penalties and the model or the number of training examples is None, or if a penalty does
+        not suit the model.
     """
     if config.penalties and (vae is None or examples is None):
         raise UsageError(
-            f"penalties = {config.penalties}: they depend on model and data; give Objective.from_config vae= "
-            "and examples="
+            f"penalties = {config.penalties}: they depend on the model and the data; give "
+            "Objective.from_config vae= and examples="
         )
     ramp = _in_steps(config.penalty_ramp, steps_per_epoch)
     return {
@@ -142,16 +153,16 @@ def penalties_of(
 
 
 def _in_steps(epochs: float, steps_per_epoch: float) -> float:
-    # 0.07 · 100 is a little more than 7, and a cycle would start a step late.
+    # In floating point 0.07 · 100 exceeds 7, and a cycle would start one step late.
     return round(epochs * steps_per_epoch, 9)
 
 
 def _of_codebooks(vae: VAE) -> Penalty:
-    # Asked of the model and not of its configuration, as one composed in Python has none.
+    # Checked on the model, because one composed in Python has no configuration.
     if not hasattr(vae.posterior, "codebooks"):
         raise UsageError(
-            "penalty commitment pulls features to their entries of a codebook, and "
-            f"{type(vae.posterior).__name__} has none; take posterior = 'vq', or leave the penalty out"
+            "penalty commitment pulls features towards codebook entries, and "
+            f"{type(vae.posterior).__name__} has no codebook; take posterior = 'vq', or leave the penalty out"
         )
     return commitment
 

@@ -1,4 +1,4 @@
-"""Papers as compositions: each a few fields of the configuration, trained by the one engine.
+"""Recipes: each paper's model as values for a few fields of the configuration.
 
 >>> config = recipe("beta-tcvae", latent_dim=10)
 >>> config.objective.penalties, config.model.latent_dim
@@ -17,17 +17,17 @@ from elboroom.errors import UsageError, nearest
 
 @dataclass(frozen=True)
 class Recipe:
-    """One paper.
+    """The model of a paper, as overrides of the default configuration.
 
     Attributes
     ----------
     summary : str
-        What it does, in one line.
+        What distinguishes it, in one line.
     arxiv : tuple of str
-        Where it is from.
+        arXiv numbers of its papers.
     fields : mapping of str to any
-        Fields of the configuration by their bare names, with values to start from: the papers'
-        own, where they state one for a distortion that is a sum.
+        Values of fields of the configuration, by field name. They are the paper's own where it states them
+        for a distortion summed over dimensions, and otherwise values to start from.
     """
 
     summary: str
@@ -43,92 +43,109 @@ _AUTOENCODER: Mapping[str, Any] = {"posterior": "deterministic", "beta": 0.0}
 
 RECIPES: dict[str, Recipe] = {
     # The weight of the rate.
-    "vae": _recipe("the evidence lower bound as it is", "1312.6114", beta=1.0),
-    "ae": _recipe("no noise and no rate: an autoencoder", "2003.05991", **_AUTOENCODER),
-    "beta-vae": _recipe("the rate weighted by 4", "1804.03599", beta=4.0),
+    "vae": _recipe("maximises the evidence lower bound (ELBO)", "1312.6114", beta=1.0),
+    "ae": _recipe("plain autoencoder: no noise and no rate", "2003.05991", **_AUTOENCODER),
+    "beta-vae": _recipe("weights the rate by beta = 4", "1804.03599", beta=4.0),
     "annealed-vae": _recipe(
-        "the rate's weight grows from 0 in 10 epochs", "1602.02282", beta_schedule="linear", beta_ramp=10.0
+        "raises beta from 0 to 1 over the first 10 epochs",
+        "1602.02282",
+        beta_schedule="linear",
+        beta_ramp=10.0,
     ),
     "cyclical-vae": _recipe(
-        "the rate's weight grows again and again",
+        "raises beta from 0 to 1 in each cycle of 10 epochs",
         "1903.10145",
         beta_schedule="cyclical",
         beta_ramp=5.0,
         beta_period=10.0,
     ),
     "capacity-vae": _recipe(
-        "the rate is led up to 25 nats", "1804.03599", bound="capacity", beta=1000.0, capacity=25.0
+        "drives the rate to a target that rises to 25 nats",
+        "1804.03599",
+        bound="capacity",
+        beta=1000.0,
+        capacity=25.0,
     ),
     "free-bits-vae": _recipe(
-        "half a nat of each dimension's rate costs nothing", "1606.04934", free_bits=0.5
+        "leaves half a nat of rate per dimension free of cost", "1606.04934", free_bits=0.5
     ),
-    # Bounds on the same importance weights.
-    "iwae": _recipe("log of the mean of 50 weights", "1509.00519", bound="iwae", num_samples=50),
+    # Importance-weighted bounds and gradient estimators.
+    "iwae": _recipe("importance-weighted bound with 50 samples", "1509.00519", bound="iwae", num_samples=50),
     "miwae": _recipe(
-        "mean of 8 bounds of 8 weights", "1802.04537", bound="miwae", num_samples=64, bound_groups=8
+        "mean of 8 importance-weighted bounds of 8 samples each",
+        "1802.04537",
+        bound="miwae",
+        num_samples=64,
+        bound_groups=8,
     ),
     "piwae": _recipe(
-        "iwae's gradient for the decoder, miwae's for the encoder",
+        "iwae, with the gradient of miwae for the encoder",
         "1802.04537",
         bound="piwae",
         num_samples=64,
         bound_groups=8,
     ),
-    "ciwae": _recipe("half elbo, half iwae", "1802.04537", bound="ciwae", num_samples=64, elbo_share=0.5),
-    "dreg": _recipe(
-        "iwae, the encoder's gradient reparametrised twice", "1810.04152", bound="dreg", num_samples=64
+    "ciwae": _recipe(
+        "average of the ELBO and the iwae bound", "1802.04537", bound="ciwae", num_samples=64, elbo_share=0.5
     ),
-    "stl": _recipe("the elbo's path gradient: no noise where q is exact", "1703.09194", bound="stl"),
-    # Penalties beside the bound.
+    "dreg": _recipe(
+        "iwae, with the doubly reparametrised encoder gradient", "1810.04152", bound="dreg", num_samples=64
+    ),
+    "stl": _recipe("ELBO with the path gradient (sticking the landing)", "1703.09194", bound="stl"),
+    # Penalties.
     "beta-tcvae": _recipe(
-        "the total correlation weighted by 6", "1802.04942", penalties={"total_correlation": 5.0}
+        "weights the total correlation by 6", "1802.04942", penalties={"total_correlation": 5.0}
     ),
     "factor-vae": _recipe(
-        "the total correlation, by a critic",
+        "penalises the total correlation, estimated by a critic",
         "1802.05983",
         penalties={"total_correlation_critic": 35.0},
     ),
     "dip-vae-i": _recipe(
-        "the means' covariance drawn to I", "1711.00848", penalties={"decorrelation_i": 10.0}
+        "pushes covariance of posterior means towards the identity",
+        "1711.00848",
+        penalties={"decorrelation_i": 10.0},
     ),
     "dip-vae-ii": _recipe(
-        "the codes' covariance drawn to I", "1711.00848", penalties={"decorrelation_ii": 10.0}
+        "pushes covariance of codes towards the identity",
+        "1711.00848",
+        penalties={"decorrelation_ii": 10.0},
     ),
     "info-vae": _recipe(
-        "a discrepancy in place of the rate",
+        "replaces the rate by the MMD between codes and prior",
         "1706.02262",
         beta=0.0,
         penalties={"mmd_rbf": 1000.0},
     ),
     "wae-mmd": _recipe(
-        "codes without noise, as a whole like the prior",
+        "deterministic codes, matched to the prior by MMD",
         "1711.01558",
         **_AUTOENCODER,
         likelihood="gaussian",
         penalties={"mmd_imq": 10.0},
     ),
     "aae": _recipe(
-        "codes that a critic cannot tell from the prior's",
+        "deterministic codes, matched to the prior by a critic",
         "1511.05644",
         **_AUTOENCODER,
         penalties={"prior_critic": 1.0},
     ),
     "rae-l2": _recipe(
-        "short codes, and small weights in the decoder",
+        "deterministic, penalties on codes and decoder weights",
         "1903.12436",
         **_AUTOENCODER,
         likelihood="gaussian",
         penalties={"code_norm": 1e-2, "weight_decay": 1e-4},
     ),
     "rae-gp": _recipe(
-        "short codes, and a decoder of small slope",
+        "deterministic, penalties on codes and decoder gradients",
         "1903.12436",
         **_AUTOENCODER,
         likelihood="gaussian",
         penalties={"code_norm": 1e-2, "jacobian_norm": 1e-2},
     ),
     "rae-sn": _recipe(
-        "short codes, and a decoder that cannot stretch",
+        "deterministic, penalty on codes, spectral norm in decoder",
         "1903.12436",
         **_AUTOENCODER,
         likelihood="gaussian",
@@ -136,40 +153,56 @@ RECIPES: dict[str, Recipe] = {
         penalties={"code_norm": 1e-2},
     ),
     "ms-ssim-vae": _recipe(
-        "reconstructions of like structure", "1511.06409", penalties={"structural_dissimilarity": 100.0}
+        "penalises structural dissimilarity of reconstructions",
+        "1511.06409",
+        penalties={"structural_dissimilarity": 100.0},
     ),
     # Other priors and posteriors.
-    "mixture": _recipe("a learned mixture of Gaussians as prior", "1611.02648", prior="mixture"),
-    "vamp": _recipe("the mean posterior of learned inputs as prior", "1705.07120", prior="vamp"),
-    "flow-prior": _recipe("a spline flow as prior", "1611.02731", "1906.04032", prior="flow"),
-    "full-covariance": _recipe("a posterior whose dimensions covary", "1606.04934", posterior="full"),
-    "householder": _recipe("a posterior turned by reflections", "1611.09630", posterior="householder"),
-    "planar": _recipe("a posterior bent across planes", "1505.05770", posterior="planar"),
-    "iaf": _recipe("a posterior bent number by number", "1606.04934", posterior="iaf"),
-    "svae": _recipe(
-        "codes on a sphere", "1804.00891", "2006.04437", posterior="power_spherical", latent_dim=3
+    "mixture": _recipe("learned mixture of Gaussians as the prior", "1611.02648", prior="mixture"),
+    "vamp": _recipe("mixture of posteriors of learned pseudo-inputs as prior", "1705.07120", prior="vamp"),
+    "flow-prior": _recipe("spline flow as the prior", "1611.02731", "1906.04032", prior="flow"),
+    "full-covariance": _recipe(
+        "Gaussian posterior with a full covariance matrix", "1606.04934", posterior="full"
     ),
-    # Codes out of a codebook.
+    "householder": _recipe(
+        "Gaussian posterior with a covariance from reflections", "1611.09630", posterior="householder"
+    ),
+    "planar": _recipe("posterior transformed by planar flows", "1505.05770", posterior="planar"),
+    "iaf": _recipe("posterior transformed by inverse autoregressive flows", "1606.04934", posterior="iaf"),
+    "svae": _recipe(
+        "power spherical posterior, uniform prior on the sphere",
+        "1804.00891",
+        "2006.04437",
+        posterior="power_spherical",
+        latent_dim=3,
+    ),
+    # Quantised codes.
     "vq-vae": _recipe(
-        "vectors replaced by the nearest of 512", "1711.00937", posterior="vq", penalties={"commitment": 0.25}
+        "replaces vectors by the nearest of 512 codebook entries",
+        "1711.00937",
+        posterior="vq",
+        penalties={"commitment": 0.25},
     ),
     "residual-vq": _recipe(
-        "the same again for what was left over, 4 deep",
+        "vq-vae with 4 codebooks, each for the previous residual",
         "2107.03312",
         posterior="vq",
         codebook_depth=4,
         penalties={"commitment": 0.25},
     ),
-    "fsq": _recipe("numbers rounded to a few levels", "2309.15505", posterior="fsq"),
+    "fsq": _recipe("rounds each number of a code to one of a few levels", "2309.15505", posterior="fsq"),
     # Other likelihoods.
     "sigma-vae": _recipe(
-        "a Gaussian of the scale that fits best", "2006.13202", likelihood="gaussian", learn_scale="optimal"
+        "Gaussian likelihood with the optimal shared variance",
+        "2006.13202",
+        likelihood="gaussian",
+        learn_scale="optimal",
     ),
     "continuous-bernoulli": _recipe(
-        "grey pixels by a true density", "1907.06845", likelihood="continuous_bernoulli"
+        "likelihood with a normalised density on [0, 1]", "1907.06845", likelihood="continuous_bernoulli"
     ),
     "discretized-logistic": _recipe(
-        "8-bit pixels by true probabilities",
+        "likelihood of 8-bit pixel levels, a mixture of logistics",
         "1606.04934",
         "1701.05517",
         likelihood="discretized_logistic",
@@ -177,34 +210,39 @@ RECIPES: dict[str, Recipe] = {
     ),
     # Several stochastic layers.
     "two-layer": _recipe(
-        "a chain of two stochastic layers, 50 above 100",
+        "chain of two stochastic layers, 50 above 100 dimensions",
         "1509.00519",
         network="chain",
         chain_dims=(50, 100),
         chain_hidden=(100, 200),
         activation="tanh",
     ),
-    "ladder": _recipe("a ladder of stochastic layers", "2007.03898", "2011.10650", network="ladder"),
+    "ladder": _recipe(
+        "ladder of stochastic layers with convolutional networks",
+        "2007.03898",
+        "2011.10650",
+        network="ladder",
+    ),
 }
-"""Name → recipe, in the order in which they are listed."""
+"""Name → recipe, in the order of `elboroom recipes`."""
 
 
 def recipe(name: str, base: Config | None = None, **options: Any) -> Config:
-    """Lay a recipe's fields over a configuration, and then others.
+    """Make the configuration of a recipe.
 
     Parameters
     ----------
     name : str
         A key of ``RECIPES``.
     base : Config, optional
-        What it is laid over; the defaults if not given.
+        The configuration that the recipe overrides. Default: all defaults.
     **options
-        Fields by name, such as ``latent_dim=10``.
+        Fields that override the recipe, such as ``latent_dim=10``.
 
     Raises
     ------
     UsageError
-        If there is no such recipe, or fields do not go together.
+        If there is no such recipe, or the resulting fields do not go together.
 
     Examples
     --------

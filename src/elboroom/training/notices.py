@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 
 from elboroom.errors import FailureError, printable
 from elboroom.runs.run import Run
@@ -22,6 +23,8 @@ class Notices:
 
     Attributes
     ----------
+    wording : callable
+        Rewords each line; the command line names options where Python names arguments.
     folder : Run or None
         Where lines are logged.
     bar : TrainingProgress or None
@@ -31,6 +34,7 @@ class Notices:
     def __init__(self, *, quiet: bool, silent: bool):
         self._quiet = quiet
         self._silent = silent
+        self.wording: Callable[[str], str] = str
         self.folder: Run | None = None
         self.bar: TrainingProgress | None = None
 
@@ -38,6 +42,7 @@ class Notices:
         """Report what went wrong, even if progress is not shown."""
         if self._silent:
             return
+        line = self.wording(line)
         self.log(line)
         if self.bar is not None and not self._quiet:
             self.bar.say(line)
@@ -47,7 +52,7 @@ class Notices:
     def advise(self, line: str) -> None:
         """Report what is not a fault: always in the log, and on the screen unless quiet."""
         if self._quiet:
-            self.log(line)
+            self.log(self.wording(line))
         else:
             self.fault(line)
 

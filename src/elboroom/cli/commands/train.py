@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from elboroom.cli.commands.common import console, full_name, read_data, read_own, shown
+from elboroom.cli.parser import in_options
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -62,6 +63,7 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry
     config = config.merged({"model": dict(model)})
     vae = build(config, data)
     training = Training(vae, data, config, quiet=quiet, workers=workers)
+    training.notices.wording = in_options
     if dry_run:
         if not workers.is_first:
             return
@@ -85,6 +87,7 @@ def resume(run: Run, config: Config, *, quiet: bool) -> None:
     vae = VAE.build(config.model)
     data = workers.in_turn(lambda: read_own(run, config))
     training = Training(vae, data, config, quiet=quiet, workers=workers)
+    training.notices.wording = in_options
     say = console(quiet=quiet)
     moved = any(new != old for new, old in zip(_places(config), _places(run.config), strict=True))
     if moved and _is_complete(run, config):
