@@ -120,7 +120,7 @@ def test_the_parts_of_a_ladder_are_its_layers() -> None:
 def test_without_a_closed_form_of_each_part_it_is_refused(fields: dict[str, Any]) -> None:
     """As parts composed in Python, and by name before anything is built."""
     terms = VAE.build(shape=(5,), **fields)(torch.rand(3, 5))
-    with pytest.raises(UsageError, match="free bits are of dimensions or layers"):
+    with pytest.raises(UsageError, match="free bits need the rate of each dimension or layer"):
         free_bits(0.5)(terms, ONE)
     with pytest.raises(UsageError, match=r"free_bits = 0.5 needs .* in closed form, and .*; leave it out"):
         Config().updated(free_bits=0.5, **fields)

@@ -57,7 +57,7 @@ def test_the_second_variant_of_every_posterior_is_of_its_codes_or_refused(name: 
     features[:, :d] *= 0.3  # the means: what is off the diagonal is to come from within the examples
     posterior = head(features)
     if name not in ("diagonal", "full", "householder"):
-        with pytest.raises(UsageError, match="gives none; use 'I', or a Gaussian posterior"):
+        with pytest.raises(UsageError, match="has none; use 'I', or a Gaussian posterior"):
             decorrelation("II")(terms_of(posterior))
         return
     terms = terms_of(posterior, 200_000)
@@ -77,7 +77,7 @@ def test_variances_alone_are_no_covariance() -> None:
 
     terms = terms_of(gaussian(5, 3))
     posterior = Unknown(terms.posterior.mean, terms.posterior.variance)  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="Unknown gives none"):
+    with pytest.raises(UsageError, match="Unknown has none"):
         decorrelation("II")(dataclasses.replace(terms, posterior=posterior))
 
 
@@ -112,5 +112,5 @@ def test_wrong_arguments_are_refused() -> None:
         decorrelation("I", diagonal=-1)
     terms = dataclasses.replace(terms_of(gaussian(3, 2)), posterior=Deterministic(torch.zeros(3, 2)))
     assert_equal(decorrelation("I")(terms), by_hand(np.zeros((2, 2)), 10.0))
-    with pytest.raises(UsageError, match="Deterministic gives none; use 'I'"):
+    with pytest.raises(UsageError, match="Deterministic has none; use 'I'"):
         decorrelation("II")(terms)

@@ -134,7 +134,7 @@ def test_gradients_are_finite_in_float32_for_narrow_posteriors(estimator: Estima
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="dataset_size = 0"):
         total_correlation(0)
-    with pytest.raises(UsageError, match="estimator = 'stratifed': stratified or weighted"):
+    with pytest.raises(UsageError, match="estimator = 'stratifed': must be 'stratified' or 'weighted'"):
         total_correlation(10, "stratifed")  # type: ignore[arg-type]
 
 

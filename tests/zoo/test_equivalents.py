@@ -106,8 +106,8 @@ def test_with_standardised_columns_the_error_elsewhere_is_in_their_standard_devi
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"posterior": "deterministic", "beta": 0.0}, "no rate, so that beta has no effect"),
-        ({"beta": 0.0}, "beta 0: the rate is not part of the loss, which is no bound"),
+        ({"posterior": "deterministic", "beta": 0.0}, "no rate, so beta has no effect"),
+        ({"beta": 0.0}, "With beta 0 the loss has no rate, and is no bound"),
         ({"bound": "capacity", "beta": 9.0}, "beta 9 weighs |rate - capacity|"),
         ({"bound": "iwae", "num_samples": 5}, "where 1 gives the bound itself"),
         ({"beta_schedule": "linear"}, "beta 1 at the end of its schedule weighs"),

@@ -1,7 +1,7 @@
 """Critics: classifiers of codes that train against the model (FactorVAE, adversarial autoencoder).
 
-Any penalty of the form of :class:`Opponent` trains against the model in the same step. Its two losses share
-no weights, so that one backward pass serves both.
+A penalty that implements :class:`Opponent` trains against the model in the same step. The loss of the model
+gives it no gradient and its own loss gives the model none, so one backward pass computes both.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from elboroom.models.terms import Terms
 
 
 class Opponent(Protocol):
-    """A penalty, as a module, that trains against the model; ``lr`` and ``betas`` are of its own Adam."""
+    """A penalty module that trains against the model; ``lr`` and ``betas`` configure its own Adam."""
 
     lr: float
     betas: tuple[float, float]
 
     def __call__(self, terms: Terms) -> Tensor:
-        """Scalar that the model pays; must give no gradient to the opponent."""
+        """Compute the penalty of the model, a scalar that must give the opponent no gradient."""
         ...
 
     def own_loss(self, terms: Terms) -> Tensor:
-        """Scalar that the opponent minimises; must give no gradient to the model."""
+        """Compute the scalar that the opponent minimises, which must give the model no gradient."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -39,10 +39,10 @@ class Opponent(Protocol):
 
 
 def permuted(z: Tensor) -> Tensor:
-    """Give each dimension of codes (k, b, d) to another example: draws from the product of the marginals.
+    """Permute each dimension of codes (k, b, d) over the batch: draws from the product of the marginals.
 
-    The batch is shuffled once and dimension j moved on by j rows, so that no row has two numbers of one
-    example as long as d ≤ b; with a free permutation of each dimension one pair in b would.
+    The batch is shuffled once and dimension j is rotated by j rows. While d ≤ b, no row then holds two
+    numbers of the same example; under independent permutations one pair in b would.
 
     Examples
     --------
@@ -68,19 +68,19 @@ def _prior_codes(terms: Terms) -> Tensor:
 
 
 class Critic(nn.Module):
-    """A classifier that tells codes of q from codes of a reference; the model pays for being told apart.
+    """A classifier that distinguishes codes of q from codes of a reference distribution.
 
     Parameters
     ----------
     network : nn.Module
         Codes (..., d) → logits (..., 1), high for codes of q.
     reference : callable
-        Terms → codes (k, b, d) that q's should look like.
+        Terms → codes (k, b, d) of the distribution that q should match.
     cost : callable
-        Logits at q's codes → what the model pays, elementwise. At the best critic the logit is
-        log q(z) / reference(z), so its mean is a KL in nats.
+        Logits at the codes of q → the model's penalty, elementwise. The logit of an optimal critic is
+        log q(z) / reference(z), and its mean is a KL divergence in nats.
     lr, betas
-        Of the critic's own Adam.
+        Settings of the critic's own Adam.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Critic(nn.Module):
         self.betas = betas
 
     def forward(self, terms: Terms) -> Tensor:
-        """Scalar that the model pays; its gradient goes to the codes and not to the critic."""
+        """Compute the penalty of the model; its gradient reaches the codes but not the critic."""
         fixed = {name: weight.detach() for name, weight in self.network.named_parameters()}
         logits: Tensor = functional_call(self.network, fixed, (terms.z,))
         return self.cost(logits).mean()
 
     def own_loss(self, terms: Terms) -> Tensor:
-        """Scalar that the critic minimises: cross-entropy in nats, log 2 where it can tell nothing."""
+        """Compute the critic's cross-entropy in nats, which is log 2 at chance level."""
         with torch.no_grad():
             codes, reference = terms.z.detach(), self.reference(terms)
         logits: Tensor = self.network(torch.stack([codes, reference]))
@@ -124,11 +124,11 @@ def total_correlation_critic(
     lr: float = 1e-4,
     betas: tuple[float, float] = (0.5, 0.9),
 ) -> Critic:
-    """Penalty KL(q(z) ‖ Πⱼ q(zⱼ)) in nats by a critic's log-ratio (FactorVAE, arXiv:1802.05983).
+    """Penalty KL(q(z) ‖ Πⱼ q(zⱼ)) in nats, from the log-ratio of a critic (FactorVAE, arXiv:1802.05983).
 
-    The paper draws the permuted codes from a second batch. Here they come from the same one: the critic's
-    loss is a sum of one mean over each set, so that their dependence adds no bias, and no second pass and
-    no halved batch is needed. The network, its slope of 0.2 and Adam's settings are the paper's.
+    The paper draws the permuted codes from a second batch. Here they come from the same batch: the critic's
+    loss is the sum of a mean over each set, so dependence between the sets adds no bias, and neither a second
+    pass nor half a batch is needed. The network, its slope of 0.2 and the settings of Adam are the paper's.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def total_correlation_critic(
     hidden : sequence of int
         Widths of the critic's layers.
     lr, betas
-        Of the critic's own Adam.
+        Settings of the critic's own Adam.
 
     Raises
     ------
@@ -145,9 +145,9 @@ def total_correlation_critic(
         If ``latent_dim`` < 2.
     """
     if latent_dim < 2:
-        raise UsageError(f"latent_dim = {latent_dim}: total correlation is between 2 or more dimensions")
+        raise UsageError(f"latent_dim = {latent_dim}: total correlation needs at least 2 dimensions")
     network = _leaky_mlp(latent_dim, hidden, slope=0.2)
-    return Critic(network, _permuted_codes, _as_it_is, lr=lr, betas=betas)
+    return Critic(network, _permuted_codes, _identity, lr=lr, betas=betas)
 
 
 def prior_critic(
@@ -157,26 +157,26 @@ def prior_critic(
     lr: float = 5e-4,
     betas: tuple[float, float] = (0.5, 0.999),
 ) -> Critic:
-    """Penalty for codes that a critic tells from the prior's (AAE, arXiv:1511.05644; WAE-GAN, 1711.01558).
+    """Penalty on codes that a critic distinguishes from draws of the prior (AAE, arXiv:1511.05644).
 
-    The model pays −log of the probability that its code is the prior's, which has a gradient where the
-    critic is sure too. It stands in place of the rate, so it goes with ``beta = 0``; where the critic can
-    tell nothing it is log 2.
+    The penalty is −log of the critic's probability that a code came from the prior (the non-saturating loss,
+    which keeps a gradient where the critic is certain); at chance level it is log 2. It replaces the rate, so
+    use ``beta = 0``. Also known as WAE-GAN (arXiv:1711.01558).
 
     Parameters
     ----------
     latent_dim : int
-        d.
+        Number of latent dimensions.
     hidden : sequence of int
         Widths of the critic's layers.
     lr, betas
-        Of the critic's own Adam.
+        Settings of the critic's own Adam.
     """
     network = _leaky_mlp(latent_dim, hidden, slope=0.2)
     return Critic(network, _prior_codes, F.softplus, lr=lr, betas=betas)
 
 
-def _as_it_is(logits: Tensor) -> Tensor:
+def _identity(logits: Tensor) -> Tensor:
     return logits
 
 

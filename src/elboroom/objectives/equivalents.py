@@ -1,4 +1,4 @@
-"""What beta is called elsewhere: other programs average over dimensions what is summed here."""
+"""Conversion of beta to programs that average the loss over dimensions instead of summing it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.config.posteriors import POSTERIORS
 
-# What a program adds up in place of −log p(x|z), from which it differs by a constant and a factor.
+# The error that other programs use; −log p(x|z) differs from it by a constant and a factor.
 _ERRORS = {
     "bernoulli": "binary cross-entropy",
     "categorical": "cross-entropy",
     "gaussian": "squared error",
     "laplace": "absolute error",
 }
-_OWN = "negative log-likelihood"
+_NLL = "negative log-likelihood"
 
 
 def beta_in_words(config: Config, shape: Sequence[int]) -> str:
-    """Say what beta means, and what its value would be in programs that average the error over dimensions.
+    """Explain beta, and give its equivalent in programs that average the error over dimensions.
 
     Parameters
     ----------
     config : Config
-        With the likelihood chosen.
+        With a likelihood other than "auto".
     shape : sequence of int
-        Of one example.
+        Shape of one example.
 
     Examples
     --------
@@ -38,9 +38,9 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
     objective, batch = config.objective, config.training.batch_size
     beta = objective.beta
     if not POSTERIORS[config.model.posterior].has_rate:
-        return "This posterior has no rate, so that beta has no effect."
+        return "This posterior has no rate, so beta has no effect."
     if beta == 0:
-        return "beta 0: the rate is not part of the loss, which is no bound on log p(x)."
+        return "With beta 0 the loss has no rate, and is no bound on log p(x)."
     then = "" if objective.beta_schedule == "constant" else " at the end of its schedule"
     row = BOUNDS[objective.bound]
     if row.beta_weighs != "the rate":
@@ -60,17 +60,17 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
 
 
 def error_in_other_programs(config: Config) -> tuple[str, float]:
-    """What other programs take for −log p(x|z) of a likelihood, and by what it is multiplied to be that.
+    """Name the error that other programs use for a likelihood, and its factor.
 
-    The first is −log p(x|z) times the second, plus a constant. Where the scale is learned, no error stands in
-    a fixed ratio to it, and it is −log p(x|z) itself. Of standardised columns the error is in units of their
-    standard deviations: in the data's own units each would need a weight of its own.
+    The error is −log p(x|z) times the factor, plus a constant. If the scale is learned, no error has a fixed
+    ratio to −log p(x|z), which is then named itself. For standardised columns the error is in units of their
+    standard deviations; in the data's own units each column would need a weight of its own.
     """
     model = config.model
     if model.likelihood not in _ERRORS or (
         model.likelihood in ("gaussian", "laplace") and model.learn_scale != "none"
     ):
-        return _OWN, 1.0
+        return _NLL, 1.0
     scale = model.likelihood_scale
     factor = {"gaussian": 2 * scale**2, "laplace": scale}.get(model.likelihood, 1.0)
     units = " of standardised numbers" if model.standardize else ""

@@ -1,4 +1,4 @@
-"""Free bits: a rate that costs nothing until it is worth something (arXiv:1606.04934 eq. 14–16)."""
+"""Free bits: a minimum rate that costs nothing (arXiv:1606.04934 eq. 14–16)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from elboroom.probability.conditional_prior import GivenNormal
 def free_bits(nats: float) -> Bound:
     """−(distortion + beta · Σⱼ max(λ, mean rate of part j)), (b,), nats.
 
-    A part is a dimension of a diagonal Gaussian code, or a layer of a ladder. As in the paper the mean is
-    taken over the batch *before* the maximum: a part whose mean rate is below λ gets no gradient from the
-    rate, and so no reason to fall to 0. (The batch is a process's own part of it, where there are several.)
+    A part is a dimension of a diagonal Gaussian code, or a layer of a ladder. As in the paper the mean over
+    the batch is taken *before* the maximum: a part whose mean rate is below λ gets no gradient from the rate,
+    so nothing drives it to 0. With several processes, each takes the mean over its own part of the batch.
 
     Parameters
     ----------
     nats : float
-        λ, for each part.
+        λ, the free rate of each part.
 
     Raises
     ------
     UsageError
-        If ``nats`` is not above 0; when called, if there is no closed form of each part's rate.
+        If ``nats`` is not above 0, or, when the bound is called, if the rates of parts have no closed form.
 
     Examples
     --------
@@ -37,22 +37,22 @@ def free_bits(nats: float) -> Bound:
     >>> objective = Objective(bound=free_bits(0.5))
     """
     if not 0 < nats < math.inf:
-        raise UsageError(f"free_bits({nats}): nats above 0, such as 0.5")
+        raise UsageError(f"free_bits({nats}): give nats above 0, such as 0.5")
 
     def bound(terms: Terms, beta: Tensor) -> Tensor:
-        held = rates_of_parts(terms).mean(1).clamp(min=nats).sum()
-        return -(terms.distortion + beta * held)
+        floored = rates_of_parts(terms).mean(1).clamp(min=nats).sum()
+        return -(terms.distortion + beta * floored)
 
     return bound
 
 
 def rates_of_parts(terms: Terms) -> Tensor:
-    """Rate of each latent dimension, (d, b), or layer, (L, b), in nats; they add up to the rate.
+    """Rate of each latent dimension, (d, b), or of each layer, (L, b), in nats; their sum is the rate.
 
     Raises
     ------
     UsageError
-        If it is not known in closed form.
+        If these rates have no closed form.
     """
     q: Any = terms.posterior
     if terms.rates is not None and q.closed_form_rates:
@@ -63,7 +63,6 @@ def rates_of_parts(terms: Terms) -> Tensor:
             mean, scale = (mean - terms.prior.mean) / terms.prior.scale, scale / terms.prior.scale
         return (0.5 * (mean.square() + scale.square() - 1) - scale.log()).T
     raise UsageError(
-        f"free bits are of dimensions or layers whose rate is known in closed form, and {type(q).__name__} "
-        f"with {type(terms.prior).__name__} has none; take a diagonal Gaussian with a normal prior, or a "
-        "ladder"
+        f"free bits need the rate of each dimension or layer in closed form, and {type(q).__name__} with "
+        f"{type(terms.prior).__name__} has none; take a diagonal Gaussian with a normal prior, or a ladder"
     )

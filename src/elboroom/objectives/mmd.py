@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy between the codes and the prior (InfoVAE, WAE)."""
+"""Maximum mean discrepancy (MMD) between the codes and the prior (InfoVAE, WAE)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ def rbf(squares: Tensor, length: float) -> Tensor:
 
 
 def imq(squares: Tensor, length: float) -> Tensor:
-    """Inverse multiquadratic length / (length + r²), whose tails still pull far codes in."""
+    """Inverse multiquadratic length / (length + r²); its heavy tails give distant codes a gradient."""
     return length / (length + squares)
 
 
 _KERNELS: dict[str, tuple[Kernel, tuple[float, ...]]] = {
     "rbf": (rbf, (1.0,)),
-    "imq": (imq, (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)),  # the scales of arXiv:1711.01558's program
+    "imq": (
+        imq,
+        (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+    ),  # the scales of the code published with arXiv:1711.01558
 }
 
 
 def squared_discrepancy(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    """MMD² of two samples by the unbiased estimate (arXiv:1711.01558 algorithm 2).
+    """Unbiased estimate of MMD² between two samples (arXiv:1711.01558 algorithm 2).
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def squared_discrepancy(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]
     Returns
     -------
     Tensor
-        (...), zero in mean where the distributions are the same, and so below zero at times.
+        (...), with expectation zero for equal distributions, so it can be negative.
 
     Examples
     --------
@@ -62,12 +65,12 @@ def squared_discrepancy(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]
 def mmd(
     kernel: Literal["rbf", "imq"] = "imq", scales: Sequence[float] | None = None
 ) -> Callable[[Terms], Tensor]:
-    """Penalty MMD²(q(z), p(z)), no unit, from the batch's codes and as many draws of the prior.
+    """Penalty MMD²(q(z), p(z)), dimensionless, from the batch's codes and as many draws from the prior.
 
-    The kernel's squared length is ``scale · 2d``: 2d is the mean squared distance of two draws of N(0, I),
-    so that scale 1 suits the standard normal in any dimension. Several scales are summed. With more than
-    one code an example, each set of b codes is measured by itself, as codes of one example are not
-    independent draws from q(z). A batch of one has no pairs, and only its distance from the prior counts.
+    The kernel's squared length is ``scale · 2d``. As 2d is the mean squared distance between two draws from
+    N(0, I), a scale of 1 suits the standard normal in any dimension. Kernels of several scales are summed.
+    With several codes per example, each set of b codes is compared separately, because codes of the same
+    example are not independent draws from q(z). A batch of one has no pairs, so only the cross term remains.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def mmd(
     similarity, default = _KERNELS[kernel]
     chosen = tuple(default if scales is None else scales)
     if not chosen or min(chosen) <= 0:
-        raise UsageError(f"scales = {list(chosen)}: one or more numbers above 0")
+        raise UsageError(f"scales = {list(chosen)}: give one or more numbers above 0")
 
     def penalty(terms: Terms) -> Tensor:
         k, b, d = terms.z.shape
@@ -110,14 +113,14 @@ def mmd(
 
 
 def _squares(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances (..., n, m), by a matrix product; rounding may not make them negative."""
+    """Squared distances (..., n, m) by a matrix product, clamped at 0 against rounding."""
     products = x @ y.mT
     norms = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
     return (norms - 2 * products).clamp_min(0)
 
 
 def _mean_of_pairs(similarities: Tensor) -> Tensor:
-    """Mean off the diagonal of (..., n, n); 0 if there is nothing."""
+    """Mean of the off-diagonal elements of (..., n, n); 0 if there are none."""
     n = similarities.shape[-1]
     total = similarities.sum((-2, -1)) - similarities.diagonal(dim1=-2, dim2=-1).sum(-1)
     return total / max(n * (n - 1), 1)

@@ -1,4 +1,4 @@
-"""Penalties on the codes' moments: their covariance (DIP-VAE) and their size (RAE)."""
+"""Penalties on the moments of codes: their covariance (DIP-VAE) and their norm (RAE)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from elboroom.models.terms import Terms
 
 
 def code_norm(terms: Terms) -> Tensor:
-    """½‖z‖², mean over codes: what a deterministic posterior pays for a rate (RAE, arXiv:1903.12436).
+    """½‖z‖², mean over codes: replaces the rate of a deterministic posterior (RAE, arXiv:1903.12436).
 
-    Up to a constant this is −log p(z) in nats for the standard normal.
+    Up to a constant it is −log p(z) in nats under the standard normal.
     """
     return 0.5 * terms.z.square().sum(-1).mean()
 
@@ -25,16 +25,16 @@ def decorrelation(
 ) -> Callable[[Terms], Tensor]:
     """Penalty Σᵢ≠ⱼ Cᵢⱼ² + ``diagonal`` · Σᵢ (Cᵢᵢ − 1)² on a covariance (DIP-VAE, arXiv:1711.00848).
 
-    It pulls the codes' covariance C towards the identity. Its weight in the objective is the paper's λ_od,
-    and ``diagonal`` is λ_d / λ_od.
+    It pushes the covariance C towards the identity. Its weight in the objective is the paper's λ_od, and
+    ``diagonal`` is λ_d / λ_od.
 
     Parameters
     ----------
     variant : {"I", "II"}
-        I: C is the covariance of the posterior means. II: C is that of the codes, E[Var(z|x)] + Cov(E[z|x]).
-        Both over the batch, divided by its size b.
+        I: C is the covariance of the posterior means. II: C is that of the codes, E[Cov(z|x)] + Cov(E[z|x]).
+        Both are averages over the batch, divided by its size b.
     diagonal : float, optional
-        As in the paper: 10 for I, 1 for II.
+        Default: the paper's, 10 for I and 1 for II.
 
     Raises
     ------
@@ -43,10 +43,10 @@ def decorrelation(
         (b, d, d) nor, being a product over its dimensions, ``variance`` (b, d).
     """
     if variant not in ("I", "II"):
-        raise UsageError(f"variant = {variant!r}: 'I' (posterior means) or 'II' (codes)")
+        raise UsageError(f"variant = {variant!r}: give 'I' (posterior means) or 'II' (codes)")
     weight = {"I": 10.0, "II": 1.0}[variant] if diagonal is None else diagonal
     if weight < 0:
-        raise UsageError(f"diagonal = {weight:g}: 0 or more")
+        raise UsageError(f"diagonal = {weight:g}: must be at least 0")
 
     def penalty(terms: Terms) -> Tensor:
         mean = terms.posterior.mean  # (b, d)
@@ -67,11 +67,11 @@ def _mean_covariance(terms: Terms) -> Tensor:
     covariance: Tensor | None = getattr(posterior, "covariance", None)
     if covariance is not None:
         return covariance.mean(0)
-    # Variances are the whole covariance only of dimensions that are independent given x.
+    # Variances determine the covariance only if the dimensions are independent given x.
     variance: Tensor | None = getattr(posterior, "variance", None)
     if variance is not None and hasattr(posterior, "marginal_log_prob"):
         return torch.diag(variance.mean(0))
     raise UsageError(
-        f"decorrelation('II') needs the posterior's covariance, and {type(posterior).__name__} gives none; "
+        f"decorrelation('II') needs the posterior's covariance, and {type(posterior).__name__} has none; "
         "use 'I', or a Gaussian posterior"
     )

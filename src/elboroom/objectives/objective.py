@@ -1,4 +1,4 @@
-"""What is minimised: −bound with a scheduled beta, plus scheduled penalties."""
+"""The training objective: −bound with a scheduled beta, plus penalties with scheduled weights."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from elboroom.objectives.schedules import Schedule
 
 
 class Objective(nn.Module):
-    """mean over the batch of −bound(terms, beta(step)), plus Σ weightᵢ(step) · penaltyᵢ(terms).
+    """Mean over the batch of −bound(terms, beta(step)), plus Σ weightᵢ(step) · penaltyᵢ(terms).
 
     Parameters
     ----------
     beta : float or Schedule
         Weight of the rate.
     bound : Bound
-        (terms, beta) → (b,), nats. With ``schedules`` of its own (:class:`ScheduledBound`), it gets their
-        values after beta.
+        (terms, beta) → (b,), nats. A :class:`ScheduledBound` also receives the values of its own schedules.
     penalties : mapping of str to (Penalty, Schedule)
-        Each a function terms → scalar; one that is a module may own trainable parts. They are trained with
-        the model, unless it has an ``own_loss(terms)``: then on that loss and with its ``lr`` and ``betas``
+        Each penalty is a function terms → scalar. The parameters of one that is a module are trained with the
+        model, or, if it has an ``own_loss(terms)``, on that loss with its ``lr`` and ``betas``
         (:class:`Opponent`).
     num_samples : int
         Codes drawn for each example, k.
@@ -55,10 +54,10 @@ class Objective(nn.Module):
         own |= getattr(bound, "schedules", {})
         for taken in own.keys() & penalties.keys():
             raise UsageError(
-                f"a penalty named {taken!r}: that is a coefficient of the bound; give it another name"
+                f"a penalty named {taken!r}: the bound has a coefficient of that name; give it another name"
             )
         if num_samples < 1:
-            raise UsageError(f"num_samples = {num_samples}: at least 1 is needed")
+            raise UsageError(f"num_samples = {num_samples}: must be at least 1")
         self.bound = bound
         self.penalties = {name: penalty for name, (penalty, _) in penalties.items()}
         self.trainable_parts = nn.ModuleList(p for p in self.penalties.values() if isinstance(p, nn.Module))
@@ -67,15 +66,15 @@ class Objective(nn.Module):
         self.num_samples = num_samples
 
     def coefficients(self, step: int) -> list[float]:
-        """Value of each schedule at a step, in their order: beta, the bound's, the penalties'."""
+        """Values of all schedules at a step, in order: beta, the bound's own, the penalties' weights."""
         return [schedule(step) for schedule in self.schedules.values()]
 
     def forward(self, terms: Terms, coefficients: Tensor) -> Tensor:
-        """Scalar loss in nats per example; ``coefficients``, one for each schedule, live on the device."""
+        """Compute the loss in nats per example; ``coefficients`` has one value for each schedule."""
         return self.parts(terms, coefficients)[0]
 
     def parts(self, terms: Terms, coefficients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`forward`, with the value of each penalty before it is weighted."""
+        """Compute the loss, and the value of each penalty before it is weighted."""
         loss = -self.bound(terms, *coefficients[: self._of_bound]).mean()
         values = {name: penalty(terms) for name, penalty in self.penalties.items()}
         for weight, value in zip(coefficients[self._of_bound :], values.values(), strict=True):
@@ -84,13 +83,14 @@ class Objective(nn.Module):
 
     @property
     def opponents(self) -> list[Opponent]:
-        """Parts that train against the model, on losses of their own."""
+        """The parts that train against the model, on losses of their own."""
         return [cast(Opponent, part) for part in self.trainable_parts if hasattr(part, "own_loss")]
 
     def own_losses(self, terms: Terms) -> dict[str, Tensor]:
-        """Scalar that each opponent minimises, by its penalty's name; the model gets no gradient from it.
+        """Compute the scalar that each opponent minimises, by penalty name.
 
-        Nor do they get any from :meth:`forward`, so that one backward pass may take the sum of all.
+        These losses give the model no gradient, and :meth:`forward` gives the opponents none, so one backward
+        pass can take the sum of all.
         """
         opponents = self.opponents
         return {name: part.own_loss(terms) for name, part in self.penalties.items() if part in opponents}
@@ -104,21 +104,21 @@ class Objective(nn.Module):
         vae: VAE | None = None,
         examples: int | None = None,
     ) -> Objective:
-        """Compose what a configuration names, its epochs turned into steps.
+        """Compose the objective of a configuration, with lengths converted from epochs to steps.
 
         Parameters
         ----------
         config : ObjectiveConfig
-            Of bound, beta and penalties.
+            Names the bound, the schedule of beta and the penalties.
         steps_per_epoch : int
-            Of training.
+            Steps in an epoch of the training.
         vae, examples : optional
-            The model and the number of training examples, on which penalties depend.
+            The model and the number of training examples; penalties need both.
 
         Raises
         ------
         UsageError
-            If there are penalties and these are not given, or one does not suit the model.
+            If there are penalties and ``vae`` or ``examples`` is missing, or if one does not suit the model.
         """
         return cls(
             choice.beta_of(config, steps_per_epoch),

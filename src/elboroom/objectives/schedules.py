@@ -1,4 +1,4 @@
-"""Schedules: plain functions from step to value, exact at their corners."""
+"""Schedules: plain functions from a step to a value, exact where a ramp begins and ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Schedule = Callable[[int], float]
 
 
 def constant(value: float) -> Schedule:
-    """The same value at every step.
+    """Return the same value at every step.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def constant(value: float) -> Schedule:
 
 
 def linear(value: float, ramp: float) -> Schedule:
-    """From 0 at step 0 to ``value`` at step ``ramp``, then flat (warm-up, arXiv:1602.02282).
+    """Rise linearly from 0 at step 0 to ``value`` at step ``ramp``, then stay (warm-up, arXiv:1602.02282).
 
     Examples
     --------
@@ -31,7 +31,7 @@ def linear(value: float, ramp: float) -> Schedule:
 
 
 def delayed(value: float, delay: float, ramp: float) -> Schedule:
-    """0 up to step ``delay``, then linear to ``value`` at ``delay + ramp``, then flat.
+    """Stay 0 until step ``delay``, rise linearly to ``value`` at ``delay + ramp``, then stay.
 
     Examples
     --------
@@ -42,9 +42,9 @@ def delayed(value: float, delay: float, ramp: float) -> Schedule:
 
 
 def sigmoid(value: float, delay: float, ramp: float) -> Schedule:
-    """0 up to step ``delay``, then an S-shaped ramp to ``value`` at ``delay + ramp``, then flat.
+    """Stay 0 until step ``delay``, rise along a sigmoid to ``value`` at ``delay + ramp``, then stay.
 
-    The logistic function over [−6, 6], stretched so that both ends are met exactly.
+    The sigmoid is the logistic function over [−6, 6], rescaled to run exactly from 0 to ``value``.
 
     Examples
     --------
@@ -54,14 +54,14 @@ def sigmoid(value: float, delay: float, ramp: float) -> Schedule:
 
     def at(step: int) -> float:
         t = min(1.0, max(0.0, (step - delay) / ramp))
-        # The logistic function as a hyperbolic tangent, which is exact in the middle and at both ends.
+        # As a hyperbolic tangent, the logistic function is exact in the middle and at both ends.
         return value * 0.5 * (1.0 + math.tanh(6.0 * t - 3.0) / math.tanh(3.0))
 
     return at
 
 
 def cyclical(value: float, ramp: float, period: float) -> Schedule:
-    """In each ``period``: linear from 0 to ``value`` over ``ramp`` steps, then flat (arXiv:1903.10145).
+    """Rise linearly from 0 to ``value`` over ``ramp`` steps of each ``period`` (arXiv:1903.10145).
 
     Examples
     --------

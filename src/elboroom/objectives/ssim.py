@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity of images (Wang, Simoncelli, Bovik 2003), and a penalty on its lack."""
+"""Multi-scale structural similarity of images (Wang, Simoncelli, Bovik 2003), as a penalty."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch.nn import functional as F
 from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 
-# Wang et al.: how much each scale counts, finest first; the constants that steady the two quotients.
+# From Wang et al.: the weights of the scales, finest first, and the constants that stabilise the quotients.
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
-# A power below 1 has no gradient at 0, and structures may be opposite, which is below 0.
+# Powers below 1 have an infinite gradient at 0, and opposite structures have a negative similarity.
 _LEAST = 1e-3
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity of images over several scales, 1 for equal images.
+    """Multi-scale structural similarity of images, 1 for equal images.
 
-    Π over scales of (contrast · structure)^weight, with the coarsest scale's luminance; each under a
-    Gaussian window of 11×11 pixels, σ = 1.5, without padding. There are as many scales of the published
-    five as leave the coarsest at least a window wide, their weights rescaled to sum to one: 5 from 176
-    pixels on, 3 at 64, 2 at 28. An image smaller than a window has one of its own (odd) size. A mean
-    structure below 0.001 counts as 0.001.
+    The product over scales of (contrast · structure)^weight, including the luminance at the coarsest. Each is
+    computed under a Gaussian window of 11×11 pixels, σ = 1.5, without padding. Of the five published scales,
+    those are used at which the image is at least as wide as the window, with weights rescaled to sum to one:
+    5 from 176 pixels, 3 at 64, 2 at 28. For an image below 11 pixels the window shrinks to the largest odd
+    size that fits. A mean structure below 0.001 counts as 0.001.
 
     Parameters
     ----------
@@ -41,22 +41,22 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     Raises
     ------
     UsageError
-        If they are not images, or of different sizes.
+        If ``x`` and ``y`` are not images or differ in size.
 
     Examples
     --------
-    >>> picture = torch.rand(28, 28, 1)
-    >>> ms_ssim(picture, picture).item()
+    >>> image = torch.rand(28, 28, 1)
+    >>> ms_ssim(image, image).item()
     1.0
     """
     if min(x.ndim, y.ndim) < 3 or x.shape[-3:] != y.shape[-3:]:
         raise UsageError(
-            f"ms_ssim of shapes {tuple(x.shape)} and {tuple(y.shape)}: images (..., h, w, c) of one size"
+            f"ms_ssim of shapes {tuple(x.shape)} and {tuple(y.shape)}: images (..., h, w, c) of one size are needed"
         )
     shape = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
     *leading, h, w, c = shape
     images = torch.stack([x.expand(shape), y.expand(shape)])
-    pair = images.movedim(-1, -3).reshape(-1, 1, h, w)  # every channel an image: (2n, 1, h, w)
+    pair = images.movedim(-1, -3).reshape(-1, 1, h, w)  # each channel as an image: (2n, 1, h, w)
     scales = _number_of_scales(min(h, w))
     weights = [weight / sum(_SCALE_WEIGHTS[:scales]) for weight in _SCALE_WEIGHTS[:scales]]
     window = _window(min(h, w), pair)
@@ -81,7 +81,7 @@ def structural_dissimilarity(terms: Terms) -> Tensor:
     """
     if terms.x.ndim != 4:
         raise UsageError(
-            f"structural_dissimilarity compares images (h, w, c), and an example here has shape "
+            f"structural_dissimilarity compares images (h, w, c), and these examples have shape "
             f"{tuple(terms.x.shape[1:])}; leave it out for rows"
         )
     return 1 - ms_ssim(terms.likelihood.mean, terms.x).mean()
@@ -98,7 +98,7 @@ def _window(side: int, like: Tensor) -> Tensor:
 
 
 def _compare(x: Tensor, y: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, at each place of images (n, 1, h, w)."""
+    """Luminance, and contrast times structure, at each position of images (n, 1, h, w)."""
     maps = torch.cat([x, y, x * x, y * y, x * y])
     blurred = functools.reduce(F.conv2d, (window.view(1, 1, -1, 1), window.view(1, 1, 1, -1)), maps)
     mean_x, mean_y, square_x, square_y, product = blurred.chunk(5)

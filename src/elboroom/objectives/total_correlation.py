@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from elboroom.config.sections import either
 from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 
@@ -24,31 +25,31 @@ def batch_log_weights(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Logarithms of the weights that make a batch stand for the whole data set.
+    """Log-weights with which a batch represents the whole data set.
 
     With codes zᵢ from q(z|xᵢ) of the batch, q(zᵢ) = 1/N Σₙ q(zᵢ|xₙ) is estimated by Σⱼ Wᵢⱼ q(zᵢ|xⱼ).
 
-    ``stratified``: Wᵢᵢ = 1/N and Wᵢⱼ = (N − 1)/(N (M − 1)). The example that the code came from is in every
-    batch that estimates at its code, so it counts once; the M − 1 others stand for the N − 1 others. This is
-    unbiased for q(zᵢ), over batches without replacement that hold i. The paper's weights favour one
-    other example, by its place in the batch; these are their mean over all orders of the batch.
+    ``stratified``: Wᵢᵢ = 1/N and Wᵢⱼ = (N − 1)/(N (M − 1)). Example i is in every batch that holds its code,
+    so it counts once, and the M − 1 others represent the remaining N − 1. The estimate is unbiased for q(zᵢ)
+    over batches drawn without replacement that contain i. The paper's weights favour one other example by its
+    position in the batch; these weights are their mean over all orders of the batch.
 
-    ``weighted``: Wᵢⱼ = 1/(N M). Its log is a lower bound in mean, low by log M for posteriors that do not
-    overlap and by log N for those that coincide.
+    ``weighted``: Wᵢⱼ = 1/(N M). The expected log of the estimate is a lower bound, too low by log M for
+    posteriors that do not overlap and by log N for posteriors that coincide.
 
     Parameters
     ----------
     dataset_size, batch_size : int
-        N and M; a larger batch than the data set stands for itself, as M = N does.
+        N and M; a batch larger than the data set is treated as M = N.
     estimator : {"stratified", "weighted"}
-        Which weights.
+        The weights.
     dtype, device : optional
         Of the result.
 
     Returns
     -------
     Tensor
-        (M, M): row i for code i, column j for example j.
+        (M, M): rows for codes, columns for examples.
 
     Examples
     --------
@@ -57,7 +58,7 @@ def batch_log_weights(
     """
     M = batch_size
     N = max(dataset_size, M)
-    # A batch of one has no others: its total correlation is then a constant, and no error.
+    # In a batch of one there are no others; the total correlation is then constant.
     others = math.log((N - 1) / (N * max(M - 1, 1))) if N > 1 else 0.0
     value = others if estimator == "stratified" else -math.log(N * M)
     weights = torch.full((M, M), value, dtype=dtype, device=device)
@@ -67,22 +68,22 @@ def batch_log_weights(
 def total_correlation(dataset_size: int, estimator: Estimator = "stratified") -> Callable[[Terms], Tensor]:
     """Penalty KL(q(z) ‖ Πⱼ q(zⱼ)) in nats, estimated from all pairs of a batch (arXiv:1802.04942 eq. 2).
 
-    The rate is information + total correlation + dimension-wise KL, so β-TCVAE, which weights the second
-    part by β, is the elbo with this penalty at weight β − 1. The estimate is of the logarithms of q(z) and
-    q(zⱼ), so it is biased even where those of q(z) and q(zⱼ) are not, less so in larger batches. It holds
-    b²·d numbers a sample.
+    The rate is the sum of mutual information, total correlation and dimension-wise KL. β-TCVAE weights the
+    second by β, so it is the ELBO with this penalty at weight β − 1. The logarithms make the estimate biased
+    even where the estimates of q(z) and q(zⱼ) are unbiased, less so in larger batches. It takes b²·d numbers
+    of memory per sample.
 
     Parameters
     ----------
     dataset_size : int
         Number of training examples, N.
     estimator : {"stratified", "weighted"}
-        How a batch stands for the data set; see :func:`batch_log_weights`.
+        How a batch represents the data set; see :func:`batch_log_weights`.
 
     Raises
     ------
     UsageError
-        If an argument is out of range, or, when called, if the posterior does not factorise.
+        If an argument is out of range, or, when the penalty is called, if the posterior does not factorise.
 
     Examples
     --------
@@ -92,9 +93,9 @@ def total_correlation(dataset_size: int, estimator: Estimator = "stratified") ->
     >>> objective = Objective(penalties={"tc": (total_correlation(60_000), constant(beta - 1))})
     """
     if dataset_size < 1:
-        raise UsageError(f"dataset_size = {dataset_size}: the number of training examples, at least 1")
+        raise UsageError(f"dataset_size = {dataset_size}: the number of training examples must be at least 1")
     if estimator not in _ESTIMATORS:
-        raise UsageError(f"estimator = {estimator!r}: {' or '.join(_ESTIMATORS)}")
+        raise UsageError(f"estimator = {estimator!r}: must be {either(_ESTIMATORS)}")
 
     def penalty(terms: Terms) -> Tensor:
         z = terms.z  # (k, b, d)
