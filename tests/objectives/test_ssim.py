@@ -106,7 +106,7 @@ def test_gradients_are_finite_in_float32(picture: type) -> None:
 
 
 def test_rows_and_unequal_images_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"\(4, 5\) and \(4, 5\): images"):
+    with pytest.raises(UsageError, match=r"\(4, 5\) and \(4, 5\): give images"):
         ms_ssim(torch.zeros(4, 5), torch.zeros(4, 5))
     with pytest.raises(UsageError, match="of one size"):
         ms_ssim(torch.zeros(4, 8, 8, 1), torch.zeros(4, 8, 8, 3))

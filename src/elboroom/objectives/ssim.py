@@ -51,7 +51,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """
     if min(x.ndim, y.ndim) < 3 or x.shape[-3:] != y.shape[-3:]:
         raise UsageError(
-            f"ms_ssim of shapes {tuple(x.shape)} and {tuple(y.shape)}: images (..., h, w, c) of one size are needed"
+            f"ms_ssim of shapes {tuple(x.shape)} and {tuple(y.shape)}: give images (..., h, w, c) of one size"
         )
     shape = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
     *leading, h, w, c = shape
