@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.common import read_example
+from elboroom.cli.commands.common import read_example, run_data
 from elboroom.cli.commands.photos import read_photo
 from elboroom.data import load_data
 from elboroom.data.preparation import Preparation, Way
@@ -132,19 +133,62 @@ def test_other_photos_are_brought_to_the_models_size(elboroom: Command, world: W
     np.testing.assert_allclose(np.load("z.npy"), expected, atol=1e-5)
 
 
-def test_other_photos_than_faces_are_warned_of_beside_a_run_of_faces(
+def test_photos_without_faces_are_refused_beside_a_run_of_faces_and_tars_warned_of(
     elboroom: Command, world: World, undrawn: None
 ) -> None:
     run = Run(world.run)
-    faces = Preparation("faces", (("people", Way("detect", (6, 6), 1)),))
+    with tarfile.open("photos.tar", "w") as archive:
+        archive.add(world.photos, "photos")
     before = run.preparation
-    run.write_preparation(faces)
+    run.write_preparation(Preparation("faces", (("people", Way("detect", (6, 6), 1)),)))
     try:
-        result = elboroom("evaluate", world.run, "--data", world.photos, "--num-samples", 0, "--split", "all")
+        options = ["--num-samples", 0, "--split", "all", "--out", "numbers.json"]
+        folder = elboroom("evaluate", world.run, "--data", world.photos, *options)
+        shard = elboroom("evaluate", world.run, "--data", "photos.tar", *options)
     finally:
         run.write_preparation(before)
-    assert result.code == 0
-    assert "warning: photos holds photos, whose middles were taken, and the run was trained on" in result.err
+    assert folder.code == 2
+    assert (
+        "none of 20 images can be used; the first, 00.png, cannot be prepared as in training (no "
+        in folder.err
+    )
+    assert shard.code == 0
+    assert "warning: photos.tar holds photos, whose middles were taken, and the run was" in shard.err
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_image_files_get_the_range_of_a_run_of_floats(form: str, elboroom: Command, undrawn: None) -> None:
+    """Pictures in [-1, 1], and the same ones as image files."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 5, 4), dtype=np.uint8)
+    pixels[0, 0, :2] = 0, 255
+    Path("p").mkdir()
+    for i, picture in enumerate(pixels):
+        Image.fromarray(picture).save(f"p/{i:02}.png")
+    with tarfile.open("p.tar", "w") as archive:
+        archive.add("p")
+    np.save("x.npy", (pixels / 255 * 2 - 1)[..., None].astype(np.float32))
+    assert elboroom("train", "x.npy", "--out", "run", "--likelihood", "gaussian", *SMALL).code == 0
+    source = "p" if form == "folder" else "p.tar"
+    assert elboroom("embed", "run", source, "--out", "z.npy").code == 0
+    assert elboroom("embed", "run", "x.npy", "--out", "own.npy").code == 0
+    np.testing.assert_allclose(np.load("z.npy"), np.load("own.npy"), atol=1e-6)
+    np.save("y.npy", pixels[..., None])  # what white is in an array, only its maker knows
+    assert (
+        "holds 8-bit pixels, 0 to 1 to the model" in elboroom("embed", "run", "y.npy", "--out", "y.csv").err
+    )
+
+
+def test_image_files_keep_the_white_of_the_runs_images(elboroom: Command, undrawn: None) -> None:
+    """12-bit values in training, and a folder of darker images, which would be of 10 bits by itself."""
+    values = np.random.default_rng(0).integers(0, 4096, (21, 5, 4)).astype(np.uint16)
+    values[20] //= 8
+    for name, chosen in (("train", values[:20]), ("dark", values[20:])):
+        Path(name).mkdir()
+        for i, picture in enumerate(chosen):
+            Image.fromarray(picture).save(f"{name}/{i:02}.png")
+    assert elboroom("train", "train", "--out", "run", *SMALL).code == 0
+    seen = run_data(Run("run"), "dark")
+    np.testing.assert_array_equal(seen.x[0, ..., 0], np.rint(values[20] / 4095 * 255))
 
 
 def test_compare_says_what_was_chosen_for_photos(elboroom: Command) -> None:

@@ -123,7 +123,7 @@ def test_folders_without_usable_images(tmp_path):
     with pytest.raises(UsageError, match="holds no images"):
         load_data(tmp_path)
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(UsageError, match=r"none of 1 images can be read; the first, a.png, is not an image"):
+    with pytest.raises(UsageError, match=r"none of 1 images can be used; the first, a.png, is not an image"):
         load_data(tmp_path)
     (tmp_path / "idx").mkdir()
     (tmp_path / "idx" / "train-images-idx3-ubyte").touch()

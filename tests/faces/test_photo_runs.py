@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.common import read_example
+from elboroom.cli.commands.common import read_example, run_data
 from elboroom.cli.commands.photos import read_photo
 from elboroom.cli.main import main
 from elboroom.data import load_data
+from elboroom.data.alike import load_alike
 from elboroom.data.faces import detect, prepared_photo
 from elboroom.data.faces.geometry import placed
 from elboroom.data.faces.prepare import prepare_faces
+from elboroom.data.formats import Options
 from elboroom.data.preparation import Preparation, Way
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
@@ -191,3 +193,48 @@ def test_every_verb_takes_such_photos_and_shows_them_as_the_model_gets_them(tmp_
         assert made == pictures
         for file in (tmp_path / "r").iterdir():
             file.unlink()
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_a_folder_of_photos_becomes_the_examples_that_were_trained_on(tmp_path, photos, rgb):
+    """Landmarks for people, the middle for dogs; the folder that holds both, and each alone."""
+    folders = [photos("people", 6), photos("dogs", 5, first=50)]
+    made = prepare_faces(folders, tmp_path / "faces", align={"dogs": "crop"}, channels=3 if rgb else 1)
+    (folders[1] / "landmarks.json").write_text("{}")
+    data = load_data(made.path)
+    people, dogs = (data.x[data.labels == label] for label in (0, 1))
+    found = load_alike(tmp_path / "photos", data.preparation, data.shape, Options())
+    assert found.label_names == ("dogs", "people")
+    np.testing.assert_array_equal(found.x, np.concatenate([dogs, people]))
+    for folder, wanted in zip(folders, (people, dogs), strict=True):
+        alone = load_alike(folder, data.preparation, data.shape, Options())
+        np.testing.assert_array_equal(alone.x, wanted)
+        assert alone.names[0] == ("000.png" if folder.name == "people" else "050.png")
+    again = load_alike(tmp_path / "photos", data.preparation, data.shape, Options())
+    assert again.origin == "cache"
+    smaller = load_alike(tmp_path / "photos", data.preparation, (40, 30, 1), Options())
+    assert smaller.shape == (40, 30, 1)
+
+
+def test_photos_without_a_face_are_left_out_and_crops_taken_as_they_are(tmp_path):
+    made = faces(people="detect")
+    (tmp_path / "new").mkdir()
+    group(tmp_path, ((1, 0), 5, 2.0)).rename(tmp_path / "new/face.png")
+    Image.new("RGB", (90, 80)).save(tmp_path / "new/none.png")
+    crop = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+    Image.fromarray(crop).save(tmp_path / "new/crop.png")
+    data = load_alike(tmp_path / "new", made, SHAPE, Options())
+    assert data.names == ("crop.png", "face.png")
+    np.testing.assert_array_equal(data.x[0], crop)
+    check_places(data.x[1])
+    [skipped] = data.skipped
+    assert skipped.reason == "cannot be prepared as in training (no face found by dots)"
+    with pytest.raises(UsageError, match="cannot be prepared as in training"):
+        load_alike(tmp_path / "new", made, SHAPE, Options(strict=True))
+
+
+def test_a_run_of_arrays_finds_faces_where_its_configuration_says_so(tmp_path):
+    run = made_with(tmp_path, None, prepare="faces")
+    (tmp_path / "new").mkdir()
+    group(tmp_path, ((1, 0), 5, 2.0)).rename(tmp_path / "new/face.png")
+    check_places(run_data(run, str(tmp_path / "new")).x[0])

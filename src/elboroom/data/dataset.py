@@ -263,6 +263,20 @@ def skipped_lines(data: Dataset, most: int = 5) -> list[str]:
     return lines + ([f"skipped {count - most:,} more, {count:,} in all"] if count > most else [])
 
 
+def refuse_skipped(data: Dataset) -> None:
+    """Refuse data of which anything was left out.
+
+    Raises
+    ------
+    UsageError
+        That names the first input and its reason.
+    """
+    if data.skipped:
+        first = data.skipped[0]
+        more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
+        raise UsageError(f"{first.path}: {first.reason}{more}; correct or remove it")
+
+
 def draw_split(n: int, fraction: float = 0.1) -> Array:
     """Draw the split of data that came without one: a fixed permutation, so one `n` has one split.
 

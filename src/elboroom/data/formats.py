@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from elboroom.data import arrays, folder, haskell, shards, table
@@ -23,11 +23,14 @@ class Options:
         Grey or colour.
     strict : bool
         Whether an input that cannot be read is an error instead of a row of `Dataset.skipped`.
+    white : int, optional
+        The value that becomes 255 in image files of 16 bits, if it is not to be found out.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     strict: bool = False
+    white: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class Format:
 def _ends_in(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.suffix.lower() in suffixes and path.exists() and not path.is_dir()
 
+
+IMAGE_FOLDER = Format(
+    "a folder of images",
+    Path.is_dir,
+    lambda path, options: folder.load_folder(path, **asdict(options)),
+    folder.example,
+)
 
 FORMATS: tuple[Format, ...] = (
     Format(
@@ -103,20 +113,16 @@ FORMATS: tuple[Format, ...] = (
     Format(
         ".tar or .npy shards",
         shards.is_shards,
-        lambda path, options: shards.load_shards(
-            path, size=options.size, channels=options.channels, strict=options.strict
-        ),
+        lambda path, options: shards.load_shards(path, **asdict(options)),
         shards.example,
     ),
-    Format(
-        "a folder of images",
-        Path.is_dir,
-        lambda path, options: folder.load_folder(
-            path, size=options.size, channels=options.channels, strict=options.strict
-        ),
-        folder.example,
-    ),
+    IMAGE_FOLDER,
 )
+
+
+def recognise(path: Path) -> Format | None:
+    """The format of a path; None if it has none."""
+    return next((row for row in FORMATS if row.recognises(path)), None)
 
 
 def listed(formats: Sequence[Format] = FORMATS) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Dataset
-from elboroom.data.formats import FORMATS, Options, listed
+from elboroom.data.formats import Options, listed, recognise
 from elboroom.data.images import resize_images
 from elboroom.data.memory import require_memory
 from elboroom.data.named import NAMED, load_named
@@ -61,20 +61,37 @@ def load_data(
     >>> load_data(np.zeros((20, 3), dtype=np.float32)).describe()
     'array: 18 train, 2 test, 3 float32, no labels (from memory)'
     """
-    checked = _checked_size(size, channels)
+    return load(source, checked_options(size, channels, strict))
+
+
+def checked_options(
+    size: int | tuple[int, int] | None, channels: int | None, strict: bool = False
+) -> Options:
+    """Options of these values.
+
+    Raises
+    ------
+    UsageError
+        If size or channels cannot be those of an image.
+    """
+    return Options(_checked_size(size, channels), channels, strict)
+
+
+def load(source: Any, options: Options) -> Dataset:
+    """As `load_data`, with options that were checked."""
     if isinstance(source, Dataset):
-        return _of_size(source, checked, channels)
+        return _of_size(source, options)
     if isinstance(source, np.ndarray):
-        return _of_size(from_array(source, "array", origin="memory"), checked, channels)
+        return _of_size(from_array(source, "array", origin="memory"), options)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
             f"data is a {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
         )
     name = os.fspath(source)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
-        return _of_size(load_named(name), checked, channels)
+        return _of_size(load_named(name), options)
     try:
-        return _of_size(_read(name, Options(checked, channels, strict)), checked, channels)
+        return _of_size(_read(name, options), options)
     except PermissionError as error:
         where = error.filename or name
         raise UsageError(f"{where}: cannot be read ({error.strerror}); check its permissions") from error
@@ -93,22 +110,21 @@ def full_name(source: str) -> str:
 
 def _read(name: str, options: Options) -> Dataset:
     """Read a path, or a pattern of paths, in the first of `FORMATS` that recognises it."""
-    path = _as_path(name)
-    if path is not None:
-        for row in FORMATS:
-            if row.recognises(path):
-                found = row.read(path, options)
-                return found.with_origin(row.origin) if row.origin else found
-        if path.exists():
-            ending = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
-            raise UsageError(f"{path}: {ending} cannot be loaded; give {listed()}")
+    path = as_path(name)
+    row = None if path is None else recognise(path)
+    if path is not None and row is not None:
+        found = row.read(path, options)
+        return found.with_origin(row.origin) if row.origin else found
+    if path is not None and path.exists():
+        ending = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
+        raise UsageError(f"{path}: {ending} cannot be loaded; give {listed()}")
     raise UsageError(
         f"no data set or path {name!r}: {nearest(name, NAMED)} "
         "(it is neither a named set nor an existing path)"
     )
 
 
-def _as_path(name: str) -> Path | None:
+def as_path(name: str) -> Path | None:
     """The path that a text names, whether it exists or not; None if it cannot be one."""
     if not name.strip():
         return None  # and not the current folder
@@ -135,8 +151,9 @@ def _checked_size(size: int | tuple[int, int] | None, channels: int | None) -> t
     return int(sides[0]), int(sides[1])
 
 
-def _of_size(data: Dataset, size: tuple[int, int] | None, channels: int | None) -> Dataset:
+def _of_size(data: Dataset, options: Options) -> Dataset:
     """Resize images, and turn colour to grey; refuse what has no pixels of 0 to 255."""
+    size, channels = options.size, options.channels
     if (size or channels) and not data.is_image:
         raise UsageError(f"{data.name} holds rows of numbers, not images; leave size and channels out")
     if not data.is_image:

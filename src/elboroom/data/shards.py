@@ -15,7 +15,7 @@ import numpy as np
 
 from elboroom.data.arrays import from_array, is_series, map_npy
 from elboroom.data.dataset import TRAIN, Array, Dataset
-from elboroom.data.folder import _SPLITS, walk_images
+from elboroom.data.image_tree import SPLITS, walk_images
 from elboroom.data.rows import Joined
 from elboroom.data.tars import COMPRESSED, load_tars
 from elboroom.errors import UsageError
@@ -62,7 +62,14 @@ def is_shards(path: Path) -> bool:
     return bool(find_shards(path))
 
 
-def load_shards(path: Path, *, size: tuple[int, int] | None, channels: int | None, strict: bool) -> Dataset:
+def load_shards(
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    strict: bool = False,
+    white: int | None = None,
+) -> Dataset:
     """Load shards as one data set; split words in their names (``train-000.tar``) are its split.
 
     Tar shards are decoded once; see `elboroom.data.tars.load_tars`. ``.npy`` shards stay where they are and
@@ -81,7 +88,14 @@ def load_shards(path: Path, *, size: tuple[int, int] | None, channels: int | Non
     if shards[0].suffix.lower() == ".npy":
         return _join(shards, splits, name)
     return load_tars(
-        shards, splits, name, where=str(path.absolute()), size=size, channels=channels, strict=strict
+        shards,
+        splits,
+        name,
+        where=str(path.absolute()),
+        size=size,
+        channels=channels,
+        strict=strict,
+        white=white,
     )
 
 
@@ -102,7 +116,7 @@ def example(folder: Path) -> Path:
 
 
 def _in_folder(path: Path) -> list[Path]:
-    folders = [path, *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in _SPLITS and sub.is_dir())]
+    folders = [path, *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in SPLITS and sub.is_dir())]
     found = [
         file
         for folder in folders
@@ -156,8 +170,8 @@ def _splits(shards: list[Path]) -> list[int] | None:
     found: list[int | None] = []
     for shard in shards:
         words = re.split(r"[-_.\s\d]+", shard.stem.lower())
-        by_name = [_SPLITS[word] for word in words if word in _SPLITS]
-        found.append(by_name[0] if by_name else _SPLITS.get(shard.parent.name.lower()))
+        by_name = [SPLITS[word] for word in words if word in SPLITS]
+        found.append(by_name[0] if by_name else SPLITS.get(shard.parent.name.lower()))
     # As with folders: what has no training part, or nothing else, is split by drawing.
     if TRAIN not in found or set(found) == {TRAIN}:
         return None

@@ -17,8 +17,9 @@ import numpy as np
 
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others
-from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
-from elboroom.data.folder import _THREADS, DECODING, _choose_shape, _digest, made_by_decoding
+from elboroom.data.dataset import Array, Dataset, Skipped, draw_split, refuse_skipped
+from elboroom.data.folder import DECODING, THREADS, choose_shape, made_by_decoding
+from elboroom.data.image_tree import cached_as, digest
 from elboroom.data.samples import Sample, read_header, read_pixels, samples
 from elboroom.data.written import WrittenRows
 from elboroom.errors import UsageError
@@ -39,6 +40,7 @@ def load_tars(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     strict: bool = False,
+    white: int | None = None,
 ) -> Dataset:
     """Load tar shards of images as uint8 ``(n, h, w, c)``, in the order of their members.
 
@@ -57,8 +59,8 @@ def load_tars(
         What the data set is called.
     where : str
         What names these shards: another set of shards of the same name takes its place in the cache.
-    size, channels, strict
-        As in `elboroom.data.load_data`.
+    size, channels, strict, white
+        As in `elboroom.data.folder.load_folder`.
 
     Raises
     ------
@@ -69,17 +71,15 @@ def load_tars(
     """
     for shard in shards:
         _check_plain(shard)
-    prefix = "shards-named-" + _digest([where, repr(size), repr(channels)]) + "-"
+    prefix = "shards-named-" + digest(cached_as(where, size, channels, white)) + "-"
     stats = [(shard, shard.stat()) for shard in shards]
-    key = prefix + _digest(
+    key = prefix + digest(
         [DECODING, *(f"{shard.absolute()}\0{s.st_size}\0{s.st_mtime_ns}" for shard, s in stats)]
     )
-    data = cached(key, lambda scratch: _build(shards, splits, name, size, channels, scratch))
+    data = cached(key, lambda scratch: _build(shards, splits, name, size, channels, white, scratch))
     forget_others(prefix, keep=key)
-    if strict and data.skipped:
-        first = data.skipped[0]
-        more = f" (and {len(data.skipped) - 1} more)" if len(data.skipped) > 1 else ""
-        raise UsageError(f"{first.path}: {first.reason}{more}; correct or remove it")
+    if strict:
+        refuse_skipped(data)
     return data
 
 
@@ -106,18 +106,20 @@ def _build(
     name: str,
     size: tuple[int, int] | None,
     channels: int | None,
+    white: int | None,
     scratch: Path | None,
 ) -> Dataset:
     """Read headers to settle shape and count, then decode sample after sample into one array."""
     seen = _looked_at(shards, name)
-    shape = _choose_shape(list(seen.headers), size, channels)
+    white = seen.white if white is None else white
+    shape = choose_shape(list(seen.headers), size, channels)
     rows = WrittenRows(scratch, (seen.count, *shape), name)
-    batch = max(_THREADS, min(_BATCH, _BATCH_BYTES // rows.row_bytes))
+    batch = max(THREADS, min(_BATCH, _BATCH_BYTES // rows.row_bytes))
     words: dict[str, int] = {}
     numbers, origins = np.zeros(seen.count, np.int64), np.zeros(seen.count, np.int64)
     skipped: list[Skipped] = []
     members: list[str] = []
-    for sample, pixels in _in_threads(lambda s: read_pixels(s, shape, seen.white), samples(shards), batch):
+    for sample, pixels in _in_threads(lambda s: read_pixels(s, shape, white), samples(shards), batch):
         if isinstance(pixels, str):
             skipped.append(sample.skipped(pixels))
         elif seen.labelled and sample.label is None:
@@ -141,7 +143,7 @@ def _build(
         skipped=tuple(skipped),
         names=tuple(members),
         origin=f"{len(shards):,} tar shard{'s' if len(shards) > 1 else ''}",
-        preparation=made_by_decoding(seen.headers, shape, seen.white),
+        preparation=made_by_decoding(seen.headers, shape, white),
     )
 
 
@@ -184,7 +186,7 @@ def _in_threads(
     read: Callable[[Sample], _Out], found: Iterator[Sample], batch: int
 ) -> Iterator[tuple[Sample, _Out | str]]:
     """Yield each sample with what was read of it, or the reason why it could not be."""
-    with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes outside the interpreter's lock
+    with ThreadPoolExecutor(THREADS) as pool:  # Pillow decodes outside the interpreter's lock
         while some := list(islice(found, batch)):
             yield from zip(some, pool.map(lambda sample: _attempted(read, sample), some), strict=True)
 

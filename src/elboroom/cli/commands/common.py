@@ -8,20 +8,22 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
-from elboroom.cli.commands.other_data import check_suits, is_own, of_files
+from elboroom.cli.commands.other_data import check_suits, is_own
 from elboroom.cli.commands.photos import named_photo, read_photo
 from elboroom.cli.options import Prepare
 from elboroom.config import Config
 from elboroom.data import NAMED, Dataset, load_data
 from elboroom.data import full_name as full_name
+from elboroom.data.alike import load_alike
 from elboroom.data.conditioned import with_vectors
+from elboroom.data.loading import checked_options
 from elboroom.distributed.processes import speaks
 from elboroom.errors import UsageError, nearest, printable
 from elboroom.evaluation.examples import as_trained, examples_of, to_levels
@@ -127,12 +129,10 @@ def run_data(run: Run, source: str | None = None, vectors: Path | None = None) -
 
 def _other_data(run: Run, source: str) -> tuple[Dataset, bool]:
     """Data that are named, and whether they are the run's own, which have moved."""
-    data = read_data(run.config.updated(source=source, condition_file=None))
-    shape = run.config.model.shape
-    if of_files(data) and shape not in (None, data.shape) and shape[2:] in ((1,), (3,)):
-        channels: Literal[1, 3] = 1 if shape[2] == 1 else 3
-        strict = run.config.data.strict
-        data = load_data(source, size=(shape[0], shape[1]), channels=channels, strict=strict)
+    own = run.config.data
+    options = checked_options(own.size, own.channels, own.strict)
+    faces = own.prepare == "faces"
+    data = load_alike(source, run.preparation, run.config.model.shape, options, faces=faces)
     data = prepare(data, run.config)
     vectors = run.config.model.condition_file
     if vectors is not None:  # those of the run's own data

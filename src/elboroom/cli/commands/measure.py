@@ -12,6 +12,7 @@ from elboroom.cli.commands.common import console, full_name, output_file, run_da
 from elboroom.cli.commands.other_data import is_own
 from elboroom.cli.commands.records import keep
 from elboroom.data.batches import Batches
+from elboroom.data.dataset import skipped_lines
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate as evaluate_examples
 from elboroom.evaluation.health import check_finite
@@ -42,6 +43,8 @@ def evaluate(
     """Measure a run, print the numbers and keep them in its metrics.json, or in the file ``out`` instead."""
     path = None if out is None else output_file(out, out, (".json",), overwrite=overwrite)
     data = run_data(run, source, vectors)
+    for line in () if source is None else skipped_lines(data):
+        console().print(line)
     where = find_device(device)
     vae = run.model().to(where)
     indices = data.indices(split)[:limit]

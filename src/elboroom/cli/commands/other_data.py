@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from elboroom.data import Dataset
+from elboroom.data.alike import of_files
 from elboroom.data.preparation import USUAL_RANGES
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import check_support, range_of_data, unlike_training
 from elboroom.models.build import likelihood_of
 from elboroom.runs.run import Run
-
-
-def of_files(data: Dataset) -> bool:
-    """Whether data were decoded from a folder or shards of image files."""
-    return data.preparation is not None and data.preparation.kind == "folder"
 
 
 def is_own(run: Run, data: Dataset, *, unknown: bool = False) -> bool:

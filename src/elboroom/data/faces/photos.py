@@ -26,8 +26,8 @@ from elboroom.data.faces.landmarks import (
     read_dog_parts,
     read_utkface_name,
 )
-from elboroom.data.folder import walk_images as walk
 from elboroom.data.image_files import HEIC, INSTALL_HEIC
+from elboroom.data.image_tree import walk_images as walk
 from elboroom.data.preparation import Align, Template
 from elboroom.errors import UsageError
 

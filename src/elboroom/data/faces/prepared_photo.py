@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from elboroom.data.dataset import Array
 from elboroom.data.faces.detect import INSTALL, Search, Seen, is_installed, make_detector, search
 from elboroom.data.faces.found import Box
 from elboroom.data.faces.geometry import FaceError
-from elboroom.data.faces.landmarks import Landmarks, find_table, read_dog_parts
+from elboroom.data.faces.landmarks import FILES, Landmarks, Table, find_table, read_dog_parts
 from elboroom.data.faces.photos import cut_face, is_utkface, look, opened_to_search, upright_size
 from elboroom.data.preparation import Way
 from elboroom.errors import UsageError
@@ -100,6 +101,23 @@ def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = 
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def prepare_as_any(path: Path, tries: Sequence[Way]) -> PreparedPhoto:
+    """Prepare one photo in the first of several ways in which that can be done.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or a face should be found in each way and none is.
+    """
+    missing = "no preparation is known"
+    for way in tries:
+        made = _prepared(path, replace(way, white=white_of_photo(path, way.white)), None)
+        if made.found or not way.finds_faces:
+            return made
+        missing = made.how.partition(": cropped")[0]
+    raise ValueError(f"cannot be prepared as in training ({missing})")
+
+
 def white_of_photo(path: Path, usual: int) -> int:
     """Which value of a new photo is white: `usual`, or if that is 65535, what the photo's own values suggest.
 
@@ -180,9 +198,19 @@ def _middle(
 
 
 def _given(path: Path) -> Landmarks | str | None:
-    table = find_table(path.parent)
+    table = _table(path.parent, _changed(path.parent))
     given = None if table is None else table.get(path.name, f"{path.resolve().parent.name}/{path.name}")
     return read_dog_parts(path) if given is None else given
+
+
+def _changed(folder: Path) -> tuple[int, ...]:
+    return tuple(file.stat().st_mtime_ns for name in FILES if (file := folder / name).is_file())
+
+
+@functools.lru_cache(maxsize=8)
+def _table(folder: Path, _: tuple[int, ...]) -> Table | None:
+    """The landmarks beside photos, read once for all of them unless their files change."""
+    return find_table(folder)
 
 
 def _source(landmarks: Landmarks) -> str:
