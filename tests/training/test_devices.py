@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from elboroom.cli.main import main
+from elboroom.data import load_data
 from elboroom.distributed import noise
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
-from elboroom.training import devices
+from elboroom.training import allocator, devices
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.devices import find_device, find_precision
+
+from .runs import build, images, train
 
 CPU = torch.device("cpu")
 
@@ -64,6 +69,26 @@ def test_freed_memory_does_not_fault_again() -> None:
     faults()  # the heap grows once
     # Each of the 20 blocks has 1,024 pages; given back to the system, all of them would fault each time.
     assert faults() < 20 * 1024 / 10
+
+
+def test_fit_leaves_the_allocator_alone_and_the_command_line_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[int, int]] = []
+
+    class Library:
+        def __init__(self, _name: None):
+            self.mallopt = lambda option, value: calls.append((option, value)) or 1
+
+    monkeypatch.setattr(allocator.ctypes, "CDLL", Library)
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    train(build(), None, 1)
+    assert not calls
+    data = load_data(images())
+    np.save(tmp_path / "x.npy", data.x)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "x.npy", "--epochs", "1", "--hidden", "4", "--quiet", "--out", "run"]) == 0
+    assert {option for option, _ in calls} == {-1, -3}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

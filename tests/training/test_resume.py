@@ -266,7 +266,7 @@ def test_an_objective_of_ones_own_resumes(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_a_folder_a_stop_says_that_nothing_was_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     after_step(monkeypatch, 2, signal_self(signal.SIGINT))
-    with pytest.raises(Stopped, match="in epoch 1 after step 2; nothing was saved: give out="):
+    with pytest.raises(Stopped, match="in epoch 1 after step 2; nothing was saved; give out="):
         train(build(), None, 2)
 
 

@@ -12,6 +12,7 @@ from benchmarks.engine.images import read_images
 from benchmarks.engine.programs import Absent, Done, Job
 
 import elboroom
+from elboroom.training import keep_freed_memory
 from elboroom.training.devices import has_bf16
 
 VERSION = elboroom.__version__
@@ -44,6 +45,7 @@ def _precision_to_evaluate_in(job: Job) -> Literal["fp32", "bf16"]:
 
 def train(job: Job, count: int, done: Done) -> None:
     """One epoch of ``fit`` is a piece; it is the epoch's own ``seconds`` that count."""
+    keep_freed_memory()  # as the command line does
     case = job.case
     x = read_images(job.images)
     data = elboroom.Dataset("benchmark", x, np.zeros(len(x), np.uint8), scale=255.0, published_split=True)

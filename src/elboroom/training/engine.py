@@ -18,7 +18,6 @@ from elboroom.distributed.processes import Part, Workers
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.average import WeightAverage
 from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
@@ -100,7 +99,6 @@ class Engine:
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); a skipped step may not.
         self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
-        keep_freed_memory()
 
     def _make_updates(self, config: Config) -> None:
         """One for the model with what trains along with it, one for each part that trains against it."""

@@ -56,8 +56,10 @@ class Compare:
         """
         from elboroom.cli.commands.common import console, full_name, line_width, read_data, shown
         from elboroom.comparison.comparing import compare_configs
+        from elboroom.training import keep_freed_memory
         from elboroom.training.defaults import fitting_model
 
+        keep_freed_memory()
         source = self.source if self.source is not None else self.settings.data.source
         if source is not None:
             configs = {name: one.updated(source=full_name(source)) for name, one in configs.items()}

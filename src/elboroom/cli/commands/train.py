@@ -27,6 +27,7 @@ from elboroom.networks import summarize
 from elboroom.objectives.equivalents import beta_in_words
 from elboroom.runs import write_status
 from elboroom.runs.run import Run, check_free
+from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.defaults import fitting_model
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
@@ -50,6 +51,7 @@ def launched(devices: int, device: str) -> bool:
 
 def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry_run: bool) -> None:
     """Train on the configuration's data and leave a run folder with numbers and pictures."""
+    keep_freed_memory()
     say = console(quiet=quiet)
     folder = out or _new_folder(config)
     workers = Workers(find_device(config.training.device))
@@ -79,6 +81,7 @@ def train(config: Config, out: Path | None, *, overwrite: bool, quiet: bool, dry
 
 def resume(run: Run, config: Config, *, quiet: bool) -> None:
     """Go on with a run up to the configuration's epochs, then measure and draw it again."""
+    keep_freed_memory()
     if run.custom_model:
         raise UsageError(
             f"{run.path} holds a model composed in Python: build it and call elboroom.fit(..., resume=True)"
