@@ -13,7 +13,7 @@ from PIL import Image
 from elboroom.cli.commands.common import read_example, run_data
 from elboroom.cli.commands.photos import read_photo
 from elboroom.data import load_data
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
 from elboroom.runs.run import Run
 
@@ -140,7 +140,7 @@ def test_photos_without_faces_are_refused_beside_a_run_of_faces_and_tars_warned_
     with tarfile.open("photos.tar", "w") as archive:
         archive.add(world.photos, "photos")
     before = run.preparation
-    run.write_preparation(Preparation("faces", (("people", Way("detect", (6, 6), 1)),)))
+    run.write_preparation(Preparation("faces", (("people", PhotoSteps("detect", (6, 6), 1)),)))
     try:
         options = ["--num-samples", 0, "--split", "all", "--out", "numbers.json"]
         folder = elboroom("evaluate", world.run, "--data", world.photos, *options)

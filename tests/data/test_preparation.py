@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from elboroom.data import load_data, read_image
-from elboroom.data.preparation import Preparation, Way, value_range_of
+from elboroom.data.preparation import PhotoSteps, Preparation, value_range_of
 from elboroom.errors import UsageError
 
 FACES = Preparation(
     "faces",
     (
-        ("dogs", Way("crop", (64, 48), 3, "dog")),
-        ("people", Way("detect", (64, 48), 3, "person", "haar")),
+        ("dogs", PhotoSteps("crop", (64, 48), 3, "dog")),
+        ("people", PhotoSteps("detect", (64, 48), 3, "person", "haar")),
     ),
     (-1.0, 1.0),
 )
@@ -32,10 +32,16 @@ def test_json_brings_back_the_same() -> None:
 
 
 def test_a_new_photo_is_searched_for_a_face_first_and_cropped_as_the_other_label_was() -> None:
-    assert [way.align for way in FACES.photo_ways()] == ["detect", "crop"]
-    both = Preparation("faces", (("a", Way("landmarks", (8, 8), 1, "dog")), ("b", Way("detect", (8, 8), 1))))
-    assert [way.template for way in both.photo_ways()] == ["person"]
-    assert Preparation().photo_ways() == ()
+    assert [steps.align for steps in FACES.for_new_photos()] == ["detect", "crop"]
+    both = Preparation(
+        "faces",
+        (
+            ("a", PhotoSteps("landmarks", (8, 8), 1, "dog")),
+            ("b", PhotoSteps("detect", (8, 8), 1)),
+        ),
+    )
+    assert [steps.template for steps in both.for_new_photos()] == ["person"]
+    assert Preparation().for_new_photos() == ()
 
 
 @pytest.mark.parametrize(
@@ -95,9 +101,11 @@ def test_a_folder_knows_whether_its_images_were_cropped(tmp_path: Path, times: i
     alike = _write(tmp_path / "alike", (12, 10), (12, 10))
     for _ in range(times):
         mixed_data, alike_data = load_data(mixed), load_data(alike)
-    assert mixed_data.preparation == Preparation("folder", (("", Way("crop", (64, 64), 1)),))
-    assert alike_data.preparation == Preparation("folder", (("", Way("none", (10, 12), 1)),))
-    assert load_data(alike, size=5).preparation == Preparation("folder", (("", Way("crop", (5, 5), 1)),))
+    assert mixed_data.preparation == Preparation("folder", (("", PhotoSteps("crop", (64, 64), 1)),))
+    assert alike_data.preparation == Preparation("folder", (("", PhotoSteps("none", (10, 12), 1)),))
+    assert load_data(alike, size=5).preparation == Preparation(
+        "folder", (("", PhotoSteps("crop", (5, 5), 1)),)
+    )
 
 
 def test_arrays_know_nothing_of_their_making() -> None:
@@ -126,7 +134,7 @@ def test_12_bit_values_in_16_bit_files_keep_their_range_and_it_is_said(
         for row, high in enumerate(highest):
             values = np.linspace(0, high, 15).round()
             assert data.x[row].ravel().tolist() == np.rint(values / white * 255).tolist()
-        assert data.preparation == Preparation("folder", (("", Way("none", (3, 5), 1, white=white)),))
+        assert data.preparation == Preparation("folder", (("", PhotoSteps("none", (3, 5), 1, white=white)),))
         said = f"16-bit files hold at most {white:,}, which is taken for white"
         assert (said in data.describe()) == (white < 65535)
 
@@ -179,7 +187,7 @@ def test_12_bit_values_in_tars_keep_their_range(tmp_path: Path, highest: tuple[i
     for _ in range(2):  # the second time from the cache
         data = load_data(tmp_path / "deep.tar")
         assert (data.x == load_data(folder).x).all()
-        assert data.preparation == Preparation("folder", (("", Way("none", (3, 5), 1, white=white)),))
+        assert data.preparation == Preparation("folder", (("", PhotoSteps("none", (3, 5), 1, white=white)),))
 
 
 def test_a_12_bit_photo_is_read_alone(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from elboroom.data.faces.detect import make_detector, search
 from elboroom.data.faces.found import Attempt
 from elboroom.data.faces.landmarks import Landmarks
 from elboroom.data.faces.prepare import prepare_faces
-from elboroom.data.preparation import Way
+from elboroom.data.preparation import PhotoSteps
 from elboroom.errors import FailureError, UsageError
 
 from .conftest import ORIGINAL_DATA
@@ -141,7 +141,7 @@ def test_detected_faces_are_aligned_and_the_rest_is_noted(model, tmp_path):
     assert made.kept == {"people": 1}
     assert made.reasons == [("shows no face that the detector yunet can find", 2)]
     assert "people: a face was found in only 1 of 3 photos" in made.notes[0]
-    assert made.ways["people"] == Way("detect", (64, 64), 1, "person", str(model))
+    assert made.by_label["people"] == PhotoSteps("detect", (64, 64), 1, "person", str(model))
     row = read_csv(tmp_path / "out" / "manifest.csv")[0]
     assert (row["landmarks"], row["mouth_x"]) == ("yunet", "125.00")
 

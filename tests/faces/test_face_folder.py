@@ -13,11 +13,11 @@ from PIL import Image
 from elboroom.data import images, load_data
 from elboroom.data.dataset import TEST
 from elboroom.data.faces import prepare
+from elboroom.data.faces.align import parse_align
 from elboroom.data.faces.files import split_by_content
 from elboroom.data.faces.prepare import is_prepared, load_prepared, prepare_faces
 from elboroom.data.faces.prepared_photo import prepare_photo
-from elboroom.data.faces.way import parse_align
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import FailureError, UsageError
 
 from .drawn import dotted, read_csv, turned, write_landmarks
@@ -163,7 +163,7 @@ def test_columbia_folder(tmp_path):
 def test_template_on_demand(photos, tmp_path):
     folder = photos("people", 2)
     made = prepare_faces([folder], tmp_path / "out", template="dog")
-    assert made.ways["people"].template == "dog"
+    assert made.by_label["people"].template == "dog"
     assert {row["template"] for row in read_csv(tmp_path / "out" / "manifest.csv")} == {"dog"}
     assert prepare_faces([folder], tmp_path / "out", template="dog").reused
     with pytest.raises(UsageError, match="--overwrite"):
@@ -338,13 +338,13 @@ def test_faces_of_an_earlier_version_say_how_they_were_made(photos, tmp_path):
     meta["faces"] = {**meta["faces"], "align": True, "template": "auto", "detector": "auto (haar)"}
     del meta["faces"]["version"]
     (tmp_path / "out" / "meta.json").write_text(json.dumps(meta))
-    way = Way("auto", (48, 32), 3, "person", "haar")
+    way = PhotoSteps("auto", (48, 32), 3, "person", "haar")
     assert load_prepared(tmp_path / "out").preparation == Preparation(
         "faces", (("people", way), ("dogs", way))
     )
     meta["faces"]["align"] = False
     (tmp_path / "out" / "meta.json").write_text(json.dumps(meta))
-    assert [way.align for _, way in load_prepared(tmp_path / "out").preparation.ways] == ["crop", "crop"]
+    assert [way.align for _, way in load_prepared(tmp_path / "out").preparation.by_label] == ["crop", "crop"]
 
 
 def test_each_folder_has_its_own_way(photos, tmp_path):
@@ -358,7 +358,7 @@ def test_each_folder_has_its_own_way(photos, tmp_path):
         "few": {"crop": 3, "landmarks.csv": 2},
         "none": {"crop": 3},
     }
-    assert [(name, way.align, way.detector) for name, way in made.ways.items()] == [
+    assert [(name, way.align, way.detector) for name, way in made.by_label.items()] == [
         ("known", "auto", "none"),
         ("few", "crop", "none"),
         ("none", "crop", "none"),
@@ -369,7 +369,7 @@ def test_each_folder_has_its_own_way(photos, tmp_path):
     )
     data = load_prepared(tmp_path / "out")
     assert (data.x[-1] == images.decode(none / "002.png", (64, 64, 1))).all()
-    assert dict(data.preparation.ways) == made.ways
+    assert dict(data.preparation.by_label) == made.by_label
     ways = {"known": "crop", "few": "landmarks"}
     again = prepare_faces([known, few, none], tmp_path / "out", detector="none", align=ways, overwrite=True)
     assert again.sources == {"known": {"crop": 4}, "few": {"landmarks.csv": 2}, "none": {"crop": 3}}
@@ -393,9 +393,9 @@ def test_crops_of_another_shape_are_not_taken_as_they_are(photos, tmp_path):
     [
         (["cats=crop"], "no folder is named 'cats'; known: dogs, people"),
         (["dog=crop"], "no folder is named 'dog'; did you mean 'dogs'?"),
-        (["dogs=cut"], "'cut' is not a way to align; choose one of auto, detect, landmarks, crop, none"),
-        (["dogs=crop", "dogs=none"], "'dogs' has two ways, crop and none; give one"),
-        (["crop", "none"], "there are two ways for all folders, crop and none; give one"),
+        (["dogs=cut"], "'cut' is no alignment method; choose one of auto, detect, landmarks, crop, none"),
+        (["dogs=crop", "dogs=none"], "'dogs' is given two methods, crop and none; give one"),
+        (["crop", "none"], "all folders are given two methods, crop and none; give one"),
     ],
 )
 def test_ways_that_are_none(words, reason):
@@ -424,9 +424,9 @@ def test_12_bit_photos_give_the_faces_of_8_bit_ones(photos, tmp_path, align):
     made = prepare_faces([deep], tmp_path / "12", align=align)
     found = load_data(made.path)
     np.testing.assert_array_equal(found.x, shallow.x)
-    assert made.ways["people"].white == 4095
-    assert shallow.preparation.ways[0][1].white == 65535
-    for ways in (found.preparation.photo_ways(), shallow.preparation.photo_ways()):
+    assert made.by_label["people"].white == 4095
+    assert shallow.preparation.by_label[0][1].white == 65535
+    for ways in (found.preparation.for_new_photos(), shallow.preparation.for_new_photos()):
         alone = prepare_photo(deep / "001.png", ways[0])
         np.testing.assert_array_equal(alone.pixels, found.x[1])
     assert prepare_faces([deep], tmp_path / "12", align=align).reused

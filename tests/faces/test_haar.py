@@ -11,7 +11,7 @@ from elboroom.data.faces.found import FoundFace, largest_first
 from elboroom.data.faces.landmarks import Landmarks
 from elboroom.data.faces.prepare import load_prepared, prepare_faces
 from elboroom.data.faces.prepared_photo import prepare_photo
-from elboroom.data.preparation import Way
+from elboroom.data.preparation import PhotoSteps
 
 from .drawn import EYES, crowd, portrait, read_csv, turned, write_landmarks
 
@@ -102,17 +102,17 @@ def test_a_photo_is_prepared_as_those_of_the_folder(tmp_path):
     crowd((500, 400), (220, 100, 100)).rotate(90, expand=True).save(folder / "turned.png")
     made = prepare_faces([folder], tmp_path / "faces", channels=3)
     assert made.sources == {"people": {"haar": 2}}
-    assert made.ways == {"people": Way("auto", (64, 64), 3, "person", "haar")}
+    assert made.by_label == {"people": PhotoSteps("auto", (64, 64), 3, "person", "haar")}
     assert [row["faces"] for row in read_csv(tmp_path / "faces" / "manifest.csv")] == ["2", "1"]
     assert made.notes == (
         "1 photo shows several faces, of which the largest was taken; see the column 'faces' of manifest.csv",
     )
     assert [row["turned"] for row in read_csv(tmp_path / "faces" / "manifest.csv")] == ["", "270"]
     photo.save(tmp_path / "friend.png")
-    again = prepare_photo(tmp_path / "friend.png", made.ways["people"])
+    again = prepare_photo(tmp_path / "friend.png", made.by_label["people"])
     assert again.how == "face found by haar; the largest of 2 faces"
     assert (again.pixels == load_prepared(tmp_path / "faces").x[0]).all()
-    other = prepare_photo(tmp_path / "friend.png", made.ways["people"], face=1)
+    other = prepare_photo(tmp_path / "friend.png", made.by_label["people"], face=1)
     assert np.abs(other.pixels.astype(int) - again.pixels).mean() < 12  # the same drawing, smaller
     assert np.abs(other.pixels.astype(int) - again.pixels).mean() > 0
 

@@ -37,8 +37,8 @@ def test_faces_with_faces(photos, tmp_path):
     assert words(both) == words(one) + words(two)
     assert both.scale == 255
     assert not both.published_split
-    ways = dict(both.preparation.ways)
-    assert ways == {**dict(two.preparation.ways), **dict(one.preparation.ways)}
+    ways = dict(both.preparation.by_label)
+    assert ways == {**dict(two.preparation.by_label), **dict(one.preparation.by_label)}
     assert (ways["dogs"].align, ways["people"].align) == ("crop", "auto")
     rows = read_csv(tmp_path / "c" / "manifest.csv")
     files = [row["file"] for name in "ab" for row in read_csv(tmp_path / name / "manifest.csv")]
@@ -81,7 +81,7 @@ def test_arrays_faces_and_folders_of_images(photos, tmp_path):
     assert (both.x[9:] == load_data(tmp_path / "zoo", size=32, channels=1).x).all()
     assert both.split[4:9].tolist() == split.tolist()
     assert [skip.reason for skip in both.skipped] == ["is not an image that can be read"]
-    assert {name: way.align for name, way in both.preparation.ways} == {
+    assert {name: way.align for name, way in both.preparation.by_label} == {
         "people": "auto",
         "birds": "crop",
         "fish": "crop",

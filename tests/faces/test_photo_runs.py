@@ -15,7 +15,7 @@ from elboroom.data.faces import detect, prepared_photo
 from elboroom.data.faces.geometry import placed
 from elboroom.data.faces.prepare import prepare_faces
 from elboroom.data.formats import Options
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.runs.run import Run
@@ -46,7 +46,8 @@ def made_with(tmp_path, preparation, shape=SHAPE, **options):
 
 def faces(**labels):
     return Preparation(
-        "faces", tuple((label, Way(align, (64, 64), 3, "person", "dots")) for label, align in labels.items())
+        "faces",
+        tuple((label, PhotoSteps(align, (64, 64), 3, "person", "dots")) for label, align in labels.items()),
     )
 
 

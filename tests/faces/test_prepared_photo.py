@@ -12,12 +12,12 @@ from elboroom.data.faces.geometry import placed
 from elboroom.data.faces.landmarks import Landmarks
 from elboroom.data.faces.prepare import load_prepared, prepare_faces
 from elboroom.data.faces.prepared_photo import prepare_photo
-from elboroom.data.preparation import Way
+from elboroom.data.preparation import PhotoSteps
 from elboroom.errors import UsageError
 
 from .drawn import dots, dotted, turned, write_landmarks
 
-WAY = Way("detect", (64, 64), 3, "person", "dots")
+WAY = PhotoSteps("detect", (64, 64), 3, "person", "dots")
 
 
 class Dots:
@@ -126,7 +126,7 @@ def test_ways_without_a_search(tmp_path):
     path = group(tmp_path, ((1, 0), 10, 2.0))
     middle = images.decode(path, (64, 48, 1))
     for align, how in (("crop", "cropped to the middle"), ("none", "taken as a face crop")):
-        made = prepare_photo(path, Way(align, (64, 48), 1))
+        made = prepare_photo(path, PhotoSteps(align, (64, 48), 1))
         assert (made.how, made.found) == (how, False)
         assert (made.pixels == middle).all()
 
@@ -135,7 +135,7 @@ def test_landmarks_beside_the_photo(tmp_path, photos):
     folder = photos("people", 3)
     prepare_faces([folder], tmp_path / "out", channels=3)
     data = load_prepared(tmp_path / "out")
-    [(label, way)] = data.preparation.ways
+    [(label, way)] = data.preparation.by_label
     assert (label, way.align, way.size, way.channels) == ("people", "auto", (64, 64), 3)
     made = prepare_photo(folder / "001.png", way)
     assert (made.how, made.found) == ("aligned by the landmarks of landmarks.csv", True)

@@ -20,7 +20,7 @@ import torch
 import elboroom
 from elboroom.config import Config
 from elboroom.data import load_data
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import FailureError, UsageError
 from elboroom.io.files import write_atomic
 from elboroom.io.tensors import read_tensors, write_tensors
@@ -386,7 +386,7 @@ def test_metrics_and_log(run: Path) -> None:
 
 def test_a_run_keeps_how_its_examples_were_made_and_their_range(tmp_path: Path) -> None:
     vae = build(likelihood="gaussian")
-    made = Preparation("folder", (("", Way("crop", (4, 4), 1)),))
+    made = Preparation("folder", (("", PhotoSteps("crop", (4, 4), 1)),))
     x = np.linspace(-1, 1, 40 * 16, dtype=np.float32).reshape(40, 4, 4, 1)
     fit(vae, replace(load_data(x), preparation=made), out=tmp_path / "run", epochs=1, quiet=True)
     assert vae.value_range == (-1.0, 1.0)

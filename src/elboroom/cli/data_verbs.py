@@ -39,7 +39,7 @@ def data_faces(
     align: Annotated[
         tuple[str, ...],
         arg(
-            metavar="KIND=WAY [KIND=WAY ...]",
+            metavar="FOLDER=METHOD [FOLDER=METHOD ...]",
             help="How the photos of a folder become examples, as people=detect dogs=crop; one word is for "
             "all. detect: by a face detector; landmarks: by a file; crop: the middle of each photo; none: "
             "they are face crops already; auto: by landmarks, else by the detector, else crop.",

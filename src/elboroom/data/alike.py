@@ -14,7 +14,7 @@ from elboroom.data.formats import IMAGE_FOLDER, Options, recognise
 from elboroom.data.images import WHITE
 from elboroom.data.loading import as_path, load
 from elboroom.data.memory import require_memory
-from elboroom.data.preparation import Preparation, Range, Way
+from elboroom.data.preparation import PhotoSteps, Preparation, Range
 from elboroom.data.rows import chunks
 
 Shape = tuple[int, int, int]
@@ -52,13 +52,13 @@ def load_alike(
     UsageError
         If the data cannot be loaded.
     """
-    white = max((way.white for _, way in made.ways), default=WHITE)
+    white = max((each.white for _, each in made.by_label), default=WHITE)
     options = replace(options, white=white if white < WHITE else None)
     if not is_images(shape):
         return load(source, options)
     height, width, channels = cast(Shape, shape)
-    if faces and not made.ways:
-        made = replace(made, kind="faces", ways=(("", Way("detect", (height, width), channels)),))
+    if faces and not made.by_label:
+        made = replace(made, kind="faces", by_label=(("", PhotoSteps("detect", (height, width), channels)),))
     path = as_path(os.fspath(source))
     if made.kind == "faces" and path is not None and recognise(path) is IMAGE_FOLDER:
         photos = load_photos(path, made, (height, width, channels), strict=options.strict)

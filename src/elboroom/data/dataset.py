@@ -242,7 +242,7 @@ class Dataset:
         facts.append(f"{'×'.join(map(str, self.shape))} {self.x.dtype}")
         kinds = 0 if self.labels is None else len(self.label_names) or len(np.unique(self.labels))
         facts.append(f"{kinds or 'no'} label{'' if kinds == 1 else 's'}")
-        whites = [] if self.preparation is None else [way.white for _, way in self.preparation.ways]
+        whites = [] if self.preparation is None else [each.white for _, each in self.preparation.by_label]
         if whites and max(whites) < 65535:
             facts.append(f"16-bit files hold at most {max(whites):,}, which is taken for white")
         if self.skipped:

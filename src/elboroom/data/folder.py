@@ -15,7 +15,7 @@ from elboroom.data import images
 from elboroom.data.cache import cached, forget_others, reserve
 from elboroom.data.dataset import Array, Dataset, Skipped, refuse_skipped
 from elboroom.data.image_tree import Found, cached_as, digest, listing, scan, why_empty, with_places
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
 
 _DEFAULT_SIDE = 64
@@ -188,8 +188,8 @@ def made_by_decoding(
     """Say how images of these sizes, if they are known, became examples of a shape ``(h, w, c)``."""
     height, width, channels = shape
     same = bool(headers) and all((header.height, header.width) == (height, width) for header in headers)
-    way = Way("none" if same else "crop", (height, width), channels, white=white)
-    return Preparation("folder", (("", way),))
+    one = PhotoSteps("none" if same else "crop", (height, width), channels, white=white)
+    return Preparation("folder", (("", one),))
 
 
 def _close_gaps(x: Array, good: list[int], scratch: Path | None) -> Array:

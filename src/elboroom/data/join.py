@@ -19,7 +19,7 @@ from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, Skipp
 from elboroom.data.faces.files import MANIFEST, check_free, load_prepared, write_described
 from elboroom.data.formats import file_suffixes
 from elboroom.data.new_folder import new_folder
-from elboroom.data.preparation import Preparation, Way, value_range_of
+from elboroom.data.preparation import PhotoSteps, Preparation, value_range_of
 from elboroom.data.readiness import problems
 from elboroom.errors import UsageError
 
@@ -268,20 +268,20 @@ def _place(some: _Set, row: int) -> str:
 
 def _preparation(sets: Sequence[_Set], names: Sequence[str]) -> Preparation | None:
     """Say how photos became examples, as the first set that has a label and knows it says of that label."""
-    ways: dict[str, Way] = {}
+    by_label: dict[str, PhotoSteps] = {}
     for some in sets:
         made = some.data.preparation
         if made is not None and made.kind != "array":
-            own = dict(made.ways)
+            own = dict(made.by_label)
             labels = some.data.label_names or (some.data.name,)
             for label in labels:
-                way = own.get(label, own.get(""))
-                if way is not None:
-                    ways.setdefault(label, way)
-    known = tuple((name, ways[name]) for name in names if name in ways)
+                one = own.get(label, own.get(""))
+                if one is not None:
+                    by_label.setdefault(label, one)
+    known = tuple((name, by_label[name]) for name in names if name in by_label)
     if not known:
         return None
-    return Preparation("faces" if any(way.finds_faces for _, way in known) else "folder", known)
+    return Preparation("faces" if any(each.finds_faces for _, each in known) else "folder", known)
 
 
 def _copied(sets: Sequence[_Set], scratch: Path) -> Array:

@@ -23,7 +23,7 @@ USUAL_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 2
 
 
 @dataclass(frozen=True)
-class Way:
+class PhotoSteps:
     """What was done with each image file.
 
     Attributes
@@ -56,7 +56,9 @@ class Way:
 
     def __post_init__(self) -> None:
         if self.align not in get_args(Align) or self.template not in get_args(Template):
-            raise ValueError(f"no way to prepare images: align {self.align!r}, template {self.template!r}")
+            raise ValueError(
+                f"images cannot be prepared with align {self.align!r}, template {self.template!r}"
+            )
         sides = [*self.size, self.channels]
         if len(sides) != 3 or not all(type(side) is int and 1 <= side <= 4096 for side in sides):
             raise ValueError(f"size {self.size!r} and channels {self.channels!r} are not those of an image")
@@ -80,7 +82,7 @@ class Preparation:
     kind : {"array", "folder", "faces"}
         "array": they were pixels or numbers already, and nothing is known of their making. "folder": decoded
         from image files. "faces": cut out of photos by ``elboroom data faces``.
-    ways : tuple of (str, Way)
+    by_label : tuple of (str, PhotoSteps)
         For each label what was done with its files, in the order of the labels; one with the name "" if all
         were treated alike. Empty for arrays.
     value_range : (float, float)
@@ -89,13 +91,13 @@ class Preparation:
 
     Examples
     --------
-    >>> made = Preparation("folder", (("", Way("crop", (64, 64), 3)),))
+    >>> made = Preparation("folder", (("", PhotoSteps("crop", (64, 64), 3)),))
     >>> Preparation.from_json(made.to_json()) == made
     True
     """
 
     kind: Kind = "array"
-    ways: tuple[tuple[str, Way], ...] = ()
+    by_label: tuple[tuple[str, PhotoSteps], ...] = ()
     value_range: Range = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -107,20 +109,22 @@ class Preparation:
                 f"value_range is {self.value_range!r}; it must be two finite numbers, low < high"
             )
 
-    def photo_ways(self) -> tuple[Way, ...]:
+    def for_new_photos(self) -> tuple[PhotoSteps, ...]:
         """What to try with a new image file, whose label is not known, in this order.
 
         A face is looked for if any label's were, with a person's template if one has it; then comes the crop
         of the labels that were cropped.
         """
-        ways = [way for _, way in self.ways]
-        found = sorted((way for way in ways if way.finds_faces), key=lambda way: way.template != "person")
-        others = [way for way in ways if not way.finds_faces]
+        known = [each for _, each in self.by_label]
+        found = sorted(
+            (each for each in known if each.finds_faces), key=lambda each: each.template != "person"
+        )
+        others = [each for each in known if not each.finds_faces]
         return (*found[:1], *others[:1])
 
     def to_json(self) -> dict[str, Any]:
         """Write it as JSON's types; `from_json` reads them."""
-        ways = [{"label": label, **asdict(way), "size": list(way.size)} for label, way in self.ways]
+        ways = [{"label": label, **asdict(each), "size": list(each.size)} for label, each in self.by_label]
         return {"kind": self.kind, "ways": ways, "value_range": list(self.value_range)}
 
     @classmethod
@@ -133,15 +137,15 @@ class Preparation:
             If it is something else.
         """
         try:
-            ways = []
+            by_label = []
             for entry in held["ways"]:
                 fields = dict(entry)
                 label = fields.pop("label")
                 if not isinstance(label, str):
                     raise ValueError(f"the label {label!r} is no name")  # noqa: TRY004
-                ways.append((label, Way(**{**fields, "size": tuple(fields["size"])})))
+                by_label.append((label, PhotoSteps(**{**fields, "size": tuple(fields["size"])})))
             low, high = held["value_range"]
-            return cls(held["kind"], tuple(ways), (float(low), float(high)))
+            return cls(held["kind"], tuple(by_label), (float(low), float(high)))
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"it does not say how examples were made ({error})") from None
 

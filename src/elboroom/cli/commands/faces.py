@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from elboroom.cli.commands.common import console, shown
 from elboroom.data import Dataset, Skipped
+from elboroom.data.faces.align import parse_align
 from elboroom.data.faces.files import REJECTED, commonest
 from elboroom.data.faces.prepare import Prepared, load_prepared, prepare_faces
-from elboroom.data.faces.way import parse_align
 from elboroom.data.join import join_data
 from elboroom.errors import UsageError
 from elboroom.figures.grids import ImageGrid, stack
@@ -125,7 +125,7 @@ def _told(made: Prepared) -> list[str]:
     how = "already there" if made.reused else f"{made.seconds:.1f} s"
     lines = [f"faces    {kept} ({how})"]
     for name, sources in made.sources.items():
-        lines.append(f"         {name}: {_where_from(sources, made.ways[name].template)}")
+        lines.append(f"         {name}: {_where_from(sources, made.by_label[name].template)}")
     lines += _left_out(made.rejected, made.path / REJECTED)
     lines += [f"note     {note}" for note in made.notes]
     lines.append(f"picture  {shown(made.path / _SHEET)}")

@@ -16,7 +16,7 @@ from elboroom.cli.options import Prepare
 from elboroom.data import images
 from elboroom.data.faces.prepared_photo import NoSuchFaceError, PreparedPhoto, prepare_photo, white_of_photo
 from elboroom.data.image_files import TooLargeError
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
 from elboroom.runs.run import Run
 
@@ -142,26 +142,26 @@ def _named(path: Path) -> Iterator[None]:
         raise UsageError(f"{path}: {error}; save it again as PNG or JPEG, or leave it out") from error
 
 
-def _ways(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[Way, ...], str]:
-    """Return the ways to try, in this order, and why the last of them is taken."""
+def _tries(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[PhotoSteps, ...], str]:
+    """Return the tries to try, in this order, and why the last of them is taken."""
     height, width, channels = shape
-    crop = Way("crop", (height, width), channels)
+    crop = PhotoSteps("crop", (height, width), channels)
     if prepare == "crop":
         return (crop,), ""
-    known = run.preparation.photo_ways()
-    recorded = run.preparation.kind == "faces" or any(way.align != "none" for way in known)
+    known = run.preparation.for_new_photos()
+    recorded = run.preparation.kind == "faces" or any(steps.align != "none" for steps in known)
     if prepare == "auto" and recorded and known:
         return known, f"as {_whose(run.preparation, known[-1])} were"
     if prepare == "faces" or run.config.data.prepare == "faces":
-        faces = [way for way in known if way.finds_faces]
-        return (faces[0] if faces else Way("detect", (height, width), channels),), ""
+        faces = [steps for steps in known if steps.finds_faces]
+        return (faces[0] if faces else PhotoSteps("detect", (height, width), channels),), ""
     if run.config.data.prepare == "crop":
         return (crop,), "as the run's configuration says"
     return (crop,), "as the run does not record how its examples were made (--prepare faces looks for a face)"
 
 
-def _whose(made: Preparation, way: Way) -> str:
-    labels = [label for label, one in made.ways if one == way and label]
+def _whose(made: Preparation, steps: PhotoSteps) -> str:
+    labels = [label for label, one in made.by_label if one == steps and label]
     return f"the {' and '.join(labels)} of the run" if labels else "the run's examples"
 
 
@@ -173,7 +173,7 @@ def _white(path: Path, header: images.Header, run: Run) -> int:
 
 
 def _usual_white(run: Run) -> int:
-    return max((way.white for _, way in run.preparation.ways), default=images.WHITE)
+    return max((each.white for _, each in run.preparation.by_label), default=images.WHITE)
 
 
 def _brightened(white: int, run: Run) -> str:
@@ -186,16 +186,16 @@ def _prepared(
     path: Path, header: images.Header, shape: Shape, run: Run, prepare: Prepare, face: int | None
 ) -> Photo:
     missing = ""
-    ways, why = _ways(run, shape, "faces" if face is not None else prepare)
-    for way in ways:
-        if not way.finds_faces:
+    tries, why = _tries(run, shape, "faces" if face is not None else prepare)
+    for steps in tries:
+        if not steps.finds_faces:
             white = _white(path, header, run)
-            pixels = images.decode(path, (*way.size, way.channels), white)
+            pixels = images.decode(path, (*steps.size, steps.channels), white)
             cropped = f"the middle was cropped and resized to {shape[1]}×{shape[0]}"
             said = (missing, f"{cropped}, {why}" if why else cropped, _brightened(white, run))
             reasons = "; ".join(filter(None, said))
             return Photo(_brought_to(pixels, shape), reasons)
-        made = _with_face(path, way, face)
+        made = _with_face(path, steps, face)
         if made.found:
             return Photo(_brought_to(made.pixels, shape), made.how + _others(path, made, face or 0))
         missing = made.how.partition(": cropped")[0]
@@ -205,9 +205,9 @@ def _prepared(
     )
 
 
-def _with_face(path: Path, way: Way, face: int | None) -> PreparedPhoto:
+def _with_face(path: Path, steps: PhotoSteps, face: int | None) -> PreparedPhoto:
     try:
-        return prepare_photo(path, way, face=face)
+        return prepare_photo(path, steps, face=face)
     except NoSuchFaceError as error:
         assert face is not None
         count = f"{error.count} face{'' if error.count == 1 else 's'}"

@@ -21,7 +21,7 @@ from elboroom.data.dataset import TEST, TRAIN, Array, Dataset, Skipped
 from elboroom.data.faces.geometry import PARTS
 from elboroom.data.faces.landmarks import COLUMNS, read_utkface_name
 from elboroom.data.faces.photos import Face, Photo
-from elboroom.data.preparation import Align, Preparation, Way
+from elboroom.data.preparation import Align, PhotoSteps, Preparation
 from elboroom.errors import FailureError, UsageError
 from elboroom.io.files import json_text
 
@@ -65,7 +65,7 @@ def load_prepared(path: Path) -> Dataset:
 
 
 def _preparation_of_old(path: Path, data: Dataset) -> Preparation | None:
-    """Say how faces were made that an earlier version wrote, which kept one way for all labels."""
+    """Say how faces were made that an earlier version wrote, which kept one preparation for all labels."""
     key = read_key(path)
     try:
         detector = re.sub(r"auto \((.+)\)", r"\1", key["detector"])
@@ -75,8 +75,10 @@ def _preparation_of_old(path: Path, data: Dataset) -> Preparation | None:
                 templates.setdefault(row["label"], row["template"] or "person")
         align: Align = "auto" if key["align"] else "crop"
         shape = (data.shape[0], data.shape[1]), data.shape[2]
-        ways = [Way(align, *shape, templates.get(name, "person"), detector) for name in data.label_names]
-        return Preparation("faces", tuple(zip(data.label_names, ways, strict=True)))
+        each = [
+            PhotoSteps(align, *shape, templates.get(name, "person"), detector) for name in data.label_names
+        ]
+        return Preparation("faces", tuple(zip(data.label_names, each, strict=True)))
     except (KeyError, TypeError, ValueError, OSError):
         return None
 
@@ -105,7 +107,9 @@ def example(folder: Path) -> Path:
     labels, path = np.array([0, 0, 1, 1]), folder / "faces"
     path.mkdir()
     split = split_by_content(labels, labels.astype(np.uint64))
-    preparation = Preparation("faces", tuple((name, Way("crop", (8, 8), 1)) for name in ("people", "dogs")))
+    preparation = Preparation(
+        "faces", tuple((name, PhotoSteps("crop", (8, 8), 1)) for name in ("people", "dogs"))
+    )
     data = Dataset("faces", x, split, labels, ("people", "dogs"), scale=255.0, preparation=preparation)
     write_described(path, data, {}, ())
     (path / MANIFEST).write_text("index,file,label,split\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from elboroom.data.cache import cached, forget_others, reserve
 from elboroom.data.dataset import Array, Dataset, Skipped, refuse_skipped
 from elboroom.data.faces.prepared_photo import prepare_as_any, white_of_photo
 from elboroom.data.folder import keep_good
-from elboroom.data.preparation import Preparation, Way
+from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
+from elboroom.io.files import json_text
 
 _VERSION = "1"  # changes when the same photos become other numbers
 
@@ -52,7 +52,7 @@ def load_photos(
     if not found:
         raise UsageError(f"{path}: {image_tree.why_empty(path)}")
     prefix = "photos-named-" + image_tree.digest([str(path.resolve())]) + "-"
-    facts = [_VERSION, json.dumps(made.to_json()), repr(shape), *image_tree.listing(path, found)]
+    facts = [_VERSION, json_text(made.to_json()), repr(shape), *image_tree.listing(path, found)]
     key = prefix + image_tree.digest([*facts, *(skip.path for skip in skipped)])
     data = cached(key, lambda scratch: _build(path, found, skipped, made, shape, scratch))
     forget_others(prefix, keep=key)
@@ -85,15 +85,15 @@ def _build(
     return replace(data, preparation=made, origin="photos prepared as the run's were")
 
 
-def _tries(made: Preparation, label: str) -> Sequence[Way]:
+def _tries(made: Preparation, label: str) -> Sequence[PhotoSteps]:
     """What to try with a photo, in this order: what was done with its label, if that is known."""
-    known = dict(made.ways)
-    return (known[label],) if label in known else made.photo_ways()
+    known = dict(made.by_label)
+    return (known[label],) if label in known else made.for_new_photos()
 
 
-def _pixels(path: Path, tries: Sequence[Way], shape: tuple[int, int, int]) -> Array:
+def _pixels(path: Path, tries: Sequence[PhotoSteps], shape: tuple[int, int, int]) -> Array:
     header = images.read_header(path)
     if (header.height, header.width) == shape[:2]:
-        return images.decode(path, shape, white_of_photo(path, max(way.white for way in tries)))
+        return images.decode(path, shape, white_of_photo(path, max(each.white for each in tries)))
     pixels = prepare_as_any(path, tries).pixels
     return pixels if pixels.shape == shape else images.resize_images(pixels[None], shape)[0]

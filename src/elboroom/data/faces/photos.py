@@ -48,7 +48,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FacePlan:
     """What is done with every photo.
 
     Attributes
@@ -57,8 +57,8 @@ class Recipe:
         Height and width of a crop.
     channels : int
         1 or 3.
-    ways : tuple of str
-        For each label, as `elboroom.data.preparation.Way.align`.
+    methods : tuple of str
+        For each label, as `elboroom.data.preparation.PhotoSteps.align`.
     templates : tuple of str
         For each label.
     find : tuple of callable or None
@@ -73,7 +73,7 @@ class Recipe:
 
     size: tuple[int, int]
     channels: int
-    ways: tuple[Align, ...]
+    methods: tuple[Align, ...]
     templates: tuple[Template, ...]
     find: tuple[Search | None, ...]
     no_face: str
@@ -139,16 +139,16 @@ def common_white(photos: Sequence[Photo], workers: int) -> int:
         return images.white_of(peak for peak in pool.map(highest, photos) if peak is not None)
 
 
-def make_face(photo: Photo, recipe: Recipe) -> Face | str:
+def make_face(photo: Photo, plan: FacePlan) -> Face | str:
     """Make a face of a photo, or say why that cannot be done."""
     try:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        source = as_it_is(photo, recipe)
+        source = as_it_is(photo, plan)
         if source:
-            pixels = images.decode(photo.path, (*recipe.size, recipe.channels), recipe.white)
+            pixels = images.decode(photo.path, (*plan.size, plan.channels), plan.white)
             return Face(pixels, digest, source)
-        return _aligned(photo, recipe, digest)
+        return _aligned(photo, plan, digest)
     except ValueError as error:
         return str(error)
     except OSError as error:
@@ -157,7 +157,7 @@ def make_face(photo: Photo, recipe: Recipe) -> Face | str:
         return "does not fit into memory; scale it down"
 
 
-def as_it_is(photo: Photo, recipe: Recipe) -> str:
+def as_it_is(photo: Photo, plan: FacePlan) -> str:
     """Say why a photo needs no landmarks: "crop", "none" or "utkface"; empty if it does.
 
     Raises
@@ -165,19 +165,21 @@ def as_it_is(photo: Photo, recipe: Recipe) -> str:
     ValueError
         If it cannot be read, or is no face crop where the photos are said to be that.
     """
-    way, (height, width) = recipe.ways[photo.label], upright_size(photo.path)
-    if way == "none":
-        aspect = (width / height) / (recipe.size[1] / recipe.size[0])
+    method, (height, width) = plan.methods[photo.label], upright_size(photo.path)
+    if method == "none":
+        aspect = (width / height) / (plan.size[1] / plan.size[0])
         if not 1 / _OTHER_SHAPE <= aspect <= _OTHER_SHAPE:
-            wanted = f"{recipe.size[1]}×{recipe.size[0]}"
+            wanted = f"{plan.size[1]}×{plan.size[0]}"
             raise ValueError(
                 f"is {width}×{height}, not the shape of a {wanted} face crop; align it with 'crop'"
             )
         return "none"
-    if way == "crop":
+    if method == "crop":
         return "crop" if photo.given is None else ""
     return (
-        "utkface" if way == "auto" and photo.given is None and is_utkface(photo.path, (height, width)) else ""
+        "utkface"
+        if method == "auto" and photo.given is None and is_utkface(photo.path, (height, width))
+        else ""
     )
 
 
@@ -198,22 +200,22 @@ def upright_size(path: Path) -> tuple[int, int]:
     return header.height, header.width
 
 
-def _aligned(photo: Photo, recipe: Recipe, digest: bytes) -> Face:
-    template, landmarks, find = recipe.templates[photo.label], photo.given, recipe.find[photo.label]
-    seen, shape = Seen(()), (*recipe.size, recipe.channels)
+def _aligned(photo: Photo, plan: FacePlan, digest: bytes) -> Face:
+    template, landmarks, find = plan.templates[photo.label], photo.given, plan.find[photo.label]
+    seen, shape = Seen(()), (*plan.size, plan.channels)
     with ExitStack() as held:  # the decoded photo, of which all threads together hold only so much
         opened = None
         if landmarks is None and find is not None:
-            if photo.path in recipe.seen:
-                seen = recipe.seen[photo.path]
+            if photo.path in plan.seen:
+                seen = plan.seen[photo.path]
             else:
-                opened = held.enter_context(opened_to_search(photo.path, recipe.size, recipe.white))
+                opened = held.enter_context(opened_to_search(photo.path, plan.size, plan.white))
                 seen = look(find, *opened)
             landmarks = seen.faces[0].landmarks if seen.faces else None
         if not isinstance(landmarks, Landmarks):
-            missing = recipe.no_landmarks if find is None else recipe.no_face
+            missing = plan.no_landmarks if find is None else plan.no_face
             raise ValueError(landmarks or missing)  # noqa: TRY004 - a reason, not a wrong type
-        pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened, recipe.white)
+        pixels, transform, beyond = cut_face(photo.path, landmarks, template, shape, opened, plan.white)
     return Face(
         pixels, digest, landmarks.source, template, landmarks, transform, beyond, len(seen.faces), seen.turn
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from elboroom.data.faces.align import AUTO
 from elboroom.data.faces.detect import INSTALL, Detector, Search, Seen, is_installed, make_detector, search
 from elboroom.data.faces.geometry import nearest_template
 from elboroom.data.faces.landmarks import Landmarks
-from elboroom.data.faces.photos import Photo, Recipe, is_utkface, look, opened_to_search, upright_size
-from elboroom.data.faces.way import AUTO
+from elboroom.data.faces.photos import FacePlan, Photo, is_utkface, look, opened_to_search, upright_size
 from elboroom.data.images import WHITE
-from elboroom.data.preparation import Align, Preparation, Template, Way
+from elboroom.data.preparation import Align, PhotoSteps, Preparation, Template
 from elboroom.errors import UsageError
 
 _LOOKED_AT = 40  # photos of a folder that decide whether faces are found in most of it
@@ -29,7 +29,7 @@ class Asked:
     ----------
     names : tuple of str
         Of the folders.
-    ways : tuple of str
+    methods : tuple of str
         For each folder.
     template : str
         One for all, or "auto".
@@ -44,7 +44,7 @@ class Asked:
     """
 
     names: tuple[str, ...]
-    ways: tuple[Align, ...]
+    methods: tuple[Align, ...]
     template: str
     detector: str
     made: Detector | None
@@ -58,17 +58,17 @@ class Asked:
             return "none"
         return self.detector if self.detector.lower().endswith(".onnx") else self.made.name
 
-    def preparation(self, recipe: Recipe) -> Preparation:
+    def preparation(self, plan: FacePlan) -> Preparation:
         """Say what was done with the photos of each folder, to be kept beside the faces."""
         size, channels = self.shape[:2], self.shape[2]
-        ways = [
-            Way(align, size, channels, template, self.used, self.white)
-            for align, template in zip(recipe.ways, recipe.templates, strict=True)
+        each = [
+            PhotoSteps(align, size, channels, template, self.used, self.white)
+            for align, template in zip(plan.methods, plan.templates, strict=True)
         ]
-        return Preparation("faces", tuple(zip(self.names, ways, strict=True)))
+        return Preparation("faces", tuple(zip(self.names, each, strict=True)))
 
 
-def detector_for(name: str, ways: Mapping[str, Align]) -> Detector | None:
+def detector_for(name: str, methods: Mapping[str, Align]) -> Detector | None:
     """Make the detector, if any folder may need one.
 
     Raises
@@ -76,25 +76,26 @@ def detector_for(name: str, ways: Mapping[str, Align]) -> Detector | None:
     UsageError
         If a folder's faces are to be detected and nothing can do that, or there is no such detector.
     """
-    if not {AUTO, "detect"} & set(ways.values()):
+    if not {AUTO, "detect"} & set(methods.values()):
         return None
     made = make_detector(name)
-    wanting = next((kind for kind, way in ways.items() if way == "detect"), None)
+    wanting = next((kind for kind, method in methods.items() if method == "detect"), None)
     if made is None and wanting is not None:
         why = "the detector is 'none'" if name == "none" else f"OpenCV is not installed: {INSTALL}"
         raise UsageError(f"faces cannot be detected in the photos of {wanting}, as {why}")
     return made
 
 
-def given_way(photos: Sequence[Photo], ways: Sequence[Align]) -> list[Photo]:
+def drop_unused_landmarks(photos: Sequence[Photo], methods: Sequence[Align]) -> list[Photo]:
     """Drop the landmarks of photos for which they are not to be used."""
     return [
-        photo if ways[photo.label] in (AUTO, "landmarks") else replace(photo, given=None) for photo in photos
+        photo if methods[photo.label] in (AUTO, "landmarks") else replace(photo, given=None)
+        for photo in photos
     ]
 
 
-def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe, list[str]]:
-    """Choose way and template of each folder, and say what a user should know of the choice.
+def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[FacePlan, list[str]]:
+    """Choose method and template of each folder, and say what a user should know of the choice.
 
     Under "auto", some photos of each folder are looked at. If most have landmarks, are crops of UTKFace or
     show a face that the detector finds, faces are cut out of all that do, and the others are left out; if
@@ -103,22 +104,22 @@ def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe,
     of_kind = [[photo for photo in photos if photo.label == label] for label in range(len(asked.names))]
     templates = [_template(asked.template, some) for some in of_kind]
     finds: list[Search | None] = []
-    for way, some in zip(asked.ways, of_kind, strict=True):
-        wanted = way == "detect" or (way == AUTO and not (asked.template == AUTO and _are_dogs(some)))
+    for method, some in zip(asked.methods, of_kind, strict=True):
+        wanted = method == "detect" or (method == AUTO and not (asked.template == AUTO and _are_dogs(some)))
         finds.append(search(asked.made) if wanted and asked.made is not None else None)
     seen: dict[Path, Seen] = {}
-    ways, notes = list(asked.ways), []
-    for label, way in enumerate(asked.ways):
-        if way == AUTO:
+    methods, notes = list(asked.methods), []
+    for label, method in enumerate(asked.methods):
+        if method == AUTO:
             known, looked = _known(asked, of_kind[label], finds[label], workers, seen)
             if looked and 2 * known <= looked:
-                ways[label] = "crop"
+                methods[label] = "crop"
                 notes.append(_cropped(asked, label, known, looked))
     no_face = "" if asked.made is None else f"shows no face that the detector {asked.made.name} can find"
-    recipe = Recipe(
+    plan = FacePlan(
         asked.shape[:2],
         asked.shape[2],
-        tuple(ways),
+        tuple(methods),
         tuple(templates),
         tuple(finds),
         no_face,
@@ -126,7 +127,7 @@ def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[Recipe,
         seen,
         asked.white,
     )
-    return recipe, notes
+    return plan, notes
 
 
 def _known(
@@ -196,22 +197,22 @@ def _are_dogs(photos: Sequence[Photo]) -> bool:
 
 
 def _no_landmarks(asked: Asked) -> str:
-    wanting = AUTO in asked.ways and asked.detector == AUTO and not is_installed()
+    wanting = AUTO in asked.methods and asked.detector == AUTO and not is_installed()
     return "has no landmarks" + (f"; to find faces without them, {INSTALL}" if wanting else "")
 
 
-def missed(asked: Asked, recipe: Recipe, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:
+def missed(asked: Asked, plan: FacePlan, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:
     """Point at folders in which faces were to be detected and few were.
 
     Parameters
     ----------
-    asked, recipe
+    asked, plan
         What was done.
     lost, found : sequence of int
         For each folder, photos in which the detector found no face, and those in which it did.
     """
     for label, name in enumerate(asked.names):
-        if recipe.ways[label] in (AUTO, "detect") and lost[label] > found[label]:
+        if plan.methods[label] in (AUTO, "detect") and lost[label] > found[label]:
             yield (
                 f"{name}: a face was found in only {found[label]:,} of {lost[label] + found[label]:,} photos "
                 f"and may be wrong there, as the detector knows people only; --align {name}=crop takes the "

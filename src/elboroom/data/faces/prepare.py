@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from elboroom.data.dataset import Skipped
+from elboroom.data.faces.align import AUTO, checked_shape, parse_align
 from elboroom.data.faces.files import (
     MANIFEST,
     Writer,
@@ -30,12 +31,11 @@ from elboroom.data.faces.files import (
 )
 from elboroom.data.faces.geometry import TEMPLATES
 from elboroom.data.faces.landmarks import Table, read_table
-from elboroom.data.faces.photos import Face, Photo, Recipe, check_folder, common_white, make_face, scan
-from elboroom.data.faces.plan import Asked, detector_for, given_way, missed, settle
-from elboroom.data.faces.way import AUTO, checked_shape, parse_align
+from elboroom.data.faces.photos import Face, FacePlan, Photo, check_folder, common_white, make_face, scan
+from elboroom.data.faces.plan import Asked, detector_for, drop_unused_landmarks, missed, settle
 from elboroom.data.images import WHITE
 from elboroom.data.new_folder import new_folder
-from elboroom.data.preparation import Way
+from elboroom.data.preparation import PhotoSteps
 from elboroom.data.readiness import problems
 from elboroom.errors import UsageError, nearest
 
@@ -56,7 +56,7 @@ class Prepared:
         The folder with the faces.
     kept : dict of str to int
         Faces by label.
-    ways : dict of str to Way
+    by_label : dict of str to PhotoSteps
         What was done with the photos of each label.
     sources : dict of str to dict of str to int
         For each label, how many faces came from where: a landmarks file, "parts" (annotations in Columbia's
@@ -74,7 +74,7 @@ class Prepared:
 
     path: Path
     kept: dict[str, int]
-    ways: dict[str, Way]
+    by_label: dict[str, PhotoSteps]
     sources: dict[str, dict[str, int]]
     rejected: tuple[Skipped, ...]
     seconds: float
@@ -109,7 +109,7 @@ def prepare_faces(
 ) -> Prepared:
     """Find, align and crop the faces of photos into a folder that can be trained on.
 
-    Each folder has its own way, "auto" unless `align` says otherwise:
+    Each folder has its own alignment method, "auto" unless `align` says otherwise:
 
     - "auto" takes the landmarks that come with a photo: those in `landmarks`, or else in ``landmarks.csv`` or
       ``landmarks.json`` in its folder, or an annotation of Columbia's "Dogs with Parts". Without any, a
@@ -123,7 +123,7 @@ def prepare_faces(
     The folder gets ``x.npy`` (uint8 ``(n, h, w, c)``), ``labels.npy``, ``split.npy`` (a tenth of each label
     is for testing, chosen by the photos' contents), ``meta.json``, ``manifest.csv`` (a row per face) and
     ``rejected.csv`` (a row per photo left out). It is written whole or not at all. If it is there already,
-    made of the same photos in the same way, it is left as it is.
+    made of the same photos with the same options, it is left as it is.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def prepare_faces(
     channels : {1, 3}
         Grey or colour.
     align : str or mapping of str to str
-        A way for all folders, or for some by their names.
+        A method for all folders, or for some by their names.
     detector : str
         See `elboroom.data.faces.detect.make_detector`.
     landmarks : path-like, optional
@@ -169,22 +169,22 @@ def prepare_faces(
     if template not in (AUTO, *TEMPLATES):
         raise UsageError(f"no template {template!r}; {nearest(template, (AUTO, *TEMPLATES))}")
     names = _names(roots)
-    ways = parse_align(
+    methods = parse_align(
         [align] if isinstance(align, str) else [f"{kind}={align[kind]}" for kind in align], names
     )
-    asked = Asked(names, tuple(ways.values()), template, detector, detector_for(detector, ways), shape)
+    asked = Asked(names, tuple(methods.values()), template, detector, detector_for(detector, methods), shape)
     table = None if landmarks is None else read_table(Path(landmarks).expanduser())
     photos, unread = _scan_all(roots, table)
-    photos = given_way(photos, asked.ways)
+    photos = drop_unused_landmarks(photos, asked.methods)
     threads = workers or min(8, os.cpu_count() or 1)
     asked = replace(asked, white=common_white(photos, threads))
     key = _key(roots, photos, asked)
     if check_free(target, roots, overwrite, key):
         return _prepared(target, start, reused=True)
     with new_folder(target) as scratch, closing(Writer(scratch, len(photos), shape)) as writer:
-        recipe, notes = settle(asked, photos, threads)
+        plan, notes = settle(asked, photos, threads)
         writer.rejected += unread
-        for done, (photo, face) in enumerate(_work(photos, recipe, threads), 1):
+        for done, (photo, face) in enumerate(_work(photos, plan, threads), 1):
             if strict and isinstance(face, str):
                 raise UsageError(f"{photo.path}: {face}; correct or remove it")
             writer.add(photo, face)
@@ -192,9 +192,9 @@ def prepare_faces(
                 on_progress(done, len(photos))
         if not writer.count:
             raise UsageError(_none_usable(len(photos), writer.rejected))
-        notes += missed(asked, recipe, *_detected(photos, writer, recipe))
+        notes += missed(asked, plan, *_detected(photos, writer, plan))
         notes += _several(writer)
-        writer.finish(target.name, names, key, asked.preparation(recipe), notes)
+        writer.finish(target.name, names, key, asked.preparation(plan), notes)
     return _prepared(target, start)
 
 
@@ -204,7 +204,7 @@ def _prepared(path: Path, start: float, *, reused: bool = False) -> Prepared:
     counts = {name: sum(sources.get(name, {}).values()) for name in data.label_names}
     seconds = time.monotonic() - start
     return Prepared(
-        path, counts, dict(data.preparation.ways), sources, data.skipped, seconds, reused, tuple(notes)
+        path, counts, dict(data.preparation.by_label), sources, data.skipped, seconds, reused, tuple(notes)
     )
 
 
@@ -219,12 +219,12 @@ def _none_usable(count: int, rejected: Sequence[Skipped]) -> str:
     return f"none of the {count:,} photos can be used: {each} {reason} (such as {example})"
 
 
-def _detected(photos: Sequence[Photo], writer: Writer, recipe: Recipe) -> tuple[list[int], list[int]]:
+def _detected(photos: Sequence[Photo], writer: Writer, plan: FacePlan) -> tuple[list[int], list[int]]:
     """For each label, photos in which the detector found no face, and those in which it did."""
-    missing = {skip.path for skip in writer.rejected if skip.reason == recipe.no_face}
-    lost, found = [0] * len(recipe.ways), [0] * len(recipe.ways)
+    missing = {skip.path for skip in writer.rejected if skip.reason == plan.no_face}
+    lost, found = [0] * len(plan.methods), [0] * len(plan.methods)
     for photo in photos:
-        lost[photo.label] += photo.name in missing and recipe.find[photo.label] is not None
+        lost[photo.label] += photo.name in missing and plan.find[photo.label] is not None
     for (label, source), count in writer.sources.items():
         found[label] += count if source in ("haar", "yunet") else 0
     return lost, found
@@ -290,7 +290,7 @@ def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]
         "folders": [str(root.resolve()) for root in roots],
         "size": list(asked.shape[:2]),
         "channels": asked.shape[2],
-        "align": list(asked.ways),
+        "align": list(asked.methods),
         "template": asked.template,
         "detector": asked.used,
         "photos": digest.hexdigest(),
@@ -298,13 +298,13 @@ def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]
     }
 
 
-def _work(photos: Sequence[Photo], recipe: Recipe, workers: int) -> Iterator[tuple[Photo, Face | str]]:
+def _work(photos: Sequence[Photo], plan: FacePlan, workers: int) -> Iterator[tuple[Photo, Face | str]]:
     """Make faces in threads, in order; only a few are ahead of the one taken, so memory is bounded."""
     waiting: deque[tuple[Photo, Future[Face | str]]] = deque()
     pool = ThreadPoolExecutor(workers)  # Pillow decodes and resizes outside the interpreter's lock
     try:
         for photo in photos:
-            waiting.append((photo, pool.submit(make_face, photo, recipe)))
+            waiting.append((photo, pool.submit(make_face, photo, plan)))
             if len(waiting) >= _AHEAD * workers:
                 first, face = waiting.popleft()
                 yield first, face.result()

@@ -1,4 +1,4 @@
-"""One photo prepared as the photos of a face folder were, for a model that was trained on those."""
+"""Prepare one photo as the photos of a face folder were prepared, for a model trained on those."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elboroom.data.faces.found import Box
 from elboroom.data.faces.geometry import FaceError
 from elboroom.data.faces.landmarks import FILES, Landmarks, Table, find_table, read_dog_parts
 from elboroom.data.faces.photos import cut_face, is_utkface, look, opened_to_search, upright_size
-from elboroom.data.preparation import Way
+from elboroom.data.preparation import PhotoSteps
 from elboroom.errors import UsageError
 
 _TURNED = {90: "90° to the left", 270: "90° to the right", 180: "upside down"}
@@ -31,7 +31,7 @@ class PreparedPhoto:
     pixels : numpy.ndarray
         uint8 ``(h, w, c)``.
     how : str
-        What was done, in plain English.
+        What was done, for the user to read.
     found : bool
         Whether a face was found or given and brought to its place, or the photo is a face crop by its name.
     faces : tuple of (float, float, float, float)
@@ -66,8 +66,10 @@ class NoSuchFaceError(UsageError):
         super().__init__(f"{path}: face {face} was asked for and {found}; 0 is the largest")
 
 
-def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = None) -> PreparedPhoto:
-    """Prepare one photo as the photos of a kind were prepared by `elboroom.data.faces.prepare.prepare_faces`.
+def prepare_photo(
+    path: str | os.PathLike[str], steps: PhotoSteps, *, face: int | None = None
+) -> PreparedPhoto:
+    """Prepare one photo as `elboroom.data.faces.prepare.prepare_faces` prepared those of a folder.
 
     Where a face should be found and none is, the middle of the photo is taken, and `PreparedPhoto.how` says
     so.
@@ -76,8 +78,8 @@ def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = 
     ----------
     path : path-like
         The image file.
-    way : Way
-        What was done with the photos of that kind.
+    steps : PhotoSteps
+        What was done with the photos of that folder.
     face : int, optional
         Which of several faces to take, 0 being the largest, which is taken if this is not given.
 
@@ -92,7 +94,7 @@ def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = 
             f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give the path of an image"
         )
     try:
-        return _prepared(path, replace(way, white=white_of_photo(path, way.white)), face)
+        return _prepared(path, replace(steps, white=white_of_photo(path, steps.white)), face)
     except UsageError:
         raise
     except ValueError as error:
@@ -101,18 +103,18 @@ def prepare_photo(path: str | os.PathLike[str], way: Way, *, face: int | None = 
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def prepare_as_any(path: Path, tries: Sequence[Way]) -> PreparedPhoto:
-    """Prepare one photo in the first of several ways in which that can be done.
+def prepare_as_any(path: Path, tries: Sequence[PhotoSteps]) -> PreparedPhoto:
+    """Prepare one photo with the first of several steps with which that can be done.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or a face should be found in each way and none is.
+        If it cannot be read, or a face should be found with all of these steps and none is.
     """
-    missing = "no preparation is known"
-    for way in tries:
-        made = _prepared(path, replace(way, white=white_of_photo(path, way.white)), None)
-        if made.found or not way.finds_faces:
+    missing = "no steps are known"
+    for steps in tries:
+        made = _prepared(path, replace(steps, white=white_of_photo(path, steps.white)), None)
+        if made.found or not steps.finds_faces:
             return made
         missing = made.how.partition(": cropped")[0]
     raise ValueError(f"cannot be prepared as in training ({missing})")
@@ -133,48 +135,48 @@ def white_of_photo(path: Path, usual: int) -> int:
     return images.white_of([images.peak(path)])
 
 
-def _prepared(path: Path, way: Way, face: int | None) -> PreparedPhoto:
+def _prepared(path: Path, steps: PhotoSteps, face: int | None) -> PreparedPhoto:
     if face is not None:
-        return _found(path, way, face)
-    if way.align == "none":
-        return _middle(path, way, "taken as a face crop")
-    if way.align == "crop":
-        return _middle(path, way)
-    if way.align in ("auto", "landmarks"):
+        return _found(path, steps, face)
+    if steps.align == "none":
+        return _middle(path, steps, "taken as a face crop")
+    if steps.align == "crop":
+        return _middle(path, steps)
+    if steps.align in ("auto", "landmarks"):
         given = _given(path)
         if isinstance(given, Landmarks):
-            made = _cut(path, way, given, f"aligned by the landmarks of {_source(given)}")
-            return _middle(path, way, made) if isinstance(made, str) else made
+            made = _cut(path, steps, given, f"aligned by the landmarks of {_source(given)}")
+            return _middle(path, steps, made) if isinstance(made, str) else made
         if given is not None:
-            return _middle(path, way, f"{given}: cropped to the middle square")
-    if way.align == "auto" and is_utkface(path, upright_size(path)):
-        return replace(_middle(path, way, "taken as the face crop that its name says it is"), found=True)
-    if way.align == "landmarks" and way.template != "person":
-        return _middle(path, way, "it has no landmarks: cropped to the middle square")
-    return _found(path, way, 0)
+            return _middle(path, steps, f"{given}: cropped to the middle square")
+    if steps.align == "auto" and is_utkface(path, upright_size(path)):
+        return replace(_middle(path, steps, "taken as the face crop that its name says it is"), found=True)
+    if steps.align == "landmarks" and steps.template != "person":
+        return _middle(path, steps, "it has no landmarks: cropped to the middle square")
+    return _found(path, steps, 0)
 
 
-def _found(path: Path, way: Way, face: int) -> PreparedPhoto:
+def _found(path: Path, steps: PhotoSteps, face: int) -> PreparedPhoto:
     """Search the photo for faces and take one."""
-    name, find = _finder(way.detector)
+    name, find = _finder(steps.detector)
     if find is None:
-        return _middle(path, way, f"{_no_detector(way.detector)}: cropped to the middle square")
-    with opened_to_search(path, way.size, way.white) as opened:
+        return _middle(path, steps, f"{_no_detector(steps.detector)}: cropped to the middle square")
+    with opened_to_search(path, steps.size, steps.white) as opened:
         seen = look(find, *opened)
         boxes = tuple(found.box for found in seen.faces)
         if not 0 <= face < max(1, len(boxes)):
             raise NoSuchFaceError(path, face, len(boxes))
         if boxes:
             how = f"face found by {name}{_which(seen, face)}"
-            made = _cut(path, way, seen.faces[face].landmarks, how, boxes, opened)
+            made = _cut(path, steps, seen.faces[face].landmarks, how, boxes, opened)
     if not boxes:
-        return _middle(path, way, f"no face found by {name}: cropped to the middle square")
-    return _middle(path, way, made, boxes) if isinstance(made, str) else made
+        return _middle(path, steps, f"no face found by {name}: cropped to the middle square")
+    return _middle(path, steps, made, boxes) if isinstance(made, str) else made
 
 
 def _cut(
     path: Path,
-    way: Way,
+    steps: PhotoSteps,
     landmarks: Landmarks,
     how: str,
     boxes: tuple[Box, ...] = (),
@@ -182,17 +184,27 @@ def _cut(
 ) -> PreparedPhoto | str:
     """Cut out a face, or say that it cannot be done."""
     try:
-        pixels, _, _ = cut_face(path, landmarks, way.template, (*way.size, way.channels), opened, way.white)
+        pixels, _, _ = cut_face(
+            path,
+            landmarks,
+            steps.template,
+            (*steps.size, steps.channels),
+            opened,
+            steps.white,
+        )
     except FaceError as error:
         return f"{how}, but it cannot be aligned (the photo {error}): cropped to the middle square"
     return PreparedPhoto(pixels, how, True, boxes)
 
 
 def _middle(
-    path: Path, way: Way, how: str = "cropped to the middle square", boxes: tuple[Box, ...] = ()
+    path: Path,
+    steps: PhotoSteps,
+    how: str = "cropped to the middle square",
+    boxes: tuple[Box, ...] = (),
 ) -> PreparedPhoto:
-    pixels = images.decode(path, (*way.size, way.channels), way.white)
-    if way.size[0] != way.size[1]:
+    pixels = images.decode(path, (*steps.size, steps.channels), steps.white)
+    if steps.size[0] != steps.size[1]:
         how = how.replace("middle square", "middle")
     return PreparedPhoto(pixels, how, False, boxes)
 
@@ -228,15 +240,15 @@ def _which(seen: Seen, face: int) -> str:
 
 def _no_detector(name: str) -> str:
     return (
-        "no detector was to look for a face"
+        "no face was searched for, as the detector is 'none'"
         if name == "none" or is_installed()
-        else f"no face was looked for, as OpenCV is not installed ({INSTALL})"
+        else f"no face was searched for, as OpenCV is not installed ({INSTALL})"
     )
 
 
 @functools.lru_cache(maxsize=4)
 def _finder(name: str) -> tuple[str, Search | None]:
-    """Name and search of a detector; a model that is no longer there gives way to what there is."""
+    """Name and search of a detector; a model that is no longer there is replaced by what there is."""
     if name.lower().endswith(".onnx") and not Path(name).expanduser().is_file():
         name = "auto"
     detector = make_detector(name) if is_installed() else None

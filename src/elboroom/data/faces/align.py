@@ -1,4 +1,4 @@
-"""Which way the photos of each folder are to be made into examples, and at which size."""
+"""How the photos of each folder are aligned, and the size of the crops."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def checked_shape(size: Any, channels: Any) -> tuple[int, int, int]:
 
 
 def parse_align(words: Sequence[str], kinds: Sequence[str]) -> dict[str, Align]:
-    """Read which way is asked for each kind, as in ``people=detect dogs=crop``, or one word for all.
+    """Read the alignment method of each folder, as in ``people=detect dogs=crop``, or one word for all.
 
     Parameters
     ----------
     words : sequence of str
-        ``KIND=WAY`` for some kinds, or ``WAY`` for all others.
+        ``FOLDER=METHOD`` for some folders, or ``METHOD`` for all others.
     kinds : sequence of str
         The names of the folders.
 
     Returns
     -------
     dict of str to str
-        One of `ALIGNS` for each kind; "auto" where nothing is said.
+        One of `ALIGNS` for each folder; "auto" where none is given.
 
     Raises
     ------
     UsageError
-        For an unknown kind or way, or one that is given twice.
+        For an unknown folder or method, or two methods for one folder.
 
     Examples
     --------
@@ -59,15 +59,15 @@ def parse_align(words: Sequence[str], kinds: Sequence[str]) -> dict[str, Align]:
     """
     given: dict[str, Align] = {}
     for word in words:
-        kind, equals, way = word.rpartition("=")
-        if way not in ALIGNS:
+        kind, equals, method = word.rpartition("=")
+        if method not in ALIGNS:
             raise UsageError(
-                f"align {word!r}: {way!r} is not a way to align; choose one of {', '.join(ALIGNS)}"
+                f"align {word!r}: {method!r} is no alignment method; choose one of {', '.join(ALIGNS)}"
             )
         if equals and kind not in kinds:
             raise UsageError(f"align {word!r}: no folder is named {kind!r}; {nearest(kind, kinds)}")
         if kind in given:
-            what = f"{kind!r} has two ways" if kind else "there are two ways for all folders"
-            raise UsageError(f"align {word!r}: {what}, {given[kind]} and {way}; give one")
-        given[kind] = cast("Align", way)
+            what = f"{kind!r} is given two methods" if kind else "all folders are given two methods"
+            raise UsageError(f"align {word!r}: {what}, {given[kind]} and {method}; give one")
+        given[kind] = cast("Align", method)
     return {kind: given.get(kind, given.get("", AUTO)) for kind in kinds}
