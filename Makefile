@@ -3,9 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The environment of `make lowest`; KEEP="torch" leaves PyTorch at its pin, whose build for the CPU is smaller.
+LOWEST := .venv-lowest
+KEEP ?=
+EXTRAS := mnist-5k,faces,heic,umap,bench,docs,dev
+# These tests train for minutes, or need more than the package itself.
+SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile/
+# Tests run in as many processes as there are cores, with one thread each.
+PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test docs lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lowest docs lint types format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,7 +62,16 @@ copies: $(READY)  ## near-copies in the package, worst first
 	$(BIN)/python tests/core/near_copies.py
 
 test: lint types $(READY)  ## the whole check: lint, format, types, tests, doctests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+
+lowest:  ## install the lowest version allowed of every dependency, and try them (gigabytes; less with KEEP=torch)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) tests/install/lowest.py --keep $(KEEP) > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt ".[$(EXTRAS)]"
+	$(LOWEST)/bin/elboroom train mnist-5k --epochs 2 --hidden 64 --out $(LOWEST)/run
+	$(LOWEST)/bin/elboroom evaluate $(LOWEST)/run
+	$(LOWEST)/bin/elboroom morph $(LOWEST)/run test:0 test:1 --out $(LOWEST)/morph.png
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default $(filter-out $(SLOW),$(wildcard tests/*/))
 
 docs: $(READY)  ## build the documentation and run its tutorials (no network needed; three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
@@ -71,5 +88,5 @@ format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove the environment and caches, keep runs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+clean:  ## remove the environments and caches, keep runs
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache

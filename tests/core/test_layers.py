@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,10 +64,15 @@ def _imports(node: ast.AST, package: list[str]) -> Iterator[str]:
             yield from _imports(child, package)
 
 
-def layers_imported(source: str, package: list[str]) -> set[str]:
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def layers_imported(source: str | ast.Module, package: list[str]) -> set[str]:
     """Top-level names of elboroom that a file's source imports; its ``package`` is for relative imports."""
     found = set()
-    for name in _imports(ast.parse(source), package):
+    for name in _imports(ast.parse(source) if isinstance(source, str) else source, package):
         root, *rest = name.split(".")
         if root == "elboroom" and rest != ["__version__"]:  # set before anything else in __init__
             found.add(rest[0] if rest and rest[0] in {*MAY_IMPORT, *LAYERS} else "__init__")
@@ -80,13 +86,14 @@ def _layer(path: Path) -> str:
 LAYERS = {_layer(path) for path in ROOT.rglob("*.py")}
 
 
+@functools.cache
 def _graph() -> dict[str, dict[str, list[str]]]:
     """What each layer imports, and in which files."""
     graph: dict[str, dict[str, list[str]]] = {}
     for path in sorted(ROOT.rglob("*.py")):
         package = ["elboroom", *path.relative_to(ROOT).parts[:-1]]
         imports = graph.setdefault(_layer(path), {})
-        for layer in layers_imported(path.read_text(encoding="utf-8"), package) - {_layer(path)}:
+        for layer in layers_imported(_tree(path), package) - {_layer(path)}:
             imports.setdefault(layer, []).append(str(path.relative_to(ROOT)))
     return graph
 
@@ -141,7 +148,7 @@ def _modules() -> dict[str, set[str]]:
     for name, path in paths.items():
         package = ["elboroom", *path.relative_to(ROOT).parts[:-1]]
         found = set()
-        for imported in _imports(ast.parse(path.read_text(encoding="utf-8")), package):
+        for imported in _imports(_tree(path), package):
             parts = imported.split(".")[1:] if imported.split(".")[0] == "elboroom" else []
             known = [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
             found |= {next((one for one in known if one in paths), "")} - {"", name}
@@ -165,7 +172,7 @@ def test_nothing_is_imported_by_a_computed_name() -> None:
     for path in sorted(ROOT.rglob("*.py")):
         if path == ROOT / "__init__.py":  # its table is what users import lazily
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                 name = ast.unparse(node.args[0]).strip("'\"")
                 assert not name.startswith("elboroom"), path
