@@ -67,7 +67,7 @@ def elboroom(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures at the end of training, which take seconds."""
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     found = World(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELBOROOM_CACHE", str(folder / "cache"))
-        patch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+        patch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
         for data, run, more in (
             ("images.npz", "run", []),
             ("table.csv", "table_run", ["--likelihood", "gaussian"]),

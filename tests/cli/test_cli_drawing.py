@@ -39,7 +39,11 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) -> N
 
 
 ENDS: dict[str, tuple[BaseException, int, str]] = {
-    "out of memory": (MemoryError(), 1, r"1 of 3 pictures could not be drawn, samples.png .*: out of memory"),
+    "out of memory": (
+        MemoryError(),
+        1,
+        r"1 of 3 pictures could not be drawn, such as samples.png: out of memory",
+    ),
     "torch out of memory": (
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
         1,
@@ -67,7 +71,7 @@ def test_what_was_stopped_while_drawing_is_saved_and_finished_by_resume(
             (line,) = result.lines
             assert re.search(words, line)
             assert line.endswith(
-                "the model and its numbers are complete, and 'elboroom resume run' draws the pictures"
+                "the model and its numbers are complete; 'elboroom resume run' draws the pictures"
             )
             assert result.out.splitlines()[-1] == "run        run"
     run = Run("run")
@@ -102,7 +106,7 @@ def test_a_picture_without_room_does_not_end_training(
     def no_memory(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_progress", no_memory)
+    monkeypatch.setattr("elboroom.cli.training_run.draw_progress", no_memory)
     result = elboroom("train", "digits", "--out", "run", *SMALL[:-3], "--figures-every", 1, "--quiet")
     assert result.code == 0
     assert result.lines == ["elboroom: after epoch 1: out of memory; training continues"]

@@ -57,7 +57,7 @@ WRONG_OPTIONS = [
     ("--betta 3", r"unknown option --betta; did you mean --beta\?"),
     ("--optimizer.lrr 3", r"unknown option --optimizer\.lrr"),
     ("--xyzzy", r"unknown option --xyzzy"),
-    ("extra", r"'extra' is one argument too many"),
+    ("extra", r"too many arguments: 'extra'"),
     ("--likelihood gausian", r"--likelihood gausian: did you mean 'gaussian'"),
     ("--activation tan", r"--activation tan: did you mean 'tanh'"),
     ("--data.channels 2", r"--data\.channels 2"),
@@ -152,7 +152,7 @@ def test_wrong_data(kind: str, words: str, elboroom: Command) -> None:
 
 
 def test_no_data_named(elboroom: Command) -> None:
-    assert_one_line(elboroom("train"), 2, "no data named: .*elboroom train mnist")
+    assert_one_line(elboroom("train"), 2, "no data given: .*elboroom train mnist")
 
 
 def test_a_local_file_cut_short(elboroom: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +169,9 @@ def test_a_local_file_cut_short(elboroom: Command, monkeypatch: pytest.MonkeyPat
 
 # (command line, code, words); {run} and the like are paths of the world, and out is where it would write.
 WRONG_COMMANDS = [
-    ("trian mnist", r"unknown verb 'trian'; did you mean 'train'\?"),
-    ("xyzzy", r"unknown verb 'xyzzy'; known: compare, data, embed"),
-    ("data shwo x", r"unknown verb 'data shwo'; did you mean 'show'\?"),
+    ("trian mnist", r"unknown command 'trian'; did you mean 'train'\?"),
+    ("xyzzy", r"unknown command 'xyzzy'; known: compare, data, embed"),
+    ("data shwo x", r"unknown command 'data shwo'; did you mean 'show'\?"),
     ("resume", r"RUN is missing; see 'elboroom resume --help'"),
     ("resume nowhere", r"no run at nowhere: there is no such folder"),
     ("resume {folder}", r"no run at .*no config\.json"),
@@ -182,15 +182,15 @@ WRONG_COMMANDS = [
     ("resume {run} --lr 3", r"unknown option --lr"),
     ("evaluate nowhere", r"no run at nowhere"),
     ("evaluate {run} --split tset", r"--split tset: did you mean 'test'"),
-    ("evaluate {run} --num-samples -1", r"--num-samples -1: at least 0"),
-    ("evaluate {run} --limit 0", r"--limit 0: at least 1"),
+    ("evaluate {run} --num-samples -1", r"--num-samples -1: must be at least 0"),
+    ("evaluate {run} --limit 0", r"--limit 0: must be at least 1"),
     ("evaluate {run} --data digits", r"examples of shape \(8, 8, 1\); the model takes \(6, 6, 1\)"),
     ("evaluate {run} --data nowhere", r"no data set or path 'nowhere'"),
     ("evaluate {photo_run} --split validation", r"has no validation examples; --split can be train, test"),
     ("evaluate {run} --device cuda:99", r"--device cuda:99 is not there"),
     ("figures {run} --only latnt --out out", r"unknown figure 'latnt'; did you mean 'latent'"),
     ("figures {run} --mark nowhere.png --out out", r"no image at nowhere\.png"),
-    ("reconstruct {run} --out out", r"IMAGE|no image named"),
+    ("reconstruct {run} --out out", r"IMAGE|no image given"),
     ("reconstruct {run} nowhere.png --out out", r"no image at nowhere\.png"),
     ("reconstruct {run} {images}:60 --out out", r"images\.npz:60: .*has 60 examples; the index is 0 to 59"),
     ("reconstruct {run} :-1 --out out", r":-1: .*the index is 0 to 59"),
@@ -200,28 +200,28 @@ WRONG_COMMANDS = [
     ("reconstruct {run} {photos}/a/00.png --prepare none --out o", r"10×8 and the model takes 6×6; .*none"),
     ("reconstruct {run} {table} --out out", r"table\.csv"),
     ("reconstruct {table_run} {photos}/a/00.png --out out", r"rows of 3 numbers, not images; .*SET:INDEX"),
-    ("sample {run} --n 0", r"--n 0: at least 1"),
+    ("sample {run} --n 0", r"--n 0: must be at least 1"),
     ("sample {run} --out s.jpg", r"--out s\.jpg: cannot write a \.jpg"),
     ("sample {run} --out s", r"--out s: cannot write a file without suffix; known: \.png, \.npy"),
     ("sample {table_run} --observe --out out.png", r"--observe needs images"),
     ("morph {run} :0", r"B is missing"),
     ("morph {run} :0 digits:1 --out m.gif", r"digits holds examples of shape \(8, 8, 1\); the model takes"),
-    ("morph {run} :0 :1 --steps 1 --out m.gif", r"--steps 1: at least 2"),
-    ("morph {run} :0 :1 --milliseconds 0 --out m.gif", r"--milliseconds 0: at least 1"),
+    ("morph {run} :0 :1 --steps 1 --out m.gif", r"--steps 1: must be at least 2"),
+    ("morph {run} :0 :1 --milliseconds 0 --out m.gif", r"--milliseconds 0: must be at least 1"),
     ("morph {run} :0 :1 --out m.avi", r"cannot write a \.avi"),
     ("traverse {run} --dims 2 --out t.png", r"--dims 2: the model has latent dimensions 0 to 1"),
     ("traverse {run} --dims x --out t.png", r"--dims x: must be a whole number"),
-    ("traverse {run} --span 0 --out t.png", r"--span 0.*: a number above 0"),
-    ("traverse {run} --span nan --out t.png", r"--span nan: a number above 0"),
-    ("traverse {run} --span 1e300 --out t.png", r"--span 1e\+300: a number above 0 and at most 1e\+06"),
-    ("morph {run} 0:mean --toward 1 --strength -1e300 --out m.gif", r"--strength -1e\+300: a finite number"),
-    ("morph {run} :0 :1 --milliseconds 65536 --out m.gif", r"--milliseconds 65536: at most 65,535"),
+    ("traverse {run} --span 0 --out t.png", r"--span 0.*: must be above 0"),
+    ("traverse {run} --span nan --out t.png", r"--span nan: must be above 0"),
+    ("traverse {run} --span 1e300 --out t.png", r"--span 1e\+300: must be above 0 and at most 1e\+06"),
+    ("morph {run} 0:mean --toward 1 --strength -1e300 --out m.gif", r"-1e\+300: must be a finite number"),
+    ("morph {run} :0 :1 --milliseconds 65536 --out m.gif", r"--milliseconds 65536: must be at most 65535"),
     ("morph {run} :0 :1 --seed 99999999999999999999 --out m.gif", r"--seed 9+: must be below"),
     ("sample {run} --seed 99999999999999999999", r"--seed 9+: must be below"),
     ("sample {run} --seed -1", r"--seed -1: must be at least 0"),
     ("neighbours {run} :0 --seed 99999999999999999999", r"--seed 9+: must be below"),
     ("sample {run} --label -0.5,1 --out s.npy", r"--label -0.5,1: this run's model is not conditional"),
-    ("sample {run} -- --n 3", r"--n stands after '--', where no options are read; give it before"),
+    ("sample {run} -- --n 3", r"--n comes after '--', which ends the options; put it before"),
     ("traverse {run} --out t.gif", r"cannot write a \.gif"),
     ("embed {run} --out z.txt", r"--out z\.txt: cannot write a \.txt"),
     ("embed {run} digits --out z.npy", r"digits holds examples of shape \(8, 8, 1\); the model takes"),
@@ -314,16 +314,14 @@ def test_data_that_changed(elboroom: Command, world: World) -> None:
     assert elboroom("train", "x.npy", "--out", "run", "--validation", "0", *SMALL).code == 0
     np.save("x.npy", np.random.default_rng(1).random((30, 4)))
     assert_one_line(elboroom("resume", "run", "--epochs", "3"), 2, "is not what run was trained on")
-    assert_one_line(
-        elboroom("evaluate", "run"), 2, "is no longer what run was trained on: bring the old data back"
-    )
+    assert_one_line(elboroom("evaluate", "run"), 2, "has changed since run was trained: restore the old data")
     np.save("x.npy", np.random.default_rng(1).random((30, 5)))
     assert_one_line(elboroom("resume", "run", "--epochs", "3"), 2, r"\(5,\)")
     Path("x.npy").unlink()
     assert_one_line(
         elboroom("resume", "run", "--epochs", "3"),
         2,
-        r"the data of run are not at .*x\.npy: if they have moved",
+        r"the data of run are not at .*x\.npy; if they have moved",
     )
 
 
@@ -385,10 +383,13 @@ def test_a_fault_of_ours_is_one_line_too_and_can_be_traced(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("elboroom.cli.commands.measure.run_data", broken)
+    monkeypatch.setattr("elboroom.cli.inputs.run_data.run_data", broken)
     result = elboroom("evaluate", world.run)
     assert (result.code, len(result.lines)) == (1, 1)
-    assert "unexpected ZeroDivisionError: two lines (a bug: ELBOROOM_TRACEBACK=1 shows where)" in result.err
+    assert (
+        "unexpected ZeroDivisionError: two lines (a bug; ELBOROOM_TRACEBACK=1 shows the traceback)"
+        in result.err
+    )
     monkeypatch.setenv("ELBOROOM_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         elboroom("evaluate", world.run)

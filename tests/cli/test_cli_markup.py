@@ -24,7 +24,7 @@ def escaped(name: str) -> str:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_args, **_options: [])
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_args, **_options: [])
 
 
 @pytest.mark.parametrize("name", ["[test]", "a\x1b[31m[/x]b\x07"])

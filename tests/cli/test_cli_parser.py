@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 
+from elboroom.cli.arguments import Argument, arguments, option_names
 from elboroom.cli.help import help_text
-from elboroom.cli.options import Positional, arg
-from elboroom.cli.parser import arguments, in_options, option_names, parse
-from elboroom.cli.verbs import COMMON, VERBS
+from elboroom.cli.options import Positional, Verb
+from elboroom.cli.parser import in_options, parse
+from elboroom.cli.verbs import VERBS
 from elboroom.config import Config
+from elboroom.config.options import Option
 from elboroom.errors import UsageError
 
 
-def verb(
-    run: Positional[Annotated[str, arg(metavar="RUN", help="A folder.")]],
-    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGE ...")] = (),
-    steps: Annotated[int, arg(help="How many.")] = 25,
-    span: float = 3.0,
-    dims: tuple[int, ...] = (),
-    size: tuple[int, int] | None = None,
-    out: Path | None = None,
-    kind: Literal["linear", "dense"] = "linear",
-    channels: Literal[1, 3] | None = None,
-    quiet: bool = False,
-    align: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Example(Verb):
     """Do something.
 
     In a second paragraph, more of it.
     """
-    return dict(locals())
+
+    run: Positional[Annotated[str, Option(metavar="RUN", help="A folder.")]]
+    images: Annotated[Positional[tuple[str, ...]], Option(metavar="IMAGE ...")] = ()
+    steps: Annotated[int, Option(help="How many.", old=("count", "number_of"))] = 25
+    span: float = 3.0
+    dims: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
+    out: Path | None = None
+    kind: Literal["linear", "dense"] = "linear"
+    channels: Literal[1, 3] | None = None
+    quiet: Annotated[bool, Option(old=("silent",))] = False
+    align: bool = True
 
 
 def read(*argv: str) -> dict[str, Any]:
-    found: dict[str, Any] = parse(verb, argv, prog="elboroom verb")
-    return found
+    return asdict(parse(Example, argv, prog="elboroom verb"))
 
 
 def test_what_is_not_given_is_the_default() -> None:
@@ -93,9 +97,9 @@ def test_values(argv: tuple[str, ...], name: str, value: object) -> None:
         (("r", "--span", "one"), "--span one: must be a number"),
         (
             ("r", "--dims", "1", "x"),
-            "--dims x: must be a whole number; if 'x' is no value of --dims, give it",
+            "--dims x: must be a whole number; if 'x' is not meant for --dims, put it",
         ),
-        (("--dims", "1", "2"), "RUN is missing; give it before --dims, which takes all words that follow"),
+        (("--dims", "1", "2"), "RUN is missing; put it before --dims, which takes all words that follow"),
         (("r", "--kind", "lineer"), "--kind lineer: did you mean 'linear'"),
         (("r", "--channels", "2"), "--channels 2: "),
         (("r", "--quiet=yes"), "--quiet takes no value"),
@@ -108,11 +112,8 @@ def test_errors(argv: tuple[str, ...], words: str) -> None:
 
 
 def test_one_too_many() -> None:
-    def single(name: Positional[str | None] = None) -> None:
-        """Take one."""
-
-    with pytest.raises(UsageError, match="'b' is one argument too many"):
-        parse(single, ["a", "b"], prog="elboroom single")
+    with pytest.raises(UsageError, match="too many arguments: 'b'; see"):
+        parse(VERBS["recipes"], ["a", "b"], prog="elboroom recipes")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def test_options_of_the_configuration_reach_their_section() -> None:
 
 def test_values_of_the_default_hold_where_nothing_is_given() -> None:
     start = WithSettings(settings=Config().updated(latent_dim=7, epochs=3))
-    found = parse(WithSettings, ["--epochs", "4"], prog="elboroom train", default=start).settings
+    found = parse(WithSettings, ["--epochs", "4"], prog="elboroom train", start=start).settings
     assert (found.model.latent_dim, found.training.epochs) == (7, 4)
 
 
@@ -165,7 +166,7 @@ def test_messages_of_the_library_speak_of_options() -> None:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_the_help_names_every_option_within_80_columns(name: str) -> None:
-    text = help_text(VERBS[name], f"elboroom {name}", common=COMMON.get(name, ()), everything=True, width=80)
+    text = help_text(VERBS[name], f"elboroom {name}", everything=True, width=80)
     assert all(len(line) <= 80 for line in text.splitlines())
     for one in arguments(VERBS[name]):
         assert one.flag in text or one.flag.replace("--", "--no-", 1) in text
@@ -173,11 +174,81 @@ def test_the_help_names_every_option_within_80_columns(name: str) -> None:
     assert "None" not in text
 
 
-@pytest.mark.parametrize("name", COMMON)
+@pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if verb.common])
 def test_the_short_help_shows_what_people_use(name: str) -> None:
     flags = {one.flag for one in arguments(VERBS[name])}
-    assert set(COMMON[name]) <= flags
-    text = help_text(VERBS[name], f"elboroom {name}", common=COMMON[name], width=80)
-    assert all(flag in text for flag in COMMON[name])
+    assert set(VERBS[name].common) <= flags
+    text = help_text(VERBS[name], f"elboroom {name}", width=80)
+    assert all(flag in text for flag in VERBS[name].common)
     assert "--conv-blocks" not in text
     assert "--help-all" in text
+
+
+# Old spellings.
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("--count 3", "steps", 3),
+        ("--count=3", "steps", 3),
+        ("--number-of 3", "steps", 3),
+        ("--number-of -3", "steps", -3),
+        ("--count 3 --steps 4", "steps", 4),
+        ("--steps 4 --count 3", "steps", 3),
+        ("--silent", "quiet", True),
+        ("--quiet --no-silent", "quiet", False),
+    ],
+)
+def test_old_spellings_are_read(line: str, name: str, value: object) -> None:
+    assert read("r", *line.split())[name] == value
+
+
+def test_old_spellings_are_not_shown_nor_abbreviated() -> None:
+    text = help_text(Example, "elboroom verb", everything=True)
+    assert "--steps" in text
+    assert not re.search("--count|--number-of|--silent", text)
+    for abbreviation in ("--coun", "--step", "--numb"):
+        with pytest.raises(UsageError, match=f"unknown option {abbreviation}; "):
+            read("r", abbreviation, "3")
+
+
+def test_errors_name_the_current_spelling() -> None:
+    for line, words in [
+        ("r --count", r"--steps needs a value \(INT\)"),
+        ("r --count x", "--steps x: must be a whole number"),
+        ("r --silent=yes", "--quiet takes no value"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            read(*line.split())
+
+
+OLD = [
+    (name, argument, old)
+    for name, verb in VERBS.items()
+    for argument in arguments(verb)
+    for old in argument.flags[1:]
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "old"), OLD, ids=[f"{name} {old}" for name, _, old in OLD])
+def test_every_old_spelling_sets_its_option(name: str, argument: Argument, old: str) -> None:
+    """Read as its current spelling is, whatever the value."""
+    words = [] if argument.is_switch else [*argument.choices, "1"][-2:-1] or ["1"]
+    places = ["x" for one in arguments(VERBS[name]) if one.option.positional]
+    found = [parse(VERBS[name], [*places, flag, *words], prog=name) for flag in (argument.flag, old)]
+    assert found[0] == found[1] != parse(VERBS[name], places, prog=name)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_no_spelling_means_two_options(name: str) -> None:
+    flags = [flag for one in arguments(VERBS[name]) for flag in one.flags if not one.option.positional]
+    assert len(flags) == len(set(flags))
+
+
+def test_the_help_needs_neither_torch_nor_matplotlib() -> None:
+    """So that it answers at once."""
+    code = "import sys, elboroom.cli.main as m; m.main(['morph', '--help']); m.main(['train', '--help-all'])"
+    check = "; print([name for name in ('torch', 'matplotlib', 'rich') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

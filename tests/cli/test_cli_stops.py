@@ -96,6 +96,6 @@ def test_an_interruption_elsewhere_is_one_line(elboroom: Command, monkeypatch: p
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("elboroom.cli.commands.data.load_data", interrupted)
+    monkeypatch.setattr("elboroom.data.load_data", interrupted)
     result = elboroom("data", "show", "digits")
     assert (result.code, result.lines) == (130, ["elboroom: stopped"])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from elboroom.cli.commands.train import Train
 from elboroom.cli.verbs import VERBS
 from elboroom.config import Config, preset_names, read_preset
 from elboroom.data import load_data
@@ -70,8 +71,8 @@ def test_training_on_digits_leaves_a_run_with_all_its_pictures(elboroom: Command
     assert result.out.splitlines() == [
         f"test       ELBO {run.metrics['elbo']:.2f} ± {run.metrics['elbo_stderr']:.2f} "
         f"= -(distortion {run.metrics['distortion']:.2f} + rate {run.metrics['rate']:.2f}) nats",
-        "latent     2 of 2 dimensions used",
-        "weights    of the last epoch, 2: no validation examples are held out to choose by",
+        "latent     2 of 2 dimensions active",
+        "weights    from epoch 2, the last; there are no validation examples to select by",
         "run        runs/digits",
     ]
     assert run.status.state == "finished"
@@ -140,8 +141,8 @@ def test_the_epoch_whose_weights_were_kept_is_named(elboroom: Command, undrawn: 
     result = elboroom("train", "digits", "--out", "run", "--lr", 0.5, "--ema", 0.5, "--seed", 1, *SMALL)
     rows = Run("run").history
     best = max(rows, key=lambda row: row["val_elbo"])
-    kept = f"weights    of epoch {best['epoch']} of 2, the one of the best validation ELBO"
-    assert f"{kept}, {best['val_elbo']:.2f}; their running average, --ema 0.5\n" in result.out
+    kept = f"weights    from epoch {best['epoch']} of 2, which has the best validation ELBO"
+    assert f"{kept}, {best['val_elbo']:.2f}; averaged with --ema 0.5\n" in result.out
 
 
 # Where settings come from.
@@ -153,9 +154,7 @@ def settings(elboroom: Command, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def parse(*argv: Any) -> Config:
         found: list[Config] = []
-        monkeypatch.setattr(
-            "elboroom.cli.commands.train.train", lambda config, *_, **__: found.append(config)
-        )
+        monkeypatch.setattr(Train, "__call__", lambda train: found.append(train.configuration))
         result = elboroom("train", *argv)
         assert result.code == 0, result.err
         return found[0]
@@ -521,7 +520,7 @@ def test_data_list_and_show(elboroom: Command, world: World) -> None:
         "digits", "mnist-5k", "mnist", "fashion-mnist", "kmnist", "binarized-mnist",
     ]  # fmt: skip
     for source, words in (
-        ("digits", ["1,617 train, 180 test", "0 178, 1 182", "values  0 to 16, of which 16 is seen as 1"]),
+        ("digits", ["1,617 train, 180 test", "0 178, 1 182", "values  0 to 16; the model sees 16 as 1"]),
         (world.photos, ["8×10×3 uint8, 2 labels", "a 10, b 10"]),
         (world.table, ["18 train, 2 test, 3 float32, 2 labels", "cat ", "dog "]),
     ):

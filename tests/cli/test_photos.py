@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.common import read_example, run_data
-from elboroom.cli.commands.photos import read_photo
+from elboroom.cli.inputs.examples import read_example
+from elboroom.cli.inputs.photos import read_photo
+from elboroom.cli.inputs.run_data import run_data
 from elboroom.data import load_data
 from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
@@ -60,7 +61,7 @@ def test_the_middle_of_a_photo_is_taken_and_that_is_said(
     result = elboroom("reconstruct", world.run, photo, "--prepare", prepare, "--out", "r")
     assert result.code == 0
     assert "wide.png: the middle was cropped and resized to 6×6" in result.err
-    assert ("does not record how its examples were made" in result.err) == (prepare == "auto")
+    assert ("does not record how its examples were prepared" in result.err) == (prepare == "auto")
 
 
 def test_a_file_of_the_models_size_is_taken_as_it_is(world: World) -> None:
@@ -74,7 +75,7 @@ def test_a_file_of_the_models_size_is_taken_as_it_is(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "wanted"),
-    [((6, 6, 2), r"shape \(6, 6, 2\), and an image file holds one or three"), ((36,), "SET:INDEX")],
+    [((6, 6, 2), r"shape \(6, 6, 2\), but an image file has one or three"), ((36,), "SET:INDEX")],
 )
 def test_what_an_image_file_cannot_give_is_named(shape: Any, wanted: str, world: World) -> None:
     with pytest.raises(UsageError, match=wanted):
@@ -120,7 +121,7 @@ def test_12_bit_files_beside_a_run(train_on: str, elboroom: Command, undrawn: No
     source = "deep" if train_on == "folder" else "x.npy"
     assert elboroom("train", source, "--out", "run", *SMALL).code == 0
     result = elboroom("reconstruct", "run", "deep/07.png", "--out", "r")
-    assert ("its 16-bit values are 4,095 at most" in result.err) == (train_on == "array")
+    assert ("its 16-bit values reach 4,095" in result.err) == (train_on == "array")
     photo = read_photo(Path("deep/07.png"), (5, 4, 1), Run("run"))
     np.testing.assert_array_equal(photo.pixels[..., 0], np.rint(values[7] / 4095 * 255))
 
@@ -153,7 +154,7 @@ def test_photos_without_faces_are_refused_beside_a_run_of_faces_and_tars_warned_
         in folder.err
     )
     assert shard.code == 0
-    assert "warning: photos.tar holds photos, whose middles were taken, and the run was" in shard.err
+    assert "warning: photos.tar holds photos, which were cropped to the middle, but the run was" in shard.err
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])

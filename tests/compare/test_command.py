@@ -77,7 +77,7 @@ def test_a_recipe_with_values_of_its_own(elboroom: Command) -> None:
     ("argv", "message"),
     [
         (("--recipes", "vae,bta-vae"), "unknown recipe 'bta-vae'; did you mean 'beta-vae'?"),
-        ((), "no recipe named; add --recipes vae,beta-vae,iwae, or --recipes all"),
+        ((), "no recipes given; add --recipes vae,beta-vae,iwae, or --recipes all"),
         (("--recipes", "vae", "--epoch", "1"), "unknown option --epoch; did you mean --epochs?"),
         (("--recipes", "vae,iwae", "--epochs", "x"), "--epochs x: must be a whole number"),
         (("--recipes", "vae,svae", "--prior", "normal"), "recipe svae is refused: "),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from elboroom import VAE, Config, fit, load, load_data
-from elboroom.cli.commands.common import named_condition
+from elboroom.cli.inputs.model import named_condition
 from elboroom.cli.main import main
 from elboroom.data import Dataset
 from elboroom.data.arrays import from_array

@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(data.x[0, ..., 0]).save(folder / "cat.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELBOROOM_CACHE", str(folder / "cache"))
-        patch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+        patch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
         for name, options in (
             ("run", ["--condition", "labels"]),
             ("vectors", ["--condition", "vectors", "--condition-file", str(folder / "told.npy")]),
@@ -143,12 +143,11 @@ def test_every_verb_works(world: Path, run: str, words: str, elboroom: Command) 
 
 
 def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
-    from elboroom.cli.commands.endpoints import EndpointFinder
-    from elboroom.cli.commands.morph import _walked
+    from elboroom.cli.inputs.endpoints import EndpointFinder
 
     finder = EndpointFinder(Run(world / "run"), load(world / "run"))
     ((start, end),) = finder.relabelled([":0"], "dog")
-    way = _walked(finder, "linear", start, end, 3)
+    way = finder.morph(start, end, "linear", 3)
     assert way.condition is not None
     assert way.condition.tolist() == [[1, 0], [0.5, 0.5], [0, 1]]
     expected = finder.vae.carried(start.code[None], 0, 1)[0]
@@ -158,11 +157,14 @@ def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("sample {w}/vectors", "--label is missing: the model must be told a vector of 2 numbers"),
+        ("sample {w}/vectors", "--label is missing: the model is conditional on a vector of 2 numbers"),
         ("sample {w}/run --label cow", "no label 'cow'; did you mean|no label 'cow'; known: cat, dog"),
         ("sample {w}/plain --label cat", "--label cat: this run's model is not conditional; leave it out"),
-        ("traverse {w}/run", "--label is missing: the model must be told a label"),
-        ("reconstruct {w}/run {w}/cat.png", "cat.png: the model must be told a label.*say which it is with"),
+        ("traverse {w}/run", "--label is missing: the model is conditional on a label"),
+        (
+            "reconstruct {w}/run {w}/cat.png",
+            "cat.png: the model is conditional on a label.*give its condition",
+        ),
         ("morph {w}/plain :0 --to-label dog", "this run's model is not conditional; --toward dog moves"),
         ("morph {w}/run :0 --to-label dog --toward cat", "--toward cat and --to-label dog: give one"),
         ("neighbours {w}/run --samples 2", "--label is missing"),

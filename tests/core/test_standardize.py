@@ -134,7 +134,7 @@ def own_pixels(figure):
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
     np.savetxt("t.csv", X, delimiter=",", header="rate,income,age")
     line = "train t.csv --standardize --likelihood gaussian --hidden 8 --epochs 2 --out run --quiet"
     assert main(line.split()) == 0

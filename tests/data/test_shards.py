@@ -380,7 +380,7 @@ def test_train_and_show(tmp_path, capsys, monkeypatch):
     assert "49 train, 5 validation, 6 test" in capsys.readouterr().err
     np.save(tmp_path / "0.npy", np.arange(60, dtype=np.uint8).reshape(20, 3))
     assert main(["data", "show", "?.npy"]) == 0
-    assert "values  0 to 59, of which 255 is seen as 1" in capsys.readouterr().out
+    assert "values  0 to 59; the model sees 255 as 1" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "shards")
     assert main(["data", "show", "shards/*.tar"]) == 2
     assert "there is no file shards/*.tar" in capsys.readouterr().err

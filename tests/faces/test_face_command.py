@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.faces import contact_sheet, faces
+from elboroom.cli.commands.data_faces import DataFaces
+from elboroom.cli.face_sets import contact_sheet
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
 
@@ -16,7 +17,7 @@ def test_summary_and_sheet(photos, tmp_path, capsys, monkeypatch):
     folders = [photos("people", 15), photos("dogs", 4)]
     (folders[0] / "003.png").write_bytes(b"")
     (folders[1] / "text.jpg").write_text("no picture")
-    faces(folders, tmp_path / "faces", rgb=True, detector="none")
+    DataFaces(folders=folders, out=tmp_path / "faces", rgb=True, detector="none")()
     told = capsys.readouterr()
     assert told.out == ""
     lines = told.err.splitlines()
@@ -31,16 +32,16 @@ def test_summary_and_sheet(photos, tmp_path, capsys, monkeypatch):
         "problem  there are too few faces to train on: 14 of people, 4 of dogs; at least 30 of each",
     ]
     sheet = (tmp_path / "faces" / "contact_sheet.png").read_bytes()
-    faces(folders, tmp_path / "faces", rgb=True, detector="none")
+    DataFaces(folders=folders, out=tmp_path / "faces", rgb=True, detector="none")()
     assert "14 people, 4 dogs (already there)" in capsys.readouterr().err
     assert (tmp_path / "faces" / "contact_sheet.png").read_bytes() == sheet
 
 
 def test_size_is_one_or_two_numbers(photos, tmp_path):
-    faces([photos("people", 2)], tmp_path / "out", (32, 48))
+    DataFaces(folders=[photos("people", 2)], out=tmp_path / "out", size=(32, 48))()
     assert np.load(tmp_path / "out" / "x.npy", mmap_mode="r").shape == (2, 32, 48, 1)
     with pytest.raises(UsageError, match="--size 1 2 3"):
-        faces([photos("people", 2)], tmp_path / "other", (1, 2, 3))
+        DataFaces(folders=[photos("people", 2)], out=tmp_path / "other", size=(1, 2, 3))()
 
 
 @pytest.mark.parametrize("names", [(), ("all",), ("people", "dogs", "none of them")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.faces import join
+from elboroom.cli.commands.data_join import DataJoin
 from elboroom.data import load_data
 from elboroom.data.dataset import TEST
 from elboroom.data.faces.prepare import load_prepared, prepare_faces
@@ -153,10 +153,10 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("people.npy", images(40, 0))
     np.save("dogs.npy", np.concatenate([images(2, 0), images(8, 1)]))
-    join(["people.npy", "dogs.npy"], tmp_path / "all")
+    DataJoin(sources=("people.npy", "dogs.npy"), out=tmp_path / "all")()
     assert capsys.readouterr().err.splitlines() == [
         "joined   40 people, 8 dogs: 64×64×1",
-        "left out 2 that an earlier set holds as well; see all/rejected.csv",
+        "left out 2 duplicates of an earlier set; see all/rejected.csv",
         "picture  all/contact_sheet.png",
         "problem  there are too few examples to train on: 8 of dogs; at least 30 of each",
     ]

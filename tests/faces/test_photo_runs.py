@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.common import read_example, run_data
-from elboroom.cli.commands.photos import read_photo
+from elboroom.cli.inputs.examples import read_example
+from elboroom.cli.inputs.photos import read_photo
+from elboroom.cli.inputs.run_data import run_data
 from elboroom.cli.main import main
 from elboroom.data import load_data
 from elboroom.data.alike import load_alike
@@ -135,7 +136,7 @@ def test_of_a_group_the_largest_is_taken_and_the_others_are_offered(tmp_path, ca
     assert np.abs(third - largest).max() > 0.1
     np.testing.assert_array_equal(read_example(f"{path}:1", vae, run), largest)
     missing = "group.png:4: 3 faces found in this photo; 1 is the largest"
-    for wrong, words in ((4, missing), (0, "counted from 1")):
+    for wrong, words in ((4, missing), (0, "numbered from 1")):
         with pytest.raises(UsageError, match=words):
             read_example(f"{path}:{wrong}", vae, run)
 
@@ -170,7 +171,10 @@ def test_an_array_of_faces_says_so_in_its_configuration_or_on_the_command_line(t
     """As the presets dogpeople and haskell-dogpeople do."""
     path = group(tmp_path, ((1, 0), 10, 2.0))
     plain, told = made_with(tmp_path, None), made_with(tmp_path, None, prepare="faces")
-    assert "does not record how its examples were made (--prepare faces" in read_photo(path, SHAPE, plain).how
+    assert (
+        "does not record how its examples were prepared (--prepare faces"
+        in read_photo(path, SHAPE, plain).how
+    )
     check_places(read_photo(path, SHAPE, told).pixels)
     check_places(read_photo(path, SHAPE, plain, "faces").pixels)
     check_places(read_photo(path, SHAPE, plain, face=0).pixels)

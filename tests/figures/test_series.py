@@ -97,7 +97,7 @@ def test_a_time_series_goes_all_the_way(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELBOROOM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
     np.save("waves.npy", waves())
     small = "--latent-dim 2 --hidden 16 --epochs 2 --batch-size 8 --likelihood gaussian --quiet"
     assert main(["train", "waves.npy", "--out", "run", *small.split()]) == 0

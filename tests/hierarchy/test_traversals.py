@@ -124,7 +124,7 @@ def test_training_tells_of_layers_that_carry_nothing(
 ) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (40, *SHAPE)).astype(np.uint8))
     words = f"train {tmp_path}/x.npy --network ladder --conv-width 4 --epochs 1 --figures-every 0 --lr 1e-6"
-    hint = "layers 1 and 2 of 2 carry less than 0.1 nats; --free-bits 0.1 lets each carry"
+    hint = "layers 1 and 2 of 2 carry less than 0.1 nats; --free-bits 0.1 frees that many nats"
     assert main([*words.split(), "--out", str(tmp_path / "idle")]) == 0
     assert hint in " ".join(capsys.readouterr().err.split())
     assert main([*words.split(), "--free-bits", "1", "--out", str(tmp_path / "held")]) == 0

@@ -65,7 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELBOROOM_CACHE", str(folder / "cache"))
-        patch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+        patch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
         small = "--latent-dim 3 --hidden 16 --epochs 3 --batch-size 8 --figures-every 0 --quiet"
         assert main(["train", str(folder / "toy.npz"), "--out", str(folder / "run"), *small.split()]) == 0
     return folder / "run"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.commands.endpoints import EndpointFinder
+from elboroom.cli.inputs.endpoints import EndpointFinder
 from elboroom.cli.main import main
 from elboroom.errors import UsageError
 from elboroom.runs.run import Run
@@ -42,9 +42,9 @@ def photo(name: str = "anna.png") -> None:
     [
         ":0 :1",
         ":0 dog:random",
-        ":0 dog:nearest --walk spherical",
-        "person:mean dog:mean --walk dense",
-        "dog:nearest :0 --walk data",
+        ":0 dog:nearest --path spherical",
+        "person:mean dog:mean --path dense",
+        "dog:nearest :0 --path data",
         ":0 --toward dog --strength 1.5",
         ":0 :2 --toward dog --away person",
         "anna.png :0 :2 dog:nearest",
@@ -66,7 +66,7 @@ def test_morphs(line: str, suffix: str, elboroom: Any) -> None:
 def test_random_members_follow_the_seed(elboroom: Any) -> None:
     said = [
         re.findall(
-            r"random is :(\d+)",
+            r"random: chose example :(\d+)",
             elboroom(f"morph RUN person:random person:random dog:random {more} --out m.gif --overwrite").err,
         )
         for more in ("", "", "--seed 1")
@@ -78,15 +78,17 @@ def test_random_members_follow_the_seed(elboroom: Any) -> None:
 
 def test_the_nearest_member_is_the_nearest_of_each(elboroom: Any) -> None:
     itself = elboroom("morph RUN :1 :7 dog:nearest --out m.gif")
-    assert re.findall(r"nearest is :(\d+)", itself.err) == ["1", "7"]
-    assert "dog:nearest is :1\n" in elboroom("morph RUN dog:nearest :1 --out m.gif --overwrite").err
+    assert re.findall(r"nearest: chose example :(\d+)", itself.err) == ["1", "7"]
+    assert (
+        "dog:nearest: chose example :1\n" in elboroom("morph RUN dog:nearest :1 --out m.gif --overwrite").err
+    )
 
 
 def test_a_file_that_is_called_like_a_class_wins(elboroom: Any) -> None:
     photo()
     shutil.copy("anna.png", "dog:random")
     result = elboroom("morph RUN dog:random anna.png --steps 3 --out m.gif")
-    assert (result.code, "random is" in result.err) == (0, False)
+    assert (result.code, "random: chose" in result.err) == (0, False)
 
 
 def test_a_numeric_attribute(elboroom: Any) -> None:
@@ -96,31 +98,31 @@ def test_a_numeric_attribute(elboroom: Any) -> None:
     np.save("age.npy", ages[:9])
     result = elboroom("morph RUN :0 --toward age.npy --out n.png")
     assert (result.code, Path("n.png").exists()) == (2, False)
-    assert re.search(r"age\.npy holds \(9,\); give one number per example .*\(60,\)", result.err)
+    assert re.search(r"age\.npy holds shape \(9,\); give one number per example .*\(60,\)", result.err)
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("morph RUN", "A is missing; give two images or more"),
-        ("morph RUN :0", "B is missing; give two images or more"),
+        ("morph RUN", "A is missing; give two or more images"),
+        ("morph RUN :0", "B is missing; give two or more images"),
         ("morph RUN --toward dog", "A is missing"),
-        ("morph RUN :0 :1 --away dog", "--away dog: where to is missing; add --toward"),
+        ("morph RUN :0 :1 --away dog", "--away dog needs --toward LABEL"),
         ("morph RUN :0 dgo:random", "no label 'dgo' in toy.npz; did you mean 'dog'"),
         ("morph RUN :0 dog:randm", "dog:randm: .*did you mean 'random'"),
         ("morph RUN :0 --toward dgo", "no label 'dgo'"),
         ("morph RUN :0 --toward dog --away prson", "no label 'prson' in toy.npz; did you mean 'person'"),
         ("morph RUN :0 --toward no.npy", "no.npy: cannot be read as numbers"),
-        ("morph RUN :0 --toward dog --strength inf", "--strength inf: a finite number"),
+        ("morph RUN :0 --toward dog --strength inf", "--strength inf: must be a finite number"),
         ("morph RUN dog:nearest dog:nearest", "one of the two must be an image"),
-        ("morph RUN :0 :1 --refine -1", "--refine -1: at least 0"),
-        ("morph RUN :0 :1 --seed -1", "--seed -1: at least 0"),
-        ("morph RUN :0 :1 --walk danse", "--walk danse: did you mean 'dense'"),
+        ("morph RUN :0 :1 --refine -1", "--refine -1: must be at least 0"),
+        ("morph RUN :0 :1 --seed -1", "--seed -1: must be at least 0"),
+        ("morph RUN :0 :1 --path danse", "--path danse: did you mean 'dense'"),
         ("morph RUN :0 :1 --out m.avi", "cannot write a .avi"),
-        ("neighbours RUN", "nothing to look at: name images, or give --samples 8"),
-        ("neighbours RUN :0 --n 0", "--n 0: at least 1"),
+        ("neighbours RUN", "no images given: name some, or give --samples 8"),
+        ("neighbours RUN :0 --n 0", "--n 0: must be at least 1"),
         ("neighbours RUN :0 --frames 5", "--frames 5 takes two images"),
-        ("neighbours RUN :0 :1 --frames 1", "--frames 1: at least 2"),
+        ("neighbours RUN :0 :1 --frames 1", "--frames 1: must be at least 2"),
         ("report RUN --split validation", "toy.npz has no validation examples"),
     ],
 )
@@ -141,11 +143,23 @@ def test_a_film_without_ffmpeg(elboroom: Any, monkeypatch: pytest.MonkeyPatch) -
 def test_neighbours(elboroom: Any) -> None:
     result = elboroom("neighbours RUN :3 --samples 2 --n 4 --out n.png")
     assert result.code == 0
-    assert re.search(r":3: nearest is :3 at 0, .*; \(nearly\) a copy", result.out)
-    assert len(re.findall(r"^sample \d: nearest is", result.out, re.MULTILINE)) == 2
-    assert re.search(r"^:N is example N of .*; distances are", result.out, re.MULTILINE)
+    assert re.search(
+        r":3: nearest training image is #3 at distance 0 \(typical there: .*: a copy or nearly one\.",
+        result.out,
+    )
     assert (
-        elboroom("neighbours RUN :0 dog:random --frames 3 --space codes --out f.png").out.count("frame ") == 3
+        len(
+            re.findall(
+                r"^Sample \d: nearest training image is #\d+ at distance [\d.]+ \(typical there: [\d.]+\)",
+                result.out,
+                re.MULTILINE,
+            )
+        )
+        == 2
+    )
+    assert re.search(r"^#N is example N of .*\. Distances are", result.out, re.MULTILINE)
+    assert (
+        elboroom("neighbours RUN :0 dog:random --frames 3 --space codes --out f.png").out.count("Frame ") == 3
     )
     assert {path.name for path in Path.cwd().iterdir()} == {"n.png", "f.png"}
 
@@ -169,6 +183,6 @@ def test_one_of_a_folder_called_dogs_is_a_dog(run: Path, data: Any, vae: Any) ->
     plural = replace(data, label_names=("people", "dogs"))
     examples = EndpointFinder(Run(run), vae)
     examples.__dict__["data"] = plural
-    assert examples.label("dog") == examples.label("dogs") == 1
+    assert examples.label_of("dog") == examples.label_of("dogs") == 1
     with pytest.raises(UsageError, match="did you mean 'dogs'"):
-        examples.label("dgos")
+        examples.label_of("dgos")

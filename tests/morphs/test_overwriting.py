@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from elboroom.cli.commands.common import free_files
 from elboroom.cli.main import main
+from elboroom.cli.outputs import free_files
 from elboroom.data import load_data
 from elboroom.errors import UsageError
 from elboroom.latent import arrays
@@ -83,7 +83,7 @@ def test_reconstruct_prints_the_loss_that_its_sheet_shows(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("elboroom.cli.commands.draw.save_figure", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr("elboroom.cli.outputs.save_figure", lambda figure, _: drawn.append(figure))
     assert main(["reconstruct", str(run), ":1", ":0", "--out", "r"]) == 0
     printed = re.findall(r"loss (\S+ ± \S+) nats \(−ELBO, mean of 32 draws\)", capsys.readouterr().out)
     shown = [label.get_text().split("\n")[-1] for label in drawn[0].axes[0].get_yticklabels()]
@@ -93,13 +93,13 @@ def test_reconstruct_prints_the_loss_that_its_sheet_shows(
     assert arrays.with_error(alone[0][0], alone[1][0]) == printed[1]
 
 
-@pytest.mark.parametrize(("walk", "ends"), [("linear", ":0 :1"), ("spherical", ":1 dog:mean")])
+@pytest.mark.parametrize(("path", "ends"), [("linear", ":0 :1"), ("spherical", ":1 dog:mean")])
 def test_a_strip_says_where_it_leads_and_which_way(
-    walk: str, ends: str, run: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, ends: str, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("elboroom.cli.commands.morph.save_figure", lambda figure, _: drawn.append(figure))
-    assert main(["morph", str(run), *ends.split(), "--walk", walk, "--out", "m.png"]) == 0
+    monkeypatch.setattr("elboroom.cli.outputs.save_figure", lambda figure, _: drawn.append(figure))
+    assert main(["morph", str(run), *ends.split(), "--path", path, "--out", "m.png"]) == 0
     start, end = ends.split()
     said = " ".join(text.get_text().replace("\n", " ") for text in drawn[0].texts)
-    assert said == f"From {start} to {end}: decoded codes on a {walk} walk; originals are framed"
+    assert said == f"From {start} to {end}: decoded codes on a {path} path; originals are framed"

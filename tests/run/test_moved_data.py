@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from elboroom import Config, Run, fit, load_data
-from elboroom.cli.commands import train as train_commands
-from elboroom.cli.commands.records import merged
+from elboroom.cli import training_run
 from elboroom.cli.main import main
+from elboroom.cli.records import merged
 from elboroom.data.conditioned import with_vectors
 from elboroom.runs import write_status
 from elboroom.training.prepare import build
@@ -25,7 +25,7 @@ Told = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def elboroom(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(train_commands, "draw_all", lambda *_, **__: [])  # which takes long
+    monkeypatch.setattr(training_run, "draw_all", lambda *_, **__: [])  # which takes long
 
     def run(*words: Any) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -72,7 +72,7 @@ def test_it_says_how_to_name_the_new_place(run: Path, elboroom: Told, tmp_path: 
     ):
         code, _, err = elboroom(*words)
         assert code == 2
-        assert f"data of {run} are not at {tmp_path / 'old.npy'}: if they have moved" in err
+        assert f"data of {run} are not at {tmp_path / 'old.npy'}; if they have moved" in err
         assert f"'elboroom resume {run} --data PATH'" in err
 
 
@@ -81,7 +81,7 @@ def test_the_new_place_is_kept(run: Path, elboroom: Told, tmp_path: Path, epochs
     conclude(run)
     code, out, _ = elboroom("resume", run, "--data", tmp_path / "new.npy", "--epochs", epochs, "--quiet")
     assert code == 0
-    assert ("nothing was left to train" in out) == (epochs == 2)
+    assert ("it is fully trained" in out) == (epochs == 2)
     assert Run(run).config.data.source == str(tmp_path / "new.npy")
     assert len(Run(run).history) == epochs
     assert elboroom("evaluate", run, "--num-samples", 2)[0] == 0
@@ -183,7 +183,7 @@ def test_a_run_that_may_not_be_written_to_gives_numbers(
         patch.setattr(os, "replace", refuse)
         code, out, err = elboroom("evaluate", run, *new)
     assert (code, out) == (0, expected)
-    assert "not kept: " in err
+    assert "not saved: " in err
     assert "--out FILE.json" in err
     assert not (run / "metrics.json").exists()
     out_file = tmp_path / "numbers.json"

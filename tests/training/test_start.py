@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from elboroom.cli.commands.train import _advice
+from elboroom.cli.training_run import next_command
 from elboroom.config import Config
 from elboroom.data import load_data
 from elboroom.models.vae import VAE
@@ -116,12 +116,12 @@ def test_the_first_checkpoint_has_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "advice"),
     [
-        ({}, "elboroom evaluate runs/x    for the importance-sampled NLL"),
-        ({"network": "chain", "latent_dim": 2, "hidden": (400, 400)}, "for the importance-sampled NLL"),
-        ({"posterior": "fsq"}, "elboroom evaluate runs/x --num-samples 0    for other examples"),
+        ({}, "elboroom evaluate runs/x    (importance-sampled NLL)"),
+        ({"network": "chain", "latent_dim": 2, "hidden": (400, 400)}, "(importance-sampled NLL)"),
+        ({"posterior": "fsq"}, "elboroom evaluate runs/x --num-samples 0    (this posterior"),
         ({"posterior": "deterministic"}, "this posterior has no NLL"),
     ],
     ids=str,
 )
 def test_the_advice_at_the_end_fits_the_model(fields: dict[str, Any], advice: str) -> None:
-    assert advice in _advice(build(**fields), Path("runs/x"))
+    assert advice in next_command(build(**fields), Path("runs/x"))

@@ -1,27 +1,26 @@
-"""The help of a verb, made from what it takes: a line or two for each option, its choices and its default."""
+"""The help of a verb: each argument and option with its choices and its default."""
 
 from __future__ import annotations
 
 import inspect
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from elboroom.cli.parser import REQUIRED, Argument, arguments
+from elboroom.cli.arguments import REQUIRED, Argument, arguments
+from elboroom.cli.options import Verb
 from elboroom.config import Config, preset_names
 
-_COLUMN = 26  # where the sentences start
+_COLUMN = 26  # where descriptions start
 _WIDEST = 100
 
 _TITLES = {"": "options", **{name: f"{name} options" for name in Config.model_fields}}
 
 
 def _figures() -> list[str]:
-    from elboroom.figures.standard_set import (
-        FIGURE_NAMES,
-    )  # loads matplotlib, which other verbs' help need not
+    from elboroom.figures.standard_set import FIGURE_NAMES  # imports Matplotlib
 
     return list(FIGURE_NAMES)
 
@@ -33,7 +32,7 @@ def _formats() -> list[str]:
     return [*others, f"or {last}"]
 
 
-# What stands in a help as {PRESETS} is listed when it is shown.
+# Placeholders in help texts, and the names that replace them.
 _LISTS: dict[str, Callable[[], list[str]]] = {
     "{PRESETS}": preset_names,
     "{FIGURES}": _figures,
@@ -41,50 +40,44 @@ _LISTS: dict[str, Callable[[], list[str]]] = {
 }
 
 
-def help_text(
-    verb: Callable[..., Any],
-    prog: str,
-    *,
-    common: Sequence[str] = (),
-    everything: bool = False,
-    width: int | None = None,
-) -> str:
+def help_text(verb: type[Verb], prog: str, *, everything: bool = False, width: int | None = None) -> str:
     """Write the help of a verb.
 
     Parameters
     ----------
-    verb : callable
-        A function or a dataclass, as :func:`elboroom.cli.parser.parse` takes it.
+    verb : type
+        The dataclass of its options.
     prog : str
-        How it is called: ``elboroom train``.
-    common : sequence of str
-        The options that most people use; the others are shown with ``everything``. All if empty.
+        Program and verb: ``elboroom train``.
     everything : bool
-        Show all options.
+        Show all options, not only the verb's ``common`` ones.
     width : int, optional
-        Of a line; the terminal's if not given.
+        Columns; the terminal's if not given.
     """
     width = min(width or shutil.get_terminal_size().columns, _WIDEST)
     taken = arguments(verb)
     positional = [one for one in taken if one.option.positional]
-    options = [one for one in taken if not one.option.positional]
-    shown = options if everything or not common else [one for one in options if one.flag in common]
+    options = sorted((one for one in taken if not one.option.positional), key=lambda one: _place(verb, one))
+    shown = options if everything or not verb.common else [one for one in options if one.flag in verb.common]
     places = " ".join(one.flag if one.default is REQUIRED else f"[{one.flag}]" for one in positional)
     lines = [f"usage: {prog} {places + ' ' if places else ''}[OPTIONS]", ""]
-    summary, *rest = inspect.cleandoc(verb.__doc__ or "").split("\n\n")
-    for paragraph in (summary, *rest):
-        if paragraph.startswith(("Raises\n", "Parameters\n")):
-            break
+    for paragraph in inspect.cleandoc(verb.__doc__ or "").split("\n\n"):
         lines += [*textwrap.wrap(" ".join(paragraph.split()), width), ""]
     if positional:
         lines += ["arguments:", *_lines(positional, width), ""]
     for section, members in groupby(shown, key=lambda one: one.section if shown is options else ""):
         lines += [f"{_TITLES.get(section, section)}:", *_lines(members, width), ""]
     lines += _lines_of("-h, --help", "Show this help and exit.", width)
-    if common and not everything:
+    if verb.common and not everything:
         whole = f"Show all {len(options)} options."
         lines += _lines_of("--help-all", whole, width)
     return "\n".join(lines)
+
+
+def _place(verb: type[Verb], argument: Argument) -> int:
+    """Common options of the verb itself come first, in their order."""
+    is_common = not argument.section and argument.flag in verb.common
+    return verb.common.index(argument.flag) if is_common else len(verb.common)
 
 
 def _lines(members: Iterable[Argument], width: int) -> Iterator[str]:
@@ -117,7 +110,7 @@ def _sentence(argument: Argument) -> str:
 
 
 def _written(default: Any) -> str:
-    """A default as one would type it; nothing where there is none to speak of."""
+    """A default as it is typed; empty if there is none to show."""
     if default is REQUIRED or default is None or isinstance(default, bool) or default in ("", (), {}):
         return ""
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -21,6 +21,8 @@ class Option:
         Whether it is given by its place and not by its name.
     hidden : bool
         Whether the command line has no such option.
+    old : tuple of str
+        Earlier names of the field, still accepted on the command line and not shown in the help.
     """
 
     help: str = ""
@@ -28,3 +30,4 @@ class Option:
     short: bool = False
     positional: bool = False
     hidden: bool = False
+    old: tuple[str, ...] = ()

@@ -1,61 +1,94 @@
-"""``compare``: recipes side by side on the same data, split and nets."""
+"""``elboroom compare``: recipes trained on the same data, split and networks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+import argparse
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from elboroom.cli.options import Positional, arg
+from elboroom.cli.options import TrainingVerb
+from elboroom.cli.parser import parse
+from elboroom.cli.starting_point import starting_point
 from elboroom.config import Config
+from elboroom.config.options import Option
 from elboroom.errors import FailureError, UsageError
 
 
-@dataclass(frozen=True)
-class Compare:
+@dataclass(frozen=True, kw_only=True)
+class Compare(TrainingVerb):
     """Compare recipes: train each with several seeds on the same data and networks, and tabulate the results.
 
     Example: 'elboroom compare digits --recipes vae,beta-vae,iwae --seeds 3 --epochs 20 --out cmp'. The same
-    command goes on where it was stopped; more recipes or seeds are added. Options hold for all recipes.
+    command resumes a stopped comparison, and adds recipes or seeds. Options apply to all recipes.
     """
 
-    source: Annotated[
-        Positional[str | None],
-        arg(
-            metavar="DATA", help="A named data set (see 'elboroom data list'), a file, or a folder of images."
-        ),
-    ] = None
+    common = (
+        *("--recipes", "--seeds", "--nll-samples", "--out", "--preset", "--quiet"),
+        *TrainingVerb.usual,
+    )
+
     recipes: Annotated[
         str,
-        arg(
+        Option(
             metavar="NAME,NAME",
-            help="Recipes separated by commas, each with options of its own if need be, as in "
+            help="Recipes separated by commas, each with its own options if needed, as in "
             "vae,vae:beta=2; or all.",
         ),
     ] = ""
-    seeds: Annotated[int, arg(help="Number of seeds for each recipe, counted from --seed.")] = 3
-    nll_samples: Annotated[int, arg(help="Importance samples per example for the NLL.")] = 100
-    out: Annotated[Path | None, arg(help="Folder for the comparison. Default: comparisons/DATA.")] = None
-    preset: Annotated[str | None, arg(help="Configuration to start from: {PRESETS}.")] = None
-    config: Annotated[
-        Path | None,
-        arg(help="TOML file to apply on top of preset and recipe. Options on the command line override it."),
-    ] = None
-    quiet: Annotated[bool, arg(help="Print results and errors only.")] = False
-    settings: Config = field(default_factory=Config)
+    seeds: Annotated[int, Option(help="Number of seeds for each recipe, counted from --seed.")] = 3
+    nll_samples: Annotated[int, Option(help="Importance samples per example for the NLL.")] = 100
+    out: Annotated[Path | None, Option(help="Folder for the comparison. Default: comparisons/DATA.")] = None
 
-    def __call__(self, configs: Mapping[str, Config], refused: Mapping[str, str], *, leave_out: bool) -> None:
-        """Run it with the settings of each recipe; refused ones are left out.
+    @classmethod
+    def read(cls, argv: Sequence[str], prog: str) -> Callable[[], None]:
+        """Read the command line once for each recipe, as 'train' would, before anything is trained.
+
+        Raises
+        ------
+        UsageError
+            If no recipe is named, or the command line is invalid.
+        """
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        early.add_argument("--recipes")
+        given = None
+        with contextlib.suppress(argparse.ArgumentError):  # the full parser reports a missing value
+            given = early.parse_known_args(argv)[0].recipes
+        if given is None:
+            parse(cls, argv, prog=prog)  # reports other errors first
+            raise UsageError("no recipes given; add --recipes vae,beta-vae,iwae, or --recipes all")
+        from elboroom.comparison.plan import names_of, sift, wants_all
+        from elboroom.comparison.variants import split_variant
+
+        def read_recipe(name: str) -> Compare:
+            recipe, own = split_variant(name)
+            # A variant's own options apply before the others, which may only be valid with them, and again
+            # after them, as they take precedence.
+            start = cls(settings=starting_point(argv, recipe, own))
+            found = parse(cls, argv, prog=prog, start=start)
+            return replace(found, settings=found.settings.updated(**own))
+
+        leave_out = wants_all(given)
+        found, refused = sift(names_of(given), read_recipe, leave_out=leave_out)
+        command = next(iter(found.values()))
+        configs = {name: one.settings for name, one in found.items()}
+        return partial(command.compare, configs, refused, leave_out=leave_out)
+
+    def compare(self, configs: Mapping[str, Config], refused: Mapping[str, str], *, leave_out: bool) -> None:
+        """Compare the configurations of the recipes; refused recipes are listed as left out.
 
         Raises
         ------
         FailureError
             If a run failed, after all others are done.
         """
-        from elboroom.cli.commands.common import console, full_name, line_width, read_data, shown
+        from elboroom.cli.console import console, line_width, shown
+        from elboroom.cli.inputs.run_data import read_data
         from elboroom.comparison.comparing import compare_configs
+        from elboroom.data import full_name
         from elboroom.training import keep_freed_memory
         from elboroom.training.defaults import fitting_model
 
@@ -70,8 +103,8 @@ class Compare:
         out = self.out or Path("comparisons") / (Path(data.name).stem or "data")
         say = console(quiet=self.quiet)
         say.print(data.describe())
-        say.print(f"recipes: {len(configs)}, seeds of each: {self.seeds}, into {shown(out)}")
-        with suppress(UsageError):  # what does not go together is explained recipe by recipe
+        say.print(f"recipes: {len(configs)}, seeds for each: {self.seeds}, folder: {shown(out)}")
+        with contextlib.suppress(UsageError):  # conflicts are reported for each recipe
             for choice in sorted({fitting_model(one, data)[1] for one in configs.values()} - {""}):
                 say.print(choice)
         found = compare_configs(
@@ -83,6 +116,6 @@ class Compare:
         if found.failed:
             runs = sum(row["status"] != "left out" for row in found.rows)
             raise FailureError(
-                f"{len(found.failed)} of {runs} runs failed; the table says why, and the same command tries "
-                "them again"
+                f"{len(found.failed)} of {runs} runs failed; the table gives the reasons, and the same "
+                "command tries them again"
             )

@@ -1,160 +1,160 @@
-"""``morph`` and ``neighbours``: ways between examples, and what lies near them."""
+"""``elboroom morph``: a path between codes of images, decoded to a GIF, a film, a strip or a sheet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import Field
 
-from elboroom.cli.commands.common import (
-    fixed,
-    free_files,
-    load_model,
-    named_condition,
-    output_file,
-    read_example,
-    save_figure,
-    seen_data,
-    wrote,
-)
-from elboroom.cli.commands.endpoints import Endpoint, EndpointFinder
-from elboroom.cli.commands.photos import is_changed
-from elboroom.cli.options import Prepare
-from elboroom.errors import UsageError, printable
-from elboroom.evaluation.health import check_finite
-from elboroom.evaluation.neighbours import Space
-from elboroom.evaluation.neighbours import nearest as nearest_examples
-from elboroom.figures import by_class, morphs
-from elboroom.figures.morphs import Morph
-from elboroom.latent.arrays import numbers, seeded, standardizes
-from elboroom.latent.paths import PATHS, linear
-from elboroom.models.conditioning import Examples, together
-from elboroom.models.vae import VAE, Array
-from elboroom.runs.run import Run
+from elboroom.cli.options import AtLeastTwo, ImageVerb, Positional, Refine, Seed
+from elboroom.config.options import Option
+from elboroom.errors import UsageError
+
+if TYPE_CHECKING:
+    from elboroom.cli.inputs.endpoints import Endpoint, EndpointFinder
+    from elboroom.figures import morphs
+
+_FAR = 1e6  # farther from the prior, float32 cannot distinguish codes
+_LONGEST = 65_535  # a GIF has 16 bits for hundredths of a second, and the endpoints stay ten times as long
 
 
-def _on_the_way(a: Endpoint, b: Endpoint, steps: int) -> Tensor | None:
-    """Conditions (steps, C) straight from one end's to the other's."""
-    if a.condition is None or b.condition is None:
-        return None
-    return linear(a.condition, b.condition, steps)
+@dataclass(frozen=True, kw_only=True)
+class Morph(ImageVerb):
+    """Morph between images, to a class or along an attribute, by a path through the latent space."""
 
+    images: Annotated[
+        Positional[tuple[str, ...]],
+        Option(
+            metavar="A [A ...] B",
+            help="Images to start from and, last, the image to end at: image files (group.jpg:2 is the "
+            "second largest face in a photo), SET:INDEX such as mnist:7, or a member of a class as "
+            "LABEL:random, LABEL:nearest or LABEL:mean, such as dog:random.",
+        ),
+    ]
+    path: Annotated[
+        Literal["linear", "spherical", "dense", "data"],
+        Option(
+            help="Path through the latent space: straight, along a sphere, through dense regions of "
+            "the prior, or close to codes of the data.",
+            old=("walk",),
+        ),
+    ] = "linear"
+    toward: Annotated[
+        str | None,
+        Option(
+            metavar="LABEL",
+            help="Move towards this label instead of to B. A .npy file with one number per example gives the "
+            "direction in which those numbers grow.",
+        ),
+    ] = None
+    away: Annotated[
+        str | None,
+        Option(
+            metavar="LABEL", help="With --toward: move away from this label. Default: away from all others."
+        ),
+    ] = None
+    strength: Annotated[
+        float,
+        Option(
+            help="Distance to move: 1 is the difference between the labels' mean codes, or one "
+            "standard deviation."
+        ),
+    ] = 1.0
+    to_label: Annotated[
+        str | None,
+        Option(
+            metavar="LABEL",
+            help="Keep the code and change the condition to this label instead of going to B; for a "
+            "conditional model.",
+        ),
+    ] = None
+    refine: Refine = 0
+    steps: Annotated[AtLeastTwo, Option(help="Number of pictures on the path, including both endpoints.")] = (
+        25
+    )
+    seed: Annotated[Seed, Option(help="Random seed for LABEL:random.")] = 0
+    out: Annotated[
+        Path | None,
+        Option(
+            help="Output file: .gif, .mp4, or .png for a strip or a sheet. Default: RUN/figures/morph.gif."
+        ),
+    ] = None
+    milliseconds: Annotated[
+        int, Field(ge=1, le=_LONGEST), Option(help="Duration of each frame in milliseconds.")
+    ] = 60
 
-def morph(
-    run: Run,
-    names: Sequence[str],
-    *,
-    walk: str,
-    toward: str | None,
-    away: str | None,
-    strength: float,
-    refining: int,
-    steps: int,
-    seed: int,
-    out: Path | None,
-    milliseconds: int,
-    overwrite: bool,
-    prepare: Prepare,
-    device: str,
-    label: str | None = None,
-    to_label: str | None = None,
-) -> None:
-    """Walk from examples to another or along an attribute: a looping GIF, a film, a strip or a sheet."""
-    vae = load_model(run, device)
-    default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
-    path = output_file(out, default, allowed, overwrite=overwrite)
-    kind = path.suffix.lower()
-    if kind == ".mp4":
-        morphs.find_ffmpeg(path)
-    finder = EndpointFinder(run, vae, seed, refining, prepare, label)
-    if to_label is not None:
-        pairs = finder.relabelled(names, to_label)
-    else:
-        pairs = finder.pairs(names) if toward is None else finder.moved(names, toward, away, strength)
-    ways = [_walked(finder, walk, a, b, steps) for a, b in pairs]
-    if kind == ".png":
-        if len(ways) == 1 and not refining:
-            ends = f"From {pairs[0][0].name} to {pairs[0][1].name}"
-            title = f"{ends}: decoded codes on a {walk} walk; originals are framed"
-            save_figure(morphs.strip(vae, ways[0], title=title), path)
+    def __call__(self) -> None:
+        """Decode the paths and write them.
+
+        Raises
+        ------
+        UsageError
+            If options contradict each other, or an endpoint is missing.
+        """
+        self._check()
+        from elboroom.cli.inputs.endpoints import EndpointFinder
+        from elboroom.cli.inputs.model import load_model
+        from elboroom.cli.outputs import output_file, save_figure
+        from elboroom.figures import morphs
+        from elboroom.runs.run import Run
+
+        run = Run(self.run)
+        vae = load_model(run, self.device)
+        default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
+        file = output_file(self.out, default, allowed, overwrite=self.overwrite)
+        if file.suffix.lower() == ".mp4":
+            morphs.find_ffmpeg(file)
+        finder = EndpointFinder(run, vae, self.seed, self.refine, self.prepare, self.label)
+        pairs = self._endpoints(finder)
+        found = [finder.morph(start, end, self.path, self.steps) for start, end in pairs]
+        if file.suffix.lower() != ".png":
+            self._animate(finder, found, file)
+        elif len(found) == 1 and not self.refine:
+            title = f"From {pairs[0][0].name} to {pairs[0][1].name}: decoded codes on a {self.path} path"
+            save_figure(morphs.strip(vae, found[0], title=f"{title}; originals are framed"), file)
         else:
-            save_figure(morphs.sheet(vae, ways), path)
-        return
-    conditions = [one.condition for one in ways if one.condition is not None]
-    told = torch.cat(conditions) if conditions else None
-    frames = morphs.path_frames(vae, *(one.path for one in ways), condition=told)
-    save, size = (morphs.save_gif, 256) if kind == ".gif" else (morphs.save_mp4, 512)
-    save(frames, path, size=size if len(ways) == 1 else 5 * size // 2, milliseconds=milliseconds)
-    wrote(path)
-    if any(is_changed(name, vae.shape, prepare) for name in names):  # frames do not show what was encoded
-        place = path.with_name(f"{path.stem}-ends.png")
-        save_figure(morphs.sheet(vae, ways), free_files([place], named=False, overwrite=overwrite)[0])
+            save_figure(morphs.sheet(vae, found), file)
 
+    def _check(self) -> None:
+        if self.toward is not None and self.to_label is not None:
+            raise UsageError(f"--toward {self.toward} and --to-label {self.to_label}: give one of the two")
+        if len(self.images) < (2 if self.toward is None and self.to_label is None else 1):
+            missing = "B" if self.images else "A"
+            raise UsageError(
+                f"{missing} is missing; give two or more images, or one or more with --toward LABEL"
+            )
+        if self.toward is None and self.away is not None:
+            raise UsageError(f"--away {self.away} needs --toward LABEL")
+        if not abs(self.strength) <= _FAR:
+            limits = f"a finite number from -{_FAR:g} to {_FAR:g}, such as 1.5"
+            raise UsageError(f"--strength {self.strength}: must be {limits}")
 
-def _walked(finder: EndpointFinder, walk: str, a: Endpoint, b: Endpoint, steps: int) -> Morph:
-    vae, condition = finder.vae, _on_the_way(a, b, steps)
-    prior = vae.prior
-    if condition is not None and hasattr(prior, "given"):  # that in the middle of the way
-        with torch.no_grad():
-            prior = prior.given(condition.mean(0, keepdim=True))
-    path = PATHS[walk](prior, lambda: finder.codes)(a.code, b.code, steps)
-    name = f"{by_class.wrapped(a.name)}\n→ {by_class.wrapped(b.name)}"
-    return Morph(path, a.x, b.x, name=name, refined=finder.refining > 0, condition=condition)
+    def _endpoints(self, finder: EndpointFinder) -> list[tuple[Endpoint, Endpoint]]:
+        if self.to_label is not None:
+            return finder.relabelled(self.images, self.to_label)
+        if self.toward is not None:
+            return finder.moved(self.images, self.toward, self.away, self.strength)
+        return finder.pairs(self.images)
 
+    def _animate(self, finder: EndpointFinder, found: list[morphs.Morph], file: Path) -> None:
+        """Write a GIF or a film; and a sheet, if frames would not show what was encoded."""
+        import torch
 
-def neighbours(
-    run: Run,
-    names: Sequence[str],
-    *,
-    samples: int,
-    frames: int,
-    n: int,
-    space: Space,
-    seed: int,
-    out: Path | None,
-    overwrite: bool,
-    prepare: Prepare,
-    device: str,
-    label: str | None = None,
-) -> None:
-    """Draw images, samples or the frames of a morph beside the training examples nearest to them."""
-    vae = load_model(run, device)
-    path = output_file(out, run.path / "figures" / "neighbours.png", (".png",), overwrite=overwrite)
-    data = seen_data(run, vae)
-    if frames:
-        (start, end), *more = EndpointFinder(run, vae, seed, prepare=prepare, told=label).pairs(names)
-        if more:
-            raise UsageError(f"--frames {frames} takes two images, the ends of a morph; got {len(names)}")
-        labels = [f"frame {i + 1}" for i in range(frames)]
-        condition = _on_the_way(start, end, frames)
-        decoded = numbers(vae.decode(linear(start.code, end.code, frames), condition).mean)
-        queries: Array = decoded if condition is None else Examples(decoded, numbers(condition))
-    else:
-        told = named_condition(vae, label)
-        read = [read_example(name, vae, run, prepare=prepare, label=label) for name in names]
-        queries = together([*read, *_sampled(fixed(vae, label) if samples else vae, samples, seed, told)])
-        labels = [*(Path(name).name for name in names), *(f"sample {i + 1}" for i in range(samples))]
-    found = nearest_examples(data, queries, n, space, vae=vae)
-    check_finite({"distances": found.distances}, str(run.path))
-    save_figure(by_class.neighbour_sheet(data, queries, labels, found, vae=vae), path)
-    for name, rows, distances, usual, copied in zip(labels, *found, found.copied, strict=True):
-        print(
-            f"{printable(name)}: nearest is :{rows[0]} at {distances[0]:.4g}, and {usual:.4g} is usual "
-            "around there" + ("; (nearly) a copy" if copied else "")
-        )
-    unit = "Euclidean, between codes"
-    if space == "pixels":
-        unit = f"root mean square differences per {'pixel' if data.is_image else 'number'}"
-        unit += ", standardised" if standardizes(vae) else ""
-    print(printable(f":N is example N of {data.name}; distances are {unit}"))
+        from elboroom.cli.inputs.photos import is_changed
+        from elboroom.cli.outputs import free_files, save_figure, wrote
+        from elboroom.figures import morphs
 
-
-def _sampled(vae: VAE, n: int, seed: int, told: NDArray[Any] | None) -> list[Array]:
-    """Draws from a model, each with the condition that was given."""
-    with seeded(vae, seed):
-        drawn = numbers(vae.sample(n)) if n else ()
-    return [x if told is None else Examples(x, told) for x in drawn]
+        vae = finder.vae
+        conditions = [one.condition for one in found if one.condition is not None]
+        condition = torch.cat(conditions) if conditions else None
+        frames = morphs.path_frames(vae, *(one.path for one in found), condition=condition)
+        gif = file.suffix.lower() == ".gif"
+        save, size = (morphs.save_gif, 256) if gif else (morphs.save_mp4, 512)
+        save(frames, file, size=size if len(found) == 1 else 5 * size // 2, milliseconds=self.milliseconds)
+        wrote(file)
+        if any(is_changed(name, vae.shape, self.prepare) for name in self.images):
+            sheet = file.with_name(f"{file.stem}-ends.png")
+            (place,) = free_files([sheet], named=False, overwrite=self.overwrite)
+            save_figure(morphs.sheet(vae, found), place)

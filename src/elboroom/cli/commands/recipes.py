@@ -1,32 +1,63 @@
-"""``recipes``: which papers there are by name, and what each of them sets."""
+"""``elboroom recipes``: the papers that can be trained by name, and what each recipe sets."""
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from elboroom.cli.options import Positional, Verb
 from elboroom.config import Config
+from elboroom.config.options import Option
 from elboroom.errors import UsageError, nearest
-from elboroom.io.files import json_text
-from elboroom.objectives.recipes import RECIPES
+
+_WIDTH = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes(Verb):
+    """List the recipes: papers that can be trained by name."""
+
+    name: Annotated[
+        Positional[str | None],
+        Option(metavar="RECIPE", help="Recipe to describe. Default: list all of them."),
+    ] = None
+
+    def __call__(self) -> None:
+        """Print one recipe, or the list."""
+        show_all() if self.name is None else show(self.name)
 
 
 def show_all() -> None:
-    """Print one line for each recipe: name, what it does, where it is from."""
-    width = max(map(len, RECIPES))
-    longest = max(len(one.summary) for one in RECIPES.values())
+    """Print the name, summary and papers of each recipe."""
+    from elboroom.objectives.recipes import RECIPES
+
+    column = max(map(len, RECIPES)) + 2
     for name, one in RECIPES.items():
-        print(f"{name:<{width}}  {one.summary:<{longest}}  arXiv:{', '.join(one.arxiv)}")
-    print("\n'elboroom recipes RECIPE' shows what one sets; 'elboroom train DATA --recipe RECIPE' trains it.")
+        text = f"{one.summary} [arXiv:{', '.join(one.arxiv)}]"
+        print(
+            textwrap.fill(
+                text,
+                _WIDTH,
+                initial_indent=name.ljust(column),
+                subsequent_indent=" " * column,
+                break_on_hyphens=False,
+            )
+        )
+    print("\n'elboroom recipes RECIPE' shows what a recipe sets; 'elboroom train DATA --recipe")
+    print("RECIPE' trains with it.")
 
 
 def show(name: str) -> None:
-    """Print what a recipe sets, as a preset would write it.
+    """Print what a recipe sets, as TOML.
 
     Raises
     ------
     UsageError
         If there is no such recipe.
     """
+    from elboroom.objectives.recipes import RECIPES
+
     if name not in RECIPES:
         raise UsageError(f"unknown recipe {name!r}; {nearest(name, RECIPES)}")
     one = RECIPES[name]
@@ -40,7 +71,9 @@ def show(name: str) -> None:
 
 
 def _toml(value: Any) -> str:
-    """Write a value as TOML does: tables in braces, the rest as JSON."""
+    """Write a value as TOML: tables in braces, the rest as JSON."""
+    from elboroom.io.files import json_text
+
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
     return json_text(value)

@@ -1,4 +1,4 @@
-"""Whether data are a run's own, and whether others suit its model."""
+"""Checks of data against a run: whether they are its own, and whether its model can take them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from elboroom.runs.run import Run
 
 
 def is_own(run: Run, data: Dataset, *, unknown: bool = False) -> bool:
-    """Whether data are what a run was trained on, wherever they are now.
+    """Whether data are those that a run was trained on, in any location.
 
     Parameters
     ----------
     run : Run
-        Keeps the fingerprint of its data.
+        The run, which records the fingerprint of its data.
     data : Dataset
-        With the run's validation part held out.
+        The data, with the run's validation part split off.
     unknown : bool
-        What to say of a run that does not keep it.
+        The result for a run without a fingerprint.
     """
     known = run.environment.get("data_fingerprint")
     return unknown if known is None else known == data.fingerprint(labels=run.config.model.learns_labels)
 
 
 def check_suits(run: Run, data: Dataset) -> list[str]:
-    """Check the shape and the values of data that a run was not trained on.
+    """Check the shape and the values of other data than the run's.
 
     Returns
     -------
     list of str
-        Warnings: if the values look as if they were in other units than the training data, and if image files
-        were not prepared as those of the run were.
+        Warnings: if the values seem to be in other units than the training data, and if image files were
+        prepared in another way than the run's.
 
     Raises
     ------
@@ -54,21 +54,21 @@ def check_suits(run: Run, data: Dataset) -> list[str]:
     warnings = [] if units is None else [units]
     if of_files(data) and run.preparation.kind == "faces":
         warnings.append(
-            f"{data.name} holds photos, whose middles were taken, and the run was trained on faces cut out "
-            "of photos; 'elboroom data faces' makes such faces of them"
+            f"{data.name} holds photos, which were cropped to the middle, but the run was trained on aligned "
+            "faces; prepare the photos with 'elboroom data faces'"
         )
     return warnings
 
 
 def _check_pixels(run: Run, data: Dataset) -> None:
-    """Refuse 8-bit pixels, which are 0 to 1 to a model, if those of the run were floats in another range."""
+    """Refuse 8-bit pixels, a model's 0 to 1, if the run was trained on floats in another range."""
     low, high = run.preparation.value_range
     if not (data.is_image and data.x.dtype == np.uint8) or (low, high) not in USUAL_RANGES[1:]:
         return
     black, white = range_of_data(data)
     if (black, white) != (low, high):
         raise UsageError(
-            f"{data.name} holds 8-bit pixels, {black:g} to {white:g} to the model, which was trained on "
-            f"floats from {low:g} (black) to {high:g} (white); map each pixel p to "
+            f"{data.name} holds 8-bit pixels, which the model gets as {black:g} to {white:g}, but it was "
+            f"trained on floats from {low:g} (black) to {high:g} (white); convert each pixel p to "
             f"{low:g} + p / 255 * {high - low:g}"
         )

@@ -1,4 +1,4 @@
-"""What ``evaluate`` keeps: a run's main numbers, and beside them those of other data or of fewer examples."""
+"""The records in a run's metrics.json: its main numbers, and those of other data or of fewer examples."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import Any
 
 from elboroom.runs.run import Run
 
-_TELL_APART = ("source", "split", "limit", "nll_num_samples", "seed", "precision")
+_IDENTITY = ("source", "split", "limit", "nll_num_samples", "seed", "precision")
 _OTHERS = "others"
 
 Record = dict[str, Any]
 
 
 def merged(kept: Record, record: Record) -> Record:
-    """Add the numbers of an evaluation to those that a run has.
+    """Add the record of an evaluation to those of a run.
 
     Parameters
     ----------
     kept : dict
         Content of metrics.json: the main record, and under "others" a list of further ones.
     record : dict
-        With ``split``, ``limit`` (None for all examples) and, of other data than the run's, their ``source``.
-        It becomes the main record if it is of all examples of the run's own data, of the main record's part
-        of them, with at least as many importance samples. Otherwise it joins the others, where it replaces
-        one of the same data, part, limit, samples, seed and precision.
+        The new numbers, with ``split``, ``limit`` (None for all examples) and ``source`` (None for the run's
+        own data). It becomes the main record if it covers all examples of the run's own data, has the main
+        record's split, and at least as many importance samples. Otherwise it joins the others, and replaces
+        one with the same data, split, limit, samples, seed and precision.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def keep(run: Run, record: Record) -> None:
 
 
 def _key(record: Record) -> tuple[Any, ...]:
-    return tuple(record.get(name) for name in _TELL_APART)
+    return tuple(record.get(name) for name in _IDENTITY)
 
 
 def _samples(record: Record) -> int:

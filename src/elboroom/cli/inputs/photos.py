@@ -1,4 +1,4 @@
-"""Image files that people name, brought to the form that a run's examples have."""
+"""Image files that the user names, prepared like a run's examples."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from elboroom.runs.run import Run
 Shape = tuple[int, int, int]
 
 _FACE = re.compile(r"(?P<path>.+):(?P<face>\d+)")
-_LISTED = 4  # most other faces of a photo that are named
+_LISTED = 4  # most other faces of a photo that are listed
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file in the form of a run's examples.
+    """An image file prepared like a run's examples.
 
     Attributes
     ----------
     pixels : numpy.ndarray
         uint8 ``(h, w, c)``.
     how : str
-        What was done to it, for the user to read; empty if it was taken as it is.
+        A description of the preparation; empty if there was none.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,7 +48,7 @@ def named_photo(name: str) -> tuple[Path, int | None] | None:
     Returns
     -------
     (pathlib.Path, int or None)
-        The file, and which face by its size, from 0.
+        The file, and the index of the face by size, from 0.
 
     Raises
     ------
@@ -62,12 +62,12 @@ def named_photo(name: str) -> tuple[Path, int | None] | None:
     if found is None or path is None or path.suffix.lower() not in images.SUFFIXES or not path.is_file():
         return None
     if int(found["face"]) < 1:
-        raise UsageError(f"{name}: faces are counted from 1, the largest")
+        raise UsageError(f"{name}: faces are numbered from 1, the largest")
     return path, int(found["face"]) - 1
 
 
 def is_changed(name: str, shape: tuple[int, ...], prepare: Prepare) -> bool:
-    """Whether a name is that of an image file of which `read_photo` makes something else."""
+    """Whether a name is that of an image file that `read_photo` would change."""
     named = named_photo(name)
     if named is None:
         return False
@@ -88,31 +88,33 @@ def read_photo(
     path : pathlib.Path
         The file.
     shape : tuple of int
-        What the model takes, ``(h, w, c)``.
+        Shape of the model's examples, ``(h, w, c)``.
     run : Run
-        Says how its examples were made.
+        Records how its examples were prepared.
     prepare : {"auto", "faces", "crop", "none"}
-        "auto": like the run's examples; a file of the model's size is taken as it is. "faces": the face is
-        found, turned upright and cut out. "crop": the largest centred part of the model's aspect is resized.
-        "none": only files of the model's size are taken.
+        "auto": like the run's examples, except that a file of the model's size is not changed. "faces": find
+        the face, align it and cut it out. "crop": resize the largest centred part of the model's aspect
+        ratio. "none": accept only files of the model's size.
     face : int, optional
-        Which of several faces, 0 being the largest; it is then found whatever the run's examples are.
+        Index of one of several faces, 0 being the largest; a face is then searched for in any case.
 
     Raises
     ------
     UsageError
-        If there is no such file or face, it is damaged, or it cannot be prepared in this way.
+        If the file or face does not exist, the file is damaged, or it cannot be prepared in this steps.
     """
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise UsageError(
-            f"{path}: the model takes examples of shape {shape}, and an image file holds one or three "
-            "channels of pixels; name an example as SET:INDEX"
+            f"{path}: the model takes examples of shape {shape}, but an image file has one or three "
+            "channels; give an example as SET:INDEX"
         )
     height, width, channels = shape
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of an image file")
     if face is not None and prepare in ("crop", "none"):
-        raise UsageError(f"{path}:{face + 1} asks for a face, and --prepare {prepare} looks for none")
+        raise UsageError(
+            f"{path}:{face + 1} asks for a face, but --prepare {prepare} does not search for faces"
+        )
     with _named(path):
         header = images.read_header(path)
         same = (header.height, header.width) == (height, width)
@@ -129,7 +131,7 @@ def read_photo(
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the file in what is wrong with it."""
+    """Name the file in error messages."""
     try:
         yield
     except OSError as error:
@@ -143,7 +145,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _tries(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[PhotoSteps, ...], str]:
-    """Return the tries to try, in this order, and why the last of them is taken."""
+    """List the preparations to try in order, and the reason for the last one."""
     height, width, channels = shape
     crop = PhotoSteps("crop", (height, width), channels)
     if prepare == "crop":
@@ -157,7 +159,9 @@ def _tries(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[PhotoSteps, 
         return (faces[0] if faces else PhotoSteps("detect", (height, width), channels),), ""
     if run.config.data.prepare == "crop":
         return (crop,), "as the run's configuration says"
-    return (crop,), "as the run does not record how its examples were made (--prepare faces looks for a face)"
+    return (
+        crop,
+    ), "as the run does not record how its examples were prepared (--prepare faces searches for a face)"
 
 
 def _whose(made: Preparation, steps: PhotoSteps) -> str:
@@ -166,7 +170,7 @@ def _whose(made: Preparation, steps: PhotoSteps) -> str:
 
 
 def _white(path: Path, header: images.Header, run: Run) -> int:
-    """Which value of an image of 16 bits is white: as in the run's examples, or as its own values suggest."""
+    """Choose the white level of a 16-bit image: that of the run's examples, or one that fits its values."""
     if not header.deep:
         return images.WHITE
     return white_of_photo(path, _usual_white(run))
@@ -179,7 +183,7 @@ def _usual_white(run: Run) -> int:
 def _brightened(white: int, run: Run) -> str:
     if white == _usual_white(run):
         return ""
-    return f"its 16-bit values are {white:,} at most, which was taken for white"
+    return f"its 16-bit values reach {white:,}, which was taken as white"
 
 
 def _prepared(
@@ -194,10 +198,10 @@ def _prepared(
             cropped = f"the middle was cropped and resized to {shape[1]}×{shape[0]}"
             said = (missing, f"{cropped}, {why}" if why else cropped, _brightened(white, run))
             reasons = "; ".join(filter(None, said))
-            return Photo(_brought_to(pixels, shape), reasons)
+            return Photo(_resized(pixels, shape), reasons)
         made = _with_face(path, steps, face)
         if made.found:
-            return Photo(_brought_to(made.pixels, shape), made.how + _others(path, made, face or 0))
+            return Photo(_resized(made.pixels, shape), made.how + _others(path, made, face or 0))
         missing = made.how.partition(": cropped")[0]
     raise UsageError(
         f"{path}: {missing}; give a photo that shows the face from the front, or take the middle of this one "
@@ -211,19 +215,21 @@ def _with_face(path: Path, steps: PhotoSteps, face: int | None) -> PreparedPhoto
     except NoSuchFaceError as error:
         assert face is not None
         count = f"{error.count} face{'' if error.count == 1 else 's'}"
-        raise UsageError(f"{path}:{face + 1}: {count} found in this photo; 1 is the largest") from None
+        raise UsageError(
+            f"{path}:{face + 1}: {count} found in this photo, numbered from 1, the largest"
+        ) from None
 
 
 def _others(path: Path, made: PreparedPhoto, taken: int) -> str:
-    """Name the faces of a photo that were not taken."""
+    """List the faces of a photo that were not used."""
     boxes = [(i, box) for i, box in enumerate(made.faces) if i != taken]
     named = [f"{path.name}:{i + 1} at ({x:.0f}, {y:.0f})" for i, (x, y, *_) in boxes[:_LISTED]]
     more = f" and {len(boxes) - _LISTED} more" if len(boxes) > _LISTED else ""
     return f"; the others are {', '.join(named)}{more}" if named else ""
 
 
-def _brought_to(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
-    """Resize a prepared image as ``--data.size`` and ``--data.channels`` resized the run's examples."""
+def _resized(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
+    """Resize a prepared image to the model's shape, as ``--data.size`` and ``--data.channels`` do."""
     if pixels.shape == shape:
         return pixels
     resized: NDArray[np.uint8] = images.resize_images(pixels[None], shape)[0]

@@ -1,0 +1,52 @@
+"""``elboroom data show``: what a data set holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from elboroom.cli.options import DATA, Positional, Verb
+from elboroom.config.options import Option
+from elboroom.errors import printable
+
+if TYPE_CHECKING:
+    from elboroom.data import Dataset
+
+_SHOWN_LABELS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShow(Verb):
+    """Describe a data set: shapes, split, labels, values and skipped files."""
+
+    source: Annotated[Positional[str], DATA]
+    strict: Annotated[bool, Option(help="Stop at a damaged file instead of skipping it.")] = False
+
+    def __call__(self) -> None:
+        """Print it."""
+        from elboroom.data import load_data
+        from elboroom.data.dataset import skipped_lines
+        from elboroom.data.rows import extent
+
+        data = load_data(self.source, strict=self.strict)
+        lines = [data.describe(), *data.notes]
+        if data.labels is not None:
+            lines.append("labels  " + _labels(data))
+        low, high = extent(data.x)
+        lines.append(
+            f"values  {low:g} to {high:g}"
+            + (f"; the model sees {data.scale:g} as 1" if data.scale != 1 else "")
+        )
+        for line in [*lines, *skipped_lines(data, most=10)]:
+            print(printable(line))
+
+
+def _labels(data: Dataset) -> str:
+    """Count the examples of each label."""
+    import numpy as np
+
+    labels, counts = np.unique(np.asarray(data.labels), return_counts=True)
+    found = list(zip(labels.tolist(), counts.tolist(), strict=True))
+    named = [f"{data.label_name(label)} {count:,}" for label, count in found[:_SHOWN_LABELS]]
+    more = f", … {len(found):,} labels in total" if len(found) > _SHOWN_LABELS else ""
+    return ", ".join(named) + more

@@ -1,0 +1,149 @@
+"""``elboroom evaluate``: the numbers of a trained model."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from elboroom.cli.options import Count, Json, ModelVerb, NotNegative, OtherData, Precision, Seed, Split
+from elboroom.config.options import Option
+from elboroom.errors import FailureError, UsageError
+
+if TYPE_CHECKING:
+    from elboroom.data import Dataset
+    from elboroom.runs.run import Run
+
+_WIDTH = 78
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(ModelVerb):
+    """Evaluate a run: ELBO, distortion, rate, importance-sampled NLL and active units, in nats."""
+
+    data: OtherData = None
+    condition_file: Annotated[
+        Path | None,
+        Option(metavar="NPY", help="Condition vectors of --data, for a model conditional on vectors."),
+    ] = None
+    split: Split = "test"
+    num_samples: Annotated[
+        NotNegative, Option(help="Importance samples per example for the NLL. 0 skips the NLL.")
+    ] = 1000
+    limit: Annotated[
+        Count | None, Option(metavar="INT", help="Evaluate only the first examples, this many.")
+    ] = None
+    seed: Seed = 0
+    precision: Precision = "fp32"
+    out: Annotated[
+        Path | None, Option(help="A .json file for the numbers, instead of the run's metrics.json.")
+    ] = None
+    overwrite: Annotated[bool, Option(help="Replace an existing --out.")] = False
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Print the numbers and keep them in the run's metrics.json, or in ``out`` instead."""
+        from elboroom.cli.console import console
+        from elboroom.cli.inputs.run_data import run_data
+        from elboroom.cli.outputs import output_file
+        from elboroom.cli.records import keep
+        from elboroom.data.dataset import skipped_lines
+        from elboroom.evaluation.health import check_finite
+        from elboroom.io.files import json_text, write_atomic
+        from elboroom.runs.run import Run
+        from elboroom.training.terminal import printable_lines
+
+        run = Run(self.run)
+        file = self.out and output_file(self.out, self.out, (".json",), overwrite=self.overwrite)
+        data = run_data(run, self.data, self.condition_file)
+        for line in () if self.data is None else skipped_lines(data):
+            console().print(line)
+        result = self._measured(run, data)
+        table = printable_lines(_table(result, run))
+        print(json_text(result) if self.json else table, flush=True)
+        if file is not None:
+            write_atomic(file, json_text(result, indent=2) + "\n")
+        else:
+            try:
+                keep(run, result)
+            except FailureError as error:  # the numbers have been printed
+                console().print(f"not saved: {error}; --out FILE.json saves them elsewhere")
+        numbers = {name: value for name, value in result.items() if name not in _DESCRIPTION}
+        check_finite(numbers, str(run.path))
+
+    def _measured(self, run: Run, data: Dataset) -> dict[str, Any]:
+        """Evaluate, with a description of what was evaluated."""
+        from rich.progress import Progress
+
+        from elboroom.cli.console import console
+        from elboroom.cli.inputs.model import load_model
+        from elboroom.cli.inputs.other_data import is_own
+        from elboroom.data import full_name
+        from elboroom.data.batches import Batches
+        from elboroom.evaluation import evaluate
+
+        vae = load_model(run, self.device)
+        all_of_split = data.indices(self.split)
+        indices = all_of_split[: self.limit]
+        if not len(indices):
+            have = [part for part in ("train", "validation", "test") if len(data.indices(part))]
+            raise UsageError(
+                f"{data.name} has no {self.split} examples; --split can be {', '.join(have)} or all"
+            )
+        where, options = next(vae.parameters()).device, run.config.data
+        with Progress(console=console(), transient=True, disable=not console().is_terminal) as bar:
+            task = bar.add_task(f"evaluating {len(indices):,} examples", total=len(indices))
+            measured = evaluate(
+                vae,
+                Batches(data, where, binarize=options.binarize, dequantize=options.dequantize),
+                indices,
+                num_samples=self.num_samples,
+                seed=self.seed,
+                precision=self.precision,
+                on_progress=lambda done: bar.update(task, completed=done),
+            )
+        return {
+            **measured,
+            "split": self.split,
+            "data": data.name,
+            "source": None if self.data is None or is_own(run, data) else full_name(self.data),
+            "limit": self.limit if len(indices) < len(all_of_split) else None,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+
+
+_DESCRIPTION = ("split", "data", "source", "limit", "seed", "precision")
+
+
+def _table(result: dict[str, Any], run: Run) -> str:
+    def row(name: str, key: str, more: str = "") -> str:
+        return f"  {name:<12} {_number(result[key]):>10}{more}"
+
+    def error(key: str) -> str:
+        return "" if result[f"{key}_stderr"] is None else f" ± {_number(result[f'{key}_stderr'])}"
+
+    lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
+    lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
+    if "rate_of_layers" in result:
+        lines[-1] += (
+            f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, the top layer first)"
+        )
+    lines.append(row("nll", "nll", f"{error('nll')}, {result['nll_num_samples']} importance samples"))
+    if result["nll_bias"] is not None:
+        lines.append(row("  bias", "nll_bias", " at least, by which the nll is too high"))
+        lines.append(row("  ess", "nll_ess", " effective samples, median over the examples"))
+    if result["nll_pareto_k"] is not None:
+        share = f", above 0.7 for {result['nll_unreliable']:.0%} of the examples"
+        lines.append(row("  Pareto k̂", "nll_pareto_k", f" median{share}").replace("k̂", "k̂ "))
+    if result["nll_verdict"] is not None:
+        lines.append(textwrap.fill(result["nll_verdict"], 78, initial_indent="  ", subsequent_indent="  "))
+    if result["bits_per_dim"] is not None:
+        lines.append(row("bits per dim", "bits_per_dim"))
+    lines.append(f"  {'active units':<12} {result['active_units']:>10}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

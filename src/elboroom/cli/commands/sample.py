@@ -1,0 +1,94 @@
+"""``elboroom sample``: decoded draws from the prior."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from elboroom.cli.options import Count, PictureVerb, Seed
+from elboroom.config.options import Option
+from elboroom.errors import UsageError
+
+if TYPE_CHECKING:
+    from elboroom.latent.arrays import Numbers
+    from elboroom.models.vae import VAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(PictureVerb):
+    """Sample from the prior and decode. A model conditional on labels gives one row per label."""
+
+    n: Annotated[Count, Option(help="Number of samples.")] = 64
+    out: Annotated[
+        Path | None,
+        Option(help="Output file: .png for pictures or .npy for an array. Default: RUN/samples/samples.png."),
+    ] = None
+    observe: Annotated[
+        bool, Option(help="Sample from the likelihood as well, instead of showing its mean.")
+    ] = False
+    seed: Seed = 0
+
+    def __call__(self) -> None:
+        """Write a sheet of pictures, or with .npy an array.
+
+        Without a label, a model that is conditional on labels gets equally many samples of each label.
+        """
+        from elboroom.cli.inputs.model import conditioned, load_model
+        from elboroom.cli.outputs import output_file, save_figure
+        from elboroom.figures.images import samples
+        from elboroom.latent.arrays import numbers, seeded
+        from elboroom.runs.run import Run
+
+        run = Run(self.run)
+        vae = load_model(run, self.device)
+        default = run.path / "samples" / "samples.png"
+        file = output_file(self.out, default, (".png", ".npy"), overwrite=self.overwrite)
+        if self.label is None and vae.condition is not None and vae.condition.kind == "labels":
+            self._each_label(vae, file)
+            return
+        vae = conditioned(vae, self.label)
+        if file.suffix.lower() == ".png" and not self.observe:
+            title = "Samples: decoded draws from the prior"
+            title += "" if self.label is None else f", given {self.label}"
+            save_figure(samples(vae, n=self.n, seed=self.seed, title=title), file)
+            return
+        with seeded(vae, self.seed):
+            drawn = numbers(vae.sample(self.n, observe=self.observe))
+        self._save(vae, drawn, file)
+
+    def _each_label(self, vae: VAE, file: Path) -> None:
+        """Draw at least n samples in all, a row for each label."""
+        import numpy as np
+
+        from elboroom.cli.outputs import save_figure
+        from elboroom.figures import conditional, grids
+        from elboroom.latent.arrays import numbers, seeded
+
+        assert vae.condition is not None
+        labels = vae.condition.labels
+        each = -(-self.n // len(labels))
+        if file.suffix.lower() == ".png" and not self.observe:
+            names = [vae.condition.name_of(place) for place in range(len(labels))]
+            grid = conditional.conditional_grid(vae, labels.tolist(), names, each, self.seed)
+            save_figure(grids.stack(grid, title=grids.titled(vae, conditional.GIVEN_EACH)), file)
+            return
+        with seeded(vae, self.seed):
+            drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=self.observe)
+        self._save(vae, numbers(drawn), file, columns=each)
+
+    def _save(self, vae: VAE, drawn: Numbers, file: Path, columns: int | None = None) -> None:
+        """Write samples as an array, or as pictures side by side without margins."""
+        from elboroom.cli.inputs.model import described
+        from elboroom.cli.outputs import save_array, save_image, wrote
+        from elboroom.figures.grids import images_of, tile, to_uint8
+
+        if file.suffix.lower() == ".npy":
+            save_array(drawn, file)
+            wrote(file)
+            return
+        if len(vae.shape) != 3:
+            raise UsageError(f"--observe needs images, and this model's examples are {described(vae.shape)}")
+        square = math.ceil(math.sqrt(len(drawn)))
+        save_image(to_uint8(tile(images_of(vae, drawn), columns or square)), file)
