@@ -175,7 +175,8 @@ def test_image_files_get_the_range_of_a_run_of_floats(form: str, elboroom: Comma
     np.testing.assert_allclose(np.load("z.npy"), np.load("own.npy"), atol=1e-6)
     np.save("y.npy", pixels[..., None])  # what white is in an array, only its maker knows
     assert (
-        "holds 8-bit pixels, 0 to 1 to the model" in elboroom("embed", "run", "y.npy", "--out", "y.csv").err
+        "holds 8-bit pixels, which the model gets as 0 to 1"
+        in elboroom("embed", "run", "y.npy", "--out", "y.csv").err
     )
 
 

@@ -135,7 +135,7 @@ def test_of_a_group_the_largest_is_taken_and_the_others_are_offered(tmp_path, ca
     check_places((third * 255).round().astype(np.uint8))
     assert np.abs(third - largest).max() > 0.1
     np.testing.assert_array_equal(read_example(f"{path}:1", vae, run), largest)
-    missing = "group.png:4: 3 faces found in this photo; 1 is the largest"
+    missing = "group.png:4: 3 faces found in this photo, numbered from 1"
     for wrong, words in ((4, missing), (0, "numbered from 1")):
         with pytest.raises(UsageError, match=words):
             read_example(f"{path}:{wrong}", vae, run)
@@ -163,7 +163,7 @@ def test_without_a_face_a_run_of_faces_alone_refuses_the_photo(tmp_path):
     with pytest.raises(UsageError, match=r"grey\.png: no face found by dots; .*--prepare crop"):
         read_photo(path, SHAPE, run)
     assert "the middle was cropped" in read_photo(path, SHAPE, run, "crop").how
-    with pytest.raises(UsageError, match=r"grey\.png:1 asks for a face, and --prepare crop"):
+    with pytest.raises(UsageError, match=r"grey\.png:1 asks for a face, but --prepare crop"):
         read_photo(path, SHAPE, run, "crop", 0)
 
 

@@ -44,8 +44,8 @@ def show_all() -> None:
                 break_on_hyphens=False,
             )
         )
-    print("\n'elboroom recipes RECIPE' shows what a recipe sets; 'elboroom train DATA --recipe")
-    print("RECIPE' trains with it.")
+    print("\n'elboroom recipes RECIPE' shows what a recipe sets;")
+    print("'elboroom train DATA --recipe RECIPE' trains with it.")
 
 
 def show(name: str) -> None:
