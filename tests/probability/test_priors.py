@@ -251,6 +251,43 @@ def test_flow_log_determinant_is_autograds_and_its_inverse_undoes_it(d: int) -> 
     assert_equal(prior.quantile(u), prior._code(torch.special.ndtri(u)))
 
 
+def mass_on_image(prior: FlowPrior, cells: int) -> float:
+    """Σ p(z) · size over the images of equal cells of noise, which are small wherever the density is high.
+
+    The sizes are lengths or areas between the corners' codes: no derivative is asked of the prior.
+    """
+    edges = torch.linspace(-5.5, 5.5, cells + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    with torch.no_grad():
+        if prior.latent_dim == 1:
+            sizes = prior._code(edges[:, None])[:, 0].diff().abs()
+        else:
+            corner = prior._code(torch.cartesian_prod(edges, edges)).reshape(cells + 1, cells + 1, 2)
+            (a, b), (c, d) = (
+                (corner[1:, 1:] - corner[:-1, :-1]).unbind(-1),
+                (corner[1:, :-1] - corner[:-1, 1:]).unbind(-1),
+            )
+            sizes = (a * d - b * c).abs().flatten() / 2  # half the cross product of the diagonals
+        noise = torch.cartesian_prod(*[middles] * prior.latent_dim).reshape(-1, prior.latent_dim)
+        return float((prior.log_prob(prior._code(noise)).exp() * sizes).sum())
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [(0.1, 1e-6), (1.0, 5e-4)])
+def test_a_flow_in_one_dimension_integrates_to_one_however_bent(size: float, tolerance: float) -> None:
+    # midpoints are off by the square of a cell, 1e-3, times the density's curvature; mass beyond ±5.5 is 4e-8
+    prior = FlowPrior(1)
+    disturb(prior, size)
+    assert mass_on_image(prior, 10_000) == pytest.approx(1, abs=tolerance)
+
+
+def test_a_flow_in_two_dimensions_integrates_to_one_as_cells_shrink() -> None:
+    prior = FlowPrior(2)
+    disturb(prior)
+    coarse, fine = mass_on_image(prior, 50) - 1, mass_on_image(prior, 100) - 1
+    assert abs(fine) < 5e-3
+    assert fine == pytest.approx(coarse / 4, abs=5e-4)  # of second order, but for the splines' kinks
+
+
 @pytest.mark.parametrize("d", [2, 3, 5, 8])
 def test_flow_mixes_all_dimensions(d: int) -> None:
     prior = FlowPrior(d)
