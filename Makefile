@@ -1,4 +1,4 @@
-# Every install goes through constraints.txt, so that today's versions are next year's versions.
+# Every install takes the versions pinned in constraints.txt, so that it is the same next year.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOWEST := .venv-lowest
 KEEP ?=
 EXTRAS := mnist-5k,faces,heic,umap,bench,docs,dev
-# These tests train for minutes, or need more than the package itself.
+# Tests that `make lowest` leaves out: long trainings, and tests of the repository rather than the package.
 SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile/
 # Tests run in as many processes as there are cores, with one thread each.
 PARALLEL := --numprocesses logical --dist worksteal
@@ -15,7 +15,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 .DEFAULT_GOAL := help
 .PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lowest docs lint types format clean
 
-help:  ## this list
+help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): pyproject.toml constraints.txt
@@ -24,21 +24,21 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces]"
 	@touch $@
 
-install: $(READY)  ## make .venv with elboroom and everything it needs, from the pins
+install: $(READY)  ## make .venv with elboroom and its dependencies at the pinned versions
 
-demo: $(READY)  ## train on 5,000 real digits in about two minutes and draw every picture
+demo: $(READY)  ## train on 5,000 real digits and draw every figure (two minutes)
 	$(BIN)/elboroom train mnist-5k --preset demo --out runs/demo --overwrite
 
-pictures: $(READY)  ## draw the README's pictures again
+pictures: $(READY)  ## redraw the README's pictures
 	$(BIN)/elboroom train mnist-5k --preset demo --out runs/pictures --overwrite
 	mkdir -p docs/pictures
 	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
 
-pictures-dogpeople: $(READY)  ## draw the README's walk from people to dogs (needs ELBOROOM_DATA, half an hour)
+pictures-dogpeople: $(READY)  ## redraw the README's morphs from people to dogs (needs ELBOROOM_DATA; half an hour)
 	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople.npz --preset dogpeople --out runs/dogpeople --overwrite
 	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
 
-bench: $(READY)  ## measure against other programs (minutes to an hour)
+bench: $(READY)  ## compare speed and results with other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json
 	$(BIN)/python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
@@ -49,22 +49,22 @@ bench: $(READY)  ## measure against other programs (minutes to an hour)
 soak: $(READY)  ## train a tiny model for millions of steps and watch its memory (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json
 
-faults: $(READY)  ## kill, fill and damage trainings, the long form (two minutes)
+faults: $(READY)  ## long tests of killed processes, full disks and damaged files (two minutes)
 	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
 
-hostile: $(READY)  ## hostile files, runs, command lines and arguments, the long form (minutes)
+hostile: $(READY)  ## long tests of invalid files, runs, command lines and arguments (minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_HOSTILE=long $(BIN)/python -m pytest tests/hostile
 
-battery: $(READY)  ## every recipe, network and likelihood through training, the long form (20 minutes)
+battery: $(READY)  ## train every combination of recipe, network and likelihood (20 minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all $(BIN)/python -m pytest tests/battery
 
-copies: $(READY)  ## near-copies in the package, worst first
+copies: $(READY)  ## list near-copies of code in the package, longest first
 	$(BIN)/python tests/core/near_copies.py
 
-test: lint types $(READY)  ## the whole check: lint, format, types, tests, doctests
+test: lint types $(READY)  ## run lint, format, type checks, tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-lowest:  ## install the lowest version allowed of every dependency, and try them (gigabytes; less with KEEP=torch)
+lowest:  ## try the lowest allowed version of every dependency (gigabytes; less with KEEP=torch)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/install/lowest.py --keep $(KEEP) > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt ".[$(EXTRAS)]"
@@ -73,7 +73,7 @@ lowest:  ## install the lowest version allowed of every dependency, and try them
 	$(LOWEST)/bin/elboroom morph $(LOWEST)/run test:0 test:1 --out $(LOWEST)/morph.png
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default $(filter-out $(SLOW),$(wildcard tests/*/))
 
-docs: $(READY)  ## build the documentation and run its tutorials (no network needed; three minutes)
+docs: $(READY)  ## build the documentation and run its tutorials (three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -b html -W --keep-going --nitpicky docs docs/_build/html
 
@@ -84,9 +84,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-format: $(READY)  ## let ruff rewrite what it can
+format: $(READY)  ## fix lint errors and format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove the environments and caches, keep runs
+clean:  ## remove environments and caches; runs are kept
 	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache

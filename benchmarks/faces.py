@@ -1,6 +1,6 @@
-"""Time and memory of preparing photos whose landmarks are given.
+"""Measure time and memory of preparing photos with known landmarks.
 
-Writes JPEG photos of about 500 pixels, each with a drawn face somewhere in it, and prepares them::
+Writes JPEG photos about 500 pixels wide, each with a drawn face, and prepares them::
 
     python benchmarks/faces.py --photos 10000 --workers 2 --out benchmarks/results/faces.json
 """
@@ -26,7 +26,7 @@ BASES = 8
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Photos of 400 to 600 pixels a side: noisy pictures with a face, each cut and compressed anew."""
+    """Write photos with sides of 400 to 600 pixels, each a new crop of a noisy picture of a face."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     bases = []
@@ -53,25 +53,25 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def resident() -> float:
-    """Megabytes this process holds now."""
+    """Return the resident memory of this process in megabytes."""
     with Path("/proc/self/statm").open() as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
 class Peak(threading.Thread):
-    """Watches the memory while something runs; the process's own high-water mark knows no beginning."""
+    """Track peak memory during a task; the operating system's peak would count what came before it."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.megabytes, self._over = resident(), threading.Event()
 
     def run(self) -> None:
-        """Look every 20 ms."""
+        """Sample every 20 ms until stopped."""
         while not self._over.wait(0.02):
             self.megabytes = max(self.megabytes, resident())
 
     def stop(self) -> float:
-        """End it and return the most megabytes seen."""
+        """Stop sampling and return the peak in megabytes."""
         self._over.set()
         self.join()
         return self.megabytes

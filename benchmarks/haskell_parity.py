@@ -1,7 +1,7 @@
-"""The first epochs of ``haskell-mnist`` beside what the Haskell program itself prints.
+"""Compare the first epochs of ``haskell-mnist`` with the numbers that the Haskell program prints.
 
-Trains on the first 10,000 MNIST images, as its figures were made: mean squared error over elements (pixels
-divided by 256) and its KL term (β included, divided as its loss is), per epoch of 100 batches of 32::
+Trains on the first 10,000 MNIST images, as the Haskell program did, and prints for each epoch of 100 batches
+of 32 the mean squared error per pixel (pixels divided by 256) and the KL term in its units (β included)::
 
     python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
 """
@@ -24,18 +24,18 @@ HASKELL = {
     0.0: {"mse": [0.0660, 0.0552, 0.0534, 0.0520, 0.0518], "kl": [0.0] * 5},
     1e-4: {"mse": [0.0684, 0.0593, 0.0581, 0.0579, 0.0573], "kl": [0.0040, 0.0043, 0.0046, 0.0049, 0.0049]},
 }
-"""β in its own convention → what it prints after epochs 1 to 5, at 13 s an epoch."""
+"""β in the Haskell program's convention → its output after epochs 1 to 5, at 13 s an epoch."""
 
 
 def first_images(count: int) -> elboroom.Dataset:
-    """The first training images of MNIST, pixels to be divided by 256."""
+    """Return the first training images of MNIST, with pixels scaled by 1/256."""
     mnist = elboroom.load_data("mnist")
     x = mnist.x[mnist.indices("train")[:count]]
     return elboroom.Dataset(name="mnist", x=x, split=np.zeros(count, np.uint8), scale=256.0)
 
 
 def train(data: elboroom.Dataset, haskell_beta: float, seed: int) -> dict[str, Any]:
-    """Five epochs in the program's units."""
+    """Train five epochs and return the losses in the Haskell program's units."""
     pixels = math.prod(data.shape)
     config = read_preset("haskell-mnist").updated(epochs=5, seed=seed, beta=haskell_beta)
     torch.manual_seed(seed)
@@ -49,7 +49,7 @@ def train(data: elboroom.Dataset, haskell_beta: float, seed: int) -> dict[str, A
 
 
 def main() -> None:
-    """Print both programs' numbers side by side."""
+    """Print the numbers of both programs side by side."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

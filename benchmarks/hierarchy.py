@@ -1,11 +1,11 @@
-"""Six stochastic layers beside one that is given more time, on static MNIST: −ELBO and 100-sample NLL.
+"""Compare six stochastic layers with one layer that trains longer, on static MNIST: −ELBO and 100-sample NLL.
 
 ::
 
     OMP_NUM_THREADS=1 python benchmarks/hierarchy.py --out benchmarks/results/hierarchy.json
 
-They take about an hour and a quarter, and an hour and three quarters, on one core. Runs that
-are there are gone on with, or just measured.
+The six layers take about 75 minutes on one core, the single layer about 105. Existing runs are resumed,
+or only measured if they are complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from elboroom.figures.style import PALETTE, canvas, panel, tidy, to_png
 from elboroom.io.files import write_atomic
 from elboroom.runs.run import Run
 
-# Of nearly as many weights: 0.60 and 0.67 million.
+# Similar numbers of weights: 0.60 and 0.67 million.
 NETS = {
     "ladder": "--network ladder --conv-width 24 --free-bits 3 --epochs 40 --lr-schedule-options T_max=40",
     "conv": "--network conv --conv-width 24 --conv-blocks 2 --latent-dim 32 --epochs 100 "
@@ -43,7 +43,7 @@ LABELS = {"ladder": "ladder of six layers", "conv": "one layer"}
 
 
 def train(name: str, folder: Path) -> None:
-    """Train one, or go on with it, to its last epoch."""
+    """Train one model to its last epoch, or resume it."""
     if not folder.exists():
         words = ["train", SOURCE, *NETS[name].split(), *COMMON.split()]
         code = elboroom_main([*words, "--out", str(folder)])
@@ -56,7 +56,7 @@ def train(name: str, folder: Path) -> None:
 
 
 def measure(folder: Path, limit: int | None) -> dict[str, Any]:
-    """Test numbers of a trained run, and the way it went."""
+    """Return test results and training history of a run."""
     run = Run(folder)
     vae, data = run.model(), elboroom.load_data(SOURCE)
     batches = Batches(data, torch.device("cpu"))
@@ -65,7 +65,7 @@ def measure(folder: Path, limit: int | None) -> dict[str, Any]:
     return {
         "parameters": sum(p.numel() for p in vae.parameters()),
         "epochs": len(history),
-        # Of the median epoch, since other work comes and goes on a shared machine.
+        # From the median epoch, as other work may slow some epochs down.
         "hours": statistics.median(row["seconds"] for row in history) * len(history) / 3600,
         **{name: found[name] for name in ("elbo", "rate", "distortion", "nll", "nll_stderr")},
         "rate_of_layers": found.get("rate_of_layers"),
@@ -75,23 +75,23 @@ def measure(folder: Path, limit: int | None) -> dict[str, Any]:
 
 
 def draw(found: dict[str, dict[str, Any]]) -> Figure:
-    """Validation −ELBO against hours, and the rate of each layer beside that of one."""
+    """Draw validation −ELBO against time, and the rate of each layer."""
     figure = canvas(1500, 560)
-    way, rates = panel(figure, 80, 50, 780, 420), panel(figure, 960, 50, 500, 420)
+    curves, rates = panel(figure, 80, 50, 780, 420), panel(figure, 960, 50, 500, 420)
     for (name, row), color in zip(found.items(), PALETTE, strict=False):
         losses = [-elbo for elbo in row["validation_elbo"]]
         hours = np.arange(1, len(losses) + 1) * row["hours"] / len(losses)
-        way.plot(hours, losses, color=color, label=LABELS[name])
+        curves.plot(hours, losses, color=color, label=LABELS[name])
         bars = row["rate_of_layers"] or [row["rate"]]
         at = np.arange(1, len(bars) + 1) if len(bars) > 1 else [0]
         rates.bar(at, bars, color=color, width=0.7)
     last = [-row["validation_elbo"][-1] for row in found.values()]
-    way.set_ylim(min(last) - 1, max(last) + 12)
-    tidy(way, "Validation −ELBO, nats", "hours on one core")
-    way.legend(frameon=False, fontsize=9)
+    curves.set_ylim(min(last) - 1, max(last) + 12)
+    tidy(curves, "Validation −ELBO, nats", "hours on one core")
+    curves.legend(frameon=False, fontsize=9)
     layers = max(len(row["rate_of_layers"] or []) for row in found.values())
     rates.set_xticks(range(layers + 1), ["one layer", *map(str, range(1, layers + 1))])
-    tidy(rates, "Rate of each layer on the test split, nats", "layer, 1 the top")
+    tidy(rates, "Rate of each layer on the test split, nats", "layer (1 = top)")
     return figure
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=Path, default=Path("runs/hierarchy"))
     options.add_argument("--only", choices=[*NETS], nargs="+", default=[*NETS])
-    options.add_argument("--limit", type=int, help="Test examples to measure, if not all.")
+    options.add_argument("--limit", type=int, help="number of test examples to measure (default: all)")
     options.add_argument("--out", type=Path)
     chosen = options.parse_args()
     found = {}

@@ -1,6 +1,6 @@
-"""Test ELBO on MNIST of elboroom and of Pythae 0.1.2 with the same nets, batches and epochs.
+"""Compare the test ELBO of elboroom and Pythae 0.1.2 on MNIST, with the same networks, batches and epochs.
 
-784-1000-2 and back, ReLU, Bernoulli, Adam 1e-3, batch 100, 20 epochs on all 60,000 images::
+784-1000-2 and its mirror image, ReLU, Bernoulli, Adam 1e-3, batch 100, 20 epochs on all 60,000 images::
 
     pip install -c constraints.txt -e ".[bench]"
     python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
@@ -24,7 +24,7 @@ from elboroom.data.batches import Batches
 
 
 def with_elboroom(data: elboroom.Dataset, epochs: int, seed: int, num_samples: int) -> dict[str, Any]:
-    """Train and measure ours."""
+    """Train and evaluate elboroom's VAE."""
     torch.manual_seed(seed)
     vae = elboroom.VAE.build(shape=data.shape, latent_dim=2, hidden=[1000], activation="relu")
     started = time.perf_counter()
@@ -36,7 +36,7 @@ def with_elboroom(data: elboroom.Dataset, epochs: int, seed: int, num_samples: i
 
 
 def with_pythae(data: elboroom.Dataset, epochs: int, seed: int) -> dict[str, Any]:
-    """Train Pythae's VAE with its own trainer on nets of the same sizes, and measure its own loss."""
+    """Train Pythae's VAE by its own trainer, with networks of the same sizes, and measure its own loss."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -94,7 +94,7 @@ def with_pythae(data: elboroom.Dataset, epochs: int, seed: int) -> dict[str, Any
 
 
 def main() -> None:
-    """Train both for each seed, and print and write the table."""
+    """Train both for each seed; print and write the results."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,6 +1,6 @@
-"""One, two and three processes on one machine: images per second, and what the sum of gradients costs.
+"""Measure the speed of one, two and three processes on one machine, and the cost of summing gradients.
 
-Each process has one thread, so that adding one adds a core until there are no more::
+Each process has one thread and so uses one core::
 
     python benchmarks/processes.py --out benchmarks/results/processes.json
 """
@@ -29,7 +29,7 @@ CASES = {
 
 
 def speed(data: Path, options: list[str], batch: int, processes: int, epochs: int) -> float:
-    """Images per second, the median over epochs after the first."""
+    """Return images per second, the median over all epochs but the first."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "elboroom", "train", str(data), "--out", str(run), *options]
@@ -42,7 +42,7 @@ def speed(data: Path, options: list[str], batch: int, processes: int, epochs: in
 
 
 def all_reduce(numbers: int, processes: int) -> float:
-    """Seconds to sum so many float32 numbers over processes, the median of 20."""
+    """Return the median time in seconds, of 20, to sum ``numbers`` float32 numbers over the processes."""
     program = (
         "import time, torch, torch.distributed as dist\n"
         "dist.init_process_group('gloo')\n"

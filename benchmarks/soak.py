@@ -1,12 +1,12 @@
-"""Many steps on a tiny model: does memory stay flat, and what do checkpoints cost?
+"""Train a tiny model for millions of steps to see whether memory stays flat and what checkpoints cost.
 
 ::
 
     python benchmarks/soak.py --steps 5000000 --out benchmarks/results/soak.json
 
-Two hours of a model this small are some millions of steps on one core. The resident set is read after each
-epoch of 1,000 steps; its slope is fitted after the first fifth, in which caches fill. The history grows on
-purpose: with its copies for the checkpoint some 3 to 5 kB an epoch, so 3 to 5 MB in a million of these steps.
+One core takes some millions of such steps in two hours. The resident memory is read after each epoch of
+1,000 steps, and its slope is fitted without the first fifth, in which caches fill. The history grows by
+design: with its copies for the checkpoint, by 3 to 5 kB per epoch or 3 to 5 MB per million steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STEPS_PER_EPOCH = 1000
 
 
 def soak(steps: int, folder: Path) -> dict[str, Any]:
-    """Train in a run folder, validation and checkpoints included."""
+    """Train in a run folder, with validation and checkpoints."""
     x = np.random.default_rng(0).integers(0, 256, (500, 6, 6), dtype=np.uint8)
     vae = elboroom.VAE.build(shape=(6, 6, 1), latent_dim=2, hidden=(16,))
     config = Config().updated(
@@ -65,7 +65,7 @@ def soak(steps: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print what was found, and write it."""
+    """Print and write the results."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,17 +1,17 @@
-"""Streamed against resident data: the rate of training, and the memory it takes as data grow.
+"""Compare streamed with resident data: speed of training, and memory as the data grow.
 
-Rate: one convolutional model at 64×64×3 trained by the same engine, a few steps resident, a few streamed
-from a file, and so on in turn, with the order of the two swapped each time::
+Speed: a convolutional model at 64×64×3 is trained by the same engine, a few steps on resident data, then a
+few on data streamed from a file, and so on, with the order of the two swapped in every round::
 
     python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
 
-Memory: a process for each size trains for some hundred steps, streamed, from a ``.npy`` file with holes,
-which reads as zeros and takes no disk; the memory it holds is sampled all the while. The model is small, so
-that much is read::
+Memory: for each size, a process trains some hundred steps on data streamed from a sparse ``.npy`` file, which
+reads as zeros and takes no disk space, while its memory is sampled. The model is small, so that much data is
+read::
 
     python benchmarks/streaming.py memory --gigabytes 1 5 20 --out benchmarks/results/streaming.json
 
-Both write into one file and leave the other's part as it is.
+Both write into one file, and each keeps the other's results.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ROW_BYTES = 64 * 64 * 3
 
 
 def machine() -> dict[str, object]:
-    """What was measured on."""
+    """Return processor, cores and versions."""
     cpu = platform.processor() or platform.machine()
     try:
         facts = Path("/proc/cpuinfo").read_text().splitlines()
@@ -66,7 +66,7 @@ def machine() -> dict[str, object]:
 
 
 def make_training(data: Dataset, config: Config, *, resident: bool) -> loop.Training:
-    """Make ready what `elboroom.fit` would train, with the data where they are wanted."""
+    """Set up the training that `elboroom.fit` would run, with resident or streamed data."""
     loop.Batches = partial(Batches, resident=resident)  # type: ignore[misc]
     torch.manual_seed(0)
     vae = elboroom.VAE.build(config.model, shape=data.shape, scale=data.scale)
@@ -74,7 +74,7 @@ def make_training(data: Dataset, config: Config, *, resident: bool) -> loop.Trai
 
 
 def take_steps(training: loop.Training, order: Sequence[np.ndarray]) -> float:
-    """Train on batches of row numbers; examples per second."""
+    """Train on batches of row numbers and return examples per second."""
     training.engine.vae.train()
     started = time.perf_counter()
     for batch in training.engine.batches.stream(order):
@@ -84,7 +84,7 @@ def take_steps(training: loop.Training, order: Sequence[np.ndarray]) -> float:
 
 
 def measure_rate(options: argparse.Namespace) -> dict[str, object]:
-    """Median examples per second of both, and of their ratio in each round."""
+    """Return the median examples per second of both, and the median of their ratio in each round."""
     config = Config().updated(
         network="conv", conv_width=options.width, latent_dim=16, batch_size=options.batch, validation=0.0
     )
@@ -99,7 +99,7 @@ def measure_rate(options: argparse.Namespace) -> dict[str, object]:
         indices = both["streamed"].train_indices
         rates: dict[str, list[float]] = {"resident": [], "streamed": [], "streamed_chunked": []}
         names = list(rates)
-        for number in range(-1, options.rounds):  # the first is to warm up
+        for number in range(-1, options.rounds):  # the first warms up
             order = epoch_order(indices, config.training, number + 1)[: options.steps]
             chunked = chunked_permutation(indices, 32, 512, np.random.default_rng(number + 1))
             chunked_order = [
@@ -123,7 +123,7 @@ def measure_rate(options: argparse.Namespace) -> dict[str, object]:
 
 
 def write_sparse(path: Path, gigabytes: float) -> None:
-    """Write a .npy file of images with holes; its first image is grey, so that its scale is known."""
+    """Write a sparse .npy file of images; the first one is grey, so that the scale is known."""
     rows = int(gigabytes * 1e9) // ROW_BYTES
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (rows, *SHAPE)}
@@ -135,7 +135,7 @@ def write_sparse(path: Path, gigabytes: float) -> None:
 
 
 def measure_one(options: argparse.Namespace) -> None:
-    """Train from one sparse file, and print what memory that took as a line of JSON."""
+    """Train from one sparse file and print the memory used, as a line of JSON."""
     process, samples, done = psutil.Process(), [], threading.Event()
 
     def sample() -> None:
@@ -160,13 +160,13 @@ def measure_one(options: argparse.Namespace) -> None:
     megabytes = {"before": before, "peak": max(samples), "on_disk": on_disk, "read": read}
     row = {"gigabytes": options.gigabytes[0], "rows": len(data), "steps": len(order)}
     row |= {f"{name}_mb": round(value / 1e6, 1) for name, value in megabytes.items()}
-    # What any size takes that has this many rows: split, shuffled order, its batches.
+    # Memory for this many rows whatever their size: split, shuffled order, batches.
     row["row_numbers_mb"] = round(len(data) * (1 + 3 * 8) / 1e6, 1)
     print(json.dumps(row))
 
 
 def measure_memory(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Run `measure_one` for each size, in a process of its own."""
+    """Run `measure_one` for each size in a separate process."""
     rows = []
     for size in options.gigabytes:
         command = [sys.executable, __file__, "one", "--gigabytes", str(size), "--steps", str(options.steps)]
@@ -184,18 +184,20 @@ def measure_memory(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Measure one of the two and write it beside the other."""
+    """Measure speed or memory and add the result to the file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("rate", "memory", "one"))
     parser.add_argument("--gigabytes", type=float, nargs="+", default=[1.0, 5.0, 20.0])
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--width", type=int, default=16, help="channels of the finest level")
+    parser.add_argument("--width", type=int, default=16, help="number of channels at the finest level")
     parser.add_argument("--batch", type=int, default=None)
-    parser.add_argument("--steps", type=int, default=None, help="in a round, or for a size")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="number of steps in each round, or for each size"
+    )
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--scratch", help="folder for the data; the system's if not given")
+    parser.add_argument("--scratch", help="folder for the data (default: a temporary one)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.steps = options.steps or (20 if options.what == "rate" else 300)

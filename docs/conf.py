@@ -1,4 +1,4 @@
-"""Sphinx builds the documentation from this: ``make docs``."""
+"""Configuration of Sphinx for ``make docs``."""
 
 import os
 import re
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for the scripts that draw and write parts of the pages
-os.environ.setdefault("ELBOROOM_CACHE", str(HERE / "_build" / "cache"))  # tutorials leave the user's alone
+sys.path.insert(0, str(HERE))  # for the scripts that generate parts of the pages
+os.environ.setdefault("ELBOROOM_CACHE", str(HERE / "_build" / "cache"))  # not the user's cache
 
 import generated  # noqa: E402
 
@@ -22,25 +22,25 @@ exclude_patterns = ["_build", "_generated/*.part.md"]
 html_theme = "furo"
 html_title = "elboroom"
 
-# Formulas are set by MathJax from a page's own text; without the network they stay readable as TeX.
+# MathJax renders formulas in the browser; without a network they remain readable as TeX.
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 
-# Tutorials are run from top to bottom at every build, and an error in one fails the build.
+# Every build runs all tutorials; an error in one of them fails the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 240
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # types and shapes stand in the docstrings
+autodoc_typehints = "none"  # types and shapes are in the docstrings
 autodoc_class_signature = "separated"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-# Names of other projects, whose documentation a build without the network cannot look up, and the words that
-# numpydoc puts where a type stands.
+# Names of other projects, whose documentation an offline build cannot look up, and words that docstrings use
+# in place of a type.
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|np|numpy|nn|matplotlib|pydantic|pathlib|PIL|zuko|filelock)(\..*)?"),
     (r"py:(class|exc|obj)", r"(?!elboroom\.).*"),
@@ -50,10 +50,10 @@ generated.write_all(HERE)
 
 
 def _escape_stars(_app, _what, _name, _obj, _options, lines: list[str]) -> None:
-    """Let ``(n, *shape)`` and ``|x|`` in a docstring be text, and no markup of reStructuredText."""
+    """Escape ``(n, *shape)`` and ``|x|`` in docstrings, which reStructuredText would read as markup."""
     lines[:] = [re.sub(r"(?<![\\*`\w])\*(?=[a-z_])", r"\\*", line).replace("|", r"\|") for line in lines]
 
 
 def setup(app) -> None:
-    """Called by Sphinx."""
+    """Connect the docstring filter; called by Sphinx."""
     app.connect("autodoc-process-docstring", _escape_stars)

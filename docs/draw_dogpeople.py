@@ -1,6 +1,6 @@
-"""Draw the README's walk from people to dogs, from a run of the dogpeople preset.
+"""Draw the README's morphs from people to dogs, from a run of the dogpeople preset.
 
-Only the model's own pictures are shown: the photos of the data set may not be passed on::
+Only pictures made by the model are shown, as the photos of the data set may not be published::
 
     python docs/draw_dogpeople.py runs/dogpeople
 """

@@ -1,8 +1,8 @@
-"""Draw elboroom's packages and which imports which, from the source files themselves::
+"""Draw elboroom's packages and their imports, read from the source files::
 
     python docs/draw_packages.py packages.png
 
-A package stands above all that it imports; only arrows that no longer way implies are drawn.
+Each package is drawn above everything it imports. Imports that follow from others are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WORDS = {
     "networks": "mlp, conv, ladder",
     "probability": "posterior, prior, likelihood",
     "data": "sources, faces, batches",
-    "config": "a run's types",
+    "config": "options of a run",
     "io": "atomic files, tensors",
     "distributed": "processes, shared noise",
     "errors": "two kinds of error",
@@ -37,7 +37,7 @@ _WORDS = {
 
 
 def imports(root: Path) -> dict[str, set[str]]:
-    """Which of the packages below ``root`` each one imports."""
+    """Return the packages below ``root`` that each of them imports."""
     names = {path.name for path in root.iterdir() if (path / "__init__.py").exists()}
     names |= {path.stem for path in root.glob("*.py")} - {"__init__", "__main__"}
     graph: dict[str, set[str]] = {name: set() for name in names}
@@ -54,7 +54,7 @@ def imports(root: Path) -> dict[str, set[str]]:
 
 
 def floors(graph: dict[str, set[str]]) -> dict[str, int]:
-    """How many storeys up each package stands: one above the highest that it imports."""
+    """Return the level of each package: one above the highest level that it imports."""
     found: dict[str, int] = {}
 
     def of(name: str) -> int:
@@ -68,7 +68,7 @@ def floors(graph: dict[str, set[str]]) -> dict[str, int]:
 
 
 def direct(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Leave out imports that a longer way implies."""
+    """Leave out imports that follow from a longer path of imports."""
 
     def reach(name: str) -> set[str]:
         return graph[name] | {far for below in graph[name] for far in reach(below)}
@@ -80,7 +80,7 @@ def direct(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def draw(root: Path) -> Figure:
-    """Draw the packages below ``root`` on their storeys."""
+    """Draw the packages below ``root``, each on its level."""
     graph = imports(root)
     storey = floors(graph)
     rows = [
@@ -97,7 +97,7 @@ def draw(root: Path) -> Figure:
         for k, name in enumerate(row)
     }
     for name, below in direct(graph).items():
-        for other in sorted(below - {"errors"}):  # all import errors; the arrows would hide the others
+        for other in sorted(below - {"errors"}):  # which every package imports
             (x, y), (u, v) = middle[name], middle[other]
             axes.add_patch(
                 FancyArrowPatch(

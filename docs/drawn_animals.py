@@ -1,4 +1,4 @@
-"""Small drawings of people's and dogs' faces, made by code, for the tutorial that must need no photos."""
+"""Small generated drawings of people's and dogs' faces, for the tutorial that works without photos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-_SIDE, _SCALE = 32, 4  # drawn four times as large and reduced, so that edges are smooth
+_SIDE, _SCALE = 32, 4  # drawn four times as large and reduced, for smooth edges
 
 
 def person(rng: np.random.Generator) -> NDArray[np.uint8]:

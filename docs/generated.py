@@ -1,4 +1,4 @@
-"""Parts of the documentation that are made from the package itself at each build: help, options, the map."""
+"""Generate parts of the documentation from the package: the command line's help and the map of packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from elboroom.figures.style import to_png
 
 
 def write_all(docs: Path) -> None:
-    """Write what pages include into ``docs/_generated``, only where it changed."""
+    """Write the files that pages include into ``docs/_generated``; unchanged files are not touched."""
     folder = docs / "_generated"
     folder.mkdir(exist_ok=True)
     _write(folder / "packages.png", to_png(draw(docs.parent / "src" / "elboroom")))

@@ -1,7 +1,7 @@
-"""A likelihood of your own: a head, and what it makes of the decoder's output; here a binomial.
+"""A custom likelihood: a head that turns the decoder's output into a distribution; here a binomial.
 
 A pixel of the digits is the number of black cells, 0 to 16, in a 4×4 block of a scanned page: a count out
-of 16. So the ELBO of a binomial bounds the log-probability of the very integers.
+of 16. With a binomial likelihood, the ELBO therefore bounds the log-probability of the integers themselves.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from elboroom.probability import StandardNormal
 
 @dataclass(frozen=True)
 class Binomial:
-    """Counts out of `total`, as shares x in [0, 1], by the logits (..., *shape) of one cell."""
+    """Counts out of `total` as fractions x in [0, 1], with the logits (..., *shape) of a single cell."""
 
     logits: Tensor
     total: int
@@ -25,7 +25,7 @@ class Binomial:
 
     @property
     def mean(self) -> Tensor:
-        """The picture to show, (..., *shape)."""
+        """Image to show, (..., *shape)."""
         return torch.sigmoid(self.logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -42,15 +42,15 @@ class Binomial:
 
 
 class BinomialHead(nn.Module):
-    """Features of the data's own shape, taken as logits → Binomial."""
+    """Features of the shape of the data, used as logits → Binomial."""
 
-    support = (0.0, 1.0)  # data outside are refused before training
+    support = (0.0, 1.0)  # data outside this range are refused before training
 
     def __init__(self, shape: tuple[int, ...], total: int):
         super().__init__()
-        self.in_shape = shape  # what the decoder must put out for one example
+        self.in_shape = shape  # output of the decoder for one example
         self.total = total
-        self.spacing = 1 / total  # between the values that x may take
+        self.spacing = 1 / total  # between possible values of x
 
     def forward(self, features: Tensor) -> Binomial:
         """Features (..., *in_shape)."""
@@ -58,7 +58,7 @@ class BinomialHead(nn.Module):
 
 
 torch.manual_seed(0)
-data = elboroom.load_data("digits")  # 16 is seen as 1
+data = elboroom.load_data("digits")  # the model sees 16 as 1
 vae = elboroom.VAE(
     MLP(data.shape, (8,), hidden=[128]),
     MLP((4,), data.shape, hidden=[128]),

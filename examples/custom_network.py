@@ -1,4 +1,4 @@
-"""A network of your own: any module that maps the shapes; here a small convolutional encoder."""
+"""A custom network: any module that maps between the shapes; here a small convolutional encoder."""
 
 import torch
 from torch import nn
@@ -9,14 +9,14 @@ from elboroom.probability import DiagonalGaussianHead, GaussianHead, StandardNor
 data = elboroom.load_data("digits")  # 8×8×1, uint8, 16 is white
 latent_dim = 4
 
-# Pictures are (b, h, w, c) here; torch's convolutions want (b, c, h, w).
+# elboroom's images are (b, h, w, c); torch's convolutions take (b, c, h, w).
 encoder = nn.Sequential(
     nn.Flatten(),
     nn.Unflatten(1, (1, 8, 8)),
     nn.Conv2d(1, 16, 3, stride=2, padding=1),
     nn.SiLU(),
     nn.Flatten(),
-    nn.Linear(16 * 4 * 4, 2 * latent_dim),  # what DiagonalGaussianHead reads: means and raw scales
+    nn.Linear(16 * 4 * 4, 2 * latent_dim),  # means and raw scales for DiagonalGaussianHead
 )
 decoder = nn.Sequential(
     nn.Linear(latent_dim, 128), nn.SiLU(), nn.Linear(128, 64), nn.Unflatten(1, data.shape)

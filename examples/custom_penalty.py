@@ -1,4 +1,4 @@
-"""A penalty of your own: a function from the terms of a step to a scalar; here one that keeps distances."""
+"""A custom penalty: a function from the terms of a step to a scalar; here one that preserves distances."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from elboroom.objectives.schedules import linear
 
 
 def stress(terms: Terms) -> Tensor:
-    """Mean of (‖μᵢ − μⱼ‖ − ‖xᵢ − xⱼ‖)² over the pairs of a batch: 0 if the codes are a true map."""
+    """Mean of (‖μᵢ − μⱼ‖ − ‖xᵢ − xⱼ‖)² over the pairs of a batch: 0 if codes preserve all distances."""
     codes = torch.pdist(terms.posterior.mean)  # (b·(b − 1)/2,)
     pictures = torch.pdist(terms.x.flatten(1))
     return (codes - pictures).square().mean()
 
 
 def correlation(vae: elboroom.VAE, x: Tensor) -> float:
-    """Of distances between codes with those between pictures."""
+    """Correlation of distances between codes with distances between images."""
     pairs = torch.stack([torch.pdist(vae.embed(x)), torch.pdist(vae.as_input(x).flatten(1))])
     return torch.corrcoef(pairs)[0, 1].item()
 
@@ -24,7 +24,7 @@ def correlation(vae: elboroom.VAE, x: Tensor) -> float:
 data = elboroom.load_data("digits")
 test = torch.from_numpy(data.x[data.indices("test")])
 found = []
-for penalties in ({}, {"stress": (stress, linear(5.0, ramp=50))}):  # its weight grows for 50 steps
+for penalties in ({}, {"stress": (stress, linear(5.0, ramp=50))}):  # the weight grows for 50 steps
     torch.manual_seed(0)
     vae = elboroom.VAE.build(shape=data.shape, scale=data.scale, latent_dim=4, hidden=[128])
     objective = elboroom.Objective(penalties=penalties)

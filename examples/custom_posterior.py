@@ -1,4 +1,4 @@
-"""A posterior of your own: a head, and what it makes of the encoder's output; here independent Laplaces."""
+"""A custom posterior: a head that turns the encoder's output into a distribution; here Laplaces."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from elboroom.probability import DiagonalGaussianHead, StandardNormal
 
 @dataclass(frozen=True)
 class LaplacePosterior:
-    """q(z|x) of b examples: double exponentials of mean and scale (b, d)."""
+    """q(z|x) of b examples: Laplace distributions with mean and scale (b, d)."""
 
     stochastic: ClassVar[bool] = True
     mean: Tensor
@@ -27,7 +27,7 @@ class LaplacePosterior:
         return z, laplace.log_prob(z).sum(-1)
 
     def detached(self) -> "LaplacePosterior":
-        """The same without gradients, which some bounds ask for."""
+        """Copy without gradients, which some bounds need."""
         return LaplacePosterior(self.mean.detach(), self.scale.detach())
 
 
@@ -39,7 +39,7 @@ class LaplaceHead(nn.Module):
     def __init__(self, latent_dim: int):
         super().__init__()
         self.latent_dim = latent_dim
-        self.in_shape = (2 * latent_dim,)  # what the encoder must put out for one example
+        self.in_shape = (2 * latent_dim,)  # output of the encoder for one example
 
     def forward(self, features: Tensor) -> LaplacePosterior:
         """Features (b, 2d)."""
@@ -48,7 +48,7 @@ class LaplaceHead(nn.Module):
 
 
 def train(posterior: nn.Module) -> float:
-    """Validation ELBO with this posterior, in nats."""
+    """Train and return the validation ELBO with this posterior, in nats."""
     torch.manual_seed(0)
     data = elboroom.load_data("digits")
     encoder = MLP(data.shape, posterior.in_shape, hidden=[128])

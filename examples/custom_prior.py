@@ -1,4 +1,4 @@
-"""A prior of your own: a module with `latent_dim`, `log_prob(z)`, `sample(n)`; here ten blobs on a ring."""
+"""A custom prior: a module with `latent_dim`, `log_prob(z)` and `sample(n)`; here ten Gaussians on a ring."""
 
 import math
 
@@ -11,14 +11,14 @@ from elboroom.probability import StandardNormal
 
 
 class Ring(nn.Module):
-    """p(z) = 1/n Σ N(z; centre_i, scale² I) in the plane, with the centres evenly on a circle."""
+    """p(z) = 1/n Σ N(z; centre_i, scale² I) in the plane, with centres spaced evenly on a circle."""
 
     def __init__(self, blobs: int = 10, radius: float = 3.0, scale: float = 0.5):
         super().__init__()
         self.latent_dim = 2
         self.scale = scale
         angles = 2 * math.pi * torch.arange(blobs) / blobs
-        # A buffer goes to the model's device with it; a parameter would be learned too.
+        # A buffer moves to the model's device with it; a parameter would also be learned.
         self.register_buffer("centres", radius * torch.stack([angles.cos(), angles.sin()], -1))
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Ring(nn.Module):
 
 
 def train(prior: nn.Module) -> float:
-    """Validation ELBO with this prior, in nats; its rate is estimated by log q(z|x) − log p(z)."""
+    """Train and return the validation ELBO in nats; the rate is estimated by log q(z|x) − log p(z)."""
     torch.manual_seed(0)
     data = elboroom.load_data("digits")
     encoder = MLP(data.shape, (4,), hidden=[128])  # 2 means and 2 raw scales

@@ -1,4 +1,4 @@
-"""Pythae's networks, unchanged, in a VAE of elboroom (pip install pythae); the loss is Pythae's own."""
+"""Pythae's networks, unchanged, in an elboroom VAE (pip install pythae); the loss equals Pythae's."""
 
 import torch
 from pythae.models import VAEConfig

@@ -27,12 +27,23 @@ _ROUNDS, _QUICK_ROUNDS = 5, 2
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--cases", default=",".join(GROUPS), help="groups of cases, with commas: %(default)s")
-    parser.add_argument("--programs", default=",".join(PROGRAMS), help="with commas: %(default)s")
-    parser.add_argument("--rounds", type=int, help=f"turns of each program ({_ROUNDS})")
-    parser.add_argument("--seconds", type=float, help=f"length of a turn ({_SECONDS})")
-    parser.add_argument("--quick", action="store_true", help="a few cases and short turns")
-    parser.add_argument("--device", choices=("all", "cpu", "cuda"), default="all", help="all that are there")
+    parser.add_argument(
+        "--cases",
+        default=",".join(GROUPS),
+        help="groups of cases, separated by commas (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--programs", default=",".join(PROGRAMS), help="programs, separated by commas (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, help=f"number of turns for each program (default: {_ROUNDS})")
+    parser.add_argument("--seconds", type=float, help=f"length of a turn in seconds (default: {_SECONDS})")
+    parser.add_argument("--quick", action="store_true", help="measure a few cases in short turns")
+    parser.add_argument(
+        "--device",
+        choices=("all", "cpu", "cuda"),
+        default="all",
+        help="device to measure (default: all available)",
+    )
     parser.add_argument("--out", type=Path, help="JSON file; .md and .png are written beside it")
     chosen = parser.parse_args(argv)
     for name, known in (("cases", GROUPS), ("programs", tuple(PROGRAMS))):
@@ -50,7 +61,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure what was asked for; 1 if elboroom itself could not be measured everywhere."""
+    """Measure the chosen cases; return 1 if elboroom itself failed in any of them."""
     chosen = arguments(argv)
     began = time.perf_counter()
     about = machine()

@@ -1,4 +1,4 @@
-"""What is measured: nets, tasks, batch and data sizes, and which programs take part."""
+"""The cases to measure: networks, tasks, batch and data sizes, and the programs that take part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURVES = ("elboroom", "pythae", "plain", "jax")
 
 @dataclass(frozen=True)
 class Net:
-    """Encoder and decoder that all programs share.
+    """Encoder and decoder, the same in all programs.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Net:
 
     @property
     def title(self) -> str:
-        """As people write it: 784-1000-2."""
+        """Usual short notation, such as 784-1000-2."""
         if not self.hidden:
             return f"conv {'×'.join(map(str, self.shape))}"
         return "-".join(map(str, (math.prod(self.shape), *self.hidden, self.latent_dim)))
@@ -45,7 +45,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure with several programs.
+    """One task that several programs are measured on.
 
     Attributes
     ----------
@@ -80,12 +80,12 @@ class Case:
     programs: tuple[str, ...] = ALL
 
     def to_json(self) -> dict[str, Any]:
-        """As a dict that :meth:`from_json` reads."""
+        """Return a dict that :meth:`from_json` reads."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Case:
-        """From the dict of :meth:`to_json`, in which JSON has made lists of tuples."""
+        """Restore a case from :meth:`to_json`; JSON turns tuples into lists."""
         net = Net(tuple(fields["net"]["shape"]), tuple(fields["net"]["hidden"]), fields["net"]["latent_dim"])
         return cls(**{**fields, "net": net, "programs": tuple(fields["programs"])})
 
@@ -107,7 +107,7 @@ def mlp_name(net: Net, batch: int) -> str:
 
 
 def make_cases(groups: Sequence[str], *, quick: bool = False) -> list[Case]:
-    """All cases of these groups; ``quick`` keeps a few of each.
+    """Return all cases of these groups; ``quick`` keeps a few of each.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def make_cases(groups: Sequence[str], *, quick: bool = False) -> list[Case]:
 
 
 def _curves(quick: bool) -> list[Case]:
-    """Cost against one size, the others being those of ``data=60000``, which is a point of each curve."""
+    """Return cases that vary one size at a time; ``data=60000`` is a point of every curve."""
     every = 2 if quick else 1
     sizes = DATA_SIZES[:2] if quick else DATA_SIZES
     nets = {f"data={n}": (SMALL_CODE, n) for n in sizes}

@@ -30,7 +30,7 @@ def image_file(folder: Path, shape: tuple[int, ...], count: int) -> Path:
 
 
 def describe_images(shape: tuple[int, ...]) -> str:
-    """Say in a few words what :func:`image_file` writes."""
+    """Describe briefly what :func:`image_file` writes."""
     if _is_mnist(shape):
         return "MNIST, repeated beyond 60,000"
     return "random pixels: the time does not depend on what is in the images"

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Description of the machine that is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16
 
 
 def machine() -> dict[str, Any]:
-    """Processor, its cores and instruction sets that matter here, memory, GPU, load and date."""
+    """Return processor, cores, relevant instruction sets, memory, GPU, load and date."""
     info = _cpuinfo()
     flags = set(info.get("flags", info.get("Features", "")).split())
     return {
@@ -39,7 +39,7 @@ def gpu() -> str | None:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """First processor of /proc/cpuinfo; empty elsewhere than on Linux."""
+    """Return the first processor of /proc/cpuinfo, or an empty dict where there is no such file."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""The nets and the loss of the other programs on torch: the same layers, by torch's own hand."""
+"""Networks and loss for the other PyTorch programs: the same layers, built from plain torch modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class NCHW(nn.Module):
-    """A net of elboroom, which takes and gives (b, h, w, c), among people who write (b, c, h, w)."""
+    """Wrap an elboroom network, which uses (b, h, w, c), for programs that use (b, c, h, w)."""
 
     def __init__(self, net: nn.Module, *, takes_images: bool):
         super().__init__()
@@ -37,7 +37,7 @@ def make_nets(net: Net) -> tuple[nn.Module, nn.Module]:
     height, width, channels = net.shape
     d = net.latent_dim
     if not net.hidden:
-        # The classes themselves; nothing of elboroom's engine comes with them.
+        # Only the network classes; they do not import elboroom's engine.
         from elboroom.networks import ConvDecoder, ConvEncoder
 
         encoder = ConvEncoder(net.shape, (2 * d,), activation="relu")
@@ -59,7 +59,7 @@ def _layers(widths: list[int]) -> list[nn.Module]:
 
 @lru_cache(maxsize=1)
 def float_images(path: str) -> Tensor:
-    """All images as float32 (n, c, h, w) in [0, 1], as a PyTorch user would hold them."""
+    """Read all images as float32 (n, c, h, w) in [0, 1], as a PyTorch user would keep them."""
     images = torch.empty(read_images(path).shape, dtype=torch.float32)
     for part, source in zip(torch.split(images, 10_000), _blocks(path), strict=True):
         torch.div(source, 255, out=part)
@@ -72,13 +72,13 @@ def _blocks(path: str) -> list[Tensor]:
 
 
 def code(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, log-variance and one draw, each (b, d)."""
+    """Return mean, log-variance and one sample, each (b, d)."""
     mean, log_variance = features.chunk(2, -1)
     return mean, log_variance, mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
 
 
 def loss(encoder: nn.Module, decoder: nn.Module, x: Tensor) -> Tensor:
-    """−ELBO with one sample, nats, mean over the batch."""
+    """Return −ELBO with one sample in nats, the mean over the batch."""
     mean, log_variance, z = code(encoder(x))
     distortion = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
     rate = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()

@@ -1,4 +1,4 @@
-"""A result as one picture: training speeds, the other tasks, cost against size, start-up and memory."""
+"""Draw a result: training speeds, the other tasks, cost against size, start-up and memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 Rows = dict[str, dict[str, dict[str, Any]]]
-"""Case → program → row that is not absent."""
+"""Case → program → row, without rows of programs that did not run."""
 
 COLORS = {
     "elboroom": "#0b6e4f",
@@ -34,7 +34,7 @@ _BAR = 0.16
 
 
 def draw(result: dict[str, Any], path: Path, device: str = "cpu") -> None:
-    """Write the picture of what was measured on one device; panels of what was not are left out."""
+    """Draw the results of one device; panels without results are left out."""
     rows: Rows = {}
     for row in result["rows"]:
         if row["device"] == device and "absent" not in row:
@@ -87,7 +87,7 @@ def _error(row: dict[str, Any]) -> list[list[float]]:
 
 
 def _training(axes: Axes, title: str, sizes: dict[int, str], rows: Rows) -> None:
-    """Images/s of every program at each batch size; the roofline as lines above the bars."""
+    """Draw images/s of every program at each batch size, with the roofline as lines above the bars."""
     bars = [p for p in PROGRAMS if not p.startswith("products") and any(p in rows[c] for c in sizes.values())]
     for place, case in enumerate(sizes.values()):
         for number, program in enumerate(bars):
@@ -107,7 +107,7 @@ def _training(axes: Axes, title: str, sizes: dict[int, str], rows: Rows) -> None
 
 
 def _times(axes: Axes, cases: list[str], rows: Rows) -> None:
-    """How many times as fast elboroom is as each of the others, in the tasks that have few cases."""
+    """Draw elboroom's speed relative to each other program, for tasks with few cases."""
     labels, number = [], 0
     for case in cases:
         if "elboroom" not in rows[case]:
@@ -130,7 +130,7 @@ def _times(axes: Axes, cases: list[str], rows: Rows) -> None:
 
 
 def _curve(axes: Axes, name: str, points: list[tuple[int, str]], rows: Rows) -> None:
-    """Seconds of 60,000 images against one size, both logarithmic."""
+    """Draw seconds for 60,000 images against one size, both on logarithmic axes."""
     for program, color in COLORS.items():
         known = [(v, rows[case][program]["seconds"]) for v, case in points if program in rows[case]]
         if known and not program.startswith("products"):
@@ -191,7 +191,7 @@ def _legend(figure: Figure, rows: Rows) -> None:
 
 
 def _short(value: float, _: object = None) -> str:
-    """1000 as 1k, 1000000 as 1M."""
+    """Abbreviate 1000 as 1k and 1000000 as 1M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"

@@ -1,4 +1,4 @@
-"""A result as Markdown: what was measured on what, targets, and a table for each group of cases."""
+"""Format a result as Markdown: machine, targets, and a table for each group of cases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TITLES = {
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """All of a result, to be read.
+    """Format a whole result.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def absences(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Who is missing where and why: one line for each program and reason.
+    """List the programs that did not run, with one line for each program and reason.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def absences(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Markdown table whose first column is text and the others are numbers.
+    """Format a Markdown table with text in the first column and numbers in the others.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def _line(row: dict[str, Any], entry: dict[str, Any]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """About three figures and no exponent."""
+    """Format with about three significant figures and no exponent."""
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 

@@ -1,4 +1,4 @@
-"""Rounds in which programs take turns: A B C, A B C, …, each in a warm process of its own."""
+"""Interleaved rounds (A B C, A B C, …), with each program in a warm process of its own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from benchmarks.engine.programs import PROGRAMS
 from benchmarks.engine.summary import spread
 
 ROOT = Path(__file__).parents[2]
-# The scaled curves need no more to show their shape.
+# Enough to show the shape of the scaling curves.
 _SCALING_ROUNDS = 3
-# Bytes that all programs together need for one number of the data: uint8 and float copies and what making
-# them takes.
+# Bytes that all programs together need for one number of the data: uint8 and float copies, and temporary
+# memory while they are made.
 _BYTES_PER_NUMBER = 16
 _LOG_TAIL = 300
 
 
 class Worker:
-    """A program's process, or why there is none in ``absent``."""
+    """The process of a program; ``absent`` says why it does not run."""
 
     def __init__(self, program: str, device: str):
         self.program, self.device = program, device
@@ -37,7 +37,7 @@ class Worker:
         self.threads: int | None = None
         self.absent: str | None = None
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
-        # Of its own session: on Ctrl-C it is the parent that ends it.
+        # In a session of its own, so that on Ctrl-C the parent ends it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.engine.worker", program, device],
             stdin=subprocess.PIPE,
@@ -49,15 +49,15 @@ class Worker:
         )
 
     def greet(self) -> None:
-        """Wait until it has imported all it needs."""
+        """Wait until the process has imported its modules."""
         hello = self._answer()
         self.version, self.threads = hello.get("version"), hello.get("threads")
         self.absent = hello.get("absent")
 
     def ask(self, order: Any) -> dict[str, Any]:
-        """Give an order and wait for the answer; of a dead process it says ``absent``."""
+        """Send an order and wait for the answer, which has ``absent`` if the process died."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the answer tells
+        with contextlib.suppress(BrokenPipeError):  # the answer says what happened
             print(json.dumps(order), file=self._process.stdin, flush=True)
         return self._answer()
 
@@ -77,7 +77,7 @@ class Worker:
         return self._process.poll() is None
 
     def cpu_seconds(self) -> float:
-        """Processor time it has used."""
+        """Processor time used so far, in seconds."""
         try:
             times = psutil.Process(self._process.pid).cpu_times()
         except psutil.NoSuchProcess:
@@ -85,7 +85,7 @@ class Worker:
         return float(times.user + times.system)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         for pipe in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):
                 if pipe is not None:
@@ -98,7 +98,7 @@ class Worker:
 
 
 class Workers:
-    """One warm process for each program, started when first asked for, and again if it died."""
+    """One warm process for each program, started on first use and restarted if it died."""
 
     def __init__(self, device: str):
         self.device = device
@@ -112,7 +112,7 @@ class Workers:
             worker.close()
 
     def get(self, programs: Iterable[str]) -> list[Worker]:
-        """Workers of these programs, ready or absent."""
+        """Return the workers of these programs, ready or absent."""
         fresh = []
         for program in programs:
             old = self._workers.get(program)
@@ -127,11 +127,11 @@ class Workers:
         return [self._workers[program] for program in programs]
 
     def versions(self) -> dict[str, str | None]:
-        """Program → version, None of an absent one."""
+        """Program → version, or None if it is absent."""
         return {name: worker.version for name, worker in self._workers.items()}
 
     def threads(self) -> int | None:
-        """Threads of the torch programs."""
+        """Number of threads of the torch programs."""
         return next((w.threads for w in self._workers.values() if w.threads), None)
 
 
@@ -145,7 +145,7 @@ def measure(
     programs: Sequence[str] = tuple(PROGRAMS),
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Measure a case with every program of it that is in ``programs``, in interleaved rounds.
+    """Measure a case in interleaved rounds, with each of its programs that is in ``programs``.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def measure(
 
 
 def _take_turns(workers: list[Worker], rounds: int) -> tuple[dict[str, list[dict[str, Any]]], float]:
-    """Answers of each program, and how many cores the others kept busy in the worst of the turns."""
+    """Return each program's answers, and the most cores that waiting programs kept busy during a turn."""
     pieces: dict[str, list[dict[str, Any]]] = {worker.program: [] for worker in workers}
     idle = 0.0
     for _ in range(rounds):
@@ -205,7 +205,7 @@ def _take_turns(workers: list[Worker], rounds: int) -> tuple[dict[str, list[dict
 
 
 def row_of(case: Case, pieces: list[dict[str, float]]) -> dict[str, Any]:
-    """What one program did: images/s of every round with median and spread, and the time of ``case.per``."""
+    """Summarise one program: images/s with median and spread, and the time for ``case.per`` images."""
     speeds = spread(piece["images"] / piece["seconds"] for piece in pieces)
     row: dict[str, Any] = {
         "images_per_second": speeds,
@@ -235,6 +235,6 @@ def _short_of_memory(case: Case) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Settings of threads that the programs run under, if any."""
+    """Return the environment variables set for threads and libraries."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "XLA_FLAGS", "LD_PRELOAD")
     return {name: os.environ[name] for name in names if name in os.environ}

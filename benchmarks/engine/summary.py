@@ -1,4 +1,4 @@
-"""Medians, spreads, ratios of medians, shares of the roofline, and what was aimed at."""
+"""Medians, spreads, ratios of medians, shares of the roofline, and targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OURS = "elboroom"
 ROOFS = {"elboroom": "products", "elboroom-fp32": "products-fp32"}
 _NLL, _EMBED = f"nll {SMALL_CODE.title}", f"embed {SMALL_CODE.title}"
 
-# (case, rival, how many times its images/s are wanted), on the CPU.
+# (case, other program, wanted ratio of images/s), on the CPU.
 RATIOS = [
     *((mlp_name(SMALL_CODE, b), "pythae", x) for b, x in ((32, 2.7), (100, 2.6), (400, 2.5))),
     *((mlp_name(SMALL_CODE, b), "jax", x) for b, x in ((32, 1.0), (100, 1.2), (400, 1.5))),
@@ -26,7 +26,7 @@ GPU_EPOCH_SECONDS = 0.040
 
 
 def spread(values: Iterable[float]) -> dict[str, Any]:
-    """Median, least and greatest of the rounds, and each.
+    """Return the median, minimum and maximum of the rounds, and the rounds themselves.
 
     Examples
     --------
@@ -38,12 +38,12 @@ def spread(values: Iterable[float]) -> dict[str, Any]:
 
 
 def comparisons(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each device and case, ratios of median images/s.
+    """Return the ratios of median images/s for each device and case.
 
     Returns
     -------
     list of dict
-        ``device``, ``case``; ``times_as_fast``: rival → elboroom's images/s over the rival's; and for
+        ``device``, ``case``; ``times_as_fast``: other program → elboroom's images/s over its own; and for
         training and inference of elboroom beside the roofline ``share_of_products``: program → time of the
         matrix products alone over the program's, and ``share_of_products_and_optimizer`` with the
         optimiser's bytes at copying speed added to them.
@@ -72,12 +72,12 @@ def comparisons(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def speed_of(row: dict[str, Any]) -> float:
-    """Median images/s."""
+    """Return median images/s."""
     return float(row["images_per_second"]["median"])
 
 
 def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was aimed at beside what was measured; ``met`` is None where it was not measured.
+    """Compare targets with measurements; ``met`` is None where nothing was measured.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""One program in a process of its own, which does pieces of a case when told to over a pipe.
+"""Run one program in a process of its own, on orders that arrive through a pipe.
 
-``python -m benchmarks.engine.worker PROGRAM DEVICE`` answers each line of JSON with one: first it says its
-version or why it is absent; then to a case it answers when it is warm, to ``"piece"`` with what the piece
-took, and to ``"over"`` by being ready for the next case.
+``python -m benchmarks.engine.worker PROGRAM DEVICE`` answers each line of JSON with one line. It first sends
+its version, or the reason for which it is absent. It answers a case once it is warm, ``"piece"`` with the
+time that the piece took, and ``"over"`` when it is ready for the next case.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from benchmarks.engine.cases import Case
 from benchmarks.engine.programs import PROGRAMS, Absent, DoTask, Enough, Job
 
-# A trial shorter than this says little of a program's speed.
+# A shorter trial says little about a program's speed.
 _TRIAL_SECONDS = 0.1
 _MOST_GROWTH = 16
 _FIELDS = {"now": "VmRSS", "peak": "VmHWM"}
@@ -26,7 +26,7 @@ _FIELDS = {"now": "VmRSS", "peak": "VmHWM"}
 def main() -> None:
     """Serve until the pipe is closed."""
     program, device = sys.argv[1:]
-    # What programs print belongs to the log, not into the answers.
+    # Send what programs print to the log, not among the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def serve(task: DoTask, job: Job, seconds: float, answers: TextIO, orders: TextIO) -> None:
-    """Find how many images take ``seconds``, warm up, and do pieces of so many until told ``"over"``."""
+    """Find how many images take ``seconds``, warm up, and process as many per piece until ``"over"``."""
     count = piece_size(task, job, seconds)
     warm = False
 
@@ -70,7 +70,7 @@ def serve(task: DoTask, job: Job, seconds: float, answers: TextIO, orders: TextI
 
 
 def piece_size(task: DoTask, job: Job, seconds: float) -> int:
-    """Images that take about ``seconds``: trials that grow until one is long enough to tell."""
+    """Return how many images take about ``seconds``, from trials that grow until one is long enough."""
     count = job.case.batch * 2 if job.case.task == "train" else min(8, job.case.examples)
     while True:
         images, took = _trial(task, job, count)
@@ -86,7 +86,7 @@ def _is_whole(job: Job, images: int) -> bool:
 
 
 def _trial(task: DoTask, job: Job, count: int) -> tuple[int, float]:
-    """Images and seconds of the second piece; the first warms up."""
+    """Return images and seconds of the second piece; the first warms up."""
     pieces: list[tuple[int, float]] = []
 
     def done(images: int, seconds: float, **further: float) -> None:
@@ -111,14 +111,14 @@ def _say(answers: TextIO, answer: dict[str, Any]) -> None:
 
 
 def _threads() -> int | None:
-    """Threads of torch, if the program uses it."""
+    """Return the number of torch's threads, if the program uses torch."""
     return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 
 
 def megabytes() -> dict[str, float] | None:
-    """Memory of the process ``now`` and its ``peak``, of one moment; None where the system does not tell.
+    """Return the process's memory ``now`` and its ``peak``, or None where the system does not report them.
 
-    ``getrusage`` would count what the parent held when it forked.
+    ``getrusage`` would include the parent's memory at the time of the fork.
     """
     status = Path("/proc/self/status")
     if not status.exists():

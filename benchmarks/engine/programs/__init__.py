@@ -1,8 +1,8 @@
-"""The programs measured: each a module whose ``TASKS`` do a task in pieces, for as long as they are asked.
+"""The programs that are measured, each a module whose ``TASKS`` run a task in pieces.
 
-A task is called as ``task(job, count, done)``. It sets itself up, then for ever does about ``count``
-images' worth of its task and calls ``done(images, seconds)``, which returns when the next piece is
-wanted and raises :class:`Enough` when none is.
+A task is called as ``task(job, count, done)``. It sets itself up, then processes about ``count`` images at a
+time and calls ``done(images, seconds)`` after each, which returns when the next piece is needed and raises
+:class:`Enough` when none is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from benchmarks.engine.cases import Case
 
-# Name → module of this package, and what people read.
+# Name → module of this package, and label.
 PROGRAMS: dict[str, tuple[str, str]] = {
     "elboroom": ("ours", "elboroom"),
     "elboroom-fp32": ("ours", "elboroom, fp32"),
@@ -25,16 +25,16 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 
 
 class Enough(Exception):  # noqa: N818 - no error
-    """No more pieces are wanted."""
+    """Raised when no more pieces are needed."""
 
 
 class Absent(Exception):  # noqa: N818 - no error
-    """The program cannot take part; the text says why."""
+    """Raised when a program cannot take part; the text says why."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to do: a case, the file of its images, where, and as which program."""
+    """Order for a worker: the case, the file of its images, the device, and the program."""
 
     case: Case
     images: str
@@ -43,16 +43,16 @@ class Job:
 
 
 class Done(Protocol):
-    """Told after every piece; keyword arguments are further seconds that the piece has measured."""
+    """Callback after every piece; keyword arguments are further times that were measured, in seconds."""
 
     def __call__(self, images: int, seconds: float, **further: float) -> None:
-        """Return when the next piece is wanted; raise :class:`Enough` when none is."""
+        """Return when the next piece is needed; raise :class:`Enough` if none is."""
         ...
 
 
 class DoTask(Protocol):
-    """How every program's tasks are called."""
+    """Signature of all tasks."""
 
     def __call__(self, job: Job, count: int, done: Done) -> None:
-        """Do pieces of about ``count`` images until ``done`` raises."""
+        """Process pieces of about ``count`` images until ``done`` raises."""
         ...

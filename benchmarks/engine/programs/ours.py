@@ -1,4 +1,4 @@
-"""elboroom, by its public face: ``fit``, ``VAE.nll``, ``VAE.embed`` on uint8 images."""
+"""elboroom through its public interface: ``fit``, ``VAE.nll`` and ``VAE.embed`` on uint8 images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from elboroom.training import keep_freed_memory
 from elboroom.training.devices import has_bf16
 
 VERSION = elboroom.__version__
-# Training ends when no more pieces are wanted, never by itself.
+# More epochs than will run: training ends when no more pieces are needed.
 _FOREVER = 1_000_000
 
 
 def precision_options(program: str) -> dict[str, Any]:
-    """Option of ``fit`` that makes this program of elboroom; none where elboroom has no such option."""
+    """Return the options of ``fit`` for this program; empty if elboroom has no such option."""
     sections = elboroom.Config()
     known = any(hasattr(getattr(sections, name), "precision") for name in elboroom.Config.model_fields)
     if not known:
@@ -39,12 +39,12 @@ def _model(job: Job) -> elboroom.VAE:
 
 
 def _precision_to_evaluate_in(job: Job) -> Literal["fp32", "bf16"]:
-    """What ``--precision`` can be: bf16 where the hardware has it; the default, fp32, in the other row."""
+    """Return bf16 for the row ``elboroom`` if the hardware supports it, else the default, fp32."""
     return "bf16" if job.program == "elboroom" and has_bf16(torch.device(job.device)) else "fp32"
 
 
 def train(job: Job, count: int, done: Done) -> None:
-    """One epoch of ``fit`` is a piece; it is the epoch's own ``seconds`` that count."""
+    """Train with ``fit``; a piece is one epoch, timed by its own ``seconds``."""
     keep_freed_memory()  # as the command line does
     case = job.case
     x = read_images(job.images)
@@ -66,7 +66,7 @@ def train(job: Job, count: int, done: Done) -> None:
 
 
 def nll(job: Job, count: int, done: Done) -> None:
-    """``VAE.nll`` of ``count`` images in one call."""
+    """Call ``VAE.nll`` once for ``count`` images."""
     vae, precision = _model(job).to(job.device), _precision_to_evaluate_in(job)
     x = np.array(read_images(job.images)[:count])
     while True:
@@ -76,7 +76,7 @@ def nll(job: Job, count: int, done: Done) -> None:
 
 
 def embed(job: Job, count: int, done: Done) -> None:
-    """``VAE.embed`` of all images in one call."""
+    """Call ``VAE.embed`` once for all images."""
     vae, precision = _model(job).to(job.device), _precision_to_evaluate_in(job)
     x = np.array(read_images(job.images))
     while True:

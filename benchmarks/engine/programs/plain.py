@@ -1,4 +1,4 @@
-"""What most people write: a TensorDataset, a DataLoader, a fused Adam and a loop."""
+"""The usual PyTorch loop: a TensorDataset, a DataLoader and fused Adam."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = 20_000
 
 
 def wait(device: str) -> None:
-    """Let the device finish what it was given."""
+    """Wait until the device has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -32,7 +32,7 @@ def _epochs(loader: DataLoader[tuple[Tensor, ...]]) -> Iterator[Tensor]:
 
 
 def train(job: Job, count: int, done: Done) -> None:
-    """Go on through the epochs; a piece is so many steps, wherever it begins."""
+    """Train epoch after epoch; a piece is a number of steps and may begin anywhere in an epoch."""
     torch.manual_seed(0)
     case = job.case
     encoder, decoder = (net.to(job.device) for net in make_nets(case.net))
@@ -54,7 +54,7 @@ def train(job: Job, count: int, done: Done) -> None:
 
 @torch.no_grad()
 def nll(job: Job, count: int, done: Done) -> None:
-    """Encode once, decode samples of all images in chunks."""
+    """Encode once and decode the samples of all images in chunks."""
     encoder, decoder = (net.to(job.device) for net in make_nets(job.case.net))
     x = float_images(job.images)[:count].to(job.device)
     most, samples = max(1, _ROWS // len(x)), job.case.num_samples
@@ -76,7 +76,7 @@ def nll(job: Job, count: int, done: Done) -> None:
 
 @torch.no_grad()
 def embed(job: Job, count: int, done: Done) -> None:
-    """Posterior means in batches of 1,000."""
+    """Compute posterior means in batches of 1,000."""
     encoder, _ = make_nets(job.case.net)
     encoder.to(job.device)
     x = float_images(job.images)

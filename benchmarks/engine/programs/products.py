@@ -1,8 +1,8 @@
-"""The roofline: a step's matrix products alone, and its optimiser's bytes at the speed of copying.
+"""The roofline: the matrix products of a step alone, and the optimiser's bytes at the speed of copying.
 
-Every linear or convolutional layer gives a product forwards, one for the gradient of its weights and, but for
-the first, one for the gradient of its input. Each is timed by itself in every arrangement of its matrices in
-memory and in every dtype allowed, and the fastest is taken, though one program could hardly have all of
+Every linear or convolutional layer has a forward product, one for the gradient of its weights and, except for
+the first layer, one for the gradient of its input. Each is timed separately, in every memory layout of its
+matrices and in every allowed dtype, and the fastest is taken, although one program could hardly use all of
 them at once.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 VERSION = torch.__version__
-# Where batches are not given: codes decoded, images encoded at once.
+# Batch sizes of tasks that have none of their own: codes decoded and images encoded at once.
 _ROWS = {"nll": 4000, "embed": 1000}
 # Adam reads weight, gradient and both moments and writes weight and moments: seven numbers of four bytes.
 # Copying one half of those four buffers to the other moves four.
@@ -35,7 +35,7 @@ _MOST_COPIES = 20
 
 @dataclass
 class Product:
-    """One product, ready to be done again and again.
+    """One product that can be repeated.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def _fastest(candidates: list[Callable[[], Any]], device: str, flops: int) -> Pr
 
 @lru_cache
 def matrix_product(m: int, k: int, n: int, dtypes: tuple[torch.dtype, ...], device: str) -> Product:
-    """(m, k) times (k, n), either factor and the result stored by rows or by columns."""
+    """Return products (m, k) times (k, n), with factors and result stored by rows or by columns."""
 
     def matrix(rows: int, columns: int, by_columns: bool, dtype: torch.dtype) -> Tensor:
         stored = torch.rand((columns, rows) if by_columns else (rows, columns), device=device).to(dtype)
@@ -126,7 +126,7 @@ def _convolution(
 
 
 def _layers(net: nn.Module, x: Tensor) -> list[tuple[nn.Module, tuple[int, ...]]]:
-    """Linear and convolutional layers in order, each with the shape of its input."""
+    """Return linear and convolutional layers in order, each with the shape of its input."""
     found: list[tuple[nn.Module, tuple[int, ...]]] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -142,7 +142,7 @@ def _layers(net: nn.Module, x: Tensor) -> list[tuple[nn.Module, tuple[int, ...]]
 
 @lru_cache(maxsize=1)
 def products_of(case: Case, dtypes: tuple[torch.dtype, ...], device: str) -> tuple[list[Product], int]:
-    """All products of one step, or of one chunk of decoding or encoding, and the images that is."""
+    """Return the products of one step, or of one chunk of decoding or encoding, and its number of images."""
     rows = _ROWS.get(case.task, case.batch)
     encoder, decoder = make_nets(case.net)
     height, width, channels = case.net.shape
@@ -162,7 +162,7 @@ def products_of(case: Case, dtypes: tuple[torch.dtype, ...], device: str) -> tup
 
 
 def run(job: Job, count: int, done: Done) -> None:
-    """Do the products of so many steps, then copy so many times."""
+    """Time the products of a number of steps, then as many copies of buffers."""
     case = job.case
     products, parameters = products_of(case, _dtypes(job), job.device)
     images = _ROWS.get(case.task, case.batch) / (case.num_samples if case.task == "nll" else 1)

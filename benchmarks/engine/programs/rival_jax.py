@@ -1,4 +1,4 @@
-"""JAX: the whole epoch in one compiled ``lax.scan`` over batches gathered from resident uint8 images."""
+"""JAX: one compiled ``lax.scan`` per epoch, over batches gathered from resident uint8 images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Params = Any
 
 
 def _put(job: Job, count: int | None = None) -> jax.Array:
-    """Images as uint8 (n, d) on the device."""
+    """Move images to the device as uint8 (n, d)."""
     if not job.case.net.hidden:
-        raise Absent("the convolutional nets are not written in JAX (its convolutions on a CPU are slow)")
+        raise Absent("the convolutional networks are not written in JAX; its convolutions are slow on a CPU")
     if job.device == "cuda" and jax.default_backend() != "gpu":
         raise Absent("this jax sees no GPU; install jax[cuda12]")
     images = np.asarray(read_images(job.images)[:count])
@@ -34,7 +34,7 @@ def _put(job: Job, count: int | None = None) -> jax.Array:
 
 
 def init(net: Net) -> Params:
-    """Weights (in, out) and biases of encoder and decoder, uniform as torch's."""
+    """Draw weights (in, out) and biases of encoder and decoder from torch's uniform distribution."""
     draw = np.random.default_rng(0)
     widths = [math.prod(net.shape), *net.hidden]
 
@@ -56,7 +56,7 @@ def _run(layers: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
 
 
 def loss(params: Params, x: jax.Array, noise: jax.Array) -> jax.Array:
-    """−ELBO with one sample, nats, mean over the batch x (b, d)."""
+    """Return −ELBO with one sample in nats, the mean over the batch x (b, d)."""
     encoder, decoder = params
     mean, log_variance = jnp.split(_run(encoder, x), 2, -1)
     logits = _run(decoder, mean + jnp.exp(0.5 * log_variance) * noise)
@@ -67,7 +67,7 @@ def loss(params: Params, x: jax.Array, noise: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="latent_dim", donate_argnames="state")
 def _epoch(state: Any, images: jax.Array, order: jax.Array, latent_dim: int) -> Any:
-    """Steps of Adam over the rows of ``order`` (steps, b)."""
+    """Take steps of Adam over the rows of ``order`` (steps, b)."""
 
     def step(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         params, first, second, time_, key = state
@@ -90,7 +90,7 @@ def _epoch(state: Any, images: jax.Array, order: jax.Array, latent_dim: int) -> 
 
 
 def train(job: Job, count: int, done: Done) -> None:
-    """A piece is one scan."""
+    """Train; a piece is one scan."""
     case = job.case
     images = _put(job)
     steps = math.ceil(count / case.batch)
@@ -124,7 +124,7 @@ def _nll(params: Params, images: jax.Array, key: jax.Array, chunks: int, size: i
 
 
 def nll(job: Job, count: int, done: Done) -> None:
-    """Encode once, decode samples of all images in chunks, in one compiled scan."""
+    """Encode once and decode the samples of all images in chunks, in one compiled scan."""
     images = _put(job, count)
     params, samples = init(job.case.net), job.case.num_samples
     most = max(1, _ROWS // len(images))
@@ -141,7 +141,7 @@ def _embed(params: Params, images: jax.Array) -> jax.Array:
 
 
 def embed(job: Job, count: int, done: Done) -> None:
-    """Posterior means of all images in one call."""
+    """Compute the posterior means of all images in one call."""
     images, params = _put(job), init(job.case.net)
     while True:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Pythae: its VAE with the shared nets, its ``BaseTrainer``, ``get_nll`` and ``embed``."""
+"""Pythae: its VAE with the shared networks, its ``BaseTrainer``, ``get_nll`` and ``embed``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pythae.trainers.training_callbacks import TrainingCallback  # type: ignore[
 from torch import Tensor, nn
 
 VERSION = importlib.metadata.version("pythae")
-# Faster than its defaults.
+# Faster than Pythae's defaults.
 _EMBED_BATCH, _NLL_BATCH = 1000, 1000
 
 
@@ -41,7 +41,7 @@ class _Decoder(BaseDecoder):  # type: ignore[misc]
         self.net = net
 
     def forward(self, z: Tensor) -> Any:
-        # Its cross-entropy takes probabilities.
+        # Pythae's cross-entropy takes probabilities.
         return ModelOutput(reconstruction=torch.sigmoid(self.net(z)))
 
 
@@ -68,13 +68,16 @@ class _Stopwatch(TrainingCallback):  # type: ignore[misc]
     def on_train_step_end(self, training_config: Any, **kwargs: Any) -> None:  # noqa: ARG002
         self.taken += 1
         if self.taken == self.steps:
-            # An epoch's last batch may be smaller, which makes Pythae a little faster than it is.
+            # The last batch of an epoch may be smaller, which makes Pythae look slightly faster than it is.
             self.done(self.steps * self.batch, time.perf_counter() - self.started)
             self.start()
 
 
 def train(job: Job, count: int, done: Done) -> None:
-    """Epochs of its trainer with its own DataLoader, bar and callbacks, without what it does in between."""
+    """Time the epochs of Pythae's trainer, with its DataLoader, progress bar and callbacks.
+
+    What it does between epochs is not counted.
+    """
     case = job.case
     x = float_images(job.images)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,9 +100,9 @@ def train(job: Job, count: int, done: Done) -> None:
             trainer.train_step(epoch)
 
 
-@torch.no_grad()  # it does not do so itself, and users who know do
+@torch.no_grad()  # Pythae does not disable gradients itself; experienced users do
 def nll(job: Job, count: int, done: Done) -> None:
-    """``get_nll``, which takes one image after another."""
+    """Call ``get_nll``, which processes one image after another."""
     model = _model(job.case.net).to(job.device).eval()
     x = float_images(job.images)[:count].to(job.device)
     while True:
@@ -110,7 +113,7 @@ def nll(job: Job, count: int, done: Done) -> None:
 
 @torch.no_grad()
 def embed(job: Job, count: int, done: Done) -> None:
-    """``embed`` in batches of 1,000, which it decodes as well."""
+    """Call ``embed`` in batches of 1,000; it also decodes them."""
     model = _model(job.case.net).to(job.device).eval()
     x = float_images(job.images)
     while True:
