@@ -153,8 +153,8 @@ def test_a_model_that_decodes_everything_to_people_is_found_out(data: Dataset) -
     np.testing.assert_array_equal(found.seen_as["originals"], np.eye(2))
     np.testing.assert_array_equal(found.seen_as["reconstructions"], [[1, 0], [1, 0]])
     assert found.warnings() == [
-        "dog is rebuilt as person: 100% of its reconstructions (and 0% of its originals) are nearest to the "
-        "mean person"
+        "dog is reconstructed as person: 100% of its reconstructions (and 0% of its originals) are nearest "
+        "to the mean of person"
     ]
     for i, label in enumerate((0, 1)):
         rows = np.arange(40, 60)[np.arange(40, 60) % 2 == label]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +30,13 @@ def console(*, quiet: bool = False) -> Console:
 def line_width() -> int | None:
     """Columns of the terminal on standard output; None if it is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_result(*lines: str) -> None:
+    """Print lines of results to standard output, wrapped at the width of a terminal and whole elsewhere."""
+    width = line_width()
+    for line in map(printable, lines):
+        print(line if width is None else "\n".join(textwrap.wrap(line, width, break_on_hyphens=False)))
 
 
 def shown(path: Path) -> str:

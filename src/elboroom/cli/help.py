@@ -57,7 +57,9 @@ def help_text(verb: type[Verb], prog: str, *, everything: bool = False, width: i
     width = min(width or shutil.get_terminal_size().columns, _WIDEST)
     taken = arguments(verb)
     positional = [one for one in taken if one.option.positional]
-    options = sorted((one for one in taken if not one.option.positional), key=lambda one: _place(verb, one))
+    options = sorted(
+        (one for one in taken if not one.option.positional), key=lambda one: _place(verb, one, everything)
+    )
     shown = options if everything or not verb.common else [one for one in options if one.flag in verb.common]
     places = " ".join(one.flag if one.default is REQUIRED else f"[{one.flag}]" for one in positional)
     lines = [f"usage: {prog} {places + ' ' if places else ''}[OPTIONS]", ""]
@@ -74,9 +76,9 @@ def help_text(verb: type[Verb], prog: str, *, everything: bool = False, width: i
     return "\n".join(lines)
 
 
-def _place(verb: type[Verb], argument: Argument) -> int:
-    """Common options of the verb itself come first, in their order."""
-    is_common = not argument.section and argument.flag in verb.common
+def _place(verb: type[Verb], argument: Argument, everything: bool) -> int:
+    """Common options come first, in their order; with everything, only those outside all sections."""
+    is_common = argument.flag in verb.common and not (everything and argument.section)
     return verb.common.index(argument.flag) if is_common else len(verb.common)
 
 

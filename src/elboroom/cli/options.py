@@ -21,7 +21,9 @@ T = TypeVar("T")
 Positional = Annotated[T, Option(positional=True)]
 """An argument that is given by its position: ``Positional[str]``."""
 
-Device = Annotated[str, Option(help="cpu, cuda, cuda:1 or mps; auto uses a GPU if there is one.")]
+Device = Annotated[
+    str, Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps; auto uses a GPU if there is one.")
+]
 Precision = Annotated[
     Literal["fp32", "bf16"],
     Option(
@@ -153,7 +155,9 @@ class TrainingVerb(Verb):
     )
 
     source: Annotated[Positional[str | None], DATA] = None
-    preset: Annotated[str | None, Option(help="Configuration to start from: {PRESETS}.")] = None
+    preset: Annotated[str | None, Option(metavar="NAME", help="Configuration to start from: {PRESETS}.")] = (
+        None
+    )
     config: Annotated[
         Path | None,
         Option(help="TOML file to apply on top of preset and recipe. Options override it."),

@@ -51,7 +51,7 @@ class ClassReport:
     seen_as: dict[str, Numbers]
 
     def warnings(self) -> list[str]:
-        """Say for each class whose reconstructions look more like another class that they do."""
+        """Name each class whose reconstructions look more like those of another class."""
         lines = []
         for i, name in enumerate(self.names):
             shares, before = self.seen_as["reconstructions"][i], self.seen_as["originals"][i]
@@ -59,13 +59,13 @@ class ClassReport:
             if shares[j] > shares[i]:
                 other = self.names[j]
                 lines.append(
-                    f"{name} is rebuilt as {other}: {shares[j]:.0%} of its reconstructions (and "
-                    f"{before[j]:.0%} of its originals) are nearest to the mean {other}"
+                    f"{name} is reconstructed as {other}: {shares[j]:.0%} of its reconstructions (and "
+                    f"{before[j]:.0%} of its originals) are nearest to the mean of {other}"
                 )
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it in lists, dicts, numbers and words, for JSON."""
+        """Convert the report to lists and dicts for JSON."""
         seen = {view: shares.tolist() for view, shares in self.seen_as.items()}
         return {
             "classes": self.names,

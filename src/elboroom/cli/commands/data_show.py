@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from elboroom.cli.options import DATA, Positional, Verb
 from elboroom.config.options import Option
-from elboroom.errors import printable
 
 if TYPE_CHECKING:
     from elboroom.data import Dataset
@@ -24,6 +23,7 @@ class DataShow(Verb):
 
     def __call__(self) -> None:
         """Print it."""
+        from elboroom.cli.console import print_result
         from elboroom.data import load_data
         from elboroom.data.dataset import skipped_lines
         from elboroom.data.rows import extent
@@ -37,8 +37,7 @@ class DataShow(Verb):
             f"values  {low:g} to {high:g}"
             + (f"; the model sees {data.scale:g} as 1" if data.scale != 1 else "")
         )
-        for line in [*lines, *skipped_lines(data, most=10)]:
-            print(printable(line))
+        print_result(*lines, *skipped_lines(data, most=10))
 
 
 def _labels(data: Dataset) -> str:

@@ -127,15 +127,13 @@ def _table(result: dict[str, Any], run: Run) -> str:
     lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
     lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
     if "rate_of_layers" in result:
-        lines[-1] += (
-            f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, the top layer first)"
-        )
+        lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"
     lines.append(row("nll", "nll", f"{error('nll')}, {result['nll_num_samples']} importance samples"))
     if result["nll_bias"] is not None:
-        lines.append(row("  bias", "nll_bias", " at least, by which the nll is too high"))
-        lines.append(row("  ess", "nll_ess", " effective samples, median over the examples"))
+        lines.append(row("  bias", "nll_bias", " or more by which the NLL is overestimated"))
+        lines.append(row("  ess", "nll_ess", " effective samples (median over the examples)"))
     if result["nll_pareto_k"] is not None:
-        share = f", above 0.7 for {result['nll_unreliable']:.0%} of the examples"
+        share = f"; above 0.7 for {result['nll_unreliable']:.0%} of the examples"
         lines.append(row("  Pareto k̂", "nll_pareto_k", f" median{share}").replace("k̂", "k̂ "))
     if result["nll_verdict"] is not None:
         lines.append(textwrap.fill(result["nll_verdict"], 78, initial_indent="  ", subsequent_indent="  "))

@@ -108,17 +108,17 @@ class Neighbours(ImageVerb):
         return together(examples), names
 
     def _print(self, names: list[str], found: Found, data: Dataset, vae: VAE) -> None:
-        from elboroom.errors import printable
+        from elboroom.cli.console import print_result
         from elboroom.latent.arrays import standardizes
 
         what = "image" if data.is_image else "example"
         for name, rows, distances, usual, copied in zip(names, *found, found.copied, strict=True):
-            print(
-                f"{printable(name)}: nearest training {what} is #{rows[0]} at distance {distances[0]:.3g} "
+            print_result(
+                f"{name}: nearest training {what} is #{rows[0]} at distance {distances[0]:.3g} "
                 f"(typical there: {usual:.3g})" + (": a copy or nearly one." if copied else ".")
             )
         unit = "Euclidean, between codes"
         if self.space == "pixels":
             unit = f"root mean square differences per {'pixel' if data.is_image else 'number'}"
             unit += ", standardised" if standardizes(vae) else ""
-        print(printable(f"#N is example N of {data.name}, counted from 0. Distances are {unit}."))
+        print_result(f"#N is example N of {data.name}, counted from 0. Distances are {unit}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elboroom.cli.options import Folder, Images, ImageVerb, Positional, Refine
-from elboroom.errors import UsageError, printable
+from elboroom.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Reconstruct(ImageVerb):
             raise UsageError("no image given: name image files, or examples as SET:INDEX, such as mnist:7")
         import numpy as np
 
+        from elboroom.cli.console import print_result
         from elboroom.cli.inputs.examples import distinct_stems, read_example
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.outputs import free_files, save_figure, save_image
@@ -56,8 +57,8 @@ class Reconstruct(ImageVerb):
         losses, errors = losses_with_errors(vae, examples)
         squared = np.square(rebuilt - numbers(examples)).reshape(len(names), -1).mean(1)
         for name, loss, error, mse in zip(names, losses, errors, squared, strict=True):
-            print(
-                f"{printable(name)}: loss {with_error(loss, error)} nats (−ELBO, mean of {DRAWS} draws), "
+            print_result(
+                f"{name}: loss {with_error(loss, error)} nats (−ELBO, mean of {DRAWS} draws), "
                 f"mean squared error {mse:.5f}"
             )
         check_finite({"losses": losses}, str(run.path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,12 @@ from elboroom.errors import UsageError
 
 if TYPE_CHECKING:
     from elboroom.evaluation.classes import ClassReport
+
+
+_EXPLANATION = (
+    "distortion and rate in nats per example; originals, rebuilt and codes: share nearest to the mean of "
+    "their own class"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class Report(ModelVerb):
         UsageError
             If the data have no labels, or no examples in this part.
         """
-        from elboroom.cli.console import line_width, shown
+        from elboroom.cli.console import line_width, print_result, shown
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.inputs.run_data import run_data
         from elboroom.data.batches import Batches
@@ -51,8 +56,12 @@ class Report(ModelVerb):
             raise UsageError(f"{data.name} has no {self.split} examples; choose another --split")
         found = report_classes(vae, batches, data.labels, rows, reference, data.label_names, seed=self.seed)
         title = f"{shown(run.path)} on {data.name}, {self.split} examples"
-        table = printable_lines(_table(found, title, line_width()))
-        print(json_text(found.as_dict()) if self.json else table)
+        if self.json:
+            print(json_text(found.as_dict()))
+        else:
+            print_result(title, _EXPLANATION)
+            print(printable_lines(_table(found, line_width())))
+            print_result(*(f"warning: {line}" for line in found.warnings()))
         check_finite(found.measures, str(run.path))
 
 
@@ -63,8 +72,8 @@ def _cell(found: ClassReport, measure: str, i: int) -> str:
     return text if errors is None else f"{text} ± {errors[i]:.2g}"
 
 
-def _table(found: ClassReport, title: str, width: int | None = None) -> str:
-    """Write a row per class and the warnings; columns that exceed the width continue in further tables."""
+def _table(found: ClassReport, width: int | None = None) -> str:
+    """Write a row per class; columns that exceed the width continue in further tables."""
     from elboroom.comparison.report import in_blocks
 
     measures = [name for name in ("distortion", "rate", "mse", "ssim") if name in found.measures]
@@ -74,12 +83,6 @@ def _table(found: ClassReport, title: str, width: int | None = None) -> str:
         cells += [_cell(found, measure, i) for measure in measures]
         cells += [f"{shares[i, i]:.0%}" for shares in found.seen_as.values()]
         rows.append(cells)
-    note = textwrap.fill(
-        "distortion and rate in nats per example; originals, rebuilt, codes: share nearest to the mean of "
-        "their own class",
-        78,
-    )
     indented = None if width is None else width - 2
     tables = ["\n".join(f"  {line}" for line in block) for block in in_blocks(rows, indented)]
-    warnings = [f"warning: {line}" for line in found.warnings()]
-    return "\n".join([title, note, "\n\n".join(tables), *warnings])
+    return "\n\n".join(tables)

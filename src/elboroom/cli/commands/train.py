@@ -34,7 +34,8 @@ class Train(TrainingVerb):
 
     out: Annotated[Path | None, Option(help="Folder for the run. Default: runs/DATA.")] = None
     recipe: Annotated[
-        str | None, Option(help="Recipe to apply on top of the preset; see 'elboroom recipes'.")
+        str | None,
+        Option(metavar="NAME", help="Recipe to apply on top of the preset; see 'elboroom recipes'."),
     ] = None
     overwrite: Annotated[bool, Option(help="Replace an existing run in --out.")] = False
     devices: Devices = 1

@@ -55,17 +55,23 @@ def read_example(
         name = f"{run.config.data.source}{name}"
     indexed = _INDEXED.fullmatch(name)
     condition = named_condition(vae, label)
-    named = named_photo(name)
-    if indexed and named is None:
+    if indexed and named_photo(name) is None:
         return _indexed_example(indexed, vae, run, condition)
     if vae.condition is not None and condition is None:
         raise UsageError(
             f"{name}: the model is conditional on {vae.condition.describe()}; give its condition with --label"
         )
+    x = _image_example(name, vae, run, prepare)
+    return x if condition is None else Examples(x, condition)
+
+
+def _image_example(name: str, vae: VAE, run: Run, prepare: Prepare) -> NDArray[np.float32]:
+    """Read an image file in model units."""
     if len(vae.shape) != 3:
         raise UsageError(
             f"{name}: the model takes {described(vae.shape)}, not images; give an example as SET:INDEX"
         )
+    named = named_photo(name)
     if named is None:
         raise UsageError(
             f"no image at {name}; give an image file, or an example as SET:INDEX, such as mnist:7"
@@ -76,8 +82,7 @@ def read_example(
         console().print(f"{name}: {photo.how}")
     black, white = vae.value_range
     x = (black + photo.pixels / 255.0 * (white - black)).astype(np.float32)
-    x = to_levels(vae, x, run.config.data.binarize)
-    return x if condition is None else Examples(x, condition)
+    return to_levels(vae, x, run.config.data.binarize)
 
 
 def _indexed_example(indexed: re.Match[str], vae: VAE, run: Run, condition: NDArray[Any] | None) -> Array:
