@@ -177,7 +177,7 @@ def test_codes_are_told_apart_by_their_class_means(data: Dataset, vae: VAE) -> N
     for label in (0, 1):
         share = (nearest_mean[test % 2 == label] == 1).mean()
         assert found.seen_as["codes"][label, 1] == pytest.approx(share)
-    assert found.warnings() == [] or "rebuilt as" in found.warnings()[0]
+    assert found.warnings() == [] or "reconstructed as" in found.warnings()[0]
 
 
 def test_rows_of_numbers_have_no_ssim() -> None:
