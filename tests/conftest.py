@@ -8,6 +8,11 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Tests mean the CPU, whose results can be repeated bit for bit, so a GPU is hidden from them and from the
+# processes that they start. ELBOROOM_TEST_CUDA=1 shows it.
+if not os.environ.get("ELBOROOM_TEST_CUDA"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import pytest
 import torch
 

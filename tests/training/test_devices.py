@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,15 @@ def test_precision(
 ) -> None:
     monkeypatch.setattr(devices, "has_bf16", lambda _device: has)
     assert find_precision(name, CPU, layer, batch) == found
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="MPS cannot be hidden")
+@pytest.mark.skipif("ELBOROOM_TEST_CUDA" in os.environ, reason="the GPU was asked for")
+def test_the_tests_see_no_gpu() -> None:
+    assert find_device("auto") == CPU
+    program = "from elboroom.training.devices import find_device; print(find_device('auto'))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "cpu\n"
 
 
 def test_a_process_of_a_launcher_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
