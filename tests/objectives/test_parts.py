@@ -71,5 +71,5 @@ def test_a_ramp_of_a_fraction_of_epochs_ends_on_its_step() -> None:
 
 
 def test_a_ramp_without_penalties_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"penalty_ramp = 2 is of the weights of penalties, and there are"):
+    with pytest.raises(UsageError, match=r"penalty_ramp = 2 has no effect without penalties"):
         Config().updated(penalty_ramp=2)

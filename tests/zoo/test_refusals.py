@@ -66,7 +66,7 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
         "network = 'ladder' has it only at the codes that it draws itself",
         "bound = 'elbo'",
     ),
-    ({"bound": "iwae"}, "with num_samples = 1 is the elbo", "num_samples = 50"),
+    ({"bound": "iwae"}, "with num_samples = 1 is the ELBO", "num_samples = 50"),
     (
         {"bound": "miwae", "num_samples": 20},
         "bound_groups = 8 does not divide num_samples = 20",

@@ -1,4 +1,4 @@
-"""What a run is made of, as types: one section per part, each field with its meaning and limits.
+"""The configuration of a run, as types: one section per part, each field with its meaning and limits.
 
 Field names are unique across sections, so that ``fit(..., epochs=20, beta=4)`` and ``--beta 4`` are
 unambiguous. Sections are frozen; a wrong value raises :class:`UsageError` in one line.

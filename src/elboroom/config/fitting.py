@@ -1,7 +1,7 @@
-"""Which posterior goes with which bound and penalty; for what does not, why, and what would.
+"""Check that an objective fits a model, and a likelihood its data, by their names.
 
-By name, so that a configuration is refused before anything is built. Parts that are composed in Python are
-checked by :func:`elboroom.probability.check_pair` and by the bounds and penalties themselves.
+A configuration is therefore refused before anything is built. Parts composed in Python are checked by
+:func:`elboroom.probability.check_pair` and by the bounds and penalties themselves.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from elboroom.config.model import ModelConfig
     from elboroom.config.objective import ObjectiveConfig
 
-# Posteriors, or networks of several layers, that have what a bound or penalty needs.
+# Posteriors and networks of several layers that fulfil each need of a bound or penalty.
 HAVE: dict[Need, tuple[str, ...]] = {
     need: (*posteriors_with(need), *(name for name, row in NETWORKS.items() if need in row.has))
     for need in get_args(Need)
 }
-# What the others are like.
+# How a message describes the others.
 _LACK: dict[Need, str] = {
     "noise": "gives one code and no density",
     "density": "has it only at the codes that it draws itself",
@@ -38,12 +38,12 @@ _DENSITIES = with_measure("density")
 
 
 def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
-    """Refuse an objective that has no meaning for a model.
+    """Check that the objective fits the model.
 
     Raises
     ------
     ValueError
-        With both names, why, and what would do.
+        If it does not; the message names both, the reason and what fits.
     """
     layered = model.network in LAYERED
     kind, name = ("network", model.network) if layered else ("posterior", model.posterior)
@@ -57,8 +57,8 @@ def check_together(model: ModelConfig, objective: ObjectiveConfig) -> None:
         )
     if objective.beta == 0 and model.prior != "auto" and PRIORS[model.prior].learned == "from the rate":
         raise ValueError(
-            f"prior = {model.prior!r} learns from the rate, whose weight is beta = 0; give a beta above "
-            "0, or leave the prior out"
+            f"prior = {model.prior!r} is trained by the rate, whose weight is beta = 0; give a beta above 0, "
+            "or leave the prior out"
         )
 
 
@@ -70,8 +70,8 @@ def _check_needs(model: ModelConfig, objective: ObjectiveConfig, kind: str, name
         asked.append((f"penalty {penalty}", row.need, row.reason, row.instead))
         if model.latent_dim < row.latent_dims:
             raise ValueError(
-                f"penalty {penalty} is between dimensions of the code, and latent_dim = "
-                f"{model.latent_dim}; give {row.latent_dims} or more"
+                f"penalty {penalty} compares dimensions of the code, and latent_dim = {model.latent_dim}; "
+                f"give {row.latent_dims} or more"
             )
     for what, need, reason, instead in asked:
         if need is not None and name not in HAVE[need]:
@@ -82,23 +82,23 @@ def _check_needs(model: ModelConfig, objective: ObjectiveConfig, kind: str, name
 
 
 def check_dequantized(likelihood: str, dequantize: str, binarize: str) -> None:
-    """Refuse noise on whole numbers whose likelihood is no density of real ones.
+    """Check that dequantised data have a likelihood for real numbers.
 
     Raises
     ------
     ValueError
-        With both names, why, and what would do.
+        If they do not; the message names both, the reason and what fits.
     """
     if dequantize == "none":
         return
     if binarize != "none":
         raise ValueError(
-            f"dequantize = {dequantize!r} spreads 8-bit values and binarize = {binarize!r} undoes that; "
-            "leave one of the two out"
+            f"dequantize = {dequantize!r} adds noise to 8-bit values and binarize = {binarize!r} removes it "
+            "again; leave one of the two out"
         )
     if likelihood not in (*_DENSITIES, "auto"):
         raise ValueError(
-            f"dequantize = {dequantize!r} is for densities of real numbers, and likelihood = {likelihood!r} "
+            f"dequantize = {dequantize!r} needs a density over real numbers, and likelihood = {likelihood!r} "
             f"is none; leave it out, or take likelihood = {either(_DENSITIES)}"
         )
 
@@ -110,9 +110,9 @@ def _check_free_bits(model: ModelConfig, nats: float) -> None:
     ):
         return
     if model.network == "chain":
-        what = "network = 'chain' estimates those of its layers from draws"
+        what = "network = 'chain' estimates the rates of its layers from draws"
     elif model.posterior != "diagonal":
-        what = f"posterior = {model.posterior!r} has no rate of a dimension by itself"
+        what = f"posterior = {model.posterior!r} has no rate for single dimensions"
     else:
         what = f"prior = {prior!r} has no rate in closed form"
     raise ValueError(

@@ -1,4 +1,4 @@
-"""Networks and distributions: their names, their options, and which combinations are valid."""
+"""Configuration of the model: networks and distributions, their options, and which go together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from elboroom.config.sections import (
     uses_of,
 )
 
-# The names that may be asked for; kept here so that parsing a command line need not import torch.
+# Defined without torch, so that parsing a command line does not import it.
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
 Normalization = Literal["auto", "none", "layer", "batch", "group"]
 Init = Literal["torch", "xavier", "kaiming", "affine"]
@@ -42,7 +42,7 @@ LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
 _MOST_CHANNELS = 4  # red, green, blue and alpha
-# Options that would do nothing without one of these choices; a head gets those that go with it.
+# Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
     *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
@@ -55,10 +55,10 @@ _ONLY_WITH: Uses = (
 # Posteriors that fit a normal prior which depends on the condition.
 _ON_NORMAL = tuple(name for name in posteriors_with("noise") if "normal" in priors_for(name))
 
-# What "auto" means for data that are not photos, and where there are no data to look at.
+# What "auto" stands for if the data are not photos, or there are no data.
 _WITHOUT_DATA = {"network": "mlp", "likelihood": "bernoulli"}
 
-# What a head calls an option, where that is not the field's name.
+# Keyword arguments of heads that differ from the names of the fields.
 _KEYWORDS = {
     **{"likelihood_scale": "scale", "output": "mean"},
     **{"posterior_scale": "scale", "posterior_steps": "steps"},
@@ -72,7 +72,7 @@ _NOT_KEYWORDS = ("latent_dim", "code_grid", "standardize")
 
 
 def _spelled_out(value: object) -> object:
-    """Read what runs of version 0.1 wrote: false and true."""
+    """Convert the booleans that version 0.1 wrote."""
     return {False: "none", True: "shared"}[value] if isinstance(value, bool) else value
 
 
@@ -84,7 +84,7 @@ class ModelConfig(Section):
     scale: Annotated[Positive | None, HIDDEN] = None
     """Value that 8-bit pixels are divided by. Default: the data's."""
     latent_dim: Annotated[AtLeastOne, FLAT] = 2
-    """Number of latent dimensions. A latent space of 2 can be drawn as a map."""
+    """Number of latent dimensions. With 2, the latent space can be drawn as a map."""
 
     condition: Annotated[Literal["none", "labels", "vectors"], FLAT] = "none"
     """Make the model conditional on each example's label, or on a vector from --condition-file."""
@@ -101,7 +101,7 @@ class ModelConfig(Section):
     condition_names: Annotated[tuple[str, ...], HIDDEN] = ()
     """Names of labels 0, 1, …. Default: the data's."""
     condition_ids: Annotated[tuple[int, ...], HIDDEN] = ()
-    """Labels that have no names and are other numbers than 0, 1, …; taken from the data."""
+    """Labels without names that are not 0, 1, …. Default: the data's."""
 
     network: Annotated[Network, FLAT] = Field(default="auto", description=help_of_networks())
     hidden: Annotated[tuple[AtLeastOne, ...], FLAT] = (400, 400)
@@ -115,7 +115,7 @@ class ModelConfig(Section):
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
     """Residual blocks at each coarser level of convolutional networks."""
     ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Stochastic layers at each resolution of a ladder, coarsest first. Default: 2 2 2, then none."""
+    """Stochastic layers at each resolution of a ladder, coarsest first. Default: 2 at the three coarsest."""
     ladder_z_channels: AtLeastOne | None = None
     """Latent channels at each resolution of a ladder. Default: a sixteenth of the feature channels."""
     chain_dims: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (50, 100)
@@ -141,7 +141,7 @@ class ModelConfig(Section):
     posterior_context: AtLeastOne = 32
     """Length of the context vector that the encoder gives each step of an iaf posterior."""
     code_grid: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (16,)
-    """Grid of quantised vectors in a code, such as 7 7."""
+    """Shape of the grid of quantised vectors in a code, such as 7 7."""
     code_channels: AtLeastOne = 8
     """Length of each vector that vq quantises."""
     codebook_size: Annotated[int, Field(ge=2)] = 512
@@ -149,7 +149,7 @@ class ModelConfig(Section):
     codebook_depth: AtLeastOne = 1
     """Codebooks of vq. With more than one, each quantises the residual of those before it."""
     fsq_levels: Annotated[tuple[Annotated[int, Field(ge=3, le=256)], ...], Field(min_length=1)] = (8, 5, 5, 5)
-    """Levels that fsq rounds each number of a vector to."""
+    """Number of levels of each component of a vector under fsq."""
 
     prior: Annotated[PriorName, FLAT] = Field(default="auto", description=help_of_priors())
     prior_components: AtLeastOne | None = None
@@ -167,14 +167,15 @@ class ModelConfig(Section):
     it is learned.
     """
     learn_scale: Annotated[LearnScale, BeforeValidator(_spelled_out)] = "none"
-    """How the likelihood's scale is learned: not at all, one shared by all dimensions, one per pixel from the
-    decoder, or the optimal one of each batch (gaussian only).
+    """How the scale of the likelihood is learned: none keeps it fixed; shared learns one for all dimensions;
+    pixel takes one per dimension from the decoder; optimal takes that of maximum likelihood in each batch
+    (gaussian only).
     """
     standardize: Annotated[bool, FLAT] = False
-    """Train on each number less its mean, by its deviation; results are in the data's own units."""
+    """Subtract the mean of each column and divide by its deviation. Results are in the data's own units."""
     output: Literal["identity", "sigmoid"] = "identity"
-    """Function that the mean of a gaussian, laplace or student_t likelihood passes through. sigmoid keeps it
-    inside (0, 1).
+    """Output function of the mean of a gaussian, laplace or student_t likelihood. sigmoid confines it to
+    (0, 1).
     """
     df: Positive = 4.0
     """Degrees of freedom of a student_t likelihood, or their initial value if they are learned."""
@@ -185,7 +186,7 @@ class ModelConfig(Section):
     mixtures: AtLeastOne = 1
     """Mixture components of a discretized_logistic likelihood."""
     dispersion: Literal["feature", "network"] = "feature"
-    """Dispersion of negative binomial likelihoods: one per feature, or from the decoder network."""
+    """Dispersion of negative binomial likelihoods: one per feature, or given by the decoder network."""
 
     @field_validator("shape")
     @classmethod
@@ -207,11 +208,11 @@ class ModelConfig(Section):
         check_in_use(self, _ONLY_WITH, _WITHOUT_DATA)
         if self.network == "mlp" and self.normalization == "group":
             raise ValueError(
-                "normalization = 'group' goes with network = 'conv'; an mlp takes none, layer or batch"
+                "normalization = 'group' needs network = 'conv'; an mlp takes 'none', 'layer' or 'batch'"
             )
         if self.learn_scale == "optimal" and self.likelihood != "gaussian":
             raise ValueError(
-                f"learn_scale = 'optimal' has a formula for likelihood = 'gaussian' only, and likelihood is "
+                f"learn_scale = 'optimal' exists for likelihood = 'gaussian' only, and likelihood is "
                 f"{self.likelihood!r}; take 'shared' or 'pixel'"
             )
         if len(self.chain_hidden) != len(self.chain_dims):
@@ -221,8 +222,7 @@ class ModelConfig(Section):
             )
         if self.standardize and self.output == "sigmoid":
             raise ValueError(
-                "standardize = True brings data to any numbers around 0, and output = 'sigmoid' gives those "
-                "between 0 and 1; leave one of them out"
+                "standardize = True centres data at 0, and output = 'sigmoid' confines the mean to (0, 1); leave one of them out"
             )
         check_prior(self.posterior, self.prior)
         if self.condition != "none":
@@ -231,11 +231,11 @@ class ModelConfig(Section):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether the labels of the data change what is learned."""
+        """Whether the model is trained on the labels of the data."""
         return self.condition == "labels"
 
     def without_auto(self, **chosen: Any) -> ModelConfig:
-        """Copy with network and likelihood named: those given, or else mlp and bernoulli.
+        """Copy with "auto" replaced by the choices given, or else by mlp and bernoulli.
 
         Examples
         --------

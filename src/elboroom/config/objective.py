@@ -1,4 +1,4 @@
-"""The training objective: a bound, its coefficients over time, and penalties."""
+"""The training objective: a bound, the schedules of its coefficients, and penalties."""
 
 from __future__ import annotations
 
@@ -46,43 +46,45 @@ Weights = Annotated[
 
 
 class ObjectiveConfig(Section):
-    """The loss: −bound, with beta as the weight of the rate, plus weighted penalties."""
+    """The loss: −bound, in which beta weights the rate, plus weighted penalties."""
 
     beta: Annotated[NotNegative, FLAT] = 1.0
     """Weight of the rate (KL term). 1 gives the ELBO."""
     beta_unit: Literal["sum", "mean", "mean_kl_sum"] = "sum"
-    """Of which loss beta, and Adam's eps if given, are: summed over dimensions; averaged over them; averaged,
-    with the KL summed over the batch. Training begins by turning them into those of the sum."""
+    """Convention in which beta, and Adam's eps if given, are stated: a loss summed over dimensions (sum),
+    averaged over them (mean), or averaged with the KL summed over the batch (mean_kl_sum). Training converts
+    both to sum.
+    """
     beta_schedule: Annotated[Literal["constant", "linear", "delayed", "sigmoid", "cyclical"], FLAT] = (
         "constant"
     )
-    """How beta grows from 0: not at all, linearly, linearly after a delay, as a sigmoid after a delay, or
-    cyclically.
+    """Schedule of beta: constant, or rising from 0 as linear, delayed (linear after --beta-delay), sigmoid
+    (S-shaped after --beta-delay) or cyclical (linear, again in each cycle).
     """
     beta_delay: Annotated[NotNegative, FLAT] = 0.0
-    """Epochs with beta 0 before a delayed or sigmoid ramp."""
+    """Epochs at beta 0 before the ramp of the delayed and sigmoid schedules."""
     beta_ramp: Annotated[Positive, FLAT] = 10.0
-    """Length of the ramp, in epochs."""
+    """Epochs over which beta rises from 0 to its value."""
     beta_period: Annotated[Positive, FLAT] = 20.0
-    """Length of one cycle of the cyclical schedule, in epochs; at least --beta-ramp."""
+    """Epochs in one cycle of the cyclical schedule; at least --beta-ramp."""
     bound: Annotated[BoundName, FLAT] = Field(default="elbo", description=help_of_bounds())
     num_samples: Annotated[AtLeastOne, FLAT] = 1
-    """Codes drawn for each example in a step."""
+    """Codes drawn per example in each step."""
     bound_groups: AtLeastOne = 8
     """Groups that the samples of miwae and piwae are divided into."""
     elbo_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of the ELBO in ciwae."""
     capacity: Positive = 25.0
-    """Target rate of the capacity bound, in nats; beta weighs the distance from it."""
+    """Target rate of the capacity bound, in nats; beta weights the distance from it."""
     capacity_ramp: Positive = 10.0
-    """Epochs in which the capacity rises from 0 to its target."""
+    """Epochs over which the target of the capacity bound rises from 0."""
     free_bits: Annotated[NotNegative, FLAT] = 0.0
     """Minimum rate charged for each latent dimension, or each layer of a ladder, in nats."""
     penalties: Annotated[Weights, Option(short=True, metavar="NAME=WEIGHT")] = Field(
         default={}, description=help_of_penalties()
     )
     penalty_ramp: NotNegative = 0.0
-    """Epochs in which the penalties' weights grow from 0. 0 applies them in full from the first step."""
+    """Epochs over which the penalties' weights rise from 0. 0 applies the full weights from the start."""
 
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:
@@ -98,18 +100,18 @@ class ObjectiveConfig(Section):
         check_in_use(self, _ONLY_WITH)
         if self.free_bits and self.beta == 0:
             raise ValueError(
-                f"free_bits = {self.free_bits:g} holds up the rate, whose weight is beta = 0; give a beta "
+                f"free_bits = {self.free_bits:g} changes the rate, whose weight is beta = 0; give a beta "
                 "above 0, or leave free_bits out"
             )
         if self.penalty_ramp and not self.penalties:
             raise ValueError(
-                f"penalty_ramp = {self.penalty_ramp:g} is of the weights of penalties, and there are none; "
-                "leave it out, or give penalties"
+                f"penalty_ramp = {self.penalty_ramp:g} has no effect without penalties; leave it out, or "
+                "give penalties"
             )
         row = BOUNDS[self.bound]
         if self.num_samples == 1 < row.num_samples:
             raise ValueError(
-                f"bound = {self.bound!r} with num_samples = 1 is the elbo; give more samples, such as "
+                f"bound = {self.bound!r} with num_samples = 1 is the ELBO; give more samples, such as "
                 f"num_samples = {row.num_samples}, or take bound = 'elbo'"
             )
         if "bound_groups" in row.options and self.num_samples % self.bound_groups:

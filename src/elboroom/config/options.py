@@ -1,4 +1,4 @@
-"""How a field of the configuration, or an argument of a verb, looks on the command line."""
+"""How the command line presents a field of the configuration or an argument of a verb."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line says of a field; put it into the field's ``Annotated`` type.
+    """Presentation of a field or argument, as part of its ``Annotated`` type.
 
     Attributes
     ----------
     help : str
-        A sentence; a field of a section has its docstring instead.
+        A sentence. Fields of a section have their docstring instead.
     metavar : str
-        What stands for the value in the help; derived from the type if empty.
+        Placeholder for the value in the help; derived from the type if empty.
     short : bool
-        Whether a section's field is named without its section: ``--beta``, not ``--objective.beta``.
+        Whether the option of a field omits its section: ``--beta``, not ``--objective.beta``.
     positional : bool
-        Whether it is given by its place and not by its name.
+        Whether the argument is positional.
     hidden : bool
-        Whether the command line has no such option.
+        Whether the command line omits the option.
     old : tuple of str
-        Earlier names of the field, still accepted on the command line and not shown in the help.
+        Earlier names of the field, which the command line still accepts but does not show.
     """
 
     help: str = ""

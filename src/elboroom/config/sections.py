@@ -1,4 +1,4 @@
-"""What all sections share: their base, the types of their fields, and errors in one line."""
+"""The base class of all sections, the types of their fields, and error messages in one line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from elboroom.config.options import Option
 from elboroom.errors import UsageError, nearest, shortened
 
 FLAT = Option(short=True)
-"""Marks a common option: ``--beta`` and not ``--objective.beta``."""
+"""Marks an option that is named without its section: ``--beta``, not ``--objective.beta``."""
 FLAT_NAME = Option(short=True, metavar="NAME")
 KEY_VALUE = Option(short=True, metavar="KEY=VALUE")
 HIDDEN = Option(hidden=True)
-"""Marks a field that the command line does not offer."""
+"""Marks a field that has no option on the command line."""
 
 
 def read_options(value: object) -> object:
@@ -28,20 +28,20 @@ def read_options(value: object) -> object:
         return _checked(value)
     try:
         found = tomllib.loads(f"options = {{{value}}}")
-    except (ValueError, RecursionError):  # no TOML, nested too deeply, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not TOML, nested too deeply, or a number of thousands of digits
         found = {}
-    if set(found) != {"options"}:  # a brace in the value may close the table and open another
-        raise ValueError("must be 'key=value, key=value', the values as in TOML: 0.9, true, [1, 2], 'text'")
+    if set(found) != {"options"}:  # a brace in the value could close the table and open another
+        raise ValueError("must be 'key=value, key=value' with values as in TOML: 0.9, true, [1, 2], 'text'")
     return _checked(found["options"])
 
 
 def _checked(value: Any) -> Any:
-    """The value as it is, if all its numbers are finite: config.json could not hold others."""
+    """Return the value if all its numbers are finite, as JSON requires."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for part in parts:
         _checked(part)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"holds {value}; its numbers must be finite")
+        raise ValueError(f"contains {value}; all numbers must be finite")
     return value
 
 
@@ -51,7 +51,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
 
 
-# What pydantic's checks are called here; others come with a message of their own.
+# Messages for the checks of pydantic. Validators of this package bring their own.
 _WORDING = {
     "greater_than_equal": "must be at least {ge:g}",
     "greater_than": "must be above {gt:g}",
@@ -72,7 +72,7 @@ _WORDING = {
 
 
 class Section(pydantic.BaseModel):
-    """Base of all sections: frozen, no unknown keys, errors in one line."""
+    """Base class of all sections: frozen, without unknown keys, with errors in one line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -84,7 +84,7 @@ class Section(pydantic.BaseModel):
 
 
 def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]) -> str:
-    """Name the first bad field, the value got and what is allowed."""
+    """Describe the first invalid field: its name, the value got and what is allowed."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or "the configuration"
     if first["type"] == "extra_forbidden":
@@ -97,17 +97,17 @@ def _one_line(error: pydantic.ValidationError, section: type[pydantic.BaseModel]
 
 
 def explain(error: ErrorDetails) -> str:
-    """What pydantic found wrong with a value, in the words of this project."""
+    """Reword what pydantic found wrong with a value."""
     wording = _WORDING.get(error["type"])
     return wording.format(**error.get("ctx", {})) if wording else error["msg"].removeprefix("Value error, ")
 
 
 Uses = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
-"""(a choice's field, its values, the fields that do nothing without one of these values), …"""
+"""(field of a choice, values of it, fields that have no effect without one of these values), …"""
 
 
 def uses_of(choice: str, options: Mapping[str, tuple[str, ...]]) -> Uses:
-    """Turn a table from the values of a choice to the options that each takes round, for `check_in_use`.
+    """Invert a table from each value of a choice to its options, for `check_in_use`.
 
     Examples
     --------
@@ -122,14 +122,14 @@ def uses_of(choice: str, options: Mapping[str, tuple[str, ...]]) -> Uses:
 
 
 def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = None) -> None:
-    """Refuse an option that differs from its default and would do nothing.
+    """Check that every option that differs from its default has an effect.
 
-    ``auto`` says which choice "auto" stands for.
+    ``auto`` maps a field to the choice that "auto" stands for.
 
     Raises
     ------
     ValueError
-        With the option, the choice it goes with, and what was chosen.
+        If one has none; the message names the option, the choices that use it, and what was chosen.
     """
     for part, choices, names in uses:
         chosen = getattr(section, part)
@@ -145,7 +145,7 @@ def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = 
 
 
 def either(names: Iterable[str]) -> str:
-    """Write names as a choice.
+    """Join names with commas and "or".
 
     Examples
     --------

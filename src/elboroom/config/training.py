@@ -1,4 +1,4 @@
-"""Optimiser, data and training: the sections that say nothing of the model."""
+"""Sections of the configuration for the optimiser, the data and the training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from elboroom.config.sections import (
 
 
 class OptimizerConfig(Section):
-    """An optimiser and a learning-rate schedule of PyTorch, by name."""
+    """An optimiser and a learning-rate schedule of PyTorch, chosen by name."""
 
     optimizer: Annotated[str, FLAT_NAME] = "Adam"
     """Class in torch.optim, such as Adam, AdamW, SGD or RMSprop."""
@@ -28,17 +28,17 @@ class OptimizerConfig(Section):
     optimizer_options: Annotated[Options, KEY_VALUE] = Field(default={})
     """Further arguments of the optimiser, as in 'betas=[0.9, 0.95], weight_decay=0.01'."""
     lr_schedule: Annotated[str | None, FLAT_NAME] = None
-    """Class in torch.optim.lr_scheduler, such as CosineAnnealingLR; stepped once per epoch."""
+    """Class in torch.optim.lr_scheduler, such as CosineAnnealingLR. It is stepped once per epoch."""
     lr_schedule_options: Annotated[Options, KEY_VALUE] = Field(default={})
     """Arguments of the learning-rate schedule, as in 'eta_min=1e-5'. Without T_max, total_iters or
-    total_steps the schedule lasts for all epochs.
+    total_steps the schedule spans all epochs.
     """
     clip: Annotated[Positive | None, FLAT] = None
-    """Maximum gradient norm; larger gradients are rescaled to it."""
+    """Maximum gradient norm. Larger gradients are rescaled to it."""
 
 
 class DataConfig(Section):
-    """The data and how they are preprocessed."""
+    """The data, and how they are preprocessed."""
 
     source: Annotated[str | None, HIDDEN] = None
     """Named set, file or folder."""
@@ -51,34 +51,36 @@ class DataConfig(Section):
     pixel_scale: Positive | None = None
     """Value that pixels are divided by, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"
-    """Binarise grey pixels: at a threshold of one half, or stochastically, drawn anew in each step with the
-    pixel as probability.
+    """Binarise grey pixels. threshold cuts at one half; stochastic draws each pixel anew in each step, with
+    its value as the probability.
     """
     dequantize: Annotated[Literal["none", "uniform"], FLAT] = "none"
-    """Add noise from [0, 1) to 8-bit values in each step, for densities and bits per dimension; 256 is 1."""
+    """Dequantise 8-bit values in each step, for densities and bits per dimension: uniform adds noise from
+    [0, 1) and divides by 256.
+    """
     flip: Annotated[bool, FLAT] = False
     """Flip training images horizontally at random."""
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT] = None
     """Fraction held out to choose the best epoch. Default: 0.1, or 0 for data sets with a published split."""
     split_seed: Annotated[Annotated[int, Field(ge=0, lt=2**63)] | None, FLAT] = None
-    """Random seed of the validation split alone. Default: --seed."""
+    """Random seed of the validation split only. Default: --seed."""
     strict: Annotated[bool, FLAT] = False
     """Stop at a damaged file instead of skipping it."""
 
 
 class TrainingConfig(Section):
-    """Duration, batches, and what is kept."""
+    """The length of the training, its batches, its device, and which results are kept."""
 
     epochs: Annotated[AtLeastOne, FLAT] = 20
     """Passes over the training data."""
     batch_size: Annotated[AtLeastOne, FLAT] = 100
-    """Examples in each step."""
+    """Examples per step."""
     shuffle_chunk: Annotated[AtLeastOne, FLAT] = 1
-    """Shuffle runs of this many neighbouring examples, for data streamed from a slow disk. 1 shuffles single
-    examples.
+    """Shuffle chunks of this many neighbouring examples, for data streamed from a slow disk. 1 shuffles
+    single examples.
     """
     shuffle_window: Annotated[AtLeastOne, FLAT] = 512
-    """With --shuffle-chunk: mix the examples of this many chunks."""
+    """With --shuffle-chunk: number of chunks whose examples are mixed."""
     batches_per_epoch: Annotated[AtLeastOne | None, FLAT] = None
     """Draw this many batches with replacement per epoch, instead of one shuffled pass."""
     patience: Annotated[AtLeastOne | None, FLAT] = None
@@ -86,8 +88,8 @@ class TrainingConfig(Section):
     keep_checkpoints: Annotated[AtLeastOne, FLAT] = 2
     """Number of recent checkpoints to keep, besides the best one."""
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT] = None
-    """Decay of an exponential moving average of the weights, such as 0.999; the average is what is evaluated
-    and kept.
+    """Decay of an exponential moving average of the weights, such as 0.999. The average is evaluated and
+    saved instead of the weights.
     """
     seed: Annotated[int, Field(ge=0, lt=2**63), FLAT] = 0
     """Random seed for initial weights, data order, noise and the validation split."""
@@ -98,6 +100,6 @@ class TrainingConfig(Section):
     else is float32.
     """
     shard_optimizer: Annotated[bool, FLAT] = False
-    """With several devices: divide the optimiser's state among them (ZeRO stage 1), to save memory."""
+    """With several devices: divide the optimiser's state among them to save memory (ZeRO stage 1)."""
     figures_every: Annotated[int, Field(ge=0), FLAT] = 5
-    """Draw figures every this many epochs during training. 0 draws them only at the end."""
+    """Number of epochs between the figures drawn during training. 0 draws figures only at the end."""

@@ -1,4 +1,4 @@
-"""The whole configuration, the files it is read from, and what does not go together across sections."""
+"""The whole configuration, checks across its sections, and the files it is read from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRESETS = Path(__file__).parents[1] / "presets"
 
 
 class Config(Section):
-    """All of a run; what ``config.json`` holds."""
+    """The configuration of a run, as stored in ``config.json``."""
 
     FORMAT: ClassVar[int] = 1
 
@@ -36,12 +36,12 @@ class Config(Section):
         return self
 
     def updated(self, **flat: Any) -> Config:
-        """Copy with fields replaced by their bare names, whichever section they are in.
+        """Copy with fields replaced by name, in whichever section they are.
 
         Raises
         ------
         UsageError
-            If no section has a field of that name, or the value does not fit.
+            If no section has a field of that name, or a value is invalid.
 
         Examples
         --------
@@ -61,34 +61,34 @@ class Config(Section):
         return self.merged(changes)
 
     def merged(self, changes: dict[str, Any]) -> Config:
-        """Copy with ``{"section": {"field": value}}`` laid over it, checked as if new."""
+        """Copy with the overrides ``{"section": {"field": value}}``, checked again as a whole."""
         sections = {name: dict(getattr(self, name)) for name in type(self).model_fields}
         for name, fields in changes.items():
             if name not in sections:
                 raise UsageError(f"unknown section [{name}]; {nearest(name, sections)}")
             if not isinstance(fields, dict):
                 raise UsageError(
-                    f"{name} = {fields!r}: a section of key = value pairs goes here, as [{name}]"
+                    f"{name} = {fields!r}: this is a section; write [{name}] and key = value pairs below it"
                 )
             sections[name].update(fields)
         return Config(**{name: Config.model_fields[name].annotation(**s) for name, s in sections.items()})  # type: ignore[misc]
 
 
 def read_toml(path: Path, base: Config | None = None) -> Config:
-    """Lay a TOML file's sections over ``base``.
+    """Override ``base`` with the sections of a TOML file.
 
     Raises
     ------
     UsageError
-        If the file is missing, is not TOML, or holds an unknown section, key or value.
+        If the file is missing, is not TOML, or holds an unknown section or key or an invalid value.
     """
     try:
         changes = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the config {path}: {error.strerror}") from None
     except RecursionError:
-        raise UsageError(f"{path} is not a TOML file of settings: it is nested too deeply") from None
-    except ValueError as error:  # no TOML, no UTF-8, a null character, or a number of thousands of digits
+        raise UsageError(f"{path} is not a TOML file of settings: its tables are nested too deeply") from None
+    except ValueError as error:  # not TOML, not UTF-8, a null character, or a number of thousands of digits
         raise UsageError(f"{path} is not a TOML file: {error}") from None
     try:
         return (base or Config()).merged(changes)
@@ -97,17 +97,17 @@ def read_toml(path: Path, base: Config | None = None) -> Config:
 
 
 def preset_names() -> list[str]:
-    """Names that ``--preset`` takes."""
+    """Names of all presets."""
     return sorted(path.stem for path in (_PRESETS).glob("*.toml"))
 
 
 def read_preset(name: str) -> Config:
-    """The configuration that comes with elboroom under this name.
+    """Read a preset: a configuration that comes with elboroom.
 
     Raises
     ------
     UsageError
-        If there is none of that name; the nearest is offered.
+        If there is no preset of that name; the message suggests the nearest.
     """
     if name not in preset_names():
         raise UsageError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
