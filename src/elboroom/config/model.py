@@ -208,7 +208,7 @@ class ModelConfig(Section):
         check_in_use(self, _ONLY_WITH, _WITHOUT_DATA)
         if self.network == "mlp" and self.normalization == "group":
             raise ValueError(
-                "normalization = 'group' needs network = 'conv'; an mlp takes 'none', 'layer' or 'batch'"
+                "normalization = 'group' needs network = 'conv'; an mlp takes none, layer or batch"
             )
         if self.learn_scale == "optimal" and self.likelihood != "gaussian":
             raise ValueError(
@@ -222,7 +222,8 @@ class ModelConfig(Section):
             )
         if self.standardize and self.output == "sigmoid":
             raise ValueError(
-                "standardize = True centres data at 0, and output = 'sigmoid' confines the mean to (0, 1); leave one of them out"
+                "standardize = True centres the data at 0, and output = 'sigmoid' confines the mean to (0, 1); "
+                "leave one of them out"
             )
         check_prior(self.posterior, self.prior)
         if self.condition != "none":

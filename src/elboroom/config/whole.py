@@ -68,7 +68,7 @@ class Config(Section):
                 raise UsageError(f"unknown section [{name}]; {nearest(name, sections)}")
             if not isinstance(fields, dict):
                 raise UsageError(
-                    f"{name} = {fields!r}: this is a section; write [{name}] and key = value pairs below it"
+                    f"{name} = {fields!r}: a section of key = value pairs goes here, as [{name}]"
                 )
             sections[name].update(fields)
         return Config(**{name: Config.model_fields[name].annotation(**s) for name, s in sections.items()})  # type: ignore[misc]
