@@ -222,7 +222,7 @@ class ModelConfig(Section):
             )
         if self.standardize and self.output == "sigmoid":
             raise ValueError(
-                "standardize = True centres the data at 0, and output = 'sigmoid' confines the mean to (0, 1); "
+                "standardize = True centres data at 0, and output = 'sigmoid' confines the mean to (0, 1); "
                 "leave one of them out"
             )
         check_prior(self.posterior, self.prior)
