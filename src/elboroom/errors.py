@@ -1,4 +1,4 @@
-"""The two errors a user may meet, the exit code each carries, and warnings."""
+"""The errors and warnings of elboroom, and the wording of messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST_VALUE = 60
 
 
 def printable(text: str) -> str:
-    r"""Escape what a terminal would obey instead of showing: control characters, marks of direction, ….
+    r"""Escape characters that a terminal interprets instead of showing, such as control characters.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Make a message one printable line of at most 480 characters; what is too long loses its middle.
+    r"""Make a message one printable line of at most 480 characters; longer ones lose their middle.
 
     Examples
     --------
@@ -36,12 +36,12 @@ def one_line(text: str) -> str:
     line = printable(re.sub(r"\s*[\r\n]+\s*", " ", text.strip()))
     if len(line) <= _LONGEST_MESSAGE:
         return line
-    end = _LONGEST_MESSAGE // 3  # the fix stands at the end of a message
+    end = _LONGEST_MESSAGE // 3  # a message ends with the fix
     return f"{line[: _LONGEST_MESSAGE - end - 3]} … {line[-end:]}"
 
 
 def shortened(value: object) -> str:
-    """Write a value for a message: its repr, of which 60 characters are enough.
+    """Format a value for a message: its repr, cut to 60 characters.
 
     Examples
     --------
@@ -50,13 +50,13 @@ def shortened(value: object) -> str:
     """
     try:
         text = repr(value)
-    except ValueError:  # Python writes no whole numbers of more than some thousand digits
+    except ValueError:  # Python does not format integers of several thousand digits
         return f"a {type(value).__name__} of thousands of digits"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 2]}…{text[-1]}"
 
 
 class ElboroomError(Exception):
-    """Base of both; its text is one line that names the value, what is allowed and the fix."""
+    """Base class of all errors: one line that names the value got, what is allowed and the fix."""
 
     exit_code = 1
 
@@ -65,22 +65,22 @@ class ElboroomError(Exception):
 
 
 class UsageError(ElboroomError, ValueError):
-    """The caller asked for something that cannot be: a wrong value, name, shape or path."""
+    """The request is invalid: a wrong value, name, shape or path."""
 
     exit_code = 2
 
 
 class FailureError(ElboroomError, RuntimeError):
-    """The request was fine and the world was not: a full disk, a damaged file, no network."""
+    """The request is valid but cannot be fulfilled: a full disk, a damaged file, no network."""
 
 
 class DivergedError(FailureError):
-    """Training ran, and left no model that is worth keeping.
+    """Training diverged and left no usable model.
 
     Attributes
     ----------
     reason : str
-        How it was seen; the error's text goes on with what to do.
+        How the divergence showed. The text of the error continues with advice.
     """
 
     def __init__(self, reason: str, advice: str):
@@ -89,11 +89,11 @@ class DivergedError(FailureError):
 
 
 class RunWarning(UserWarning):
-    """A run can be read, but something about it must be known before its numbers are believed."""
+    """A run can be used, but its results need caution."""
 
 
 class AnotherFailedError(ElboroomError):
-    """Another process has met an error; the first one says which, the others only leave."""
+    """Another process failed. That process reports its error; this one only exits."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -101,18 +101,18 @@ class AnotherFailedError(ElboroomError):
 
 
 class DataWarning(UserWarning):
-    """Data look as if they were not what the model was trained on."""
+    """Data look unlike those that the model was trained on."""
 
 
 def is_lack(error: BaseException) -> bool:
-    """Whether what went wrong is that the disk or the memory had no room: no fault of the work itself."""
+    """Whether an error means that the disk or the memory is full, and not that the work is faulty."""
     if isinstance(error, FailureError | OSError | MemoryError):
         return not isinstance(error, DivergedError)
-    return isinstance(error, RuntimeError) and "memory" in str(error)  # as torch says it
+    return isinstance(error, RuntimeError) and "memory" in str(error)  # as torch reports it
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line.
+    """Describe an error in one line.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Name the known word closest to a mistyped one, as the end of an error message.
+    """Suggest the known name closest to a mistyped one, as the end of a message.
 
     Examples
     --------

@@ -244,17 +244,17 @@ def test_wrong_commands(line: str, words: str, elboroom: Command, world: World, 
 def test_an_output_that_is_in_the_way(elboroom: Command, world: World) -> None:
     before = {path: path.read_bytes() for path in world.run.rglob("*") if path.is_file()}
     taken = elboroom("train", world.images, "--out", world.run)
-    assert_one_line(taken, 2, r"already holds a run: .*elboroom resume .*--overwrite")
+    assert_one_line(taken, 2, r"already holds a run; .*elboroom resume .*--overwrite")
     assert {path: path.read_bytes() for path in world.run.rglob("*") if path.is_file()} == before
     Path("file").write_text("mine")
     assert_one_line(
-        elboroom("train", world.images, "--out", "file"), 2, "file is a file; --out takes a folder"
+        elboroom("train", world.images, "--out", "file"), 2, "file is a file; give a folder as --out"
     )
     assert Path("file").read_text() == "mine"
     Path("full").mkdir()
     Path("full/notes").write_text("mine")
     full = elboroom("train", world.images, "--out", "full", "--overwrite")
-    assert_one_line(full, 2, "full holds files and no run")
+    assert_one_line(full, 2, "full holds files but no run")
     assert below(Path("full")) == {"full/notes"}
     for line in ("sample {} --out file/s.png", "embed {} --out file/z.npy", "reconstruct {} :0 --out file"):
         assert_one_line(elboroom(*line.format(world.run).split()), 1, "file")
@@ -268,7 +268,7 @@ def _newer(run: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_newer, r"is of format 99; elboroom .* reads up to 1: upgrade elboroom"),
+        (_newer, r"has format 99, and elboroom .* reads formats up to 1; upgrade elboroom"),
         (lambda run: (run / "config.json").write_text("{"), r"config\.json is damaged"),
         (
             lambda run: os.truncate(run / "model.safetensors", 500),
@@ -290,7 +290,7 @@ def test_damaged_runs(damage: Any, words: str, elboroom: Command, world: World) 
 
 
 @pytest.mark.parametrize(
-    ("which", "what"), [("last", "going on from last-1, of"), ("best", "it is not needed")]
+    ("which", "what"), [("last", "continuing from last-1, of"), ("best", "resuming does not need it")]
 )
 @pytest.mark.parametrize("left", [0, 700])
 def test_damaged_checkpoints(which: str, what: str, left: int, elboroom: Command, world: World) -> None:
@@ -360,7 +360,7 @@ def test_divergence(elboroom: Command, world: World) -> None:
     result = elboroom("train", world.images, "--lr", "1e30", "--out", "out", *SMALL)
     assert result.code == 1
     assert re.match(
-        r"elboroom: .*training has diverged, .*lower --lr\. out keeps the checkpoint of step 0",
+        r"elboroom: .*training has diverged, .*lower --lr\. out has a checkpoint of step 0",
         result.lines[-1],
     )
 

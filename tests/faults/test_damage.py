@@ -91,7 +91,7 @@ def test_a_damaged_last_falls_back_and_says_so(
     words = "no checkpoint at" if name == "missing" else "damaged or cut short"
     assert words in line
     assert f"checkpoints/last/{STATE}" in line
-    assert line.endswith("going on from last-1, of step 0 (0 epochs done)")
+    assert line.endswith("continuing from last-1, of step 0 (0 epochs done)")
     assert line.removeprefix("elboroom: ") in (out / "log.txt").read_text()
     # The config tells the length of the first of them: all else is the same.
     assert_same_end(out, whole)
@@ -104,7 +104,7 @@ def test_where_none_is_good_it_is_an_error(run: Path, tmp_path: Path) -> None:
     for name in ("last", "last-1"):
         flip(out / "checkpoints" / name / STATE, -1)
     with pytest.raises(
-        UsageError, match=r"last/state.*is damaged.*of the older ones none is good: restore"
+        UsageError, match=r"last/state.*is damaged.*no older checkpoint is intact; restore"
     ) as error:
         go_on(out, epochs=2)
     assert "\n" not in str(error.value)
@@ -118,7 +118,7 @@ def test_a_damaged_best_is_said_and_not_needed(
     shutil.copytree(run, out)
     flip(out / "checkpoints" / "best" / STATE, -1)
     go_on(out, epochs=2)
-    assert "is not needed" in capfd.readouterr().err
+    assert "resuming does not need it" in capfd.readouterr().err
     for name in ("model.safetensors", f"checkpoints/last-1/{STATE}"):
         read_tensors(out / name)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

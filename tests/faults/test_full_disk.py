@@ -106,7 +106,7 @@ def test_an_error_at_the_end_says_what_there_is_to_go_on_with(
         train(tmp_path / "run", epochs=2)
     steps = position(tmp_path / "run")
     assert steps > 0
-    assert f"keeps the checkpoint of step {steps}" in str(error.value)
+    assert f"has a checkpoint of step {steps}" in str(error.value)
     assert f"elboroom resume {tmp_path / 'run'}" in str(error.value)
 
 

@@ -121,11 +121,11 @@ def spoil(name: str, text: str | bytes | None) -> Callable[[Path], None]:
 MALFORMED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no info": (spoil("front_nn_info", None), r"cannot read .*front_nn_info\.txt"),
     "no back": (spoil("back_nn_info", None), r"cannot read .*back_nn_info\.txt"),
-    "empty info": (spoil("front_nn_info", ""), "number of layers, as a whole number"),
-    "words": (spoil("front_nn_info", "two"), "number of layers, as a whole number"),
-    "bytes": (spoil("front_nn_info", b"\xff\xfe"), "number of layers, as a whole number"),
-    "no layers": (spoil("front_nn_info", "0"), "says 0 layers"),
-    "negative": (spoil("front_nn_info", "-2"), "says -2 layers"),
+    "empty info": (spoil("front_nn_info", ""), "number of layers as a whole number"),
+    "words": (spoil("front_nn_info", "two"), "number of layers as a whole number"),
+    "bytes": (spoil("front_nn_info", b"\xff\xfe"), "number of layers as a whole number"),
+    "no layers": (spoil("front_nn_info", "0"), "names 0 layers"),
+    "negative": (spoil("front_nn_info", "-2"), "names -2 layers"),
     "too many": (spoil("front_nn_info", "3"), r"cannot read .*front_nn_layer_2\.txt"),
     "no layer": (spoil("front_nn_layer_1", None), r"cannot read .*front_nn_layer_1\.txt"),
     "empty layer": (spoil("front_nn_layer_0", ""), "at least one row of weights and one of biases"),
@@ -133,11 +133,11 @@ MALFORMED: dict[str, tuple[Callable[[Path], None], str]] = {
     "ragged": (spoil("back_nn_layer_0", "1,2,3\n1,2\n1,2,3\n"), "not a matrix of comma-separated numbers"),
     "a word": (spoil("back_nn_layer_0", "1,2\n1,x\n"), "not a matrix of comma-separated numbers"),
     "layer of bytes": (spoil("back_nn_layer_0", b"\xff\xfe\x00"), "not a matrix of comma-separated"),
-    "nan": (spoil("back_nn_layer_0", "1,2,nan\n" * 3), "all finite numbers"),
-    "inf": (spoil("back_nn_layer_0", "1,2,1e999\n" * 3), "all finite numbers"),
-    "rows": (spoil("front_nn_layer_1", "1,2,3,4\n" * 6), "has 6 rows; .* it must have 7"),
-    "outputs": (spoil("front_nn_layer_1", "1,2,3\n" * 7), "puts out 3 numbers and the decoder takes 2"),
-    "pixels": (spoil("back_nn_layer_2", "1,2,3\n" * 6), "takes 4 inputs and the decoder puts out 3"),
+    "nan": (spoil("back_nn_layer_0", "1,2,nan\n" * 3), "and one of biases, all finite"),
+    "inf": (spoil("back_nn_layer_0", "1,2,1e999\n" * 3), "and one of biases, all finite"),
+    "rows": (spoil("front_nn_layer_1", "1,2,3,4\n" * 6), "has 6 rows; .* there must be 7"),
+    "outputs": (spoil("front_nn_layer_1", "1,2,3\n" * 7), "has 3 outputs and the decoder 2 inputs"),
+    "pixels": (spoil("back_nn_layer_2", "1,2,3\n" * 6), "has 4 inputs and the decoder 3 outputs"),
 }
 
 
@@ -155,7 +155,7 @@ def test_a_malformed_file_is_an_error_in_one_line(name: str, base: Path, tmp_pat
 
 
 def test_a_shape_of_another_size_is_an_error(base: Path, tmp_path: Path, capsys: Any) -> None:
-    with pytest.raises(UsageError, match=r"--shape \(5,\): the saved encoder takes 4 inputs"):
+    with pytest.raises(UsageError, match=r"--shape \(5,\): the saved encoder has 4 inputs"):
         import_haskell(base, (5,))
     out = ["--out", str(tmp_path / "run")]
     assert main(["data", "import-haskell", str(base), *out, "--shape", "0", "4"]) == 2

@@ -159,7 +159,7 @@ def test_weights_that_two_parts_share_are_kept(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_run_is_refused_unless_overwritten(run: Path) -> None:
     before = files(run)
-    with pytest.raises(UsageError, match=r"already holds a run: .*elboroom resume .*--overwrite"):
+    with pytest.raises(UsageError, match=r"already holds a run; .*elboroom resume .*--overwrite"):
         train(run)
     assert files(run) == before
 
@@ -183,7 +183,7 @@ def test_overwriting_removes_the_runs_files_and_keeps_strangers(run: Path) -> No
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_other_files_is_refused(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="holds files and no run"):
+    with pytest.raises(UsageError, match="holds files but no run"):
         train(tmp_path, overwrite=overwrite)
     assert files(tmp_path) == {"thesis.tex": b"years of work"}
 
@@ -225,9 +225,9 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "no config": (lambda run: (run / "config.json").unlink(), "no run at .*no config.json"),
     "not JSON": (lambda run: (run / "config.json").write_text("{"), r"config\.json is damaged"),
     "not text": (lambda run: (run / "config.json").write_bytes(b"\xff\xfe"), r"config\.json is damaged"),
-    "a list": (lambda run: (run / "config.json").write_text("[]"), "is damaged: .*no JSON object"),
-    "no format": (lambda run: edit_config(run, format=None), "names no format"),
-    "newer": (lambda run: edit_config(run, format=2), "is of format 2; .* reads up to 1: upgrade"),
+    "a list": (lambda run: (run / "config.json").write_text("[]"), "is damaged: .*not hold a JSON object"),
+    "no format": (lambda run: edit_config(run, format=None), "has no format number"),
+    "newer": (lambda run: edit_config(run, format=2), "has format 2, and .* reads formats up to 1; upgrade"),
     "unknown key": (lambda run: edit_config(run, training={"epoch": 3}), "did you mean 'epochs'"),
     "unknown section": (lambda run: edit_config(run, trainin={}), "did you mean 'training'"),
     "bad value": (lambda run: edit_config(run, model={"latent_dim": "two"}), "latent_dim"),

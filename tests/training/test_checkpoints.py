@@ -150,7 +150,7 @@ def test_a_second_signal_while_the_first_is_saved_leaves_the_checkpoint_before(
         train(build(), tmp_path / "run", 3)
     assert not isinstance(stop.value, Stopped)
     assert "stopped at once" in str(stop.value)
-    assert f"'elboroom resume {tmp_path / 'run'}' goes on from it" in str(stop.value)
+    assert f"'elboroom resume {tmp_path / 'run'}' continues from it" in str(stop.value)
     train(build(), tmp_path / "whole", 3)
     train(build(), tmp_path / "run", 3, resume=True)
     assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -250,7 +250,7 @@ def test_a_loss_that_diverges_ends_in_one_line_and_a_good_checkpoint(tmp_path: P
     message = str(error.value)
     assert re.search(r"training has diverged, and a lower .*--clip.* lower --lr", message)
     assert "\n" not in message
-    assert f"{tmp_path / 'run'} keeps the checkpoint of step 0" in message
+    assert f"{tmp_path / 'run'} has a checkpoint of step 0" in message
     kept = checkpoint(tmp_path / "run")
     assert kept["engine"]["steps"] == 0
     with pytest.warns(RunWarning, match=r"run: 13 steps in a row were not finite: training has diverged"):

@@ -1,4 +1,4 @@
-"""What is kept of a training: how far it has come."""
+"""Run folders: the state, history and usability of a training."""
 
 from elboroom.runs.history import read_history
 from elboroom.runs.status import Status, check_usable, read_status, write_status

@@ -1,9 +1,10 @@
-"""Weights saved by the Haskell program, as a run.
+"""Import of weights that the Haskell program saved.
 
-It writes each half of the VAE as text: ``BASE_front_nn_info.txt`` holds the number of layers,
-``BASE_front_nn_layer_<i>.txt`` a matrix W of (fan_in + 1) rows, comma-separated, for a layer that computes
-``[x, 1] · W``: the last row is the bias. ``BASE_back_nn_*`` is the decoder. Between layers stands tanh, the
-encoder's outputs are means and raw scales (σ = 1e-6 + softplus), the decoder's pass through a sigmoid.
+It writes each half of the VAE as text. ``BASE_front_nn_info.txt`` holds the number of layers of the
+encoder, and ``BASE_front_nn_layer_<i>.txt`` the comma-separated matrix W of a layer that computes
+``[x, 1] · W``: it has fan_in + 1 rows, the last of which is the bias. ``BASE_back_nn_*`` is the decoder. The
+activation between layers is tanh. The encoder puts out means and raw scales (σ = 1e-6 + softplus); the
+decoder ends in a sigmoid.
 """
 
 from __future__ import annotations
@@ -26,39 +27,40 @@ Matrix = NDArray[np.float64]
 
 
 def import_haskell(base: Path, shape: tuple[int, ...] | None = None) -> tuple[VAE, Config]:
-    """Read the program's saved weights.
+    """Read saved weights.
 
     Parameters
     ----------
     base : path
-        What stands before ``_front_nn_info.txt``.
+        The part of the path before ``_front_nn_info.txt``.
     shape : tuple of int, optional
-        Of one example; a square image if the number of inputs is a square, else a row.
+        Shape of one example. Default: a square image if the number of inputs is a square, else a row.
 
     Returns
     -------
     VAE, Config
-        The model, and a configuration as the program would have trained it.
+        The model, and the configuration with which the program would have trained it.
 
     Raises
     ------
     UsageError
-        If a file is missing or malformed, or the layers do not fit each other.
+        If a file is missing or malformed, or layers do not fit together.
 
     Notes
     -----
-    The program rounds weights to three decimals when it saves them.
+    The program rounds weights to three decimals on saving.
     """
     front, back = _read_half(base, "front"), _read_half(base, "back")
     inputs, latent_dim = len(front[0]) - 1, len(back[0]) - 1
     if front[-1].shape[1] != 2 * latent_dim:
         raise UsageError(
-            f"{base}: the encoder puts out {front[-1].shape[1]} numbers and the decoder takes {latent_dim}; "
-            "the first must be twice the second"
+            f"{base}: the encoder has {front[-1].shape[1]} outputs and the decoder {latent_dim} inputs; the "
+            "first must be twice the second"
         )
     if back[-1].shape[1] != inputs:
         raise UsageError(
-            f"{base}: the encoder takes {inputs} inputs and the decoder puts out {back[-1].shape[1]}"
+            f"{base}: the encoder has {inputs} inputs and the decoder {back[-1].shape[1]} outputs; both must "
+            "be equal"
         )
     config = read_preset("haskell-mnist").merged(
         {
@@ -73,7 +75,7 @@ def import_haskell(base: Path, shape: tuple[int, ...] | None = None) -> tuple[VA
         }
     )
     if math.prod(config.model.shape or ()) != inputs:
-        raise UsageError(f"--shape {shape}: the saved encoder takes {inputs} inputs")
+        raise UsageError(f"--shape {shape}: the saved encoder has {inputs} inputs")
     vae = VAE.build(config.model)
     _fill(vae.encoder, front)
     _fill(vae.decoder, back)
@@ -91,18 +93,18 @@ def _read_half(base: Path, half: str) -> list[Matrix]:
         count = int(info.read_text(encoding="utf-8").split()[0])
     except OSError as error:
         raise UsageError(
-            f"cannot read {info}: {error.strerror}; give what stands before _front_nn_info.txt"
+            f"cannot read {info}: {error.strerror}; give the path up to _front_nn_info.txt"
         ) from None
     except (ValueError, IndexError):
-        raise UsageError(f"{info} must hold the number of layers, as a whole number") from None
+        raise UsageError(f"{info} must hold the number of layers as a whole number") from None
     if count < 1:
-        raise UsageError(f"{info} says {count} layers; at least 1 is needed")
+        raise UsageError(f"{info} names {count} layers; at least 1 is needed")
     layers = [_read_layer(Path(f"{base}_{half}_nn_layer_{i}.txt")) for i in range(count)]
     for i, (one, next_one) in enumerate(pairwise(layers)):
         if len(next_one) != one.shape[1] + 1:
             raise UsageError(
-                f"{base}_{half}_nn_layer_{i + 1}.txt has {len(next_one)} rows; layer {i} gives "
-                f"{one.shape[1]} numbers, so with the bias it must have {one.shape[1] + 1}"
+                f"{base}_{half}_nn_layer_{i + 1}.txt has {len(next_one)} rows; layer {i} has "
+                f"{one.shape[1]} outputs, so with the bias there must be {one.shape[1] + 1}"
             )
     return layers
 
@@ -116,9 +118,7 @@ def _read_layer(path: Path) -> Matrix:
     except (ValueError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a matrix of comma-separated numbers: {error}") from None
     if len(matrix) < 2 or not np.isfinite(matrix).all():
-        raise UsageError(
-            f"{path} must hold at least one row of weights and one of biases, all finite numbers"
-        )
+        raise UsageError(f"{path} must hold at least one row of weights and one of biases, all finite")
     return matrix
 
 
@@ -131,7 +131,7 @@ def _fill(network: nn.Module, matrices: list[Matrix]) -> None:
 
 
 def describe_half(network: nn.Module) -> str:
-    """Sizes of a network's layers, as the program prints them.
+    """Write the sizes of a network's layers as the program does.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A run is a folder: JSON and safetensors, written atomically, loaded without executing anything.
+"""A run folder: JSON and safetensors files, written atomically and loaded without executing code.
 
 ::
 
@@ -45,7 +45,7 @@ _FILES = (
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
 )
 _FOLDERS = ("checkpoints", "figures", "samples")
-# Other commands write these two, beside a training too; what is as old as this was left by a killed one.
+# Seconds. Other commands may write figures and samples at the same time: only older leftovers are removed.
 _OLD = 3600.0
 
 
@@ -55,12 +55,12 @@ class Run:
     Parameters
     ----------
     path : path
-        A folder that holds a run; :meth:`create` makes one.
+        The folder of an existing run; :meth:`create` makes a new one.
 
     Raises
     ------
     UsageError
-        If there is no run at ``path``, or it was written by a newer elboroom.
+        If ``path`` holds no run, or one that a newer version of elboroom wrote.
 
     Examples
     --------
@@ -71,20 +71,22 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]):
         if not isinstance(path, str | os.PathLike):
-            raise UsageError(f"a run is named by its folder, and this is {shortened(path)}")
+            raise UsageError(f"give the folder of a run; got {shortened(path)}")
         self.path = Path(path)
         self._lock: FileLock | None = None
         if not (self.path / "config.json").is_file():
-            what = "it has no config.json" if self.path.is_dir() else "there is no such folder"
-            raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' named")
+            what = "the folder has no config.json" if self.path.is_dir() else "there is no such folder"
+            raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' printed")
         self._raw = self._read_json("config.json")
         version = self._raw.pop("format", None)
         if not isinstance(version, int):
-            raise UsageError(f"{self.path / 'config.json'} names no format: not a run of elboroom")
+            raise UsageError(
+                f"{self.path / 'config.json'} is not the configuration of a run: it has no format number"
+            )
         if version > Config.FORMAT:
             raise UsageError(
-                f"{self.path} is of format {version}; elboroom {__version__} reads up to {Config.FORMAT}: "
-                "upgrade elboroom"
+                f"{self.path} has format {version}, and elboroom {__version__} reads formats up to "
+                f"{Config.FORMAT}; upgrade elboroom"
             )
 
     @classmethod
@@ -96,26 +98,26 @@ class Run:
         custom_model: bool = False,
         overwrite: bool = False,
     ) -> Run:
-        """Start a run folder, locked for writing until :meth:`unlock`.
+        """Create a run folder and lock it for writing until :meth:`unlock`.
 
         Parameters
         ----------
         path : path
-            A folder that is empty or not there yet, or one that holds a run if ``overwrite``.
+            A new or empty folder; with ``overwrite`` also one that holds a run.
         config : Config
-            Fully resolved.
+            The fully resolved configuration.
         custom_model : bool
-            The model was composed in Python: ``config.model`` does not describe it.
+            Whether the model was composed in Python, so that ``config.model`` does not describe it.
         overwrite : bool
-            Remove the files of a run that is there; other files stay.
+            Remove the files of an existing run; other files stay.
 
         Raises
         ------
         UsageError
-            If the folder holds a run and ``overwrite`` is not set, holds other files, cannot be made, or
-            another process trains in it.
+            If the folder holds a run and ``overwrite`` is not set, holds other files, or is locked by
+            another training.
         FailureError
-            If it is read-only, or the disk is full.
+            If it is read-only or the disk is full.
         """
         path = Path(path)
         check_free(path, overwrite=overwrite)
@@ -124,7 +126,7 @@ class Run:
         check_writable([path])
         lock = lock_folder(path)
         try:
-            check_free(path, overwrite=overwrite)  # another process may have begun one just now
+            check_free(path, overwrite=overwrite)  # another process may have created a run in the meantime
             with explain_disk(path):
                 for name in _FILES:
                     (path / name).unlink(missing_ok=True)
@@ -135,21 +137,21 @@ class Run:
             run = cls(path)
         except BaseException:
             if not _is_run(path):
-                Path(lock.lock_file).unlink(missing_ok=True)  # nothing is left of what was never begun
+                Path(lock.lock_file).unlink(missing_ok=True)  # leave no trace of a run that was not created
             lock.release()
             raise
         run._lock = lock
         return run
 
     def lock(self) -> None:
-        """Take the folder for writing, and clear away what killed processes left half-written.
+        """Lock the folder for writing, and remove temporary files that killed processes left.
 
         Raises
         ------
         UsageError
-            If another process trains in it.
+            If another training holds the lock.
         FailureError
-            If it is read-only.
+            If the folder is read-only.
         """
         if self._lock is not None:
             return
@@ -160,7 +162,7 @@ class Run:
         remove_leftovers([self.path / "figures", self.path / "samples"], older_than=_OLD)
 
     def unlock(self) -> None:
-        """Let others write to the folder; readers were never kept out."""
+        """Release the lock. It never excluded readers."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -182,12 +184,12 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What evaluation found, or {} before it."""
+        """Results of the evaluation, or {} before it."""
         return self._read_json("metrics.json") if (self.path / "metrics.json").exists() else {}
 
     @property
     def status(self) -> Status:
-        """How far it has come."""
+        """The state of the run."""
         return read_status(self.path)
 
     @property
@@ -197,7 +199,7 @@ class Run:
 
     @property
     def preparation(self) -> Preparation:
-        """How its examples were made, and their range; of runs of version 0.1 nothing is known."""
+        """How its examples were prepared, and their range; runs of version 0.1 did not record it."""
         path = self.path / PREPARATION
         if not path.exists():
             scale = None if self.custom_model else self.config.model.scale
@@ -209,7 +211,7 @@ class Run:
 
     @property
     def data_range(self) -> tuple[float, float] | None:
-        """Smallest and largest value of its data in model units; None of runs that do not say."""
+        """Smallest and largest value of its data in model units; None if the run does not record them."""
         match self.environment.get("data_range"):
             case [float() | int() as low, float() | int() as high]:
                 return float(low), float(high)
@@ -221,23 +223,23 @@ class Run:
         Parameters
         ----------
         into : VAE, optional
-            Load the weights into this one; needed for models composed in Python.
+            The model to load the weights into; required if it was composed in Python.
 
         Raises
         ------
         UsageError
-            If the weights are missing, damaged or of other shapes, or the model cannot be rebuilt.
+            If the weights are missing, damaged or of the wrong shapes, or the model cannot be rebuilt.
         FailureError
-            If the weights are not finite. Of finite ones that a diverged training left a warning tells.
+            If the weights are not finite. If training diverged and they are finite, a warning is issued.
         """
         if into is None and self.custom_model:
             raise UsageError(
-                f"{self.path} holds a model composed in Python: build it again and pass it, as in "
+                f"{self.path} holds a model that was composed in Python; build it again and pass it as in "
                 "elboroom.load(path, into=vae)"
             )
         path = self.path / "model.safetensors"
         if not path.exists():
-            raise UsageError(f"{path} is missing: 'elboroom resume {self.path}' writes it")
+            raise UsageError(f"{path} is missing; 'elboroom resume {self.path}' writes it again")
         weights, _ = read_tensors(path)
         check_usable(self.path, weights)
         vae = into or VAE.build(self.config.model)
@@ -267,7 +269,7 @@ class Run:
         write_atomic(self.path / PREPARATION, json_text(preparation.to_json(), indent=2) + "\n")
 
     def write_environment(self, **more: Any) -> None:
-        """Record versions, the machine and the command beside what is given."""
+        """Replace environment.json: versions, machine, command and the facts given."""
         facts = {
             "elboroom": __version__,
             "python": platform.python_version(),
@@ -284,57 +286,57 @@ class Run:
         write_tensors(self.path / "model.safetensors", vae.state_dict())
 
     def log(self, line: str) -> None:
-        """Add a line to log.txt."""
+        """Append a line to log.txt."""
         with explain_disk(self.path), (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def _read_json(self, name: str) -> dict[str, Any]:
         content = read_json(self.path / name, "restore it from a copy, or train again")
         if not isinstance(content, dict):
-            raise UsageError(f"{self.path / name} is damaged: it holds no JSON object")
+            raise UsageError(f"{self.path / name} is damaged: it does not hold a JSON object")
         return content
 
 
 def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
-    """Load a trained VAE from a run folder, on the CPU and in evaluation mode; executes no code from it.
+    """Load a trained VAE from a run folder, on the CPU and in evaluation mode, without executing code.
 
     Parameters
     ----------
     path : path
-        The run's folder.
+        The folder of the run.
     into : VAE, optional
-        For a model composed in Python: build it again and pass it here.
+        The model to load the weights into; required if it was composed in Python.
 
     Raises
     ------
     UsageError
-        If there is no run, it is damaged, or a newer elboroom wrote it.
+        If ``path`` holds no run, a damaged one, or one that a newer version of elboroom wrote.
     """
     return Run(path).model(into)
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
-    """Make sure that a new run may be written to ``path``.
+    """Check that a new run may be written to ``path``.
 
     Raises
     ------
     UsageError
-        If it is a file, holds a run and ``overwrite`` is not set, or holds other files and no run.
+        If ``path`` is a file, holds a run and ``overwrite`` is not set, or holds other files but no run.
     """
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; --out takes a folder")
+        raise UsageError(f"{path} is a file; give a folder as --out")
     if _is_run(path):
         if not overwrite:
             raise UsageError(
-                f"{path} already holds a run: continue it with 'elboroom resume {path} --epochs N', "
-                "replace it with --overwrite, or give another --out"
+                f"{path} already holds a run; continue it with 'elboroom resume {path} --epochs N', "
+                "replace it with --overwrite, or choose another folder with --out"
             )
     elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
-        raise UsageError(f"{path} holds files and no run; give an empty or a new folder as --out")
+        raise UsageError(f"{path} holds files but no run; give an empty or new folder as --out")
 
 
 def _is_run(path: Path) -> bool:
-    """Whether config.json is ours; other programs have one too."""
+    """Whether config.json was written by elboroom; other programs use that name too."""
     try:
         content = read_json(path / "config.json")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How far a run has come, and whether its weights may be used."""
+"""The state of a run, and whether its weights are usable."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FILE = "status.json"
 
 
 class Status(NamedTuple):
-    """How far a run has come.
+    """The state of a run.
 
     Attributes
     ----------
     state : {"training", "trained", "finished", "diverged"}
-        A trained run has its model, a finished one also the numbers and pictures that the command line
-        leaves; one that was stopped or killed while it trained is still ``"training"``.
+        A trained run has its model; a finished run also has the metrics and figures of the command line. A
+        run that was stopped or killed during training stays in ``"training"``.
     reason : str or None
-        How it was seen that it diverged.
+        How the divergence showed.
     """
 
     state: State
@@ -36,7 +36,7 @@ class Status(NamedTuple):
 
 
 def read_status(folder: Path) -> Status:
-    """Read a run's status; one of an earlier version, which has none, is finished if it has numbers.
+    """Read the state of a run. Runs of earlier versions, without the file, are finished if they have metrics.
 
     Raises
     ------
@@ -51,29 +51,29 @@ def read_status(folder: Path) -> Status:
         return Status(content["state"], content["reason"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(
-            f"{path} is damaged; remove it, and 'elboroom resume {folder}' looks again"
+            f"{path} is damaged; remove it, and 'elboroom resume {folder}' writes it again"
         ) from None
 
 
 def write_status(folder: Path, state: State, reason: str | None = None) -> None:
-    """Replace a run's status."""
+    """Replace the status of a run."""
     write_atomic(folder / FILE, json_text({"state": state, "reason": reason}) + "\n")
 
 
 def check_usable(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Refuse a run's weights if they give nothing but nan, and warn of others that a diverged training left.
+    """Check that the weights of a run are usable, and warn if its training diverged.
 
     Raises
     ------
     FailureError
-        If a number is not finite, or too large to compute with.
+        If a weight is not finite, or too large to compute with.
     """
     status, found = read_status(folder), first_unusable(weights)
     if found is not None:
-        how = status.reason or "training diverged, or the file was changed since"
+        how = status.reason or "training diverged, or the file was changed afterwards"
         raise FailureError(
-            f"{folder} has no usable model: {found} ({how}); 'elboroom resume {folder}' goes on from its "
-            "last good checkpoint, if it has one"
+            f"{folder} has no usable model: {found} ({how}); 'elboroom resume {folder}' continues from the "
+            "last good checkpoint if there is one"
         )
     if status.state == "diverged":
         warnings.warn(f"{folder}: {status.reason}", RunWarning, stacklevel=4)

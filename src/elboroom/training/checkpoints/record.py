@@ -1,4 +1,4 @@
-"""What a training has come to, and copies of it: engine, randomness, history, the best so far."""
+"""The state of a training and snapshots of it: engine, random generators, history, best epoch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class Record:
     Parameters
     ----------
     engine : Engine
-        Whose state belongs to it.
+        The engine, whose state is part of the record.
     custom_objective : bool
-        Training has an objective that no configuration describes.
+        Whether the objective was composed in Python, so that no configuration describes it.
 
     Attributes
     ----------
     history : list of dict
-        One row per finished epoch; rows do not change any more.
+        One row per finished epoch; rows never change.
     best_row : dict or None
-        The first of those with the highest validation ELBO.
+        The row with the highest validation ELBO, the first of equals.
     best : dict or None
-        Its ``epoch``, ``model`` (weights) and their running ``average`` if there is one.
+        Its ``epoch``, its ``model`` (weights) and their moving ``average``, if there is one.
     usable : dict or None
-        Weights for model.safetensors: the best, or without validation those of the newest copy.
+        Weights for model.safetensors: those of the best epoch, or without validation of the newest snapshot.
     seconds : float
-        Spent in the epoch under way.
+        Time spent in the current epoch.
     rollbacks : int
-        How often training went back to a good state.
+        How often training was rolled back.
     """
 
     def __init__(self, engine: Engine, *, custom_objective: bool):
@@ -49,28 +49,32 @@ class Record:
         self.random: dict[str, torch.Tensor] = {}
 
     def note_random(self) -> None:
-        """Remember the generators as they are."""
+        """Save the state of the random generators."""
         self.random = random_state(self.engine.device)
 
     def restore_random(self) -> None:
-        """Put the generators back as they were noted."""
+        """Restore the saved state of the random generators."""
         set_random_state(self.random, self.engine.device)
 
     def add(self, row: dict[str, Any], checkpoints: Checkpoints) -> None:
-        """Take in a finished epoch, and copy everything if it is the best."""
+        """Add a finished epoch, and take a snapshot if it is the best so far."""
         self.history.append(row)
         self.note_random()
         if "val_elbo" not in row:
             return
         if self.best_row is None or row["val_elbo"] > self.best_row["val_elbo"]:
             self.best_row = row
-            self.best = {"epoch": row["epoch"], "model": None, "average": None}  # those of the copy itself
+            self.best = {
+                "epoch": row["epoch"],
+                "model": None,
+                "average": None,
+            }  # filled from the snapshot below
             snapshot = checkpoints.take(lambda: Snapshot(self._copy()), best=True)
             self.best |= _weights(snapshot.state)
             self.usable = self._usable(snapshot)
 
     def snapshot(self, checkpoints: Checkpoints) -> Snapshot:
-        """Copy everything, or find that it was copied just now."""
+        """Take a snapshot, or return the last one if nothing has changed since."""
         last = checkpoints.last_good
         if last is not None and last.position == (self.engine.steps, len(self.history)):
             return last
@@ -91,8 +95,8 @@ class Record:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go back to a copy, which stays as it is."""
-        # Optimisers would go on in the very tensors that they are given.
+        """Restore the state of a snapshot, which is left unchanged."""
+        # Optimisers continue in place in the tensors that they are given.
         self.engine.load_state_dict(copy_state(state["engine"]))
         self.random = state["random"]
         self.history = state["history"][:]
@@ -105,7 +109,7 @@ class Record:
             self.best |= _weights(state)
 
     def _usable(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Weights to use, of a copy taken just now: the running average if there is one."""
+        """Weights for use from a snapshot just taken: the moving average if there is one."""
         found = _weights(snapshot.state)
         if found["average"] is None:
             model: dict[str, Any] = found["model"]

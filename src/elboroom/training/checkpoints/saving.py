@@ -1,10 +1,10 @@
-"""Checkpoints: copied between two steps, written beside training, and never without a good one on the disk.
+"""Checkpoints: copied between two steps, written in a thread, with an intact one on the disk at all times.
 
 ::
 
     checkpoints/last/state.safetensors      the newest
-    checkpoints/last-1/state.safetensors    the one before, for the day on which the newest is damaged
-    checkpoints/best/state.safetensors      as it was after the epoch of the best validation ELBO
+    checkpoints/last-1/state.safetensors    the previous one, in case the newest is damaged
+    checkpoints/best/state.safetensors      after the epoch with the best validation ELBO
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from elboroom.runs.run import Run
 from elboroom.training.checkpoints.state import load_state, save_state, state_content
 
 KEEP = 2
-# Copying and writing may take this part of the time since training began. Writing is counted as if it
-# stopped training, which it does where there is one core.
+# Share of the time since training began that copying and writing may take. Writing is counted in full,
+# because on a single core it does stop training.
 SHARE = 0.02
-# Seconds from one checkpoint to the next: a tenth of the time trained, but no less and no more than these.
+# Limits, in seconds, of the time between checkpoints, which is otherwise a tenth of the time trained.
 PAUSE = (1.0, 30.0)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -44,38 +44,38 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of a training's state between two steps, in main memory; nothing in it changes any more.
+    """An immutable copy in main memory of the state of a training between two steps.
 
     Attributes
     ----------
     state : dict
-        The tree that a checkpoint's file holds: engine, random, history, seconds, best, custom_objective.
+        The content of a checkpoint file: engine, random, history, seconds, best, custom_objective.
     """
 
     state: dict[str, Any]
 
     @property
     def position(self) -> tuple[int, int]:
-        """Steps taken and epochs finished; training passes each position once."""
+        """Steps taken and epochs finished. Training passes each position once."""
         return self.state["engine"]["steps"], len(self.state["history"])
 
 
 class Checkpoints:
-    """What a training keeps of itself on the disk.
+    """Takes snapshots of a training and writes them to the run folder.
 
     Parameters
     ----------
     run : Run, optional
-        Its folder; without one only the copies in memory are made.
+        The run folder. Without one, snapshots stay in memory.
     say : callable
-        Is given a line on what went wrong, in the training thread.
+        Receives a line about each problem, in the training thread.
     keep : int
-        How many of the newest checkpoints to keep, at least 1.
+        Number of the newest checkpoints to keep, at least 1.
 
     Attributes
     ----------
     last_good : Snapshot or None
-        The newest copy, taken when all weights were finite; what a rollback goes back to.
+        The newest snapshot, taken while all weights were finite; a rollback returns to it.
     """
 
     def __init__(self, run: Run | None, say: Callable[[str], None], keep: int = KEEP):
@@ -83,29 +83,29 @@ class Checkpoints:
         self.keep = keep
         self.last_good: Snapshot | None = None
         self._say = say
-        self._written: tuple[int, int] | None = None  # position of the last checkpoint on the disk
-        self._best: Snapshot | None = None  # the best so far, until it is on the disk
-        self._weights: Weights | None = None  # that model.safetensors holds
+        self._written: tuple[int, int] | None = None  # position of the newest checkpoint on the disk
+        self._best: Snapshot | None = None  # the best snapshot, until it is on the disk
+        self._weights: Weights | None = None  # the content of model.safetensors
         self._last_is_bad = False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._warned = False
-        self._copy_cost = self._write_cost = 0.0  # seconds that the latest one took
+        self._copy_cost = self._write_cost = 0.0  # seconds that the latest took
         self.start()
 
     def start(self) -> None:
-        """Count the time from here on."""
+        """Start measuring time."""
         self._began = time.perf_counter()
         self._copying = self._writing = 0.0
         self.postpone()
 
     @property
     def spent(self) -> float:
-        """Seconds of copying and of writing beside training since :meth:`start`."""
+        """Seconds spent on copying and writing since :meth:`start`."""
         return self._copying + self._writing
 
     def due(self, now: float) -> bool:
-        """Whether to begin a checkpoint at this time of ``time.perf_counter``; costs next to nothing."""
+        """Whether a checkpoint is due at this time of ``time.perf_counter``; cheap enough for every step."""
         if self._error is not None:
             self._warn(self._error)
         return now >= self._next and not self._is_writing
@@ -115,7 +115,7 @@ class Checkpoints:
         return self._thread is not None and self._thread.is_alive()
 
     def postpone(self) -> None:
-        """Let the next one be due a while from now."""
+        """Schedule the next checkpoint."""
         now = time.perf_counter()
         affordable = self._began + (self.spent + self._copy_cost + self._write_cost) / SHARE
         self._next = max(affordable, now + min(max(PAUSE[0], (now - self._began) / 10), PAUSE[1]))
@@ -123,7 +123,7 @@ class Checkpoints:
     # In the training thread.
 
     def take(self, make: Callable[[], Snapshot], *, best: bool = False) -> Snapshot:
-        """Copy the state, the only part that training waits for; a ``best`` one is written as such, too."""
+        """Take a snapshot while training waits; a ``best`` one is also written as the best checkpoint."""
         started = time.perf_counter()
         self.last_good = snapshot = make()
         if best:
@@ -133,14 +133,14 @@ class Checkpoints:
         return snapshot
 
     def begin(self, snapshot: Snapshot, weights: Weights | None) -> None:
-        """Write a snapshot in a thread of its own; a failure is told, and the next one tried when it is due.
+        """Write a snapshot in a thread. A failure is reported, and the next checkpoint tries again.
 
         Parameters
         ----------
         snapshot : Snapshot
-            Becomes the last checkpoint.
+            The new last checkpoint.
         weights : mapping of str to Tensor, optional
-            For model.safetensors, if these very ones are not there already; must not change any more.
+            For model.safetensors, which is written only if they are other ones; they must not change.
         """
         self._next = math.inf
         self._thread = threading.Thread(
@@ -149,12 +149,12 @@ class Checkpoints:
         self._thread.start()
 
     def save(self, snapshot: Snapshot, weights: Weights | None) -> None:
-        """Write a snapshot before going on, after a write that is under way.
+        """Write a snapshot and wait for it, after any write in progress.
 
         Raises
         ------
         FailureError
-            If it cannot be written; the message says which checkpoint there is instead.
+            If it cannot be written; the message names the newest checkpoint on the disk.
         """
         self.wait()
         started = time.perf_counter()
@@ -165,9 +165,9 @@ class Checkpoints:
             raise FailureError(f"{error}; {self.kept()}") from None
 
     def rescue(self, weights: Weights | None) -> None:
-        """As :meth:`save` of the newest copy, if the disk does not have it and will take it.
+        """Save the newest snapshot if it is not on the disk yet, and ignore failures.
 
-        For when training fails, and has an error of its own to tell.
+        For use while another error ends the training.
         """
         self.wait()
         if self.last_good is not None and self.last_good.position != self._written:
@@ -175,27 +175,27 @@ class Checkpoints:
                 self._write(self.last_good, weights)
 
     def wait(self) -> None:
-        """Wait for the write that is under way."""
+        """Wait for the write in progress."""
         if self._thread is not None:
             self._thread.join()
 
     def kept(self) -> str:
-        """Say what could be gone on with."""
+        """Describe the newest checkpoint on the disk and how to resume from it."""
         if self.run is None or self._written is None:
             return "no checkpoint was written yet"
         steps, epochs = self._written
         return (
-            f"{self.run.path} keeps the checkpoint of step {steps} ({epochs} epochs done): "
-            f"'elboroom resume {self.run.path}' goes on from it"
+            f"{self.run.path} has a checkpoint of step {steps} ({epochs} epochs done); 'elboroom resume "
+            f"{self.run.path}' continues from it"
         )
 
     def close(self, *, wait: bool = True) -> None:
-        """Release the run's folder, once nothing is written to it any more.
+        """Unlock the run folder as soon as no write is in progress.
 
         Parameters
         ----------
         wait : bool
-            Wait for that; else return at once.
+            Wait for that, instead of unlocking in a thread.
         """
         run = self.run
         if run is None:
@@ -212,8 +212,8 @@ class Checkpoints:
 
     def _warn(self, error: Exception) -> None:
         self._error = None
-        if not self._warned:  # a disk that is full stays so for a while
-            self._say(f"{error}; training goes on and tries again. {self.kept()}")
+        if not self._warned:  # a full disk stays full for a while
+            self._say(f"{error}; training continues and will try again. {self.kept()}")
         self._warned = True
 
     # Files.
@@ -223,7 +223,7 @@ class Checkpoints:
         try:
             self._write(snapshot, weights)
             self._warned = False
-        except Exception as error:  # whatever it is, training is worth more; the last save raises it
+        except Exception as error:  # training continues in any case; the last save raises the error
             self._error = error
         self._write_cost = time.perf_counter() - started
         self._writing += self._write_cost
@@ -241,7 +241,7 @@ class Checkpoints:
             write_tensors(self.run.path / "model.safetensors", weights)
             self._weights = weights
         self.run.write_history(snapshot.state["history"])
-        # After all else: where it is of the last epoch, the run is complete.
+        # Written last: a last checkpoint of the final epoch marks the run as complete.
         if snapshot.position != self._written or self._last_is_bad:
             self._replace_last(snapshot)
             self._written = snapshot.position
@@ -256,7 +256,7 @@ class Checkpoints:
             flush_folder(last.parent)
 
     def _shift(self) -> None:
-        """Move each checkpoint one place back, so that ``last`` is there all the time."""
+        """Move each checkpoint one place back; ``last`` exists at every moment."""
         names = ["last", *(f"last-{i}" for i in range(1, self.keep))]
         for newer, older in reversed(list(pairwise(map(self._path, names)))):
             if not newer.exists():
@@ -270,12 +270,12 @@ class Checkpoints:
         return self.run.path / "checkpoints" / name / "state.safetensors"
 
     def load(self) -> dict[str, Any]:
-        """Read the newest good checkpoint, and say so if that is not the last.
+        """Read the newest intact checkpoint, and report if that is not the last.
 
         Raises
         ------
         UsageError
-            If there is none.
+            If none is intact.
         """
         assert self.run is not None
         last = self._path("last")
@@ -289,19 +289,19 @@ class Checkpoints:
             except UsageError as error:
                 problems.append(str(error))
                 continue
-            self._write_cost = time.perf_counter() - started  # about as long as reading
+            self._write_cost = time.perf_counter() - started  # writing takes about as long as reading
             self.last_good = Snapshot(state)
             self._written = self.last_good.position
             self._last_is_bad = bool(problems)
             if problems:
-                self._say(f"{_what(problems[0])}; going on from {_where(path, self.last_good)}")
+                self._say(f"{_what(problems[0])}; continuing from {_where(path, self.last_good)}")
             self._read_best(state)
             return state
-        more = "" if len(problems) == 1 else ", and of the older ones none is good"
-        raise UsageError(f"{_what(problems[0])}{more}: restore it from a copy or train again")
+        more = "" if len(problems) == 1 else ", and no older checkpoint is intact"
+        raise UsageError(f"{_what(problems[0])}{more}; restore it from a copy, or train again")
 
     def _read_best(self, state: dict[str, Any]) -> None:
-        """Look at the best checkpoint; its weights are needed only if ``last`` is too old to hold them."""
+        """Check the best checkpoint; its weights are needed only if ``last`` is of a version without them."""
         path, needed = self._path("best"), "best" not in state
         state.setdefault("best", None)
         if not path.exists():
@@ -311,7 +311,9 @@ class Checkpoints:
         except UsageError as error:
             if needed:
                 raise
-            self._say(f"{_what(str(error))}; it is not needed, and is written again after a better epoch")
+            self._say(
+                f"{_what(str(error))}; resuming does not need it, and the next better epoch writes it again"
+            )
             return
         if needed:
             weights = {name: found["engine"][name] for name in ("model", "average")}
@@ -319,7 +321,7 @@ class Checkpoints:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Replace ``target`` by a second name of ``source``; False where files have one name only."""
+    """Replace ``target`` by a hard link to ``source``; False if the file system has no hard links."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         os.link(source, temporary)
@@ -329,7 +331,7 @@ def _link(source: Path, target: Path) -> bool:
             return False
         raise
     finally:
-        # Between two names of one file a rename does nothing.
+        # Renaming between two links to one file does nothing.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return True

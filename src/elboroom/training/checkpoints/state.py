@@ -1,4 +1,4 @@
-"""Checkpoints: any tree of dicts, lists, numbers and tensors as one safetensors file, without pickle."""
+"""Checkpoint files: a tree of dicts, lists, numbers and tensors as one safetensors file, without pickle."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _FLOAT = "__float__"
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a tree atomically: tensors as such, all else as JSON in the file's header."""
+    """Write a tree atomically: its tensors as tensors, everything else as JSON in the file's header."""
     write_atomic(path, state_content(state))
 
 
 def state_content(state: dict[str, Any]) -> Callable[[Path], None]:
-    """Make what fills a checkpoint's file, for :func:`elboroom.io.files.whole_file`.
+    """Make the content of a checkpoint file, for :func:`elboroom.io.files.whole_file`.
 
     Raises
     ------
     TypeError
-        If the tree holds anything but dicts, lists, numbers, strings, None and tensors.
+        If the tree holds anything but dicts, lists, tuples, numbers, strings, None and tensors.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(state, tensors, "")
@@ -39,18 +39,18 @@ def state_content(state: dict[str, Any]) -> Callable[[Path], None]:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote, bit for bit (tuples come back as lists).
+    """Read what :func:`save_state` wrote, bit for bit; tuples become lists.
 
     Raises
     ------
     UsageError
-        If the file is missing, damaged or no checkpoint.
+        If the file is missing, damaged or not a checkpoint.
     """
     if not path.exists():
         raise UsageError(f"no checkpoint at {path}: the run cannot be resumed")
     tensors, metadata = read_tensors(path)
     if "state" not in metadata:
-        raise UsageError(f"{path} is no checkpoint of elboroom")
+        raise UsageError(f"{path} is not a checkpoint of elboroom")
     try:
         state = _unflatten(json.loads(metadata["state"]), tensors)
     except (
@@ -58,14 +58,14 @@ def load_state(path: Path) -> dict[str, Any]:
         KeyError,
         TypeError,
         RecursionError,
-    ) as error:  # only a file from before there were checksums
+    ) as error:  # only in a file of an early version, which has no checksum
         raise UsageError(f"{path} is damaged or cut short ({error}): restore it from a copy") from None
     assert isinstance(state, dict)
     return state
 
 
 def copy_state(tree: Any) -> Any:
-    """Copy of a tree, in main memory, whose tensors no longer change with the original's."""
+    """Copy a tree into main memory; later changes of the original's tensors do not affect the copy."""
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
     if isinstance(tree, dict):
@@ -77,7 +77,7 @@ def copy_state(tree: Any) -> Any:
 
 def _flatten(tree: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(tree, Tensor):
-        while name in tensors:  # a key may hold a slash
+        while name in tensors:  # a key may contain a slash
             name += "'"
         tensors[name] = tree
         return {_TENSOR: name}
@@ -88,7 +88,9 @@ def _flatten(tree: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return {_ITEMS: [[key, _flatten(value, tensors, f"{name}/{key}")] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
         return [_flatten(value, tensors, f"{name}/{i}") for i, value in enumerate(tree)]
-    if isinstance(tree, float) and not math.isfinite(tree):  # as a plateau's best before the first epoch
+    if isinstance(tree, float) and not math.isfinite(
+        tree
+    ):  # such as the best value of ReduceLROnPlateau before the first epoch
         return {_FLOAT: str(float(tree))}
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
@@ -110,7 +112,7 @@ def _unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """State of the generators that training draws from."""
+    """State of the random generators of training."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -118,7 +120,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put the generators back; a state saved on another kind of device moves the CPU's only."""
+    """Restore the random generators; a state from another kind of device restores that of the CPU only."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
