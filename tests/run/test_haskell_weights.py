@@ -102,7 +102,7 @@ def test_what_needs_data_says_that_an_imported_run_has_none(base: Path, tmp_path
     main(["data", "import-haskell", str(base), "--out", str(out)])
     capsys.readouterr()
     assert main(["evaluate", str(out)]) == 2
-    assert "does not say what it was trained on; name data with --data" in capsys.readouterr().err
+    assert "does not record its data; give them with --data" in capsys.readouterr().err
     assert main(["reconstruct", str(out), ":0"]) == 2
     assert "None" not in capsys.readouterr().err
 
