@@ -13,6 +13,7 @@ from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
 from elboroom.data.labels import whole_labels
 from elboroom.data.members import weigh
 from elboroom.data.memory import convert
+from elboroom.data.precision import rounding_of
 from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError, shortened
 
@@ -66,8 +67,10 @@ def from_array(
     >>> data.shape, data.scale, float(data.values(np.array([0])).max())
     ((2, 3, 1), 255.0, 0.2...)
     """
-    if not isinstance(x, Joined):
-        x = np.asanyarray(x)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise UsageError(f"{name}: the array has masked values; fill them, or leave their rows out")
+    if not isinstance(x, Joined | np.memmap):
+        x = np.asarray(x)
     if x.dtype.hasobject:
         raise UsageError(f"{name}: holds {_PICKLE}")
     if x.dtype.kind not in "biuf":
@@ -86,6 +89,8 @@ def from_array(
         else:
             # The first chunk settles it nearly always, so that a large map is not read to its end.
             scale = 255.0 if any(part.max() > 1 for part in chunks(x)) else 1.0
+    if x.ndim == 2 and x.dtype == np.float64 and 0 not in x.shape:
+        known["notes"] = (*known.get("notes", ()), *rounding_of(x, name))
     if labels is not None:
         labels, label_names = encode_labels(labels, label_names, name)
     drawn = draw_split(len(x)) if split is None else split
@@ -254,6 +259,7 @@ def load_npz(path: Path) -> Dataset:
         wanted = (held[0], "labels", "label_names", "split")
         weigh(archive.zip, wanted, path)
         parts = {key: _entry(archive, key, path) for key in wanted if key in keys}
+    others = [key for key in keys if key not in wanted]
     x = parts[held[0]]
     if held[0] == "images" and x.ndim not in (3, 4):
         raise UsageError(f"{path}: 'images' has shape {x.shape}; it must be (n, h, w) or (n, h, w, c)")
@@ -265,6 +271,7 @@ def load_npz(path: Path) -> Dataset:
         label_names=tuple(str(word) for word in _as_text(np.atleast_1d(names)).tolist()),
         split=parts.get("split"),
         series=held[0] == "x" and x.dtype.kind == "f",
+        notes=(f"entries that are not read: {', '.join(map(shortened, others[:8]))}",) if others else (),
     )
 
 

@@ -178,6 +178,7 @@ def write_entry(data: Dataset, folder: Path) -> None:
         "published_split": data.published_split,
         "skipped": [dataclasses.astuple(skip) for skip in data.skipped],
         "names": bool(data.names),
+        "notes": data.notes,
         "fingerprint": data.fingerprint(),
         "labels_sha256": _labels_hash(data.labels),
         "preparation": None if data.preparation is None else data.preparation.to_json(),
@@ -270,6 +271,7 @@ def read_entry(entry: Path) -> Dataset:
         published_split=meta["published_split"],
         skipped=tuple(Skipped(*skip) for skip in meta["skipped"]),
         origin="cache",
+        notes=tuple(meta.get("notes", ())),
         names=_read_names(entry) if meta.get("names") else (),  # entries of version 0.1 have none
         # Entries of version 0.1 do not say.
         preparation=None if meta.get("preparation") is None else Preparation.from_json(meta["preparation"]),

@@ -300,7 +300,7 @@ def _checked_split(split: Array, n: int, name: str) -> Array:
             f"{name}: the split has shape {split.shape}; it must be ({n},), one number per example"
         )
     if not np.isin(split, (TRAIN, TEST, VALIDATION)).all():
-        found = np.setdiff1d(split, (TRAIN, TEST, VALIDATION))[0]
+        found = np.setdiff1d(split, (TRAIN, TEST, VALIDATION))[0].item()
         raise UsageError(
             f"{name}: the split holds {found!r}; it must be 0 (train), 1 (test) or 2 (validation)"
         )

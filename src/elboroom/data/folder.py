@@ -14,7 +14,16 @@ import numpy as np
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others, reserve
 from elboroom.data.dataset import Array, Dataset, Skipped, refuse_skipped
-from elboroom.data.image_tree import Found, cached_as, digest, listing, scan, why_empty, with_places
+from elboroom.data.image_tree import (
+    Found,
+    cached_as,
+    digest,
+    listing,
+    scan,
+    split_notes,
+    why_empty,
+    with_places,
+)
 from elboroom.data.preparation import PhotoSteps, Preparation
 from elboroom.errors import UsageError
 
@@ -121,7 +130,8 @@ def _build(
 
     x, found, skipped = keep_good(root, x, found, skipped, fill, scratch)
     made = made_by_decoding(good_headers, shape, white)
-    return replace(with_places(root, x, found, skipped), preparation=made)
+    notes = (*split_notes(found), *size_notes(good_headers, shape))
+    return replace(with_places(root, x, found, skipped), preparation=made, notes=notes)
 
 
 def keep_good(
@@ -180,6 +190,18 @@ def choose_shape(
         if sizes or max(size) > _LARGEST_OWN_SIDE:
             size = (_DEFAULT_SIDE, _DEFAULT_SIDE)
     return (*size, channels or (1 if all(header.grey for header in headers) else 3))
+
+
+def size_notes(headers: Collection[images.Header], shape: tuple[int, int, int]) -> list[str]:
+    """Say that images were cropped and resized, and that only the first of several in a file was read."""
+    notes = []
+    sizes = {(header.height, header.width) for header in headers}
+    if sizes - {shape[:2]}:
+        what = "images of one size" if len(sizes) == 1 else f"images of {len(sizes):,} sizes"
+        notes.append(f"{what}: the middle of each was cropped and resized to {shape[1]}×{shape[0]}")
+    if any(header.several for header in headers):
+        notes.append("some files hold several images or frames, of which the first was read")
+    return notes
 
 
 def made_by_decoding(

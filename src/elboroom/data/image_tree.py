@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,14 @@ import numpy as np
 
 from elboroom.data import images
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, Skipped, draw_split
+from elboroom.data.image_files import HEIC, INSTALL_HEIC
 
 SPLITS = {"train": TRAIN, "test": TEST, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
+
+
+_PHOTOS = {".heic", ".heif", ".avif", ".jfif", ".jp2", ".psd", ".tga", ".cr2", ".nef", ".dng"}
+UNREAD = frozenset(_PHOTOS) - images.SUFFIXES
+"""Endings of photos that are not read, and are said to be left out."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ def why_empty(path: Path) -> str:
 
 def scan(root: Path) -> tuple[list[Found], list[Skipped]]:
     """List image files in the order of their paths, with split and label; and those without a place."""
-    parts = [file.relative_to(root).parts for file in walk_images(root)]
+    parts = [file.relative_to(root).parts for file in walk_images(root, images.SUFFIXES | UNREAD)]
     tops = {part[0] for part in parts if len(part) > 1}
     splits = {top.lower() for top in tops}
     # A lone train folder says nothing about what to test on, so its split is drawn.
@@ -52,13 +59,22 @@ def scan(root: Path) -> tuple[list[Found], list[Skipped]]:
             skipped.append(Skipped(str(file), "lies beside the split folders, so it belongs to no split"))
         elif labelled and len(part) == depth + 1:
             skipped.append(Skipped(str(file), "lies beside the label folders, so it has no label"))
+        elif file.suffix.lower() not in images.SUFFIXES:
+            skipped.append(Skipped(str(file), unread_reason(file)))
         else:
             split = SPLITS[part[0].lower()] if is_split else None
             found.append(Found(file, split, part[depth] if labelled else None))
     return found, skipped
 
 
-def walk_images(root: Path) -> list[Path]:
+def unread_reason(file: Path) -> str:
+    """Say why a photo of a kind in `UNREAD` is left out."""
+    if file.suffix.lower() in HEIC:
+        return f"is a HEIC photo, which needs one more package: {INSTALL_HEIC}"
+    return "is of a kind that is not read; save it as JPEG or PNG"
+
+
+def walk_images(root: Path, suffixes: Collection[str] = images.SUFFIXES) -> list[Path]:
     """List image files below `root`, sorted; hidden names are passed over and links followed once."""
     files, seen = [], set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -71,7 +87,7 @@ def walk_images(root: Path) -> list[Path]:
         files += [
             Path(folder, name)
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in images.SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
         ]
     return sorted(files)
 
@@ -98,6 +114,18 @@ def cached_as(
 ) -> list[str]:
     """What the cache knows decoded images by, besides their files."""
     return [str(where), repr(size), repr(channels), *([] if white is None else [repr(white)])]
+
+
+def split_notes(found: list[Found]) -> list[str]:
+    """Warn of labels that look like parts of a split."""
+    labels = sorted({item.label for item in found if item.label is not None})
+    meant = [label for label in labels if re.match(r"train|test|val", label.lower())]
+    if not any(label.lower().startswith("train") for label in meant) or len(meant) < 2:
+        return []
+    return [
+        f"warning: the folders {', '.join(meant)} are taken for labels; to be the split they must be called "
+        "train, test and val, with no other folder beside them"
+    ]
 
 
 def with_places(root: Path, x: Array, found: list[Found], skipped: list[Skipped]) -> Dataset:

@@ -26,12 +26,13 @@ _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 @dataclass(frozen=True)
 class Header:
-    """An image's upright size, and whether it is grey and has 16 bits a channel; known without decoding."""
+    """An image's upright size, and whether it is grey, has 16 bits a channel, is not alone in its file."""
 
     height: int
     width: int
     grey: bool
     deep: bool = False
+    several: bool = False
 
 
 Read = TypeVar("Read")
@@ -101,7 +102,8 @@ def read_header(path: Path) -> Header:
     """
     with Opened(path) as image:
         height, width = upright_size(image)
-        return Header(height, width, _is_grey(image), deep=is_deep(image))
+        several = bool(getattr(image, "is_animated", False))
+        return Header(height, width, _is_grey(image), deep=is_deep(image), several=several)
 
 
 def peak(path: Path) -> int:

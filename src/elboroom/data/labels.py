@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elboroom.data.rows import Array
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, shortened
 
 
 def checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: str) -> Array | None:
@@ -14,8 +14,13 @@ def checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: s
     Raises
     ------
     UsageError
-        If there is not one for each example, they are not whole numbers, or one has no name.
+        If there is not one for each example, they are not whole numbers, one has no name, or two share one.
     """
+    if len(set(names)) < len(names):
+        twice = next(label for label in names if names.count(label) > 1)
+        raise UsageError(
+            f"{name}: two labels are called {shortened(twice)}; give each label a name of its own"
+        )
     if labels is None:
         return None
     labels = np.asarray(labels)

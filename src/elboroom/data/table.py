@@ -13,6 +13,7 @@ import numpy as np
 
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Array, Dataset, Skipped
+from elboroom.data.precision import Rounding
 from elboroom.data.table_layout import Layout, Lines, dialect, find_layout, is_number, not_text
 from elboroom.errors import UsageError, shortened
 
@@ -20,6 +21,8 @@ SUFFIXES = (".csv", ".tsv")
 _PIXEL = re.compile(r"(pixel|px|p)_?\d+|\d+x\d+", re.IGNORECASE)
 _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
+_BLOCK = 1024  # lines that are kept in float64
+_FEWEST_COUNTED = 10  # rows that may count by chance
 _SPREAD = 100.0  # columns whose standard deviations differ by more are better standardised
 
 
@@ -35,6 +38,26 @@ class _Rows:
     skipped: list[Skipped] = field(default_factory=list)
     words: dict[int, int] = field(default_factory=dict)
     large: dict[int, set[str]] = field(default_factory=dict)
+    rounding: Rounding = field(default_factory=Rounding)
+    waiting: list[Array] = field(default_factory=list)
+
+    def add(self, values: Array) -> None:
+        """Take the numbers of one line, float64 (d,)."""
+        self.waiting.append(values)
+        if len(self.waiting) == _BLOCK:
+            self._convert()
+
+    def joined(self) -> Array:
+        """All numbers, float32 (n, d)."""
+        self._convert()
+        return np.concatenate(self.values)
+
+    def _convert(self) -> None:
+        if self.waiting:
+            block = np.stack(self.waiting)
+            self.rounding.add(block)
+            self.values.append(block.astype(np.float32))
+            self.waiting.clear()
 
 
 def load_csv(path: Path, strict: bool = False) -> Dataset:
@@ -70,11 +93,13 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
         raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
     if not layout.values:
         raise UsageError(f"{path}: holds labels only; it needs at least one column of numbers")
-    if not rows.values:
+    if not rows.numbers:
         raise UsageError(f"{path}: holds no row of numbers{_why_none(rows)}")
     columns = [layout.columns[i] for i in layout.values]
-    values = np.stack(rows.values)
-    notes = [f"read with {layout.describe()}", *_identifiers(rows, path), *_spread(values, columns)]
+    values = rows.joined()
+    notes = [f"read with {layout.describe()}", *_identifiers(rows, path)]
+    notes += rows.rounding.notes(list(map(shortened, columns)), str(path))
+    notes += [*_counters(values, columns), *_spread(values, columns)]
     x = _pixels(values, columns if layout.header is not None else [])
     labels, label_names = _labels(rows.labels, path) if rows.labels else (None, ())
     return from_array(
@@ -151,7 +176,7 @@ def _take(cells: list[str], rows: _Rows) -> None:
             rows.large.setdefault(wanted[place], set()).add(texts[place].strip())
     if layout.index is not None:
         rows.names.append(cells[layout.index].strip())
-    rows.values.append(values.astype(np.float32))
+    rows.add(values)
 
 
 def _why_none(rows: _Rows) -> str:
@@ -192,6 +217,18 @@ def _identifiers(rows: _Rows, path: Path) -> list[str]:
         if any(int(float(text)) != int(np.float32(text)) for text in texts):
             notes.append(f"warning: {what} rounds; remove the column if it is an identifier")
     return notes
+
+
+def _counters(values: Array, columns: Sequence[str]) -> list[str]:
+    """Warn of columns that number the rows."""
+    if len(values) < _FEWEST_COUNTED:
+        return []
+    found = np.flatnonzero((np.diff(values, axis=0) == 1).all(axis=0)).tolist()
+    return [
+        f"warning: column {shortened(columns[i])} counts the rows and is taken for a feature; remove it if "
+        "it is an identifier"
+        for i in found
+    ]
 
 
 def _spread(values: Array, columns: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ _MARKS = {
 }
 _WITH_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _WITH_POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
+_EXCEL = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)  # a first line that only Excel reads
 _UNNAMED = re.compile(r"|unnamed: 0", re.IGNORECASE)  # what pandas calls an index that it was not told of
 
 
@@ -108,6 +109,8 @@ class Lines:
     def __iter__(self) -> Iterator[str]:
         with self._path.open(encoding=self._encoding, newline="") as file:
             for self.number, line in enumerate(file, 1):
+                if self.number == 1 and _EXCEL.fullmatch(line):
+                    continue
                 if line.lstrip().startswith("#"):
                     self.comment = (self.number, line.lstrip().lstrip("#"))
                 elif "\0" in line:
@@ -148,7 +151,7 @@ def find_layout(path: Path) -> Layout:
         cells = cells_of(before[1].strip(), separator)
         if len(cells) == len(rows[0][1]) and not any(is_number(cell, comma) for cell in cells):
             rows.insert(0, (before[0], cells))  # "# a,b,c", as numpy.savetxt writes a header
-    return _interpret(rows, separator, comma, encoding)
+    return _interpret(path, rows, separator, comma, encoding)
 
 
 def _encoding(path: Path) -> str:
@@ -226,7 +229,9 @@ def _has_commas(cells: Sequence[str]) -> bool:
     return any(map(_WITH_COMMA.fullmatch, cells)) and not any(map(_WITH_POINT.fullmatch, cells))
 
 
-def _interpret(rows: list[tuple[int, list[str]]], separator: str, comma: bool, encoding: str) -> Layout:
+def _interpret(
+    path: Path, rows: list[tuple[int, list[str]]], separator: str, comma: bool, encoding: str
+) -> Layout:
     number, first = rows[0]
     if not first:
         raise csv.Error(f"line {number} has a cell of more than {csv.field_size_limit():,} characters")
@@ -236,6 +241,8 @@ def _interpret(rows: list[tuple[int, list[str]]], separator: str, comma: bool, e
     if is_header and len(names) > 1 and others and all(len(row) == len(names) + 1 for row in others):
         names.insert(0, "")  # as R writes names of rows: the header has no cell for them
     words = [name.lower() for name in names]
+    if words.count("label") > 1:
+        raise UsageError(f"{path}: {words.count('label')} columns are headed 'label'; one may hold labels")
     label = words.index("label") if "label" in words else None
     index = 0 if is_header and _UNNAMED.fullmatch(words[0]) and label != 0 and len(names) > 1 else None
     if index == 0 and not any(row[0].strip() for row in others if row):

@@ -5,6 +5,7 @@ Which members make a sample and what they hold is in `elboroom.data.samples`.
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import numpy as np
 from elboroom.data import images
 from elboroom.data.cache import cached, forget_others
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split, refuse_skipped
-from elboroom.data.folder import DECODING, THREADS, choose_shape, made_by_decoding
+from elboroom.data.folder import DECODING, THREADS, choose_shape, made_by_decoding, size_notes
 from elboroom.data.image_tree import cached_as, digest
 from elboroom.data.samples import Sample, read_header, read_pixels, samples
 from elboroom.data.written import WrittenRows
@@ -144,6 +145,7 @@ def _build(
         names=tuple(members),
         origin=f"{len(shards):,} tar shard{'s' if len(shards) > 1 else ''}",
         preparation=made_by_decoding(seen.headers, shape, white),
+        notes=tuple(size_notes(seen.headers, shape)),
     )
 
 
@@ -200,7 +202,7 @@ def _attempted(read: Callable[[Sample], _Out], sample: Sample) -> _Out | str:
 
 def _encode(numbers: Array, words: list[str]) -> tuple[Array, tuple[str, ...]]:
     """Labels as whole numbers if all are; else numbers of the words in sorted order, and the words."""
-    if all(word.lstrip("-").isdecimal() and len(word) < 19 for word in words):
+    if all(re.fullmatch(r"-?[0-9]{1,18}", word) for word in words):
         return np.array([int(word) for word in words], np.int64)[numbers], ()
     names = sorted(words)
     place = {name: i for i, name in enumerate(names)}

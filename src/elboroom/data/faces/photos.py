@@ -26,7 +26,7 @@ from elboroom.data.faces.landmarks import (
     read_dog_parts,
     read_utkface_name,
 )
-from elboroom.data.image_files import HEIC, INSTALL_HEIC
+from elboroom.data.image_tree import UNREAD, unread_reason
 from elboroom.data.image_tree import walk_images as walk
 from elboroom.data.preparation import Align, Template
 from elboroom.errors import UsageError
@@ -34,7 +34,6 @@ from elboroom.errors import UsageError
 MOST_OUTSIDE = 0.35
 _FOUND_IN = 1280  # longest side that photos are decoded to when a face must be found in them
 _OTHER_SHAPE = 1.05  # a face crop's aspect may differ by this factor
-_UNREAD = frozenset({".heic", ".heif", ".avif", ".jfif", ".jp2", ".psd", ".tga", ".cr2", ".nef", ".dng"})
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,9 @@ def _unread(folder: Path, name: str) -> Iterator[Skipped]:
     for root, _, files in os.walk(folder):
         for file in sorted(files):
             suffix = Path(file).suffix.lower()
-            if suffix in _UNREAD - images.SUFFIXES:
+            if suffix in UNREAD:
                 place = Path(root, file).relative_to(folder).as_posix()
-                heic = f"is a HEIC photo, which needs one more package: {INSTALL_HEIC}"
-                other = "is of a kind that is not read; save it as JPEG or PNG"
-                yield Skipped(f"{name}/{place}", heic if suffix in HEIC else other)
+                yield Skipped(f"{name}/{place}", unread_reason(Path(file)))
 
 
 def common_white(photos: Sequence[Photo], workers: int) -> int:
