@@ -154,7 +154,7 @@ def test_without_a_sigmoid_layer_logits_are_cut_off_and_finite() -> None:
 
 def test_logits_of_coarse_probabilities_are_refused() -> None:
     adapter = PythaeDecoder(FunctionalDecoder().bfloat16(), logits=True)
-    with pytest.raises(UsageError, match=r"FunctionalDecoder puts out probabilities in bfloat16.*fp32"):
+    with pytest.raises(UsageError, match=r"FunctionalDecoder gives probabilities in bfloat16.*fp32"):
         adapter(torch.zeros(1, 2, dtype=torch.bfloat16))
     exact = PythaeDecoder(Decoder().bfloat16(), logits=True)
     assert exact(torch.zeros(1, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
@@ -181,7 +181,7 @@ def test_the_nets_stay_the_users() -> None:
         (torch.zeros(5, 2), r"no 'embedding': its output is a Tensor"),
         (
             {"embedding": torch.zeros(5, 2, 1), "log_covariance": torch.zeros(5, 2)},
-            r"gives embedding of shape \(5, 2, 1\) for 5 examples; a row for each, \(5, d\)",
+            r"gives embedding of shape \(5, 2, 1\) for 5 examples; it must give a row for each, \(5, d\)",
         ),
     ],
 )

@@ -82,5 +82,5 @@ def test_spectral_norm_makes_every_largest_singular_value_one() -> None:
 def test_a_decoder_without_matrices_is_refused() -> None:
     with pytest.raises(UsageError, match="weight_decay: ReLU has no weight"):
         weight_decay(nn.ReLU())
-    with pytest.raises(UsageError, match="spectral norm of ReLU"):
+    with pytest.raises(UsageError, match="got a ReLU, which has no linear or convolutional"):
         with_spectral_norm(nn.ReLU())

@@ -16,6 +16,7 @@ from elboroom.models.conditioning import Conditioning, Part
 from elboroom.models.hierarchical import HierarchicalVAE, layer_log_prior
 from elboroom.networks import MLP
 from elboroom.networks.ladder import Draw
+from elboroom.networks.ladder_parts import consecutive
 from elboroom.probability import (
     ConditionalNormal,
     DiagonalGaussian,
@@ -79,9 +80,8 @@ class Chain(nn.Module):
                 f"got {len(inference)} inference and {len(generation)} generation networks for "
                 f"{len(latent_dims)} layers; give {len(latent_dims) - 1} of each"
             )
-        stops = [0, *itertools.accumulate(latent_dims)]
-        self.layers = tuple(slice(a, b) for a, b in itertools.pairwise(stops))
-        self.latent_dim = stops[-1]
+        self.layers = consecutive(latent_dims)
+        self.latent_dim = sum(latent_dims)
         self.peak = peak
         self.inference = nn.ModuleList(inference)
         self.generation = nn.ModuleList(generation)

@@ -1,7 +1,7 @@
-"""Convolutional residual networks for images of any size; the decoder is the encoder's plan in reverse.
+"""Convolutional residual networks for images of any size; the decoder mirrors the encoder's levels.
 
-Images are (b, h, w, c) in memory throughout. Inside, ``permute(0, 3, 1, 2)`` names the same memory
-(b, c, h, w), which is what torch calls channels last, so neither end of a network copies anything.
+Images are (b, h, w, c) in memory throughout. Inside, ``permute(0, 3, 1, 2)`` views the same memory as
+(b, c, h, w), which torch calls channels last, so neither input nor output is copied.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from elboroom.errors import UsageError, nearest
 from elboroom.networks.levels import Level, check_count, plan_levels
 from elboroom.networks.mlp import ACTIVATIONS
 
-# Residual blocks stand on grids of at most 8×8. Arithmetic costs the same on finer ones, and memory more:
-# one more level of blocks slows 64×64 images by a fifth.
+# Residual blocks are used on grids of at most 8×8. On finer grids they cost as much arithmetic but more
+# memory: one more level of blocks slows 64×64 images by a fifth.
 _LARGEST_BLOCK_GRID = 8 * 8
 
 
 def _group_norm(channels: int) -> nn.Module:
-    """At most eight groups, each of at least four channels: one alone on a 1×1 grid would be 0."""
+    """At most eight groups of at least four channels each: a single channel on a 1×1 grid would become 0."""
     return nn.GroupNorm(math.gcd(channels, max(1, min(8, channels // 4))), channels)
 
 
@@ -36,9 +36,9 @@ CONV_NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def _he(layer: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
-    """Normal weights of variance 2 / fan-in, times gain², which keep signals at their size through levels.
+    """Normal weights of variance 2 / fan-in, times gain², which preserve the scale of signals through levels.
 
-    torch's own, a sixth of that, shrinks them in each of ten layers, and learning starts late.
+    torch's default, a sixth of that variance, shrinks them in each of ten layers and delays learning.
     """
     nn.init.normal_(layer.weight, std=gain * math.sqrt(2 / layer.weight[0].numel()))
     assert layer.bias is not None
@@ -47,7 +47,7 @@ def _he(layer: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
 
 
 def _linear(fan_in: int, fan_out: int) -> nn.Linear:
-    """Normal weights of variance 1 / fan-in: features and first grid of the size of their inputs."""
+    """Normal weights of variance 1 / fan-in: outputs have the scale of their inputs."""
     layer = nn.Linear(fan_in, fan_out)
     nn.init.normal_(layer.weight, std=fan_in**-0.5)
     nn.init.zeros_(layer.bias)
@@ -61,8 +61,7 @@ def _chain(**layers: nn.Module | None) -> nn.Sequential:
 class ResidualBlock(nn.Module):
     """x + branch(x), normalised and activated before each convolution (arXiv:1603.05027).
 
-    The branch works at half the channels and its last convolution starts at 0, so that a network of
-    any depth starts as one without blocks.
+    The branch has half the channels. Its last convolution starts at 0, so each block starts as the identity.
     """
 
     def __init__(
@@ -80,17 +79,17 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, channels, h, w) to the same."""
+        """Map (b, channels, h, w) to the same shape."""
         return x + self.branch(x)
 
 
 class Shuffle(nn.Module):
-    """Pixels of the full image from features of its coarse grid, as a view of one copy.
+    """Rearrange the features of a coarse grid into the pixels of the full image, with one copy.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the image, (h, w, c); what the last row and column of blocks have beyond it is cut off.
+        Shape of the image, (h, w, c); blocks that reach beyond it are cropped.
     stride : tuple of int
         Rows and columns of pixels in one block.
     """
@@ -111,18 +110,18 @@ class Shuffle(nn.Module):
 
 
 class ToGrid(nn.Module):
-    """Images (b, h, w, c) seen as (b, c, h, w)."""
+    """View images (b, h, w, c) as (b, c, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Name the dimensions anew; nothing is copied."""
+        """Permute the dimensions without a copy."""
         return x.permute(0, 3, 1, 2)
 
 
 class ToRows(nn.Module):
-    """Grids (b, c, h, w), channels last in memory, seen as (b, h·w·c)."""
+    """View grids (b, c, h, w), channels last in memory, as rows (b, h·w·c)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Name the dimensions anew; nothing is copied."""
+        """Permute the dimensions without a copy."""
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -135,9 +134,13 @@ class _Parts(NamedTuple):
 
     @classmethod
     def named(cls, normalization: str, activation: str, blocks: int) -> _Parts:
-        for name, known in ((normalization, CONV_NORMALIZATIONS), (activation, ACTIVATIONS)):
+        tables = (
+            ("normalization", normalization, CONV_NORMALIZATIONS),
+            ("activation", activation, ACTIVATIONS),
+        )
+        for what, name, known in tables:
             if name not in known:
-                raise UsageError(f"{name!r} is unknown to convolutional networks; {nearest(name, known)}")
+                raise UsageError(f"convolutional networks have no {what} {name!r}; {nearest(name, known)}")
         check_count("conv_blocks", blocks, 0)
         return cls(CONV_NORMALIZATIONS[normalization], ACTIVATIONS[activation], blocks)
 
@@ -156,17 +159,17 @@ class ConvEncoder(nn.Sequential):
     Parameters
     ----------
     in_shape : tuple of int
-        Of one image, (h, w, c); any size.
+        Shape of one image, (h, w, c); any size.
     out_shape : tuple of int
-        Of the features, usually the posterior's (2d,).
+        Shape of the features, usually the posterior's (2d,).
     width, levels : int, optional
         As in :func:`elboroom.networks.levels.plan_levels`.
     blocks : int
-        Residual blocks of each level whose grid is at most 8×8; finer ones have none.
+        Residual blocks at each level whose grid is at most 8×8; finer levels have none.
     activation : str
         A key of ``ACTIVATIONS``.
     normalization : {"group", "layer", "batch", "none"}
-        In the blocks and at the ends.
+        In the residual blocks, and before the last layer.
 
     Raises
     ------
@@ -214,18 +217,18 @@ class ConvEncoder(nn.Sequential):
 
 
 class ConvDecoder(nn.Sequential):
-    """Codes (b, *in_shape) to images (b, h, w, c), by the levels of :class:`ConvEncoder` in reverse.
+    """Codes (b, *in_shape) to images (b, h, w, c), through the levels of :class:`ConvEncoder` in reverse.
 
-    Each level works on its grid and then enlarges it to exactly the next: convolution, then nearest
-    neighbours. The last writes each pixel of a 2×2 block by a filter of its own on the coarse grid,
-    which spares convolutions at full size. Outputs start near 0.
+    Each level ends in a convolution and nearest-neighbour upsampling to the exact size of the next grid. The
+    last computes each pixel of a 2×2 block with a filter of its own on the coarse grid, which avoids
+    convolutions at full size. Outputs start near 0.
 
     Parameters
     ----------
     in_shape : tuple of int
-        Of a code, usually (d,).
+        Shape of a code, usually (d,).
     out_shape : tuple of int
-        Of one image, (h, w, c), or (h, w, c·p) for a likelihood of p parameters per number.
+        Shape of one image, (h, w, c), or (h, w, c·p) for a likelihood with p parameters per number.
     width, blocks, levels, activation, normalization
         As in :class:`ConvEncoder`.
 

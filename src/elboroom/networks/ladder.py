@@ -1,13 +1,12 @@
-"""A ladder of latent variables for images: bottom-up encoder, top-down stochastic layers with residual cells.
+"""A ladder VAE for images: a bottom-up encoder, and top-down stochastic layers with residual cells.
 
-A small relative of NVAE (arXiv:2007.03898) and VDVAE (arXiv:2011.10650). Every layer's prior and posterior
-are read from one top-down state, which each layer's z then moves; grids grow from coarse to fine.
+A small relative of NVAE (arXiv:2007.03898) and VDVAE (arXiv:2011.10650). Each layer's prior and posterior
+are computed from one top-down state, to which its z is then added; grids grow from coarse to fine.
 Inside, grids are (n, channels, h, w), channels last in memory; a code z is flat, (n, d), top layer first.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,29 +16,29 @@ from torch import Tensor, nn
 
 from elboroom.distributed.noise import normal
 from elboroom.errors import UsageError
-from elboroom.networks.ladder_parts import StochasticLayer, pixels, rise
+from elboroom.networks.ladder_parts import StochasticLayer, consecutive, pixels, rise
 from elboroom.networks.levels import check_count, plan_levels
 
 _LOG_2PI = math.log(2 * math.pi)
-# Numbers of z in a cell: one for so many features.
+# One latent channel for so many feature channels.
 _FEATURES_PER_LATENT = 16
-# Stochastic layers of each grid if none are given, coarsest first; finer grids have none.
+# Default number of stochastic layers at each grid, coarsest first; finer grids have none.
 _LAYERS = (2, 2, 2)
 
 
 class Draw(NamedTuple):
-    """k draws from the posterior of b examples, with all that was computed on the way down.
+    """k draws from the posterior of b examples, with everything that the top-down pass computes.
 
     Attributes
     ----------
     z : Tensor
-        Codes of all L layers side by side, (k, b, d).
+        Codes of all L layers, concatenated, (k, b, d).
     log_q, log_p : Tensor
         log q(z|x) and log p(z), (k, b), nats.
     rates : Tensor
-        Of each layer, (L, k, b), nats per example, given the draws of the layers above.
+        Rate of each layer given the draws of the layers above, (L, k, b), nats per example.
     features : Tensor
-        What the likelihood reads, (k, b, *out_shape).
+        Input of the likelihood's head, (k, b, *out_shape).
     """
 
     z: Tensor
@@ -54,44 +53,44 @@ Pick = Callable[[int, StochasticLayer, Tensor], Tensor]
 
 
 class Ladder(nn.Module):
-    """Top-down half: codes (n, d) to features (n, *out_shape), the prior of each layer, and its posterior.
+    """The top-down half: codes (n, d) → features (n, *out_shape), with each layer's prior and posterior.
 
-    q is a shift and a scaling of p (residual normals, arXiv:2007.03898 §3.2; the shift here in units of
-    p's scale), so KL(q ‖ p) per number is ½(shift² + ratio² − 1) − log ratio, whatever p is.
+    q shifts and scales p (residual normal distributions, arXiv:2007.03898 §3.2; here the shift is in units of
+    p's scale), so KL(q ‖ p) per dimension is ½(shift² + ratio² − 1) − log ratio, whatever p is.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one image, (h, w, c).
+        Shape of one image, (h, w, c).
     out_shape : tuple of int, optional
-        What the likelihood reads, (h, w, c·p); the image's if not given.
+        Shape of the features, the input of the likelihood's head, (h, w, c·p). Default: the image's.
     layers : sequence of int, optional
-        Stochastic layers of each grid, coarsest first; 2, 2, 2 and then none if not given.
+        Stochastic layers at each grid, coarsest first. Default: 2, 2, 2, then none.
     z_channels : int, optional
-        Numbers of z in a cell; a sixteenth of the grid's features if not given.
+        Latent channels at each grid. Default: a sixteenth of its feature channels.
     width, levels : int, optional
-        As in :func:`elboroom.networks.levels.plan_levels`; must be the encoder's.
+        As in :func:`elboroom.networks.levels.plan_levels`, and the same as the encoder's.
     blocks : int
         Residual blocks of each stochastic layer.
     condition_dim : int
-        C: numbers in a condition c, which a learned map that starts at 0 adds to the state at the top; so all
-        below hears of it, p(z|c), q(z|x, c) and p(x|z, c). 0 for none.
+        C: length of a condition c. A learned linear map of c, which starts at 0, is added to the top state,
+        and p(z|c), q(z|x, c) and p(x|z, c) all depend on it. 0 for none.
 
     Attributes
     ----------
     layers : tuple of slice
-        Which part of a code belongs to which layer, top first.
+        The part of a code that belongs to each layer, top first.
     latent_dim : int
-        d, all of it.
+        d, the length of a whole code.
     conditioned_parts : tuple of str
-        Parts of a VAE that this is and that hear of the condition.
+        Which of a VAE's parts take the condition here.
     peak : int
-        Most numbers that a hidden grid holds for one code, for choosing how many fit in memory.
+        Numbers in the largest hidden grid of one code, for choosing how many codes fit in memory.
 
     Raises
     ------
     UsageError
-        If the shape is no image's, or the layers do not fit the grids.
+        If the shape is not that of an image, or the layers do not fit the grids.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class Ladder(nn.Module):
         self.plan = plan
         self.grids: list[tuple[int, int, int]] = []  # (h, w, z_channels) of each layer
         self.level_of: list[int] = []
-        before: list[nn.Module] = []  # what leads from the layer before to this one
+        before: list[nn.Module] = []  # from the previous stochastic layer to the next
         for number, (level, count) in enumerate(zip(plan, counts, strict=True)):
             if number:
                 before += rise(plan[number - 1], level)
@@ -145,23 +144,20 @@ class Ladder(nn.Module):
                 self.grids.append((level.height, level.width, per_cell))
                 self.level_of.append(number)
         self.image = nn.Sequential(*before, *pixels(plan[-1], self.out_shape))
-        ends = [0]
-        for grid in self.grids:
-            ends.append(ends[-1] + math.prod(grid))
-        self.layers = tuple(slice(a, b) for a, b in itertools.pairwise(ends))
-        self.latent_dim = ends[-1]
+        self.layers = consecutive(math.prod(grid) for grid in self.grids)
+        self.latent_dim = self.layers[-1].stop
 
     def descend(self, n: int, pick: Pick, c: Tensor | None = None) -> Tensor:
-        """Go down with the z that ``pick`` gives for each layer; features (n, *out_shape).
+        """Run the top-down pass with the z that ``pick`` gives for each layer; features (n, *out_shape).
 
-        Conditions c (m, C) are those of the n codes in turn.
+        The n codes take the conditions c (m, C) in turn.
         """
         start = self.start.expand(n, -1, -1, -1)
         if self.of_condition is not None:
             assert c is not None
-            beside = self.of_condition(c)
-            start = start + beside.repeat(n // max(1, len(c)), 1).reshape(start.shape)
-        state = start.permute(0, 3, 1, 2)  # channels last, as all that follows
+            moved = self.of_condition(c)
+            start = start + moved.repeat(n // max(1, len(c)), 1).reshape(start.shape)
+        state = start.permute(0, 3, 1, 2)  # channels last, from here on
         for i, (step, layer) in enumerate(zip(self.rises, self.stochastic, strict=True)):
             assert isinstance(layer, StochasticLayer)
             state = step(state)
@@ -169,7 +165,7 @@ class Ladder(nn.Module):
         return self.image(state)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Features (n, *out_shape) of codes (n, d), or of codes and conditions side by side (n, d + C)."""
+        """Features (n, *out_shape) of codes (n, d), or of codes joined by conditions (n, d + C)."""
         c = z[:, self.latent_dim :] if self.conditioned_parts else None
         return self.descend(len(z), lambda i, _layer, _state: self._grid(z, i), c)
 
@@ -188,7 +184,7 @@ class Ladder(nn.Module):
         return torch.cat(standard, 1), torch.cat(log_scales, 1)
 
     def place(self, standard: Tensor, c: Tensor | None = None, *, above: Tensor | None = None) -> Tensor:
-        """Codes (n, d) of those in units of the priors; the upper layers are ``above`` (n, d') if given."""
+        """Codes (n, d) from codes in units of the priors; ``above`` (n, d') fixes the upper layers."""
         given = 0 if above is None else above.shape[1]
         parts = []
 
@@ -207,18 +203,18 @@ class Ladder(nn.Module):
     def infer(
         self, features: Tensor, num_samples: int, c: Tensor | None = None, *, temperature: float = 1.0
     ) -> Draw:
-        """Draw k codes for each of b examples from q(z|x), in one pass down.
+        """Draw k codes of each of b examples from q(z|x), in one top-down pass.
 
         Parameters
         ----------
         features : Tensor
-            What the encoder made of them, (b, numbers).
+            The encoder's features of the examples, (b, numbers).
         num_samples : int
             k.
         c : Tensor, optional
             Conditions (b, C) of the examples.
         temperature : float
-            0 takes the posterior mean of each layer, given the means above it.
+            1 draws; 0 takes the posterior mean of each layer given the means above it.
         """
         b, k = len(features), num_samples
         images = self._images(features)
@@ -251,11 +247,11 @@ class Ladder(nn.Module):
         )
 
     def _grid(self, z: Tensor, i: int) -> Tensor:
-        """Layer i of codes (n, d), (n, z_channels, h, w)."""
+        """Layer i of codes (n, d) as a grid (n, z_channels, h, w)."""
         return z[:, self.layers[i]].reshape(len(z), *self.grids[i]).permute(0, 3, 1, 2)
 
     def _images(self, features: Tensor) -> list[Tensor]:
-        """The encoder's features of each level, (b, channels, h, w)."""
+        """The encoder's features (b, numbers) as one grid (b, channels, h, w) for each level."""
         parts = features.split([level.numbers for level in self.plan], 1)  # type: ignore[no-untyped-call]
         return [
             part.reshape(len(part), level.height, level.width, level.channels).permute(0, 3, 1, 2)
@@ -264,12 +260,12 @@ class Ladder(nn.Module):
 
 
 def _counts(layers: Sequence[int] | None, grids: int) -> list[int]:
-    """Stochastic layers of each grid, coarsest first."""
+    """Number of stochastic layers at each grid, coarsest first."""
     counts = list(_LAYERS[:grids] if layers is None else layers)
     if len(counts) > grids or min(counts, default=0) < 0 or not sum(counts):
         raise UsageError(
-            f"ladder_layers = {tuple(counts)}: the number of stochastic layers of each grid, coarsest first; "
-            f"there are {grids} grids, and at least one layer is needed"
+            f"ladder_layers = {tuple(counts)}: give the number of stochastic layers at each grid, coarsest "
+            f"first; there are {grids} grids, and at least one layer is needed"
         )
     return counts + [0] * (grids - len(counts))
 

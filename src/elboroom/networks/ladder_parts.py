@@ -1,9 +1,10 @@
-"""Parts of a ladder: the bottom-up encoder, one stochastic layer, and the way from grid to grid."""
+"""Parts of a ladder: the bottom-up encoder, one stochastic layer, and the steps between grids."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,22 +12,22 @@ from torch import Tensor, nn
 from elboroom.networks.conv import CONV_NORMALIZATIONS, ResidualBlock, Shuffle
 from elboroom.networks.levels import Level, check_count, plan_levels
 
-# Bound of every log-scale, by 5 · tanh(x / 5): deviations stay within e^±5 (arXiv:2007.03898,
-# the authors' soft_clamp5), and gradients never quite vanish.
+# Log-scales are bounded by 5 · tanh(x / 5): standard deviations stay within e^±5 (arXiv:2007.03898, the
+# authors' soft_clamp5), and gradients never quite vanish.
 _BOUND = 5.0
 
 
 class LadderEncoder(nn.Module):
-    """Images (b, h, w, c) to the features of every level, flat and side by side, coarsest first.
+    """Images (b, h, w, c) → the features of every level, flattened and concatenated, coarsest first.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one image, (h, w, c).
+        Shape of one image, (h, w, c).
     width, levels : int, optional
-        As in :func:`elboroom.networks.levels.plan_levels`; must be the ladder's.
+        As in :func:`elboroom.networks.levels.plan_levels`, and the same as the ladder's.
     blocks : int
-        Residual blocks of each level.
+        Residual blocks at each level.
 
     Examples
     --------
@@ -56,18 +57,18 @@ class LadderEncoder(nn.Module):
 
 
 class StochasticLayer(nn.Module):
-    """One layer of a ladder: p(z | above), q(z | above, x) relative to it, and what z does to the state.
+    """One layer of a ladder: p(z | above), q(z | above, x) relative to it, and the update of the state by z.
 
-    At the start both are N(0, 1), so that the rate starts at 0.
+    Both start as N(0, 1), so the rate starts at 0.
 
     Parameters
     ----------
     channels : int
-        Of the state and of the encoder's features.
+        Channels of the state and of the encoder's features.
     z_channels : int
-        Numbers of z in each cell of the grid.
+        Channels of z.
     blocks : int
-        Residual blocks after z has joined.
+        Residual blocks after z is added.
     """
 
     def __init__(self, channels: int, z_channels: int, blocks: int):
@@ -86,10 +87,10 @@ class StochasticLayer(nn.Module):
         return mean, _bounded(log_scale)
 
     def posterior_of(self, state: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and log-ratio of q against p, in units of p's scale.
+        """Shift of q against p in units of p's scale, and log of the ratio of their scales.
 
-        The state is that of k·b codes, the features of the image those of b examples; the k are expanded
-        only after the features' own convolution.
+        The state is that of k·b codes, the image features those of b examples. They are expanded to k·b only
+        after their own convolution.
         """
         b = len(image)
         mixed = self.from_state(state)
@@ -99,7 +100,7 @@ class StochasticLayer(nn.Module):
         return shift, _bounded(log_ratio)
 
     def forward(self, state: Tensor, z: Tensor) -> Tensor:
-        """The state after z (n, z_channels, h, w)."""
+        """Update the state by z (n, z_channels, h, w)."""
         return self.cells(state + self.join(z))
 
 
@@ -114,7 +115,7 @@ def _cells(channels: int, count: int) -> list[nn.Module]:
 def _conv(
     fan_in: int, fan_out: int, size: int, *, stride: Sequence[int] = (1, 1), gain: float = 1.0
 ) -> nn.Conv2d:
-    """Normal weights of variance gain² / fan-in, which keep signals at their size, as torch's do not."""
+    """Normal weights of variance gain² / fan-in, which preserve the scale of signals; torch's do not."""
     layer = nn.Conv2d(fan_in, fan_out, size, stride=tuple(stride), padding=size // 2)  # type: ignore[arg-type]
     nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
     assert layer.bias is not None
@@ -123,7 +124,7 @@ def _conv(
 
 
 def rise(coarse: Level, fine: Level) -> list[nn.Module]:
-    """From one grid to the next: the channels on the coarse one, then nearest neighbours."""
+    """From one grid to the next: change the channels on the coarse grid, then upsample (nearest)."""
     return [
         _norm(coarse.channels),
         nn.SiLU(),
@@ -133,7 +134,7 @@ def rise(coarse: Level, fine: Level) -> list[nn.Module]:
 
 
 def pixels(finest: Level, out_shape: tuple[int, ...]) -> list[nn.Module]:
-    """From the finest grid to the image, each pixel of a block by a filter of its own."""
+    """From the finest grid to the image: each pixel of a block has a filter of its own."""
     height, width, channels = out_shape
     numbers = channels * math.prod(finest.stride)
     return [
@@ -144,10 +145,22 @@ def pixels(finest: Level, out_shape: tuple[int, ...]) -> list[nn.Module]:
     ]
 
 
+def consecutive(lengths: Iterable[int]) -> tuple[slice, ...]:
+    """Slices that divide a row into parts of these lengths.
+
+    Examples
+    --------
+    >>> consecutive([2, 3])
+    (slice(0, 2, None), slice(2, 5, None))
+    """
+    stops = [0, *itertools.accumulate(lengths)]
+    return tuple(slice(a, b) for a, b in itertools.pairwise(stops))
+
+
 def _bounded(log_scale: Tensor) -> Tensor:
     return _BOUND * torch.tanh(log_scale / _BOUND)
 
 
 def _precise(parameters: Tensor) -> Tensor:
-    """Half precision is for convolutions: sums over thousands of numbers need at least float32."""
+    """Convert to at least float32, which sums over thousands of numbers need."""
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))

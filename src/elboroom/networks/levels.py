@@ -1,4 +1,4 @@
-"""The plan of a convolutional network: which grids, how many channels."""
+"""The levels of a convolutional network: their grids and channels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from elboroom.errors import UsageError
 
 # Grids are halved down to about this side, from which a linear layer reads the code.
 _SMALLEST_SIDE = 4
-# Channels double with each halving up to this many times the first level's; beyond, each level would
-# have four times the weights of the one before.
+# Channels double with each halving up to this multiple of the first level's. Without a limit each level would
+# have four times the weights of the level before.
 _MOST_WIDTHS = 8
-# Channels of the first level for images of up to so many pixels: most of a step's time goes there.
+# Pixels of an image up to which → channels of the first level, which takes most of a step's time.
 _WIDTHS = ((48 * 48, 32), (160 * 160, 24), (math.inf, 16))
 
 
 class Level(NamedTuple):
-    """One resolution of a network: its grid, and the factor by which it is coarser than the last."""
+    """One resolution of a network: its grid, and by how much it is coarser than the finer one."""
 
     height: int
     width: int
@@ -27,7 +27,7 @@ class Level(NamedTuple):
 
     @property
     def numbers(self) -> int:
-        """Of its features for one image."""
+        """How many numbers its features of one image are."""
         return self.height * self.width * self.channels
 
 
@@ -36,9 +36,9 @@ def _halves(height: int, width: int) -> tuple[int, int]:
 
 
 def _strides(height: int, width: int) -> tuple[int, int]:
-    """Halve the sides that stay ≥ 4 by it; if none does, every side that can be halved at all.
+    """Halve the sides that then are still at least 4; if neither is, each side that can be halved at all.
 
-    So a long side catches up with a short one: 17×40 becomes 9×20, 5×10, 5×5.
+    A long side thus catches up with a short one: 17×40 becomes 9×20, 5×10, 5×5.
     """
     roomy = [half >= _SMALLEST_SIDE for half in _halves(height, width)]
     halved = roomy if any(roomy) else [side > 1 for side in (height, width)]
@@ -48,23 +48,23 @@ def _strides(height: int, width: int) -> tuple[int, int]:
 def plan_levels(
     shape: Sequence[int], *, width: int | None = None, levels: int | None = None
 ) -> tuple[Level, ...]:
-    """Grids and channels of the levels of a network, finest first.
+    """Choose the grids and channels of a network's levels, finest first.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one image, (h, w, c).
+        Shape of one image, (h, w, c).
     width : int, optional
-        Channels of the first level; they double with each up to eight times. If not given: 32, but 24
+        Channels of the first level; they double at each level, up to eight times as many. Default: 32, but 24
         for images of more than 48×48 pixels and 16 for more than 160×160.
     levels : int, optional
-        How often the image is halved, rounding up; 0 works at its full size. If not given, until the
+        How often the image is halved, rounding up; 0 stays at full size. Default: until the
         sides are about 4.
 
     Raises
     ------
     UsageError
-        If the shape is not that of an image, or a level finds nothing left to halve.
+        If the shape is not that of an image, or there are more levels than it can be halved.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def plan_levels(
     """
     if len(shape) != 3 or min(shape) < 1:
         raise UsageError(
-            f"a convolutional network takes images (h, w, c) and got examples of shape {tuple(shape)}; "
+            f"got examples of shape {tuple(shape)}, and a convolutional network takes images (h, w, c); "
             "use network = 'mlp' for rows"
         )
     check_count("conv_width", width, 1)
@@ -86,8 +86,8 @@ def plan_levels(
         down, right = _strides(height, across)
         if (down, right) == (1, 1):
             raise UsageError(
-                f"conv_levels = {levels}: level {len(plan) + 1} would halve {height}×{across}, which a "
-                f"{shape[0]}×{shape[1]} image has become by then; use at most {len(plan)}"
+                f"conv_levels = {levels}: level {len(plan) + 1} would halve {height}×{across}, which is all "
+                f"that is left of a {shape[0]}×{shape[1]} image; use at most {len(plan)}"
             )
         height, across = math.ceil(height / down), math.ceil(across / right)
         channels = width * min(2 ** len(plan), _MOST_WIDTHS)

@@ -23,7 +23,7 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, 
 
 
 def _affine_uniform(layer: nn.Linear) -> None:
-    """U(±1/√(fan_in + 1)) for weights and bias, the bias being the weight of a constant input."""
+    """U(±1/√(fan_in + 1)) for weights and bias, which counts as the weight of a constant input."""
     bound = 1 / math.sqrt(layer.in_features + 1)
     nn.init.uniform_(layer.weight, -bound, bound)
     nn.init.uniform_(layer.bias, -bound, bound)
@@ -40,7 +40,7 @@ def _kaiming(layer: nn.Linear) -> None:
 
 
 INITS: dict[str, Callable[[nn.Linear], None]] = {
-    "torch": lambda _layer: None,  # nn.Linear has done it on construction
+    "torch": lambda _layer: None,  # nn.Linear's own, from its construction
     "xavier": _xavier,
     "kaiming": _kaiming,
     "affine": _affine_uniform,
@@ -48,20 +48,20 @@ INITS: dict[str, Callable[[nn.Linear], None]] = {
 
 
 class MLP(nn.Sequential):
-    """Flatten, hidden layers, a last linear layer, unflatten.
+    """A multi-layer perceptron: flatten, hidden layers, a last linear layer, unflatten.
 
     Parameters
     ----------
     in_shape, out_shape : tuple of int
         Shapes of one example, flat or not: (d,) or (h, w, c).
     hidden : sequence of int
-        Width of each hidden layer; none makes the map affine.
+        Width of each hidden layer; an empty sequence makes the map affine.
     activation : str
-        Of every hidden layer; a key of ``ACTIVATIONS``.
+        Activation of every hidden layer; a key of ``ACTIVATIONS``.
     normalization : {"none", "layer", "batch"}
-        Between a hidden layer and its activation.
+        Normalisation between a hidden layer and its activation.
     init : {"torch", "xavier", "kaiming", "affine"}
-        "torch" is ``nn.Linear``'s own; "affine" is U(±1/√(fan_in + 1)), the bias included.
+        Initial weights: "torch" is ``nn.Linear``'s own; "affine" is U(±1/√(fan_in + 1)), the bias included.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Networks written for Pythae, used here as they are; Pythae itself is not needed.
+"""Adapters for networks written for Pythae, which are used unchanged; Pythae itself is not needed.
 
 Pythae's convention: an encoder returns an object or a mapping with ``embedding`` (b, d) and
-``log_covariance`` (b, d), the log-variances; a decoder returns one with ``reconstruction``; pictures are
+``log_covariance`` (b, d), the log-variances; a decoder returns one with ``reconstruction``; images are
 channels first, (b, c, h, w). Its two reconstruction losses are these likelihoods:
 
 ============  ======================================  ==========================================
@@ -27,14 +27,14 @@ from elboroom.errors import UsageError
 
 
 class PythaeEncoder(nn.Module):
-    """An encoder in Pythae's convention as features (b, f), from examples (b, h, w, c) or (b, D).
+    """Adapter for an encoder in Pythae's convention: examples (b, h, w, c) or (b, D) → features (b, f).
 
     Parameters
     ----------
     encoder : nn.Module
-        Taken as it is: its weights stay its own, and it may go back to Pythae afterwards.
+        Used unchanged; after training it can be used with Pythae again.
     outputs : sequence of str
-        Which of its outputs, each (b, ·), become the features, side by side. The default suits
+        Which of its outputs, each (b, ·), are concatenated to the features. The default suits
         ``DiagonalGaussianHead(d, scale="exp")``. ``("embedding",)`` suits a ``DeterministicHead``, for
         Pythae's autoencoders without noise.
 
@@ -54,21 +54,21 @@ class PythaeEncoder(nn.Module):
         self.outputs = tuple(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (b, f): the named outputs, one after the other.
+        """Features (b, f): the named outputs, concatenated.
 
         Raises
         ------
         UsageError
-            If an output is missing or is no row of numbers for each example.
+            If an output is missing or is not one row for each example.
         """
-        # Contiguous as Pythae's own data are: such networks may call view().
+        # Contiguous, as Pythae's own data are: the network may call view().
         found = self.encoder(x.permute(0, 3, 1, 2).contiguous() if x.ndim == 4 else x)
         parts = [_read(found, name, self.encoder) for name in self.outputs]
         for name, part in zip(self.outputs, parts, strict=True):
             if part.ndim != 2 or len(part) != len(x):
                 raise UsageError(
                     f"{type(self.encoder).__name__} gives {name} of shape {tuple(part.shape)} for {len(x)} "
-                    f"examples; a row for each, ({len(x)}, d), is wanted"
+                    f"examples; it must give a row for each, ({len(x)}, d)"
                 )
         return torch.cat(parts, -1)
 
@@ -78,18 +78,19 @@ class PythaeEncoder(nn.Module):
 
 
 class PythaeDecoder(nn.Module):
-    """A decoder in Pythae's convention as a map from codes (n, d) to features (n, h, w, c) or (n, D).
+    """Adapter for a decoder in Pythae's convention: codes (n, d) → features (n, h, w, c) or (n, D).
 
-    Pythae's decoders end in a sigmoid. A likelihood that takes logits must not get what comes out of it:
-    beyond a logit of about 17 float32 probabilities are 1, bfloat16 ones beyond 6, and their gradient is 0.
-    So with ``logits=True`` what goes *into* the decoder's last ``nn.Sigmoid`` is taken. The first pass
-    makes sure that it is the same; of a decoder that has no such layer, or goes on after it, the features are
-    log μ/(1 − μ) of its output μ, within ±16 in float32, and beyond that without a gradient.
+    Pythae's decoders end in a sigmoid. Its output is not enough for a likelihood that takes logits: beyond a
+    logit of about 17 in float32, or 6 in bfloat16, the probability is 1 and its gradient 0. With
+    ``logits=True`` the features are therefore the *input* of the decoder's last ``nn.Sigmoid``. The first
+    pass checks that this sigmoid gives the output. If there is no such layer, or it is not the last
+    operation, the features are log μ/(1 − μ) of the output μ, limited to ±16 in float32 and without a
+    gradient beyond.
 
     Parameters
     ----------
     decoder : nn.Module
-        Taken as it is: its weights stay its own, and it may go back to Pythae afterwards.
+        Used unchanged; after training it can be used with Pythae again.
     logits : bool
         False: the features are the reconstruction, which ``GaussianHead`` reads as means. True: they are
         its logits, as ``BernoulliHead`` or ``GaussianHead(mean="sigmoid")`` read them.
@@ -119,7 +120,7 @@ class PythaeDecoder(nn.Module):
         self._ends_in_sigmoid: bool | None = None
         sigmoids = [module for module in decoder.modules() if isinstance(module, nn.Sigmoid)]
         if logits and sigmoids:
-            # A hook for good, not for one call: the training step looks for hooks once, when it begins.
+            # A permanent hook: the training step looks for hooks only once, when it begins.
             sigmoids[-1].register_forward_pre_hook(self._hear)
 
     def _hear(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -132,7 +133,7 @@ class PythaeDecoder(nn.Module):
         Raises
         ------
         UsageError
-            If there is no ``reconstruction``, or its logits would have to be read off half precision.
+            If there is no ``reconstruction``, or its logits would have to be computed from half precision.
         """
         self._listening = True
         try:
@@ -145,14 +146,14 @@ class PythaeDecoder(nn.Module):
         return features.permute(0, 2, 3, 1) if features.ndim == 4 else features
 
     def _logits_of(self, reconstruction: Tensor, heard: Tensor | None) -> Tensor:
-        if self._ends_in_sigmoid is None and reconstruction.numel():  # once: the host waits for the device
+        if self._ends_in_sigmoid is None and reconstruction.numel():  # once, as it waits for the device
             self._ends_in_sigmoid = heard is not None and _same(torch.sigmoid(heard), reconstruction)
         if self._ends_in_sigmoid and heard is not None:
             return heard.reshape(reconstruction.shape)
         if torch.finfo(reconstruction.dtype).bits < 32:
             kind = str(reconstruction.dtype).removeprefix("torch.")
             raise UsageError(
-                f"{type(self.decoder).__name__} puts out probabilities in {kind}, too coarse for logits; "
+                f"{type(self.decoder).__name__} gives probabilities in {kind}, too coarse for logits; "
                 "train it with precision='fp32', let it end in a layer nn.Sigmoid(), or take logits=False "
                 "with a GaussianHead"
             )

@@ -1,4 +1,4 @@
-"""Networks whose layers cannot stretch (arXiv:1802.05957)."""
+"""Spectral normalisation of a network's layers (arXiv:1802.05957)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LAYERS_WITH_A_MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTran
 def with_spectral_norm(module: nn.Module) -> nn.Module:
     """Divide each weight matrix of a module by its largest singular value, in place (RAE-SN).
 
-    Each layer is then 1-Lipschitz as a matrix; the singular value is followed by one power iteration at
-    each training step (arXiv:1802.05957). Names in the state dict change: apply it before weights are
-    loaded. A layer that has it already is left alone. Weights that are all 0, as the last of a residual
-    branch are at first, have no largest singular value to divide by: they start as torch's own do.
+    Each layer's matrix is then 1-Lipschitz; its singular value is tracked by one power iteration at each
+    training step (arXiv:1802.05957). Names in the state dict change, so apply it before weights are loaded. A
+    layer that already has it is left unchanged. Weights that are all 0, such as those of a residual branch's
+    last layer, cannot be divided by their singular value and are initialised as torch does.
 
     Returns
     -------
@@ -36,8 +36,8 @@ def with_spectral_norm(module: nn.Module) -> nn.Module:
     layers = [layer for layer in module.modules() if isinstance(layer, _LAYERS_WITH_A_MATRIX)]
     if not layers:
         raise UsageError(
-            f"spectral norm of {type(module).__name__}, which has no linear or convolutional layer; "
-            "give a decoder"
+            f"got a {type(module).__name__}, which has no linear or convolutional layer to normalise; give a "
+            "network with one"
         )
     for layer in layers:
         if parametrize.is_parametrized(layer, "weight"):

@@ -1,4 +1,4 @@
-"""The layer chain of a network in numbers: shapes, parameters, memory. It needs no data."""
+"""The layers of a network in numbers: shapes, parameters, memory. It needs no data."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Row:
     what : str
         The layer in words, "Linear 784→400".
     shape : tuple of int
-        Of its output for one example.
+        Shape of its output for one example.
     parameters : int
-        Numbers it learns; a tensor used by two layers counts in the first.
+        Its learned numbers; a tensor shared by two layers counts in the first.
     kept : int
-        Bytes that it keeps of one batch until the backward pass, which no earlier layer keeps.
+        Bytes of one batch that it keeps until the backward pass and no earlier layer keeps.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Chain:
 
     @property
     def parameters(self) -> int:
-        """Numbers that it learns."""
+        """How many numbers it learns."""
         return sum(row.parameters for row in self.rows)
 
     @property
@@ -69,9 +69,9 @@ class Summary:
     other_parameters : int
         Numbers learned elsewhere, such as a likelihood's scale or a prior's.
     parameter_bytes : int
-        Size of all parameters.
+        Size of all parameters in bytes.
     batch_size : int
-        Of which ``kept`` speaks.
+        Examples in the batch that ``kept`` refers to.
     """
 
     chains: tuple[Chain, ...]
@@ -81,7 +81,7 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """All numbers that are learned."""
+        """How many numbers are learned in all."""
         return sum(chain.parameters for chain in self.chains) + self.other_parameters
 
     @property
@@ -91,7 +91,7 @@ class Summary:
 
     @property
     def activation_bytes(self) -> int:
-        """What a batch keeps until the backward pass."""
+        """Bytes that a batch keeps until the backward pass."""
         return sum(chain.kept for chain in self.chains)
 
     def __str__(self) -> str:
@@ -112,10 +112,10 @@ class Summary:
 
 
 def summarize(module: nn.Module, in_shape: Sequence[int], batch_size: int) -> Summary:
-    """Count what a network, or the two of a VAE, hold and keep.
+    """Count the parameters and memory of a network, or of a VAE's two networks.
 
-    One example of zeros goes through in evaluation mode, on the module's own device, so custom layers
-    are counted like any other; weights, buffers and modes stay as they are.
+    It runs one example of zeros in evaluation mode, on the module's own device, so custom layers are counted
+    like any other. Weights, buffers and modes stay as they are.
 
     Parameters
     ----------
@@ -159,13 +159,13 @@ def summarize(module: nn.Module, in_shape: Sequence[int], batch_size: int) -> Su
 
 
 def _code_size(vae: Any) -> int:
-    """Numbers that the decoder gets: a code and, if the model is conditional, what it is told beside it."""
+    """Length of the decoder's input: a code and, if the model is conditional, the condition."""
     conditioning = getattr(vae, "conditioning", None)
     return int(vae.latent_dim) + (0 if conditioning is None else int(conditioning.beside_code))
 
 
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Layers to show: what stands in the network itself or in its sequences, blocks as one."""
+    """Layers to show: direct children, and those of sequences; any other block is one layer."""
     for child_name, child in module.named_children():
         path = f"{name}.{child_name}" if name else child_name
         if isinstance(child, nn.Sequential | nn.ModuleList) and len(child):
@@ -175,16 +175,16 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 
 
 class _Recorder:
-    """Watches one forward pass: which layer runs, what it puts out, what autograd keeps."""
+    """Records one forward pass: which layer runs, its output's shape, and what autograd keeps."""
 
     def __init__(self, network: nn.Module):
         self.running: list[nn.Module] = [network]
         self.order: list[nn.Module] = []
         self.shapes: dict[nn.Module, tuple[int, ...]] = {}
         self.kept: dict[nn.Module, int] = {}
-        self.held: list[Tensor] = []  # alive, so that no address is used twice
-        held = (*network.parameters(), *network.buffers())
-        self.addresses = {tensor.untyped_storage().data_ptr() for tensor in held}
+        self.saved: list[Tensor] = []  # kept alive, so that no address is reused
+        own = (*network.parameters(), *network.buffers())
+        self.addresses = {tensor.untyped_storage().data_ptr() for tensor in own}
 
     def enter(self, layer: nn.Module, _inputs: Any) -> None:
         self.running.append(layer)
@@ -199,7 +199,7 @@ class _Recorder:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self.addresses:
             self.addresses.add(storage.data_ptr())
-            self.held.append(tensor)
+            self.saved.append(tensor)
             layer = self.running[-1]
             self.kept[layer] = self.kept.get(layer, 0) + storage.nbytes()
         return tensor
@@ -208,7 +208,7 @@ class _Recorder:
 def _trace(
     name: str, network: nn.Module, in_shape: tuple[int, ...], batch_size: int, seen: set[Tensor]
 ) -> Chain:
-    """Run one example of zeros through and read off the chain; ``seen`` gathers counted parameters."""
+    """Run one example of zeros and record the chain; ``seen`` collects the parameters that were counted."""
     recorder = _Recorder(network)
     named = {layer: path for path, layer in _layers(network)} or {network: ""}
     like = next(network.parameters(), torch.empty(()))
@@ -232,7 +232,7 @@ def _trace(
         kept = recorder.kept.get(layer, 0) * batch_size
         return Row(path, _describe(layer), shape, sum(p.numel() for p in fresh), kept)
 
-    rest = [layer for layer in named if layer not in recorder.shapes]  # never called, or not by name
+    rest = [layer for layer in named if layer not in recorder.shapes]  # never called as modules
     rows = [
         row(layer, named[layer], recorder.shapes.get(layer, ()), layer.parameters())
         for layer in [*recorder.order, *rest]
@@ -244,7 +244,7 @@ def _trace(
 
 
 def _describe(layer: nn.Module) -> str:
-    """What a layer is, with the sizes of those that have weights of a known form."""
+    """Name a layer, with the sizes of linear and convolutional ones."""
     kind = type(layer).__name__
     if isinstance(layer, nn.Linear):
         return f"{kind} {layer.in_features}→{layer.out_features}"
@@ -259,7 +259,7 @@ def _times(sizes: Sequence[int]) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """Bytes in the unit that suits them, in steps of 1000.
+    """Write a number of bytes in a suitable unit, in steps of 1000.
 
     Examples
     --------

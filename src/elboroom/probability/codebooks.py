@@ -1,4 +1,4 @@
-"""Codebooks: vectors that follow the features given to them, without an optimiser."""
+"""Codebooks: code vectors that track the features by running averages, without an optimiser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SMOOTHING = 1e-5
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """Exponential of the entropy of histograms (..., K): from 1 to K, (...)."""
+    """Exponential of the entropy of histograms (..., K), from 1 to K, (...)."""
     p = counts / counts.sum(-1, keepdim=True).clamp(min=1)
     return torch.exp(-torch.special.xlogy(p, p).sum(-1))
 
@@ -21,31 +21,31 @@ def perplexity(counts: Tensor) -> Tensor:
 def counts_of(indices: Tensor, size: int) -> Tensor:
     """How often each of ``size`` indices occurs, (size,), float32: exact up to 16 million.
 
-    Whole numbers, so the order of addition is no matter.
+    These are whole numbers, so the order of addition does not matter.
     """
     counts = torch.zeros(size, dtype=torch.float32, device=indices.device)
     return counts.scatter_add_(0, indices.flatten(), counts.new_ones(indices.numel()))
 
 
 class Codebook(nn.Module):
-    """K vectors that follow what is given to them: k-means at first, then running averages.
+    """K code vectors: initialised by k-means, then updated by running averages.
 
-    Several processes that train together follow the vectors of all of them, and so have the same codes.
-    All that the next update depends on is in buffers or in torch's generator, shapes are static and the
-    host waits for the device only until the k-means start is done.
+    Processes that train together use the vectors of all of them, and so have the same codes. Everything that
+    the next update depends on is in buffers or in torch's generator, shapes are static, and the host waits
+    for the device only until the k-means initialisation is done.
 
     Parameters
     ----------
     size, dim : int
         K and the length of a vector.
     decay : float
-        Of the running averages of usage and of sums (arXiv:1711.00937 appendix A.1).
+        Decay of the running averages of usage and of sums (arXiv:1711.00937 appendix A.1).
     revive_below : float
-        A code used less than this share of an even use (the mean of all codes' usage) is replaced by a
-        vector of the batch (arXiv:2005.00341 §3.1, whose threshold is absolute). 0: never.
+        A code whose usage is below this share of the mean usage is replaced by a vector of the batch
+        (arXiv:2005.00341 §3.1, whose threshold is absolute). 0: never.
     kmeans_steps : int
-        Of Lloyd's algorithm on the first batch seen in training, from randomly chosen vectors of it; 0
-        keeps the codes N(0, 1).
+        Steps of Lloyd's algorithm on the first training batch, from randomly chosen vectors of it; 0 keeps
+        the initial codes, drawn from N(0, 1).
     """
 
     codes: Tensor
@@ -63,26 +63,26 @@ class Codebook(nn.Module):
         self.register_buffer("usage", torch.ones(size))
         self.register_buffer("sums", codes.clone())
         self.register_buffer("started", torch.tensor(kmeans_steps == 0))
-        # The host's copy of `started`, so that it asks the device no more than it must.
+        # The host's copy of `started`, which avoids waiting for the device.
         self._known_started = False
         self.register_load_state_dict_post_hook(_ask_again)  # type: ignore[no-untyped-call]
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Index of the code at the least Euclidean distance from each vector (n, dim), (n,)."""
+        """Index of the code nearest to each vector (n, dim) in Euclidean distance, (n,)."""
         with torch.autocast(vectors.device.type, enabled=False):  # half precision would choose wrong ones
             # ‖v − e‖² without ‖v‖², which is the same for all codes
             return torch.addmm(self.codes.square().sum(1), vectors, self.codes.T, alpha=-2).argmin(1)
 
     @torch.no_grad()
     def start(self, vectors: Tensor) -> None:
-        """In training mode, place the codes by k-means on the first vectors (n, dim) ever given."""
+        """In training mode, initialise the codes by k-means on the first vectors (n, dim) given."""
         if self._known_started or not self.training:
             return
-        if not self.started.item():  # the host waits here, until the first batch is through
+        if not self.started.item():  # the host waits for the device here, until the first batch is done
             vectors = whole_batch(vectors)
             n, size = len(vectors), len(self.codes)
             chosen = torch.randperm(n, device=vectors.device)[:size]
-            if n < size:  # the codes that lie on top of each other are revived, or stay unused
+            if n < size:  # duplicate codes are replaced later, or stay unused
                 chosen = torch.cat([chosen, torch.randint(n, (size - n,), device=vectors.device)])
             self.codes.copy_(vectors[chosen])
             for _ in range(self.kmeans_steps):
@@ -109,7 +109,7 @@ class Codebook(nn.Module):
             self._revive(vectors, total / size)
 
     def _revive(self, vectors: Tensor, even_use: Tensor) -> None:
-        # One candidate for every code, wanted or not: then no shape depends on how many are dead.
+        # One candidate for every code, used or not, so that no shape depends on how many are dead.
         candidates = vectors[torch.randint(len(vectors), (len(self.codes),), device=vectors.device)]
         dead = self.usage < self.revive_below * even_use
         self.usage.copy_(torch.where(dead, even_use, self.usage))

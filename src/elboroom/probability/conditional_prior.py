@@ -1,4 +1,4 @@
-"""p(z|c): a normal prior whose mean and scale follow from a condition."""
+"""p(z|c): a normal prior whose mean and scale depend on a condition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class GivenNormal:
-    """N(mean, diag scale²) of each of m conditions; what a :class:`ConditionalNormal` is given them.
+    """N(mean, diag scale²) for each of m conditions: a :class:`ConditionalNormal` with its conditions given.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class GivenNormal:
 
     @property
     def latent_dim(self) -> int:
-        """Numbers in a code, d."""
+        """Length of a code, d."""
         return self.mean.shape[-1]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of z (..., m, d) in nats, (..., m); with one condition of any z (..., d)."""
+        """Log-density of z (..., m, d) in nats, (..., m); with a single condition, of any z (..., d)."""
         mean, scale = (self.mean[0], self.scale[0]) if len(self.mean) == 1 else (self.mean, self.scale)
         standard = (z - mean) / scale
         return -(0.5 * (standard.square() + _LOG_2PI) + scale.log()).sum(-1)
@@ -43,33 +43,33 @@ class GivenNormal:
         return (z - self.mean) / self.scale
 
     def place(self, standard: Tensor) -> Tensor:
-        """Codes (m, d) of those in units of the prior.
+        """Codes (m, d) from codes in units of the prior.
 
-        Of all maps that bring one such prior onto another, ``q.place(p.standardize(z))`` moves codes least.
+        Of all maps from one such prior to another, ``q.place(p.standardize(z))`` moves codes the least.
         """
         return self.mean + self.scale * standard
 
     def sample(self, n: int) -> Tensor:
-        """Draw n codes, (n, d), the conditions taken in turn: k · m draws are (k, m, d) side by side."""
+        """Draw n codes, (n, d), for the conditions in turn: k · m draws are (k, m, d) flattened."""
         mean, scale = (in_turn(each.detach(), n) for each in (self.mean, self.scale))
         return mean + scale * torch.randn_like(mean)
 
     def quantile(self, u: Tensor) -> Tensor:
-        """Inverse distribution function of each dimension given one condition, u (..., d) → z (..., d)."""
+        """Inverse distribution function of each dimension for one condition, u (..., d) → z (..., d)."""
         return self.mean + self.scale * torch.special.ndtri(u)
 
 
 class ConditionalNormal(nn.Module):
-    """N(μ(c), diag σ(c)²): μ and log σ are affine in the condition, and start at 0, as N(0, I).
+    """N(μ(c), diag σ(c)²), with μ and log σ affine in the condition; it starts as N(0, I).
 
-    Given labels, each class has a normal prior of its own.
+    With labels as conditions, each class has its own normal prior.
 
     Parameters
     ----------
     latent_dim : int
         d.
     size : int
-        C, numbers in a condition.
+        C, length of a condition.
 
     Examples
     --------
@@ -90,8 +90,8 @@ class ConditionalNormal(nn.Module):
             nn.init.zeros_(weight)
 
     def given(self, c: Tensor) -> GivenNormal:
-        """Give the prior of each of the conditions c (m, C)."""
-        # Networks may work in lower precision; densities never do.
+        """The prior of each of the conditions c (m, C)."""
+        # Networks may run in lower precision; densities never do.
         return GivenNormal(self.mean(c).to(c.dtype), self.log_scale(c).to(c.dtype).exp())
 
     def extra_repr(self) -> str:

@@ -1,6 +1,6 @@
-"""Likelihoods of counts: Poisson, negative binomial and the same with extra zeros, as in scvi-tools.
+"""Likelihoods of counts: Poisson, negative binomial and zero-inflated negative binomial, as in scvi-tools.
 
-Data are the counts themselves, 0, 1, 2, …, unscaled. The network puts out logarithms of means.
+Data are the counts 0, 1, 2, …, unscaled. The network's outputs are logarithms of means.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from elboroom.probability.parameters import (
     widened,
 )
 
-# Where means are drawn from they end here: torch's Poisson sampler counts in 64-bit integers.
+# Means are limited to this when counts are drawn: torch's Poisson sampler uses 64-bit integers.
 _LARGEST_DRAWN_MEAN = 1e9
 _LOG_2PI = math.log(2 * math.pi)
-# Stirling's series for log Γ in powers of 1/a², times a; within 3e-13 for a ≥ 8.
+# Stirling's series for log Γ in powers of 1/a², times a; accurate to 3e-13 for a ≥ 8.
 _LARGE = 8.0
 _STIRLING_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
-# Where log μ and log x differ by less, what is left of x log(μ/x) and μ − x is of second order.
+# Where log μ and log x differ by less, the sum of x log(μ/x) and x − μ is of second order.
 _NEAR = 1.0
 
 
 @dataclass(frozen=True)
 class Poisson:
-    """Independent Poisson counts by the logarithm of their mean (..., *shape)."""
+    """Independent Poisson counts with the logarithms of their means, (..., *shape)."""
 
     log_mean: Tensor
     event_dims: int
@@ -46,7 +46,7 @@ class Poisson:
         return self.log_mean.exp()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Σ x log μ − μ − log x!, nats, to about 1e-6 relative whatever the counts."""
+        """Σ x log μ − μ − log x!, nats, with a relative error of about 1e-6 for counts of any size."""
         return _summed(_log_poisson(x, self.log_mean), self.event_dims, self.log_mean)
 
     def sample(self) -> Tensor:
@@ -56,7 +56,7 @@ class Poisson:
 
 @dataclass(frozen=True)
 class NegativeBinomial:
-    """Independent counts of mean μ and variance μ + μ²/θ, θ being the inverse dispersion.
+    """Independent negative binomial counts of mean μ and variance μ + μ²/θ, with inverse dispersion θ.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class NegativeBinomial:
     log_theta : Tensor
         log θ, of the same shape or one that broadcasts with it.
     event_dims : int
-        Of one example.
+        Dimensions of one example.
     """
 
     log_mean: Tensor
@@ -92,14 +92,14 @@ class NegativeBinomial:
 
 @dataclass(frozen=True)
 class ZeroInflatedNegativeBinomial:
-    """A negative binomial count, or with a probability of its own a zero (arXiv:1709.02082).
+    """A zero with probability π, otherwise a negative binomial count (arXiv:1709.02082).
 
     Attributes
     ----------
     log_mean, log_theta, event_dims
         As :class:`NegativeBinomial`.
     dropout_logits : Tensor
-        Of the probability π that the count is lost, (..., *shape).
+        Logits of π, (..., *shape).
     """
 
     log_mean: Tensor
@@ -120,7 +120,7 @@ class ZeroInflatedNegativeBinomial:
         return _summed(log_mass, self.event_dims, self.log_mean)
 
     def sample(self) -> Tensor:
-        """Draw counts and lose some, (..., *shape)."""
+        """Draw counts, and replace each by 0 with probability π, (..., *shape)."""
         kept = torch.bernoulli(torch.sigmoid(-self.dropout_logits))
         return kept * NegativeBinomial(self.log_mean, self.log_theta, self.event_dims).sample()
 
@@ -132,8 +132,9 @@ def _summed(log_mass: Tensor, event_dims: int, like: Tensor) -> Tensor:
 def _log_poisson(x: Tensor, log_mean: Tensor) -> Tensor:
     """Log-mass of each number, (..., *shape).
 
-    x log μ, μ and log x! are each about x log x, and their sum about ½ log x, which float32 loses from counts
-    of 10⁵ on. So their large parts are put together by hand, and what is left is added up in float64.
+    x log μ, μ and log x! are each about x log x and their sum is about ½ log x, which float32 cannot resolve
+    for counts above 10⁵. Their large parts are therefore cancelled analytically, and the rest is summed in
+    float64.
     """
     x, log_mean = in_double(x, log_mean)
     some = torch.where(x == 0, 1.0, x)
@@ -149,7 +150,7 @@ def _log_negative_binomial(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Te
 
         D = θ log((θ+μ)/n) + x log(x(θ+μ)/(nμ)) ≥ 0
 
-    is 0 at μ = x. No part is much larger than the sum, whatever the counts and θ; the limit of large θ is the
+    is 0 at μ = x. No term is much larger than the sum, for any counts and θ; for large θ it tends to the
     Poisson (C. Loader, Fast and accurate computation of binomial probabilities, 2000).
     """
     x, log_mean, log_theta = in_double(x, log_mean, log_theta)
@@ -169,12 +170,12 @@ def _log_negative_binomial(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Te
 
 
 def _log1p_exp(a: Tensor) -> Tensor:
-    """log(1 + e^a); torch's softplus drops the 1 from a = 20 on, to float32's precision."""
+    """log(1 + e^a) in float64; torch's softplus returns a itself from a = 20 on."""
     return F.softplus(a, threshold=40.0)
 
 
 def _factorial_rest(a: Tensor) -> Tensor:
-    """Log Γ(a + 1) − a log a + a: about ½ log 2πa, which the terms themselves would lose for large a."""
+    """Log Γ(a + 1) − a log a + a, about ½ log 2πa: for large a the terms themselves would cancel."""
     large = a >= _LARGE
     far, near = torch.where(large, a, _LARGE), torch.where(large, 1.0, a)
     series = polynomial(far.square().reciprocal(), _STIRLING_SERIES) / far
@@ -183,9 +184,10 @@ def _factorial_rest(a: Tensor) -> Tensor:
 
 
 class PoissonHead(nn.Module):
-    """Features of the data's own shape, taken as logarithms of means → :class:`Poisson`.
+    """Features of the data's shape, as logarithms of means → :class:`Poisson`.
 
-    Beyond e^±15 the logarithm is bent (:func:`~elboroom.probability.parameters.tame_log`), here and below.
+    Logarithms beyond ±15 are damped by :func:`~elboroom.probability.parameters.tame_log`, as in the other
+    heads here.
     """
 
     support: tuple[float, float] | None = (0.0, math.inf)
@@ -202,20 +204,20 @@ class PoissonHead(nn.Module):
 
 
 class NegativeBinomialHead(nn.Module):
-    """Features → :class:`NegativeBinomial`, or the same with extra zeros.
+    """Features → :class:`NegativeBinomial`, or :class:`ZeroInflatedNegativeBinomial`.
 
-    Along the last axis stand the logarithms of the means, then those of θ if it is the network's, then the
+    The last axis holds the logarithms of the means, then those of θ if the network gives them, then the
     logits of dropout if zeros are inflated.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     dispersion : {"feature", "network"}
-        "feature": one θ for each number of an example, learned, the same for all examples (scvi-tools'
-        "gene"). "network": the decoder puts out one for each number ("gene-cell").
+        "feature": one learned θ for each feature, shared by all examples (scvi-tools' "gene"). "network":
+        the decoder gives one for each feature of each example ("gene-cell").
     zero_inflated : bool
-        Give a :class:`ZeroInflatedNegativeBinomial`.
+        Make a :class:`ZeroInflatedNegativeBinomial`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Likelihoods of pixels as one of so many levels: true probabilities, which sum to one over the levels.
+"""Likelihoods of discrete pixel levels: probabilities that sum to one over the levels.
 
-Data are in model units, level k of L being k / (L − 1): 8-bit pixels divided by 255. ``log_prob`` takes
-x to the nearest level, which brings back the pixel exactly in float32 for up to 2¹⁶ levels.
+Data are in model units, in which level k of L is k / (L − 1): 8-bit pixels divided by 255. ``log_prob``
+rounds x to the nearest level, which recovers the pixel exactly in float32 for up to 2¹⁶ levels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from elboroom.errors import UsageError
 from elboroom.probability.parameters import Measure, check_above, softplus_from, sum_event, widened
 
-# In float32 the level k / (L − 1) comes back exactly up to here.
+# Up to here the level is recovered exactly from k / (L − 1) in float32.
 _MOST_LEVELS = 2**16
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """Any distribution over the levels, one for each number: logits (..., *shape, levels)."""
+    """Independent categorical distributions over the levels, with logits (..., *shape, levels)."""
 
     logits: Tensor
     event_dims: int
@@ -48,21 +48,21 @@ class Categorical:
 
 @dataclass(frozen=True)
 class DiscretizedLogistic:
-    """A mixture of logistic distributions, each number's mass rounded to the nearest level.
+    """A mixture of logistic distributions for each number, rounded to the nearest level.
 
-    The first and the last level take what lies beyond them (arXiv:1606.04934, arXiv:1701.05517 §2.1).
-    Numbers are independent given the code: channels are not conditioned on each other.
+    The first and last levels include all mass beyond them (arXiv:1606.04934, arXiv:1701.05517 §2.1). Numbers
+    are independent given the code: channels are not conditioned on each other.
 
     Attributes
     ----------
     log_weights : Tensor
         Logarithms of the K components' weights, which sum to one: (..., *shape, K), or (K,) for all.
     location, scale : Tensor
-        Of the components before rounding, in model units, (..., *shape, K).
+        Locations and scales of the components before rounding, in model units, (..., *shape, K).
     levels : int
         L.
     event_dims : int
-        Of one example.
+        Dimensions of one example.
     """
 
     log_weights: Tensor
@@ -73,11 +73,11 @@ class DiscretizedLogistic:
 
     @property
     def mean(self) -> Tensor:
-        """Mean of the mixture cut to [0, 1] and not rounded, (..., *shape).
+        """Mean of the mixture clipped to [0, 1], without rounding, (..., *shape).
 
-        It is within half a level of the mean over the levels, at a cost that does not grow with them.
+        It is within half a level of the mean over the levels, and its cost does not grow with their number.
         """
-        # s(softplus(μ/s) − softplus((μ−1)/s)), without the large parts of both, which cancel.
+        # s(softplus(μ/s) − softplus((μ−1)/s)), without the large parts of both terms, which cancel.
         past_first, past_last = (-(self.location - end).abs() / self.scale for end in (0, 1))
         means = self.location.clamp(0, 1) + self.scale * (F.softplus(past_first) - F.softplus(past_last))
         return (self.log_weights.exp() * means).sum(-1)
@@ -85,8 +85,8 @@ class DiscretizedLogistic:
     def log_prob(self, x: Tensor) -> Tensor:
         """Σ log Σ_k w_k (F_k(x + ½ level) − F_k(x − ½ level)), nats.
 
-        By σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{b−a}) no two numbers are subtracted that are nearly equal, however
-        narrow or far the component.
+        Written as σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{b−a}), which subtracts no nearly equal numbers, however
+        narrow or distant the component.
         """
         last = self.levels - 1
         level = (x * last).round()[..., None]
@@ -101,7 +101,7 @@ class DiscretizedLogistic:
         return sum_event(torch.logsumexp(self.log_weights + log_mass, -1), self.event_dims)
 
     def sample(self) -> Tensor:
-        """Draw a component, a number from it, and round: levels in model units, (..., *shape)."""
+        """Draw a component and a number from it, and round to levels in model units, (..., *shape)."""
         chosen = _draw_index(self.log_weights.expand_as(self.location))[..., None]
         location, scale = self.location.gather(-1, chosen)[..., 0], self.scale.gather(-1, chosen)[..., 0]
         smallest = torch.finfo(location.dtype).eps
@@ -117,7 +117,7 @@ def _draw_index(logits: Tensor) -> Tensor:
 
 def _per_number(features: Tensor, count: int) -> Tensor:
     """(..., c·count) → (..., c, count)."""
-    # Not -1: of no codes at all it could be any number.
+    # Not -1, which is ambiguous for an empty tensor.
     return features.reshape(*features.shape[:-1], features.shape[-1] // count, count)
 
 
@@ -129,13 +129,13 @@ def _check_levels(levels: int) -> None:
 class CategoricalHead(nn.Module):
     """Features (..., h, w, c·levels) or (..., d·levels) → :class:`Categorical`.
 
-    The levels of one number stand side by side. A decoder's last layer is ``levels`` times as large as a
-    Bernoulli's.
+    The logits of one number are adjacent. The decoder's last layer is ``levels`` times as large as for a
+    Bernoulli.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     levels : int
         L, from 2; 256 for 8-bit pixels.
 
@@ -166,22 +166,22 @@ class CategoricalHead(nn.Module):
 
 
 class DiscretizedLogisticHead(nn.Module):
-    """Features of two numbers per number, or 3K for a mixture of K → :class:`DiscretizedLogistic`.
+    """Features, 2 for each number or 3K for a mixture of K → :class:`DiscretizedLogistic`.
 
-    Of one number there stand side by side K locations, K raw scales and, if K > 1, K logits of the weights.
+    Each number has K locations, then K raw scales and, if K > 1, K logits of the weights.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     levels : int
         L, from 2; 256 for 8-bit pixels.
     mixtures : int
-        K. Where the network puts out 0, locations are spread evenly over [0, 1].
+        K. Where the network's output is 0, locations are spread evenly over [0, 1].
     scale : float, optional
-        Where scales start from, in model units; a tenth, or a level if that is more, if not given.
+        Initial scale in model units. Default: a tenth, or one level if that is larger.
     min_scale : float, optional
-        They stay above it; a tenth of a level if not given.
+        Lower bound of the scales. Default: a tenth of a level.
 
     Raises
     ------
@@ -220,7 +220,7 @@ class DiscretizedLogisticHead(nn.Module):
         self.event_dims = len(shape)
         self._count = 2 if mixtures == 1 else 3 * mixtures
         self.in_shape = widened(shape, self._count)
-        # Apart from the start, or components alike would learn alike.
+        # Different from the start, as equal components would stay equal.
         self.register_buffer("_centres", (torch.arange(mixtures) + 0.5) / mixtures, persistent=False)
         self._centres: Tensor
 

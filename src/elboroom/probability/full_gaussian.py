@@ -1,4 +1,4 @@
-"""Gaussian posteriors whose dimensions covary."""
+"""Gaussian posteriors with a full covariance."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from elboroom.probability.posteriors import (
 
 @dataclass(frozen=True)
 class FullGaussian:
-    """Normals whose dimensions covary: z = mean + mixing · (scale ⊙ ε), with |det mixing| = 1.
+    """Normals with a full covariance: z = mean + mixing · (scale ⊙ ε), with |det mixing| = 1.
 
     Parameters
     ----------
     mean, scale : Tensor
         Both (b, d); ``scale`` > 0.
     mixing : Tensor
-        (b, d, d), lower triangular with ones on the diagonal, or ``orthogonal``.
+        (b, d, d), either lower triangular with ones on the diagonal or orthogonal.
     orthogonal : bool
-        Which of the two it is.
+        Whether ``mixing`` is orthogonal.
     """
 
     stochastic: ClassVar[bool] = True
@@ -59,7 +59,7 @@ class FullGaussian:
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (..., b, d) in nats, (..., b)."""
         mixed = z - self.mean
-        columns = mixed.reshape(-1, *self.mean.shape).permute(1, 2, 0)  # (b, d, n), to solve for all at once
+        columns = mixed.reshape(-1, *self.mean.shape).permute(1, 2, 0)  # (b, d, n), solved for together
         if self.orthogonal:
             unmixed = self.mixing.mT @ columns
         else:
@@ -73,7 +73,7 @@ class FullGaussian:
 
 
 class FullGaussianHead(nn.Module):
-    """Features → :class:`FullGaussian` of any covariance: 2d of mean and raw scale, d(d − 1)/2 of the mixing.
+    """Features → :class:`FullGaussian` of any covariance: 2d for mean and raw scale, d(d − 1)/2 for mixing.
 
     The mixing is unit lower triangular: the linear inverse autoregressive flow of arXiv:1606.04934.
 
@@ -106,10 +106,10 @@ class FullGaussianHead(nn.Module):
 
 
 class HouseholderHead(nn.Module):
-    """Features → :class:`FullGaussian` turned by K reflections (arXiv:1611.09630): 2d + K d numbers.
+    """Features (b, 2d + K d) → :class:`FullGaussian` rotated by K reflections (arXiv:1611.09630).
 
-    The mixing is H_K ⋯ H_1 with H = I − 2 v vᵀ/‖v‖²: orthogonal, so that the volume stays as it is, and with
-    K < d − 1 fewer features than a full covariance needs.
+    The mixing is H_K ⋯ H_1 with H = I − 2 v vᵀ/‖v‖². It is orthogonal, so it preserves volume, and needs
+    fewer features than a full covariance if K < (d − 1)/2.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class HouseholderHead(nn.Module):
         self.in_shape: tuple[int, ...] = ((2 + steps) * latent_dim,)
 
     def forward(self, features: Tensor) -> FullGaussian:
-        """Split the features; after mean and raw scale come the normals of the mirrors, v_1 to v_K."""
+        """Split the features into mean, raw scale, and the normals v_1 to v_K of the reflections."""
         d = self.latent_dim
         base = self.diagonal(features[..., : 2 * d])
         mixing = torch.eye(d, dtype=features.dtype, device=features.device).expand(len(features), d, d)
