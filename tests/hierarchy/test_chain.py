@@ -158,7 +158,7 @@ def test_lower_layers_follow_from_what_is_given() -> None:
     spread = (drawn.reshape(5000, 6, 3) - z[:, vae.layers[1]]).std((0, 1))
     np.testing.assert_allclose(spread, S, rtol=5 / (2 * 30_000) ** 0.5)
     assert vae.complete(torch.zeros(3, 0)).abs().sum() == 0
-    with pytest.raises(UsageError, match=r"got upper layers of shape \(6, 1\).* 0, 2, 5"):
+    with pytest.raises(UsageError, match=r"got upper layers of shape \(6, 1\).* 0, 2 or 5"):
         vae.complete(above[:, :1])
 
 
@@ -196,5 +196,5 @@ def test_every_use_of_a_vae(latent_dims: tuple[int, ...]) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="one list of widths for each of the 2"):
         make_chain((4,), latent_dims=(2, 3), hidden=[[8]])
-    with pytest.raises(UsageError, match="3 layers need 2 networks up"):
+    with pytest.raises(UsageError, match="for 3 layers; give 2 of each"):
         Chain((1, 2, 3), [], [], nn.Identity())
