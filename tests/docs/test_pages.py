@@ -122,7 +122,7 @@ def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of its own; no figures at the end of a training, and few seconds in all."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELBOROOM_MIRROR", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr("elboroom.cli.commands.train.draw_all", lambda *_, **__: [])
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
 
 
 def _is_run(page: Path) -> bool:
