@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +24,10 @@ class Sample(PictureVerb):
     n: Annotated[Count, Option(help="Number of samples.")] = 64
     out: Annotated[
         Path | None,
-        Option(help="Output file: .png for pictures or .npy for an array. Default: RUN/samples/samples.png."),
+        Option(
+            help="Output file: .png for pictures, .npy for an array, or .csv for a table with the training "
+            "table's columns. Default: RUN/samples/samples.png."
+        ),
     ] = None
     observe: Annotated[
         bool, Option(help="Sample from the likelihood as well, instead of showing its mean.")
@@ -31,7 +35,7 @@ class Sample(PictureVerb):
     seed: Seed = 0
 
     def __call__(self) -> None:
-        """Write a sheet of pictures, or with .npy an array.
+        """Write a sheet of pictures, with .npy an array or with .csv a table.
 
         Without a label, a model that is conditional on labels gets equally many samples of each label.
         """
@@ -44,7 +48,12 @@ class Sample(PictureVerb):
         run = Run(self.run)
         vae = load_model(run, self.device)
         default = run.path / "samples" / "samples.png"
-        file = output_file(self.out, default, (".png", ".npy"), overwrite=self.overwrite)
+        file = output_file(self.out, default, (".png", ".npy", ".csv"), overwrite=self.overwrite)
+        if file.suffix.lower() == ".csv" and len(vae.shape) != 1:
+            raise UsageError(
+                f"--out {file}: this model's examples have the shape {vae.shape}, and a table holds rows of "
+                "numbers; give a .npy or .png"
+            )
         if self.label is None and vae.condition is not None and vae.condition.kind == "labels":
             self._each_label(vae, file)
             return
@@ -76,16 +85,32 @@ class Sample(PictureVerb):
             return
         with seeded(vae, self.seed):
             drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=self.observe)
-        self._save(vae, numbers(drawn), file, columns=each)
+        names = [vae.condition.name_of(place) for place in np.repeat(np.arange(len(labels)), each).tolist()]
+        self._save(vae, numbers(drawn), file, columns=each, labels=names)
 
-    def _save(self, vae: VAE, drawn: Numbers, file: Path, columns: int | None = None) -> None:
-        """Write samples as an array, or as pictures side by side without margins."""
+    def _save(
+        self,
+        vae: VAE,
+        drawn: Numbers,
+        file: Path,
+        columns: int | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Write samples as an array, as a table, or as pictures side by side without margins."""
         from elboroom.cli.inputs.model import described
         from elboroom.cli.outputs import save_array, save_image, wrote
+        from elboroom.data.table_text import columns_of, table_text
         from elboroom.figures.grids import images_of, tile, to_uint8
+        from elboroom.io.files import write_atomic
+        from elboroom.runs.run import Run
 
         if file.suffix.lower() == ".npy":
             save_array(drawn, file)
+            wrote(file)
+            return
+        if file.suffix.lower() == ".csv":
+            names = columns_of(Run(self.run).config.data.source, vae.shape[0])
+            write_atomic(file, table_text(drawn, names, labels))
             wrote(file)
             return
         if len(vae.shape) != 3:
