@@ -200,7 +200,7 @@ def test_only_models_that_are_told_nothing_take_the_step_without_autograd() -> N
         (build(), False),
     ):
         engine = Engine(vae, Objective(1.0), Batches(data, CPU), _config(), CPU)
-        assert (engine._direct is not None) is direct
+        assert (engine.paths.direct is not None) is direct
         engine.step(torch.arange(8))
 
 

@@ -62,10 +62,10 @@ def gradients(engine: Engine, part: Part) -> tuple[list[float], torch.Tensor]:
 @pytest.mark.parametrize("name", MODELS)
 def test_losses_and_gradients_are_autograds(name: str, weight: float) -> None:
     engine = engine_of(MODELS[name], precision="fp32")
-    assert engine._direct is not None
+    assert engine.paths.direct is not None
     part = Part(0, 8, 8, weight)
     sums, gradient = gradients(engine, part)
-    engine._direct = None
+    engine.paths.direct = None
     expected_sums, expected = gradients(engine, part)
     # The same operations in another order, in single precision.
     assert sums == pytest.approx(expected_sums, rel=1e-5)
@@ -77,7 +77,7 @@ def test_in_low_precision_too() -> None:
     engine = engine_of({}, precision="bf16")
     part = Part(0, 8, 8, 1.0)
     sums, gradient = gradients(engine, part)
-    engine._direct = None
+    engine.paths.direct = None
     expected_sums, expected = gradients(engine, part)
     # bfloat16 keeps 8 bits; where it rounds differs between the two.
     assert sums == pytest.approx(expected_sums, rel=1e-2)
@@ -87,7 +87,7 @@ def test_in_low_precision_too() -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_whatever_else_there_is_goes_through_autograd(name: str) -> None:
     model, objective = OTHERS[name]
-    assert engine_of(model, objective, precision="fp32")._direct is None
+    assert engine_of(model, objective, precision="fp32").paths.direct is None
 
 
 def test_a_frozen_layer_or_a_hook_goes_through_autograd() -> None:
@@ -95,10 +95,10 @@ def test_a_frozen_layer_or_a_hook_goes_through_autograd() -> None:
     vae = engine.vae
     vae.encoder[1].requires_grad_(False)
     frozen = Engine(vae, Objective(), engine.batches, Config(), CPU)
-    assert frozen._direct is None
+    assert frozen.paths.direct is None
     vae.requires_grad_(True)
     vae.decoder.register_forward_hook(lambda *_: None)
-    assert Engine(vae, Objective(), engine.batches, Config(), CPU)._direct is None
+    assert Engine(vae, Objective(), engine.batches, Config(), CPU).paths.direct is None
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])

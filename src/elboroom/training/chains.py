@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from elboroom.training.flat import FlatParameters
+from elboroom.training.interventions import acts_everywhere, has_gradient_hooks, is_modified
 
 _aten = torch.ops.aten
 
@@ -68,17 +69,23 @@ class Chains:
     def __init__(self, model: nn.Module, flat: FlatParameters, dtype: torch.dtype):
         self._model = model
         self.flat = flat
-        known = set(flat.parameters)
         self.shadows = [
             torch.empty_like(values, dtype=dtype, requires_grad=False)
             if values.dtype == torch.float32 != dtype
             else values.detach()
             for values in flat.values
         ]
+        self.find()
+
+    def find(self) -> None:
+        """Look for the chains anew, as the model may have been changed."""
         self.layers: dict[nn.Module, list[Layer]] = {}
         self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
         self._held: set[nn.Parameter] = set()
-        for module in model.modules():
+        if acts_everywhere():
+            return
+        known = {p for p in self.flat.parameters if p.requires_grad and not has_gradient_hooks(p)}
+        for module in _uncompiled(self._model):
             layers = _layers_of(module, known)
             if layers and not self._held.intersection(p for layer, _ in layers for p in layer.parameters()):
                 chain = [self._with_copies(*layer) for layer in layers]
@@ -87,15 +94,25 @@ class Chains:
                 self._forwards.append((module, partial(self._forward, module, chain)))
 
     @property
-    def vouched_for(self) -> set[Tensor]:
-        """Weights whose gradient is finite if the bias's is: the same times finite inputs."""
+    def held(self) -> set[nn.Parameter]:
+        """Parameters whose gradients the chains write."""
+        return self._held
+
+    @property
+    def replaced(self) -> list[nn.Module]:
+        """Modules whose forward, or that of a module above them, is replaced."""
+        return [each for module, _ in self._forwards for each in module.modules()]
+
+    @property
+    def covered_by_biases(self) -> set[Tensor]:
+        """Weights whose gradient is finite if that of the bias is: it is the same times finite inputs."""
         layers = [layer.own for chain in self.layers.values() for layer in chain]
         return {layer.weight for layer in layers if layer.bias is not None}
 
     @property
     def hold_everything(self) -> bool:
         """Whether all that is trained is in them."""
-        return self._held.issuperset(self.flat.parameters)
+        return self._held.issuperset(p for p in self.flat.parameters if p.requires_grad)
 
     @property
     def hold_all_products(self) -> bool:
@@ -219,10 +236,11 @@ def _layers_of(module: nn.Module, known: set[nn.Parameter]) -> list[tuple[nn.Lin
     """Linear layers with the activation after each, or [] if the module is no chain."""
     if _is_plain_linear(module, known):
         return [(module, None)]  # type: ignore[list-item]
-    own_forward = type(module).forward is not nn.Sequential.forward or "forward" in module.__dict__
-    if not isinstance(module, nn.Sequential) or own_forward:
+    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return []
     children = list(module)
+    if any(map(is_modified, (module, *children))):
+        return []
     if children and type(children[0]) is _FLATTEN and (children[0].start_dim, children[0].end_dim) == (1, -1):
         children = children[1:]
     if children and type(children[-1]) is _UNFLATTEN and children[-1].dim == 1:
@@ -239,7 +257,7 @@ def _layers_of(module: nn.Module, known: set[nn.Parameter]) -> list[tuple[nn.Lin
 
 
 def _is_plain_linear(layer: nn.Module, known: set[nn.Parameter]) -> bool:
-    if type(layer) is not nn.Linear or "forward" in layer.__dict__ or _has_hooks(layer):
+    if type(layer) is not nn.Linear or is_modified(layer):
         return False
     own = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
     return all(isinstance(p, nn.Parameter) and p in known for p in own)
@@ -248,17 +266,12 @@ def _is_plain_linear(layer: nn.Module, known: set[nn.Parameter]) -> bool:
 def _is_plain_activation(layer: nn.Module) -> bool:
     """Whether it is a known one with its options as they come."""
     kind = type(layer)
-    return (
-        kind in _ACTIVATIONS
-        and repr(layer).replace("inplace=True", "") == repr(kind())
-        and not _has_hooks(layer)
-    )
+    return kind in _ACTIVATIONS and repr(layer).replace("inplace=True", "") == repr(kind())
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )
+def _uncompiled(module: nn.Module) -> Iterator[nn.Module]:
+    """All modules but those that torch.compile runs in its own way."""
+    yield module
+    for name, child in module.named_children():
+        if name != "_orig_mod":
+            yield from _uncompiled(child)

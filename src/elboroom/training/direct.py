@@ -18,6 +18,7 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
 from elboroom.training.chains import Chains, Layer, run, run_back
+from elboroom.training.interventions import is_modified
 from elboroom.training.totals import Sums
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -59,8 +60,9 @@ class Direct:
             and not objective.penalties
             and objective.num_samples == 1
         )
-        hooked = any(m._forward_hooks or m._forward_pre_hooks for m in vae.modules())
-        if encoder is None or decoder is None or hooked or not (plain and simple):
+        if encoder is None or decoder is None or not (plain and simple):
+            return None
+        if any(map(is_modified, (*vae.modules(), *objective.modules()))):
             return None
         return cls(vae, chains, encoder, decoder)
 

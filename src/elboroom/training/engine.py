@@ -10,27 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from elboroom.config import Config, OptimizerConfig
+from elboroom.config import Config
 from elboroom.data.batches import Batches, Rows
 from elboroom.distributed.processes import Part, Workers
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.average import WeightAverage
-from elboroom.training.chains import Chains
 from elboroom.training.devices import find_precision
-from elboroom.training.direct import Direct
+from elboroom.training.interventions import call_objective
 from elboroom.training.meters import Meters, columns
 from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
+from elboroom.training.paths import Paths
 from elboroom.training.totals import Sums, Totals
+from elboroom.training.trainable import Trainable
 from elboroom.training.update import Update
 
 # A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
 _GRADIENT_NORM_EVERY = 10
-# Where low-precision copies follow the weights, they are made anew so often, lest a change go unseen.
-_REFRESH_EVERY = 50
 # By name; None where nothing was measured.
 Means = dict[str, float | None]
 
@@ -75,18 +74,12 @@ class Engine:
         self.device = device
         self.workers = workers or Workers(device)
         self.workers.spread([*vae.state_dict().values(), *objective.state_dict().values()])
-        self._make_updates(config)
+        self.trainable = Trainable(self.vae, self.objective, config, self.workers)
         self.precision = find_precision(
             config.training.precision, device, self.vae, config.training.batch_size
         )
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self._chains = Chains(self.vae, self.update.flat, dtype)
-        low = device.type == "cpu" and dtype != torch.float32 and self._chains.hold_everything
-        self._copies_follow = low and self.update.lower_gradients(self._chains.shadows)
-        self.refresh()
-        self.update.watch(self._chains.vouched_for)
-        self._direct = Direct.of(self.vae, self.objective, self._chains)
-        self._autocast = self.precision == "bf16" and not self._chains.hold_all_products
+        parameters = self.trainable.parameters
+        self.paths = Paths(self.vae, self.objective, self.update, self.precision, parameters)
         self.steps = 0
         self.first: First | None = None
         self.average = WeightAverage(list(vae.parameters()), config.training.ema)
@@ -100,18 +93,20 @@ class Engine:
         # What a batch changes besides weights (running means, codebooks); a skipped step may not.
         self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
 
-    def _make_updates(self, config: Config) -> None:
+    @property
+    def updates(self) -> list[Update]:
         """One for the model with what trains along with it, one for each part that trains against it."""
-        opponents = self.objective.opponents
-        apart = {p for part in opponents for p in part.parameters()}
-        together = [*self.vae.parameters(), *self.objective.parameters()]
-        self.parameters = [p for p in together if p.requires_grad and p not in apart]
-        epochs, shard = config.training.epochs, config.training.shard_optimizer
-        self.update = Update(self.parameters, config.optimizer, epochs, self.workers, shard=shard)
-        self.updates = [self.update]
-        for part in opponents:
-            own = OptimizerConfig(optimizer="Adam", lr=part.lr, optimizer_options={"betas": list(part.betas)})
-            self.updates.append(Update(list(part.parameters()), own, epochs, self.workers))
+        return self.trainable.updates
+
+    @property
+    def update(self) -> Update:
+        """That of the model."""
+        return self.updates[0]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the model's optimiser moves."""
+        return self.update.parameters
 
     def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
         """Update the weights; the host waits for nothing.
@@ -126,8 +121,9 @@ class Engine:
             Summed over all processes on the way; :attr:`summed_notes` has the sums.
         """
         self._set_coefficients(self.steps)
-        if not self._copies_follow or not self.steps % _REFRESH_EVERY:
-            self.refresh()
+        if self.paths.is_disturbed():
+            self.follow_model()
+        self.paths.prepare(self.steps)
         part = part or Part(0, len(rows), len(rows), 1.0)
         before = [buffer.clone() for buffer in self._moving]
         for update in self.updates:
@@ -158,13 +154,24 @@ class Engine:
 
     def refresh(self) -> None:
         """Take note that something else has changed the weights."""
-        self._chains.refresh()
+        self.paths.refresh()
+
+    def follow_model(self) -> None:
+        """Adapt to hooks, replaced methods and parameters frozen or freed since the last step.
+
+        Raises
+        ------
+        UsageError
+            If all parameters are frozen, or have been replaced by others.
+        """
+        self.trainable.follow()
+        self.paths.choose(self.update)
 
     def _backward(self, rows: Rows, part: Part) -> Sums:
         with self.workers.noise_of(part):
-            if self._direct is not None:
-                return self._direct(self.batches.for_training(rows), self.coefficients[0], part.weight)
-            with self.vae.lowered("bf16" if self._autocast else "fp32"), self._chains():
+            if self.paths.direct is not None:
+                return self.paths.direct(self.batches.for_training(rows), self.coefficients[0], part.weight)
+            with self.vae.lowered("bf16" if self.paths.autocast else "fp32"), self.paths.chains():
                 x, condition = self.batches.for_training(rows), self.batches.conditions(rows)
                 terms = self.vae(x, self.objective.num_samples, condition)
             loss, against = self.losses(terms, part.counted, self.meters)
@@ -174,7 +181,7 @@ class Engine:
 
     def losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
         """What the model minimises and what its opponents do; what else there is to tell goes to meters."""
-        loss, penalties = self.objective.parts(terms, self.coefficients)
+        loss, penalties = call_objective(self.objective, terms, self.coefficients)
         against = self.objective.own_losses(terms)
         meters.hold(columns(terms, penalties, against, examples))
         return loss, list(against.values())
@@ -183,7 +190,7 @@ class Engine:
         """Bring the gradients of all processes together, and with them the loss of the whole batch."""
         if self.workers.alone:
             for update in self.updates:
-                update.flat.collect()
+                update.collect()
             return loss
         summed = self.update.collect([loss * part.weight, *(torch.full_like(loss, note) for note in notes)])
         for update in self.updates[1:]:
@@ -294,7 +301,7 @@ class Engine:
             "model": dict(self.vae.state_dict()),
             "average": self.average.weights,
             "objective": dict(self.objective.state_dict()),
-            "updates": [update.state_dict() for update in self.updates],
+            **self.trainable.state_dict(),
         }
 
     def use_weights(self, state: dict[str, Any]) -> None:
@@ -317,8 +324,8 @@ class Engine:
         self.refresh()
         self.average.load(state["average"])
         self.objective.load_state_dict(state["objective"])
-        for update, kept in zip(self.updates, state["updates"], strict=True):
-            update.load_state_dict(kept)
+        self.trainable.load_state_dict(state)
+        self.follow_model()
 
 
 def _saved_buffers(vae: VAE) -> list[Tensor]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from elboroom.errors import UsageError
+
 # Views start on a cache line.
 _ALIGNMENT = 64
 
@@ -51,10 +53,12 @@ class FlatParameters:
         self.parameters = list(parameters)
         self.values: list[nn.Parameter] = []
         self.gradients: list[Tensor] = []
+        self._own_value: dict[Tensor, Tensor] = {}
         self._own_gradient: dict[Tensor, Tensor] = {}
         for dtype in dict.fromkeys(p.dtype for p in self.parameters):
             self._join([p for p in self.parameters if p.dtype == dtype])
         self._written: set[Tensor] = set()
+        self.without_gradient: set[Tensor] = set()
 
     def _join(self, parameters: list[nn.Parameter]) -> None:
         like = parameters[0]
@@ -72,7 +76,8 @@ class FlatParameters:
         for start, parameter in zip(starts, parameters, strict=True):
             own = slice(start, start + parameter.numel())
             values[own].copy_(parameter.detach().reshape(-1))
-            parameter.data = values[own].view(parameter.shape)
+            self._own_value[parameter] = values[own].view(parameter.shape)
+            parameter.data = self._own_value[parameter]
             parameter.grad = None
             self._own_gradient[parameter] = gradients[own].view(parameter.shape)
         buffer = nn.Parameter(values)
@@ -80,12 +85,51 @@ class FlatParameters:
         self.values.append(buffer)
         self.gradients.append(gradients)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the buffers are."""
+        return self.values[0].device
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Take parameters back into the buffer whose ``data`` were replaced, with their new values.
+
+        Raises
+        ------
+        UsageError
+            If one has another shape, type or device now.
+        """
+        for parameter, own in self._own_value.items():
+            if parameter.data_ptr() == own.data_ptr() and parameter.shape == own.shape:
+                continue
+            now = (parameter.shape, parameter.dtype, parameter.device)
+            if now != (own.shape, own.dtype, own.device):
+                raise UsageError(
+                    f"a parameter that was {own.dtype} {tuple(own.shape)} on {own.device} is now "
+                    f"{parameter.dtype} {tuple(parameter.shape)} on {parameter.device}; change that before "
+                    "training, not during it"
+                )
+            own.copy_(parameter)
+            parameter.data = own
+
     def lower(self, dtype: torch.dtype) -> None:
         """Keep gradients in another precision; ``grad`` of the buffers is then left alone."""
         self._lowered = True
         for i, values in enumerate(self.values):
             values.grad = None
             self.gradients[i] = torch.zeros_like(values, dtype=dtype, requires_grad=False)
+        self._cut_gradients()
+
+    def restore_precision(self) -> None:
+        """Keep gradients in the precision of the parameters again."""
+        self._lowered = False
+        for i, (values, message) in enumerate(zip(self.values, self._messages, strict=True)):
+            full = message[: len(values)]
+            full.copy_(self.gradients[i])
+            values.grad = self.gradients[i] = full
+        self._cut_gradients()
+
+    def _cut_gradients(self) -> None:
         for parameter in self.parameters:
             buffer, start = self.offset(parameter)
             own = self.gradients[buffer][start : start + parameter.numel()]
@@ -123,13 +167,18 @@ class FlatParameters:
         return self._own_gradient[parameter]
 
     def collect(self) -> None:
-        """Bring what autograd left in ``grad`` into the buffer; what got no gradient has 0."""
+        """Bring what autograd left in ``grad`` into the buffer, and 0 where there is no gradient.
+
+        ``without_gradient`` has the parameters of the latter kind.
+        """
+        self.without_gradient.clear()
         into: list[Tensor] = []
         found: list[Tensor] = []
         for parameter, own in self._own_gradient.items():
             if parameter.grad is None:
                 if parameter not in self._written:
                     own.zero_()
+                    self.without_gradient.add(parameter)
             elif parameter in self._written:
                 own.add_(parameter.grad)
             else:
@@ -151,9 +200,9 @@ class FlatParameters:
         return room[: len(notes)].clone()
 
     def hand_out(self) -> None:
-        """Let each parameter's ``grad`` be its part of the buffer, for optimisers that look at shapes."""
+        """Let ``grad`` of each parameter that has a gradient be its part of the buffer."""
         for parameter, own in self._own_gradient.items():
-            parameter.grad = own
+            parameter.grad = None if parameter in self.without_gradient else own
 
     def release(self) -> None:
         """Give each parameter a storage of its own, without a gradient."""

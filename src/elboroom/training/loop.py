@@ -15,7 +15,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.distributed.processes import Workers
-from elboroom.errors import DivergedError, is_lack, reason_of
+from elboroom.errors import DivergedError, UsageError, is_lack, reason_of
 from elboroom.evaluation.support import range_of_data
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
@@ -28,6 +28,7 @@ from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.devices import find_device
 from elboroom.training.engine import Engine
 from elboroom.training.epoch_row import DivergingError, finish_epoch
+from elboroom.training.interventions import hooks_of
 from elboroom.training.lr_schedules import lr_warnings
 from elboroom.training.notices import Notices
 from elboroom.training.order import epoch_order, steps_per_epoch
@@ -194,6 +195,7 @@ class Training:
             self._note(row, bar)
             if on_epoch is not None and self.workers.is_first:
                 self._call(on_epoch, row)
+            self._adopt_changes()
             due = self.workers.agree(self.storage.is_due(time.perf_counter()))
             if due and self.epochs_done < self.config.training.epochs and self.recovery.sound:
                 self.storage.begin_checkpoint()
@@ -210,7 +212,7 @@ class Training:
         before = self.record.seconds
         started = shown = now = time.perf_counter()
         engine.vae.train()
-        engine.refresh()
+        engine.follow_model()
         batches = engine.batches.stream(own[done:])
         if self.workers.agree(request.signal_number is not None):
             self._stop(request)
@@ -276,9 +278,11 @@ class Training:
         self.notices.log(epoch_line(row, self.config.training.epochs))
 
     def _call(self, on_epoch: OnEpoch, row: dict[str, Any]) -> None:
+        vae, objective = self.engine.vae, self.engine.objective
+        before = None if self.workers.alone else hooks_of(vae, objective)
         try:
             with self.engine.averaged():
-                on_epoch(self.engine.vae, row)
+                on_epoch(vae, row)
         except Exception as error:
             if is_lack(error):  # no space on the disk or in memory for a picture
                 self.notices.fault(f"after epoch {row['epoch']}: {reason_of(error)}; training continues")
@@ -287,6 +291,21 @@ class Training:
             self.record.snapshot(self.checkpoints)
             raise
         self.record.restore_random()
+        if before is not None and hooks_of(vae, objective) != before:
+            raise UsageError(
+                "on_epoch changed hooks or methods of the model, and it runs in the first of "
+                f"{self.workers.size} processes only; add hooks in all processes, before fit"
+            )
+
+    def _adopt_changes(self) -> None:
+        """Freeze everywhere what ``on_epoch`` has frozen, and see that a checkpoint from here on knows it."""
+        trainable, good = self.engine.trainable, self.checkpoints.last_good
+        if not self.workers.alone:
+            trainable.spread()
+        if good is not None and good.state["engine"]["frozen"] != trainable.frozen:
+            self.engine.follow_model()
+            self.checkpoints.last_good = None
+            self.record.snapshot(self.checkpoints)
 
     def _finish(self) -> None:
         """Leave the best weights in the model and in the folder."""

@@ -46,19 +46,21 @@ class Update:
     ):
         self.parameters = list(parameters)
         self.workers = workers
+        self._config = config
         self.clip = config.clip
         self.flat = FlatParameters(self.parameters, multiple=workers.size if shard else 1)
         self._watched = self.flat.gradients
         self._chunked: ChunkedAdam | None = None
-        self._elementwise = works_elementwise(config)
+        self._whole = works_elementwise(config)
+        self.separate = False
         self._shards = Shards(self.flat, workers) if shard and not workers.alone else None
-        if shard and not self._elementwise:
+        if shard and not self._whole:
             raise UsageError(
                 f"shard_optimizer needs an optimiser that treats each weight by itself, such as Adam; "
                 f"{config.optimizer} does not"
             )
         trained = self.parameters
-        if self._elementwise:
+        if self._whole:
             trained = self.flat.values if self._shards is None else self._shards.values
         device = self.parameters[0].device
         self.optimizer = make_optimizer(trained, config, device)
@@ -77,12 +79,78 @@ class Update:
             Copies of the flat buffers that the products are made with; from here on :meth:`apply` keeps
             them up to date.
         """
-        if not (self.workers.alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)):
+        if not (
+            self._whole and self.workers.alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)
+        ):
             return False
+        if self._chunked is not None and self._chunked.shadow is shadows[0]:
+            return True
         self.flat.lower(shadows[0].dtype)
         self._watched = self.flat.gradients
         self._chunked = ChunkedAdam(self.optimizer, self.flat.gradients[0], shadows[0])
         return True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the optimiser moves the buffers as if each were one long parameter."""
+        return self._whole
+
+    @property
+    def keeps_copies(self) -> bool:
+        """Whether :meth:`apply` keeps the low-precision copies up to date."""
+        return self._chunked is not None
+
+    def raise_gradients(self) -> None:
+        """Undo :meth:`lower_gradients`."""
+        if self._chunked is not None:
+            self._chunked = None
+            self.flat.restore_precision()
+            self._watched = self.flat.gradients
+
+    def treat_separately(self, more: Sequence[nn.Parameter] = ()) -> None:
+        """From here on let the optimiser treat each parameter by itself, and ``more`` of them.
+
+        One without a gradient then keeps its value and its state, as in a plain loop: no weight decay, no
+        fading moments, no step counted.
+
+        Raises
+        ------
+        UsageError
+            If the optimiser's state is divided among processes.
+        """
+        if self._shards is not None:
+            raise UsageError(
+                "shard_optimizer divides one long buffer among the processes, which cannot follow a change "
+                "of requires_grad during training; leave it out, or freeze before training"
+            )
+        self.raise_gradients()
+        state = self._state_of_each() if self._whole else dict(self.optimizer.state)
+        self._whole, self.separate = False, True
+        if more:
+            self.parameters += more
+            self.flat = FlatParameters(self.parameters)
+            self._watched = self.flat.gradients
+            state |= make_optimizer(more, self._config, self.flat.device).state
+        self.optimizer.param_groups[0]["params"] = list(self.parameters)
+        self.optimizer.state.clear()
+        self.optimizer.state.update(state)
+
+    def _state_of_each(self) -> dict[Any, Any]:
+        """State of the optimiser for each parameter, cut from that of the buffers."""
+        found: dict[Any, Any] = {}
+        for parameter in self.parameters:
+            buffer, start = self.flat.offset(parameter)
+            whole = self.flat.values[buffer]
+            own = slice(start, start + parameter.numel())
+            found[parameter] = {
+                name: value[own].view(parameter.shape).clone()
+                if isinstance(value, Tensor) and value.shape == whole.shape
+                else value.clone()
+                if isinstance(value, Tensor)
+                else value
+                for name, value in self.optimizer.state.get(whole, {}).items()
+            }
+        return {parameter: state for parameter, state in found.items() if state}
 
     def begin(self) -> None:
         """Forget the gradients of the last step."""
@@ -102,14 +170,20 @@ class Update:
             Their sums, (len(notes),).
         """
         self.flat.collect()
-        told = torch.stack([note.float() for note in notes]) if notes else torch.empty(0)
-        return self.flat.sum_over(self.workers.sum_, told)
+        if self.workers.alone:
+            if self._whole and self.flat.without_gradient:
+                self.treat_separately()
+            return torch.stack(list(notes)) if notes else torch.empty(0)
+        # One that has no gradient here may have one in another process.
+        self.flat.without_gradient = {p for p in self.parameters if not p.requires_grad}
+        numbers = torch.stack([note.float() for note in notes]) if notes else torch.empty(0)
+        return self.flat.sum_over(self.workers.sum_, numbers)
 
-    def watch(self, vouched_for: set[Tensor]) -> None:
+    def watch(self, covered: set[Tensor]) -> None:
         """Leave some parameters out of :meth:`totals`."""
-        watched = [p for p in self.parameters if p not in vouched_for]
-        if len(watched) < len(self.parameters):
-            self._watched = [self.flat.gradient(p) for p in watched]
+        watched = [p for p in self.parameters if p not in covered]
+        some = len(watched) < len(self.parameters)
+        self._watched = [self.flat.gradient(p) for p in watched] if some else self.flat.gradients
 
     def totals(self) -> list[Tensor]:
         """Sums of the gradients: not finite if one is not, and cheaper to have than their norm."""
@@ -133,7 +207,7 @@ class Update:
             return
         if self._chunked is not None:
             self._chunked.step()
-        elif self._elementwise:
+        elif self._whole:
             self.optimizer.step()
             if self._shards is not None:
                 self._shards.gather()
@@ -161,6 +235,7 @@ class Update:
         return {
             "optimizer": state if self._shards is None else self._shards.whole(state),
             **self.rates.state_dict(),
+            **({"separate": True} if self.separate else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
