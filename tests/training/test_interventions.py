@@ -171,9 +171,11 @@ class Setting:
         if before is not None:
             before(vae)
         optimizer = make_optimizer(vae.parameters(), config.optimizer, CPU)
+        if isinstance(optimizer, torch.optim.SGD):  # fused, torch's fails if some have no momentum yet
+            optimizer.param_groups[0]["fused"] = False
         coefficients = torch.tensor(objective.coefficients(0))
         torch.manual_seed(config.training.seed)
-        for epoch in range(EPOCHS):
+        for epoch in range(self.options["epochs"]):
             vae.train()
             for rows in epoch_order(self.data.indices("train"), config.training, epoch):
                 x = torch.from_numpy(self.data.x[rows]).float() / 255

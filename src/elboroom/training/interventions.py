@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +24,8 @@ _accumulation_hooks = attrgetter("_post_accumulate_grad_hooks")
 _requires_grad = attrgetter("requires_grad")
 # torch keeps hooks for all modules in these, and never replaces them.
 _GLOBAL: list[Mapping[Any, Any]] = [getattr(torch_module, f"_global{name}") for name in _HOOKS]
+
+_METHODS: dict[type, frozenset[str]] = {}  # found by _methods, a slow search
 
 
 def is_modified(module: nn.Module) -> bool:
@@ -47,9 +48,10 @@ def acts_everywhere() -> bool:
     return any(_GLOBAL) or _modes()
 
 
-@cache
 def _methods(kind: type) -> frozenset[str]:
-    return frozenset(name for name, _ in inspect.getmembers(kind, inspect.isfunction))
+    if kind not in _METHODS:
+        _METHODS[kind] = frozenset(name for name, _ in inspect.getmembers(kind, inspect.isfunction))
+    return _METHODS[kind]
 
 
 def _modes() -> bool:
@@ -141,5 +143,5 @@ def _identified(models: Iterable[nn.Module]) -> Iterator[tuple[int, Any]]:
             yield from ((id(own), (name, key)) for name in _HOOKS for key in own[name])
             yield from ((id(own), name) for name in _methods(type(module)).intersection(own))
         for parameter in model.parameters():
-            for hooks in (_gradient_hooks(parameter), _accumulation_hooks(parameter)):
-                yield from ((id(parameter), (id(hooks), key)) for key in hooks or ())
+            for own_hooks in (_gradient_hooks(parameter), _accumulation_hooks(parameter)):
+                yield from ((id(parameter), (id(own_hooks), key)) for key in own_hooks or ())

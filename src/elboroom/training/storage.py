@@ -23,6 +23,7 @@ from elboroom.training.checkpoints.saving import Checkpoints
 from elboroom.training.engine import Engine
 from elboroom.training.notices import Notices
 from elboroom.training.prepare import check_same
+from elboroom.training.trainable import some
 
 
 class Storage:
@@ -164,6 +165,7 @@ class Storage:
             self.checkpoints = Checkpoints(None, self.notices.fault)
             self.checkpoints.last_good = good
         check_same(folder, self.config, custom_objective=self.custom_objective, state=state)
+        self._check_frozen(folder, state["engine"])
         before = state["engine"]["updates"][0]
         try:
             self.record.load(state)
@@ -207,6 +209,19 @@ class Storage:
                 f"{self.data.name} is not what {folder.path} was trained on: its contents{what}, split or "
                 "validation part differ; resume with the same data, or start a new run"
             )
+
+    def _check_frozen(self, folder: Run, state: dict[str, Any]) -> None:
+        """A checkpoint decides what is frozen; a model that is frozen in another way is refused."""
+        here, there = self.engine.trainable.frozen, state.get("frozen")
+        if there is None or not here or here == list(there):
+            return
+        names = [name for name in here if name not in there]
+        found = (
+            f"{some(names)} are trained in {folder.path} and frozen here"
+            if names
+            else (f"{folder.path} has more parameters frozen than this model")
+        )
+        raise UsageError(f"{found}; resume with the model as it was built, and freeze it in on_epoch")
 
     def _fingerprint(self) -> str:
         return self.data.fingerprint(labels=self.config.model.learns_labels)

@@ -10,7 +10,7 @@ from torch import nn
 
 from elboroom.config import Config, OptimizerConfig
 from elboroom.distributed.processes import Workers
-from elboroom.errors import UsageError, shortened
+from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.update import Update
@@ -115,9 +115,10 @@ class Trainable:
         now = self._names()
         if list(now) == list(self._named) and all(now[name] is p for name, p in self._named.items()):
             return
-        changed = [name for name in [*self._named, *now] if now.get(name) is not self._named.get(name)]
+        both = dict.fromkeys([*self._named, *now])
+        changed = [name for name in both if now.get(name) is not self._named.get(name)]
         raise UsageError(
-            f"the model's parameters were replaced during training ({shortened(', '.join(changed))}), and "
+            f"the model's parameters were replaced during training ({some(changed)}), and "
             "the optimiser holds the earlier ones; replace layers or parametrize them before fit"
         )
 
@@ -147,3 +148,15 @@ class Trainable:
             if "separate" in kept and not update.separate:
                 update.treat_separately()
             update.load_state_dict(kept)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

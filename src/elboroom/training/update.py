@@ -132,6 +132,9 @@ class Update:
             self._watched = self.flat.gradients
             state |= make_optimizer(more, self._config, self.flat.device).state
         self.optimizer.param_groups[0]["params"] = list(self.parameters)
+        if isinstance(self.optimizer, torch.optim.SGD):
+            # Fused, torch's fails where only some parameters have a momentum.
+            self.optimizer.param_groups[0]["fused"] = False
         self.optimizer.state.clear()
         self.optimizer.state.update(state)
 
