@@ -81,7 +81,7 @@ def test_a_recipe_with_values_of_its_own(elboroom: Command) -> None:
         (("--recipes", "vae", "--epoch", "1"), "unknown option --epoch; did you mean --epochs?"),
         (("--recipes", "vae,iwae", "--epochs", "x"), "--epochs x: must be a whole number"),
         (("--recipes", "vae,svae", "--prior", "normal"), "recipe svae is refused: "),
-        (("--recipes", "vae", "--seeds", "0"), "seeds = 0: at least 1"),
+        (("--recipes", "vae", "--seeds", "0"), "--seeds 0: must be at least 1"),
         (("--recipes",), "--recipes"),
     ],
 )

@@ -101,7 +101,7 @@ def test_stopped_inside_a_run(
     number: int, monkeypatch: pytest.MonkeyPatch, whole: list[dict[str, Any]]
 ) -> None:
     _stop_at(monkeypatch, "beta-vae", 1, number)
-    with pytest.raises(Stopped, match="stopped after 1 of 4 runs; the same command goes on") as stopped:
+    with pytest.raises(Stopped, match="stopped after 1 of 4 runs; the same command continues") as stopped:
         small(RECIPES, epochs=3)
     assert stopped.value.signal_number == number
     assert len(Run("cmp/beta-vae/seed-0").history) == 1
@@ -254,7 +254,7 @@ def test_markdown_is_aligned_and_marks_what_is_clear() -> None:
 def test_noise_and_a_single_seed_are_no_win() -> None:
     noise = _compared(summary("a", -100.0, -101.0), summary("b", -100.2, -100.9)).markdown()
     assert "**" not in noise
-    assert "ELBO and NLL: nothing is marked as best, as no interval lies clear of all others." in noise
+    assert "ELBO and NLL: no recipe is significantly best: the intervals overlap." in noise
     single = _compared(summary("a", -100.0), summary("b", -50.0)).markdown()
     assert "**" not in single
     assert "±" not in single.splitlines()[2].replace("± MC", "")
@@ -297,7 +297,7 @@ def test_likelihoods_of_other_kinds_are_not_set_against_each_other() -> None:
         summary("vae", -100.0, -100.1), summary("sigma-vae", 50.0, 50.1, likelihood="gaussian")
     ).text()
     assert "*50" not in text
-    assert "not across: bernoulli | gaussian." in text
+    assert "only within each group: bernoulli | gaussian." in text
 
 
 def test_csv_has_a_line_for_every_run_and_all_digits() -> None:
@@ -317,7 +317,7 @@ def test_csv_has_a_line_for_every_run_and_all_digits() -> None:
 
 
 def test_bad_numbers_are_refused() -> None:
-    with pytest.raises(UsageError, match="seeds = 0: at least 1"):
+    with pytest.raises(UsageError, match="seeds = 0: must be at least 1"):
         small("vae", seeds=0)
-    with pytest.raises(UsageError, match="nll_samples = 0: at least 1"):
+    with pytest.raises(UsageError, match="nll_samples = 0: must be at least 1"):
         small("vae", nll_samples=0)

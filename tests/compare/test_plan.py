@@ -25,7 +25,7 @@ def test_names() -> None:
     assert names_of("vae, iwae,vae,") == ["vae", "iwae"]
     with pytest.raises(UsageError, match="unknown recipe 'beta-va'; did you mean 'beta-vae'"):
         names_of("vae,beta-va")
-    with pytest.raises(UsageError, match="no recipe named"):
+    with pytest.raises(UsageError, match="no recipes given"):
         names_of(" , ")
 
 
@@ -43,7 +43,7 @@ def test_sift() -> None:
     assert sift(["a", "b"], _refuse("b"), leave_out=True) == ({"a": "A"}, {"b": "no b"})
     with pytest.raises(UsageError, match=r"recipe b is refused: no b; or leave it out"):
         sift(["a", "b"], _refuse("b"), leave_out=False)
-    with pytest.raises(UsageError, match=r"recipe a is refused: no a \(and so are b,"):
+    with pytest.raises(UsageError, match=r"recipe a is refused: no a \(also refused: b\)"):
         sift(["a", "b"], _refuse("a", "b"), leave_out=True)
 
 
@@ -76,12 +76,12 @@ def test_a_recipe_that_does_not_fit_the_data_is_refused_too() -> None:
 @pytest.mark.parametrize(
     ("recipes", "options", "message"),
     [
-        ("vae", {"epochs": 2}, "epochs = 2, and cmp was begun with 1"),
-        ("iwae", {"epochs": 2}, "epochs = 2, and cmp was begun with 1"),
-        ("vae", {"beta": 2.0}, "beta = 2.0, and cmp was begun with 1.0"),
-        ("iwae", {"hidden": [9]}, r"hidden = \(9,\), and cmp was begun with \(8,\)"),
-        ("vae", {"nll_samples": 6}, "nll_samples = 6, and cmp was begun with 5"),
-        ("vae", {"data": "other.npy"}, "data = '.*other.npy', and cmp was begun with 'digits'"),
+        ("vae", {"epochs": 2}, "epochs = 2, but cmp was started with 1"),
+        ("iwae", {"epochs": 2}, "epochs = 2, but cmp was started with 1"),
+        ("vae", {"beta": 2.0}, "beta = 2.0, but cmp was started with 1.0"),
+        ("iwae", {"hidden": [9]}, r"hidden = \(9,\), but cmp was started with \(8,\)"),
+        ("vae", {"nll_samples": 6}, "nll_samples = 6, but cmp was started with 5"),
+        ("vae", {"data": "other.npy"}, "data = '.*other.npy', but cmp was started with 'digits'"),
     ],
 )
 def test_what_all_have_in_common_cannot_change(recipes: str, options: dict[str, Any], message: str) -> None:
@@ -121,7 +121,7 @@ def test_a_damaged_or_newer_plan_is_refused(content: str) -> None:
 def test_a_folder_with_other_files_is_refused() -> None:
     Path("cmp").mkdir()
     Path("cmp/thesis.tex").write_text("all of it")
-    with pytest.raises(UsageError, match="cmp holds files and no comparison"):
+    with pytest.raises(UsageError, match="cmp holds files but no comparison"):
         small("vae")
     Path("file").write_text("")
     with pytest.raises(UsageError, match="file is a file"):

@@ -1,4 +1,4 @@
-"""Compare recipes in one call: plan, train what is missing, measure, write tables and a picture."""
+"""Compare recipes: plan, train the missing runs, evaluate, and write tables and a picture."""
 
 from __future__ import annotations
 
@@ -111,16 +111,16 @@ def compare_configs(
     leave_out: bool,
     quiet: bool,
 ) -> Comparison:
-    """Do what :func:`elboroom.compare` does, with the recipes' configurations made.
+    """Compare configurations of recipes; see :func:`elboroom.compare`.
 
     Parameters
     ----------
     data : Dataset
-        As loaded; nothing is held out yet.
+        The data, before any split.
     configs : mapping
-        Of each recipe, the first seed in its training section.
+        The configuration of each recipe; its training section has the first seed.
     refused : mapping
-        Recipes that are left out already, with the reason.
+        Recipes that are left out, with the reasons.
     out, seeds, nll_samples
         As in :func:`elboroom.compare`.
     leave_out : bool
@@ -130,7 +130,7 @@ def compare_configs(
     """
     for option, value in (("seeds", seeds), ("nll_samples", nll_samples)):
         if value < 1:
-            raise UsageError(f"{option} = {value}: at least 1")
+            raise UsageError(f"{option} = {value}: must be at least 1")
     configs = {name: _with_one_split(one) for name, one in configs.items()}
     known = Plan.read(out)
     plan = Plan.of(data, configs, nll_samples)
@@ -168,7 +168,7 @@ def _without(configs: Mapping[str, Config], names: Mapping[str, str]) -> dict[st
 
 
 def _with_one_split(config: Config) -> Config:
-    """Hold out the same examples with every seed, and nothing if nothing is said."""
+    """Hold out the same examples for every seed, and none by default."""
     if config.data.validation is None:
         return config.updated(validation=0.0)
     if config.data.validation and config.data.split_seed is None:
@@ -179,7 +179,7 @@ def _with_one_split(config: Config) -> Config:
 def _carry_out(
     jobs: Sequence[Job], data: Dataset, plan: Plan, refused: Mapping[str, str], *, quiet: bool
 ) -> Failures:
-    """Run after run; one that fails is noted, and those after it go on."""
+    """Carry out all runs; a failed one is recorded, and the others continue."""
     failures: Failures = {}
     done = 0
     with ComparisonProgress(jobs, quiet=quiet) as shown:
@@ -193,7 +193,7 @@ def _carry_out(
             except KeyboardInterrupt as stop:
                 number = getattr(stop, "signal_number", signal.SIGINT)
                 raise Stopped(
-                    f"stopped after {done} of {len(jobs)} runs; the same command goes on from here", number
+                    f"stopped after {done} of {len(jobs)} runs; the same command continues from here", number
                 ) from None
             except Exception as error:
                 if os.environ.get("ELBOROOM_TRACEBACK"):
@@ -207,13 +207,13 @@ def _carry_out(
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in one line; what is no error of ours has its type before it."""
+    """Describe an error in one line, with its type if it is not one of elboroom."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ElboroomError) else f"{type(error).__name__}: {text}"
 
 
 def _collect(out: Path, plan: Plan, refused: Mapping[str, str], failures: Failures) -> Comparison:
-    """All that the folder holds, in the order in which recipes were first named."""
+    """Collect all runs in the folder, in the order in which the recipes were added."""
     summaries = [Summary(name, rows_in(out, name), failures.get(name, {})) for name in plan.configs]
     summaries += [Summary(name, [], {}, why) for name, why in refused.items() if name not in plan.configs]
     return Comparison(summaries, plan.data, plan.nll_samples, out)

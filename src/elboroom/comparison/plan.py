@@ -1,4 +1,4 @@
-"""What is compared: recipes and their settings, kept in the folder so that the same command goes on."""
+"""The plan of a comparison, kept in its folder, from which the same command resumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elboroom.objectives.recipes import RECIPES
 
 FORMAT = 1
 FILE = "comparison.json"
-# Where and how carefully a run is made, which changes nothing of what is compared.
+# Fields that do not affect the results that are compared.
 _FREE = {"seed", "source", "device", "strict", "figures_every", "keep_checkpoints", "shard_optimizer"}
 
 T = TypeVar("T")
@@ -40,14 +40,14 @@ def names_of(recipes: str | Sequence[str]) -> list[str]:
     if names == ["all"]:
         return list(RECIPES)
     if not names:
-        raise UsageError("no recipe named; name some, such as vae,beta-vae,iwae, or take all")
+        raise UsageError("no recipes given; name some, such as vae,beta-vae,iwae, or all")
     for name in names:
         split_variant(name)
     return names
 
 
 def wants_all(recipes: str | Sequence[str]) -> bool:
-    """Whether every recipe that fits is meant, and not each of those named.
+    """Whether all recipes that fit are meant, instead of named ones.
 
     Examples
     --------
@@ -91,14 +91,14 @@ def sift(
         raise UsageError(next(iter(refused.values())))
     if refused and not (leave_out and found):
         first, *others = refused
-        more = f" (and so are {', '.join(others)}, each for its own reason)" if others else ""
+        more = f" (also refused: {', '.join(others)})" if others else ""
         raise UsageError(f"recipe {first} is refused: {refused[first]}{more}; or leave it out of the recipes")
     return found, refused
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all runs in a folder have in common.
+    """The settings that all runs in a folder share.
 
     Attributes
     ----------
@@ -117,14 +117,14 @@ class Plan:
 
     @classmethod
     def of(cls, data: Dataset, configs: Mapping[str, Config], nll_samples: int) -> Plan:
-        """Plan a comparison on data whose split is final."""
+        """Make the plan of a comparison on data that have been split."""
         labels = any(config.model.learns_labels for config in configs.values())
         known = f"{data.fingerprint(labels=labels)}/{data.scale:g}"
         return cls(data.name, known, nll_samples, dict(configs))
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:
-        """Read what a folder holds; None if it is new or empty.
+        """Read the plan of a folder; None if the folder is new or empty.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class Plan:
         if not path.exists():
             if folder.exists() and not all(is_trace(child.name) for child in folder.iterdir()):
                 raise UsageError(
-                    f"{folder} holds files and no comparison; give an empty or a new folder as --out"
+                    f"{folder} holds files but no comparison; give an empty or a new folder as --out"
                 )
             return None
         try:
@@ -154,7 +154,7 @@ class Plan:
             raise UsageError(f"{path} is damaged ({error}); bring it back, or give another --out") from None
 
     def write(self, folder: Path) -> None:
-        """Replace a folder's plan."""
+        """Write the plan to a folder."""
         content = {
             "format": FORMAT,
             "data": self.data,
@@ -165,7 +165,7 @@ class Plan:
         write_atomic(folder / FILE, json_text(content, indent=2) + "\n")
 
     def extended(self, new: Plan, folder: Path) -> Plan:
-        """Add recipes to what the folder holds.
+        """Add recipes to the plan of a folder.
 
         Raises
         ------
@@ -176,8 +176,8 @@ class Plan:
             if new.data != self.data:
                 raise _changed("data", new.data, self.data, folder)
             raise UsageError(
-                f"{new.data} is not what {folder} was begun with: its contents or split differ; bring the "
-                "old data back, or give another --out"
+                f"{new.data} is not the data that {folder} was started with: its contents or split "
+                "differ; restore the old data, or give another --out"
             )
         if new.nll_samples != self.nll_samples:
             raise _changed("nll_samples", new.nll_samples, self.nll_samples, folder)
@@ -199,7 +199,7 @@ def _check_equal(config: Config, before: Config, free: set[str], folder: Path) -
 
 def _changed(field: str, now: Any, before: Any, folder: Path) -> UsageError:
     return UsageError(
-        f"{field} = {now!r}, and {folder} was begun with {before!r}; only recipes and seeds can be added: "
+        f"{field} = {now!r}, but {folder} was started with {before!r}; only recipes and seeds can be added: "
         "give the same again, or another --out"
     )
 

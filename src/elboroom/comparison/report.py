@@ -1,4 +1,4 @@
-"""The result: rows of all runs, one line per recipe, as CSV, Markdown and plain text."""
+"""The result of a comparison: one row per run and per recipe, as CSV, Markdown and plain text."""
 
 from __future__ import annotations
 
@@ -26,26 +26,24 @@ _BESIDE_NLL = ["± MC", "ESS", "k"]
 _DASH = "–"
 _LINE = 110
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_NO_RATE = (
-    "no noise, so no rate and no density to sample by; what the ELBO would be, −distortion, bounds nothing"
-)
-_NO_DENSITY = "one code per example and no density to sample by; the ELBO is a bound"
+_NO_RATE = "deterministic codes have no rate and no density for importance sampling; −distortion is no bound"
+_NO_DENSITY = "quantised codes have no density for importance sampling; the ELBO is a bound"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The results of a comparison.
 
     Attributes
     ----------
     summaries : list of Summary
-        A recipe each, in the order in which they were asked for.
+        One per recipe, in the order given.
     data : str
         Name of the data.
     nll_samples : int
-        Importance samples of each example.
+        Importance samples per example.
     folder : path or None
-        Where runs and tables are.
+        Folder of the runs and tables.
     """
 
     summaries: list[Summary]
@@ -55,7 +53,7 @@ class Comparison:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """One dict per run, failed ones and recipes that were left out among them."""
+        """One dict per run, including failed runs and recipes that were left out."""
         rows = []
         for one in self.summaries:
             failed = [_empty(one.recipe, "failed", why, seed) for seed, why in one.failures.items()]
@@ -70,11 +68,11 @@ class Comparison:
         return [row for row in self.rows if row["status"] == "failed"]
 
     def csv(self) -> str:
-        """One line per run: nats per example, seconds of training; empty where there is no such number."""
+        """Write one line per run, in nats per example and seconds; a number that a model lacks is empty."""
         return _csv(_COLUMNS, ([row.get(name) for name in _COLUMNS] for row in self.rows))
 
     def summary_csv(self) -> str:
-        """One line per recipe: means over its runs, and ``*_ci95``, half of the 95 % interval."""
+        """Write one line per recipe: means over its runs, and ``*_ci95``, half of the 95 % interval."""
         names = [key for metric in METRICS for key in (metric.name, f"{metric.name}_ci95")]
         lines = []
         for one in self.summaries:
@@ -84,7 +82,7 @@ class Comparison:
         return _csv(("recipe", "likelihood", "runs", "failed", *names, "nll_monte_carlo", "weights"), lines)
 
     def markdown(self) -> str:
-        """The table as Markdown, its columns aligned in the source too, with notes below."""
+        """Write the table as Markdown, with aligned columns and notes below."""
         head, lines, notes = self._cells("**{}**")
         widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -92,12 +90,12 @@ class Comparison:
         return f"{table}\n\n" + "".join(f"{note}  \n" for note in notes)
 
     def text(self, width: int | None = None) -> str:
-        """The table for a terminal, with notes below.
+        """Write the table for a terminal, with notes below.
 
         Parameters
         ----------
         width : int, optional
-            Cells of a line: a wider table is broken into several below each other.
+            Columns of a line: a wider table is divided into several, one below another.
         """
         head, lines, notes = self._cells("*{}")
         together = {metric.title for metric in METRICS} | {"runs", "likelihood", "weights"}
@@ -109,7 +107,7 @@ class Comparison:
         return "\n\n".join([*tables, "\n".join(textwrap.fill(note, fill) for note in notes)])
 
     def figure(self) -> Any:
-        """Dots with intervals for each metric, and rate against distortion, as a matplotlib figure."""
+        """Draw each metric with intervals, and rate against distortion, as a Matplotlib figure."""
         return draw(self.summaries, f"{self.data}: {self._caption()}")
 
     def _repr_markdown_(self) -> str:
@@ -117,14 +115,14 @@ class Comparison:
 
     def _caption(self) -> str:
         known = next((one for one in self.summaries if one.rows), None)
-        where = f"{known.known('examples'):,} {known.known('split')} examples" if known else "no run is done"
+        where = f"{known.known('examples'):,} {known.known('split')} examples" if known else "no finished run"
         several = any(len(one.rows) > 1 for one in self.summaries)
         return f"{where}, " + (
             "mean and Student's 95 % interval over seeds" if several else "one seed, so no intervals"
         )
 
     def _cells(self, mark: str) -> tuple[list[str], list[list[str]], list[str]]:
-        """Heading, lines and notes; ``mark`` is put around what is best."""
+        """Return heading, lines and notes; ``mark`` formats a significantly best value."""
         notes = _Notes()
         kinds = groups(self.summaries)
         best = {
@@ -152,15 +150,15 @@ class Comparison:
 
     def _units(self) -> str:
         return (
-            f"{self.data}, {self._caption()}. Nats per example; NLL by {self.nll_samples} "
-            "importance samples: MC its standard error from drawing them, ESS the effective ones, k the "
-            "Pareto shape of their weights, above 0.7 not reliable (both medians over examples)."
+            f"{self.data}, {self._caption()}. Nats per example. NLL from {self.nll_samples} importance "
+            "samples: MC is its Monte Carlo standard error, ESS the effective sample size and k the Pareto "
+            "shape of the weights, unreliable above 0.7 (ESS and k: medians over examples)."
         )
 
 
 @dataclass
 class _Notes:
-    """Footnotes, numbered as they come up; the same text is the same note."""
+    """Footnotes, numbered in order of use; equal texts share a note."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -197,7 +195,7 @@ def _cell(one: Summary, metric: Metric, notes: _Notes) -> str:
 
 
 def _beside_nll(one: Summary, notes: _Notes) -> list[str]:
-    """How far to believe it: Monte Carlo error, effective samples, Pareto k̂, each a mean over the seeds."""
+    """Return the diagnostics of the NLL: Monte Carlo error, effective sample size, Pareto k̂."""
     error, samples, shape = one.monte_carlo, one.interval("nll_ess"), one.interval("nll_pareto_k")
     share = one.interval("nll_unreliable")
     doubt = None if share is None else verdict(share.mean)
@@ -214,37 +212,35 @@ def _written(found: Interval, decimals: int) -> str:
 
 
 def _verdicts(kinds: dict[str, list[Summary]], best: set[tuple[str, str]], mark: str) -> Iterable[str]:
-    """Say what is marked, where nothing could be, and what cannot be compared."""
+    """Say which recipes are significantly best, for which metrics none is, and what is not comparable."""
     judged = [metric for metric in METRICS if metric.best is not None]
     if best:
-        of = " of its likelihood's kind" if len(kinds) > 1 else ""
-        yield f"{mark.format('Marked')}: better than all others{of}, its interval clear of theirs."
+        group = " in its group" if len(kinds) > 1 else ""
+        yield f"{mark.format('Marked')}: significantly best; its interval overlaps no other{group}."
     rivals = max((len(members) for members in kinds.values()), default=0)
     left = [metric.title for metric in judged if not any(name == metric.name for _, name in best)]
     if left and rivals > 1:
         one_each = all(len(one.rows) < 2 for members in kinds.values() for one in members)
-        why = "one seed gives no interval" if one_each else "no interval lies clear of all others"
-        yield f"{' and '.join(left)}: nothing is marked as best, as {why}."
+        why = "one seed gives no interval" if one_each else "the intervals overlap"
+        yield f"{' and '.join(left)}: no recipe is significantly best: {why}."
     if len(kinds) > 1:
         sides = [", ".join(dict.fromkeys(one.known("likelihood") for one in each)) for each in kinds.values()]
-        yield (
-            f"ELBO, NLL and distortion can be compared within each of these, not across: {' | '.join(sides)}."
-        )
+        yield (f"ELBO, NLL and distortion are comparable only within each group: {' | '.join(sides)}.")
 
 
 def in_blocks(
     rows: Sequence[Sequence[str]], width: int | None, starts: Sequence[bool] | None = None
 ) -> list[list[str]]:
-    """Lines of a table, broken into several tables where one is too wide; each has the first column.
+    """Format a table, divided into several if it is too wide; each has the first column.
 
     Parameters
     ----------
     rows : sequence of sequences of str
-        Cells, those of the heading first; the first of each row is flush left, the others are flush right.
+        Cells, the heading first; the first cell of each row is left-aligned, the others are right-aligned.
     width : int, optional
-        Cells of a line; all goes into one table if not given.
+        Columns of a line; one table if not given.
     starts : sequence of bool, optional
-        Of each column: whether a new table may begin with it. All may if not given.
+        For each column, whether a table may begin with it; any may if not given.
 
     Returns
     -------
@@ -259,7 +255,7 @@ def in_blocks(
     ['     two', 'row   22']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    groups: list[list[int]] = []  # of columns that stay side by side
+    groups: list[list[int]] = []  # of columns that stay together
     for column in range(1, len(widths)):
         if not groups or starts is None or starts[column]:
             groups.append([])

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from elboroom.cli.options import TrainingVerb
+from elboroom.cli.options import Count, TrainingVerb
 from elboroom.cli.parser import parse
 from elboroom.cli.starting_point import starting_point
 from elboroom.config import Config
@@ -39,8 +39,8 @@ class Compare(TrainingVerb):
             "vae,vae:beta=2; or all.",
         ),
     ] = ""
-    seeds: Annotated[int, Option(help="Number of seeds for each recipe, counted from --seed.")] = 3
-    nll_samples: Annotated[int, Option(help="Importance samples per example for the NLL.")] = 100
+    seeds: Annotated[Count, Option(help="Number of seeds for each recipe, counted from --seed.")] = 3
+    nll_samples: Annotated[Count, Option(help="Importance samples per example for the NLL.")] = 100
     out: Annotated[Path | None, Option(help="Folder for the comparison. Default: comparisons/DATA.")] = None
 
     @classmethod
