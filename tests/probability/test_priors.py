@@ -181,7 +181,7 @@ def test_vamp_starts_from_data_within_their_range() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 3), (5, 2)])
 def test_vamp_refuses_data_that_do_not_fit(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"to start 5 pseudo-inputs from; give at least 5 of shape \(3\)"):
+    with pytest.raises(UsageError, match=r"for 5 pseudo-inputs; give at least 5 of shape \(3\)"):
         VampPrior(2, shape=(3,), components=5).start_from(torch.zeros(shape))
 
 

@@ -75,9 +75,9 @@ def test_every_pair_is_taken_or_refused_with_its_reason(posterior: str, prior: s
     head, p = part(posterior), part(prior)
     reason = None
     if prior == "vamp" and posterior in ("planar", "iaf", "deterministic"):
-        reason = "cannot give its density at any z; take a diagonal"
+        reason = "has none at arbitrary z; take a diagonal"
     elif prior == "sphere" and posterior != "power_spherical":
-        reason = "UniformSphere has codes on the sphere alone.*take the PowerSpherical posterior"
+        reason = "UniformSphere has codes on the sphere only.*take the PowerSpherical posterior"
     elif prior not in ("sphere", "vamp") and posterior == "power_spherical":
         reason = "PowerSpherical puts codes on a sphere.*take UniformSphere or a VampPrior"
     if reason is not None:

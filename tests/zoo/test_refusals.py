@@ -153,11 +153,11 @@ def test_what_the_table_of_priors_says_is_what_the_parts_say() -> None:
 
 def test_parts_composed_in_python_are_checked_too() -> None:
     networks = nn.Linear(5, 4), nn.Linear(2, 5)
-    with pytest.raises(UsageError, match="has codes on the sphere alone"):
+    with pytest.raises(UsageError, match="has codes on the sphere only"):
         VAE(*networks, UniformSphere(2), shape=(5,))
     with pytest.raises(UsageError, match="a quantiser goes with UniformCodes or AutoregressiveCodes"):
         VAE(*networks, StandardNormal(4), posterior=VectorQuantizer((2, 2), 4), shape=(5,))
-    with pytest.raises(UsageError, match="only one of the two is about entries"):
+    with pytest.raises(UsageError, match="only one of the two has codes from a codebook"):
         check_pair(DiagonalGaussianHead(4), UniformCodes(VectorQuantizer((2, 2), 4)))
 
 

@@ -36,7 +36,7 @@ class Step(Protocol):
         ...
 
     def detached(self) -> Step:
-        """Give the same step with its parameters cut from the graph."""
+        """The same step with its parameters detached from the graph."""
         ...
 
 
@@ -76,7 +76,7 @@ class FlowPosterior:
         return z, log_q
 
     def detached(self) -> Self:
-        """Give the same posterior with its parameters cut from the graph."""
+        """The same posterior with its parameters detached from the graph."""
         return type(self)(self.base.detached(), tuple(step.detached() for step in self.steps))
 
 
@@ -115,7 +115,7 @@ class Planar:
         return z + u * height, det[..., 0].log()
 
     def detached(self) -> Self:
-        """Give the same step with its parameters cut from the graph."""
+        """The same step with its parameters detached from the graph."""
         return changed(self, Tensor.detach)
 
 
@@ -130,7 +130,7 @@ class InverseAutoregressive:
     context : Tensor
         (b, c), what the encoder tells the network.
     frozen : bool
-        Whether the network's weights are cut from the graph.
+        Whether the network's weights are detached from the graph.
     """
 
     network: nn.Module
@@ -151,7 +151,7 @@ class InverseAutoregressive:
         return torch.lerp(offset, z, torch.sigmoid(raw)), F.logsigmoid(raw).sum(-1)
 
     def detached(self) -> Self:
-        """Give the same step with its context and weights cut from the graph."""
+        """The same step with its context and weights detached from the graph."""
         return type(self)(self.network, self.context.detach(), frozen=True)
 
 

@@ -68,7 +68,7 @@ class FullGaussian:
         return -0.5 * (noise.square() + LOG_2PI).sum(-1) - self.scale.log().sum(-1)
 
     def detached(self) -> Self:
-        """Give the same posterior with its parameters cut from the graph."""
+        """The same posterior with its parameters detached from the graph."""
         return changed(self, Tensor.detach)
 
 

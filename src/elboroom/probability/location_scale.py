@@ -1,4 +1,4 @@
-"""Likelihoods of real numbers by a location and a scale: Gaussian, Laplace, Student's t."""
+"""Likelihoods of real numbers with a location and a scale: Gaussian, Laplace, Student's t."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LearnScale = Literal["none", "shared", "pixel", "optimal"]
 
 _SPELLED_OUT: dict[Any, Any] = {False: "none", True: "shared"}
 _LOG_2PI = math.log(2 * math.pi)
-# The running scale is a mean over about this many of the last batches.
+# The running scale averages over about this many recent batches.
 _REMEMBERED_BATCHES = 100
 _MIN_LEARNED_DF = 1.0
 # log Γ(a + ½) − log Γ(a) − ½ log a in powers of 1/a², times a; within 5e-13 for a ≥ 8.
@@ -33,9 +33,9 @@ _HALF_STEP_SERIES = (-1 / 8, 1 / 192, -1 / 640, 17 / 14336, -31 / 18432)
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normals of mean (..., *shape).
+    """Independent normal distributions with means (..., *shape).
 
-    ``scale`` is the standard deviation: one for all (), or one for each number (..., *shape).
+    ``scale`` is the standard deviation: one for all, (), or one for each number, (..., *shape).
     """
 
     mean: Tensor
@@ -58,7 +58,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class OptimalGaussian:
-    """A Gaussian in training whose scale is set by the very batch it scores (arXiv:2006.13202).
+    """A Gaussian in training, whose scale is the optimal one of the batch it scores (arXiv:2006.13202).
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class OptimalGaussian:
     scale : Tensor
         The running standard deviation (), for samples.
     event_dims : int
-        Of one example.
+        Dimensions of one example.
     observe : callable
-        Takes the mean squared error (); returns the standard deviation that scores best, and remembers it.
+        Takes the mean squared error (), returns the optimal standard deviation, and updates the running one.
     """
 
     mean: Tensor
@@ -80,21 +80,21 @@ class OptimalGaussian:
     def log_prob(self, x: Tensor) -> Tensor:
         """As :meth:`Gaussian.log_prob` at σ*, the root of the mean squared error over all that is scored.
 
-        The mean is over samples, examples and dimensions. To the gradient σ* is a constant, and nothing of
-        the ELBO's is lost by that: its derivative vanishes at σ*.
+        The mean is over samples, examples and dimensions. σ* is a constant to the gradient, which is exact
+        all the same: the derivative of the ELBO with respect to σ vanishes at σ*.
         """
         with torch.no_grad():
             best = self.observe((x - self.mean).square().mean())
         return Gaussian(self.mean, best, self.event_dims).log_prob(x)
 
     def sample(self) -> Tensor:
-        """Mean plus noise of the running scale, (..., *shape)."""
+        """Mean plus noise with the running scale, (..., *shape)."""
         return Gaussian(self.mean, self.scale, self.event_dims).sample()
 
 
 @dataclass(frozen=True)
 class Laplace:
-    """Independent double exponentials of mean (..., *shape) and ``scale`` b, () or (..., *shape)."""
+    """Independent Laplace distributions with means (..., *shape) and ``scale`` b, () or (..., *shape)."""
 
     mean: Tensor
     scale: Tensor
@@ -111,10 +111,10 @@ class Laplace:
 
 @dataclass(frozen=True)
 class StudentT:
-    """Independent Student's t of location (..., *shape), ``scale`` σ, () or (..., *shape), and ``df`` ν, ().
+    """Independent Student's t: location (..., *shape), ``scale`` σ, () or (..., *shape), ``df`` ν, ().
 
-    ``mean`` is the location, which is the mean only where ν > 1, and the median always; the standard
-    deviation is σ √(ν/(ν − 2)) where ν > 2.
+    ``mean`` is the location: always the median, and the mean if ν > 1. The standard deviation is
+    σ √(ν/(ν − 2)) if ν > 2.
     """
 
     mean: Tensor
@@ -135,7 +135,7 @@ class StudentT:
 
 
 def _log_half_step(a: Tensor) -> Tensor:
-    """Return log Γ(a + ½) − log Γ(a) − ½ log a, which goes to 0; for large a the terms themselves cancel."""
+    """Return log Γ(a + ½) − log Γ(a) − ½ log a, by a series for large a, where the terms cancel."""
     large = a >= 8
     far, near = torch.where(large, a, 8.0), torch.where(large, 8.0, a)
     exact = torch.lgamma(near + 0.5) - torch.lgamma(near) - 0.5 * near.log()
@@ -143,7 +143,7 @@ def _log_half_step(a: Tensor) -> Tensor:
 
 
 class _LocationScaleHead(nn.Module):
-    """Where mean and scale come from, for the heads below; :class:`GaussianHead` explains the options."""
+    """How the heads below compute mean and scale; :class:`GaussianHead` explains the options."""
 
     support: tuple[float, float] | None = None
     spacing: float | None = None
@@ -197,36 +197,36 @@ class _LocationScaleHead(nn.Module):
 
 
 class GaussianHead(_LocationScaleHead):
-    """Features of the data's own shape, taken as means → :class:`Gaussian`.
+    """Features of the data's shape, as means → :class:`Gaussian`.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     scale : float
-        Standard deviation in the data's units, or where it starts from if learned. The default √½ makes
-        the distortion the summed squared error plus a constant.
+        Standard deviation in the data's units, or its initial value if learned. With the default √½ the
+        distortion is the summed squared error plus a constant.
     learn_scale : {"none", "shared", "pixel", "optimal"}
         "none": fixed. "shared": one for all dimensions, learned (as its logarithm). "pixel": the network
-        puts out one for each number, after the means along the last axis; what it puts out counts from
-        ``scale`` up or down. "optimal": in training the root mean square error of the batch at hand,
-        which is the maximum-likelihood scale (arXiv:2006.13202); in evaluation mode its running mean, so
-        that an example's score depends on no other. False and True stand for "none" and "shared".
+        gives one for each number, after the means along the last axis; an output of 0 means ``scale``.
+        "optimal": in training the root mean squared error of the batch, which is the maximum-likelihood scale
+        (arXiv:2006.13202); in evaluation mode its running mean, so that an example's score depends on no
+        other example. False and True stand for "none" and "shared".
     mean : {"identity", "sigmoid"}
-        "sigmoid" keeps means inside (0, 1), for pictures.
+        "sigmoid" keeps means inside (0, 1), for images.
     min_scale : float
-        No scale of "pixel" or "optimal" goes below it: a perfectly predicted pixel would be worth infinite
-        likelihood.
+        Lower bound of "pixel" and "optimal" scales, without which a perfectly predicted pixel would have
+        infinite density.
 
     Attributes
     ----------
     log_scale : Tensor
-        Logarithm of the one scale, (): a parameter if "shared", else a buffer; absent if "pixel".
+        Logarithm of the single scale, (): a parameter if "shared", otherwise a buffer; absent if "pixel".
 
     Raises
     ------
     UsageError
-        If an option is not one of those named, or a scale is not above its bound.
+        If an option is not one of those listed, or a scale is not above its bound.
 
     Examples
     --------
@@ -245,9 +245,9 @@ class GaussianHead(_LocationScaleHead):
         return Gaussian(mean, scale, self.event_dims)
 
     def _observe(self, squared_error: Tensor) -> Tensor:
-        """Root of a batch's mean squared error; the running one takes it in, on the device."""
+        """Root of a batch's mean squared error; updates the running one, on the device."""
         best = squared_error.sqrt().clamp(min=self.min_scale)
-        # A plain mean of the first batches, then one that forgets; the mean is of variances.
+        # A plain mean of the first batches, then an exponential one; both are of variances.
         weight = (self.batches_seen + 1).reciprocal().clamp(min=1 / _REMEMBERED_BATCHES)
         running = torch.lerp((2 * self.log_scale).exp(), best.square().to(self.log_scale), weight)
         self.log_scale.copy_(0.5 * running.log())
@@ -256,9 +256,10 @@ class GaussianHead(_LocationScaleHead):
 
 
 class LaplaceHead(_LocationScaleHead):
-    """Features of the data's own shape, taken as means → :class:`Laplace`.
+    """Features of the data's shape, as means → :class:`Laplace`.
 
-    Options are those of :class:`GaussianHead` without "optimal". ``scale`` is b, the standard deviation √2 b.
+    Options are those of :class:`GaussianHead` except "optimal". ``scale`` is b; the standard deviation is √2
+    b.
     """
 
     def forward(self, features: Tensor) -> Laplace:
@@ -267,23 +268,23 @@ class LaplaceHead(_LocationScaleHead):
 
 
 class StudentTHead(_LocationScaleHead):
-    """Features of the data's own shape, taken as locations → :class:`StudentT`.
+    """Features of the data's shape, as locations → :class:`StudentT`.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     df : float
-        Degrees of freedom ν, above 0: 1 is the Cauchy, ∞ the Gaussian. Or where they start from if learned.
+        Degrees of freedom ν, above 0 (1 is the Cauchy, ∞ the Gaussian), or their initial value if learned.
     learn_df : bool
-        Learn one ν for all dimensions; it stays above 1, where the location is the mean.
+        Learn one ν for all dimensions. It stays above 1, where the location is the mean.
     **options
-        Those of :class:`GaussianHead` but "optimal".
+        Those of :class:`GaussianHead` except "optimal".
 
     Raises
     ------
     UsageError
-        If ``df`` is not above 0, or if learned not above 1; and as :class:`GaussianHead`.
+        If ``df`` is not above 0, or not above 1 if learned; and as :class:`GaussianHead`.
     """
 
     def __init__(self, shape: tuple[int, ...], *, df: float = 4.0, learn_df: bool = False, **options: Any):

@@ -1,4 +1,4 @@
-"""What a part tells of a batch beside its terms: further columns of a run's history."""
+"""Further columns of a run's history, computed by posteriors, likelihoods and priors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 class Meter(NamedTuple):
-    """One column's share of a batch, in a form that adds up over batches and processes.
+    """One batch's contribution to a column, in a form that is summed over batches and processes.
 
-    A posterior, likelihood or prior may have ``meters``, a mapping of column names to these, static in names
-    and shapes. The host never waits for them within an epoch.
+    A posterior, likelihood or prior may have ``meters``, a mapping from column names to these, with static
+    names and shapes. The host does not wait for them within an epoch.
 
     Attributes
     ----------
     total : Tensor
-        Of any shape; the sum over the batch's examples.
+        Sum over the batch's examples, of any shape.
     read : callable
-        (sum of all totals, number of examples) → the column's value, a scalar. By default their mean.
+        (sum of all totals, number of examples) → the column's value, a scalar. Default: the mean.
 
     Examples
     --------

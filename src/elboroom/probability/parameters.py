@@ -1,4 +1,4 @@
-"""How the raw numbers of a decoder network become the parameters of a likelihood."""
+"""From a decoder's outputs to the parameters of a likelihood."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from elboroom.errors import UsageError
 
 Measure = Literal["density", "mass"]
-"""What a likelihood gives values: a density, or the probability of each."""
-# Logarithms of counts are taken as they are up to e^15, about three million.
+"""What exp(log_prob) is: a density, or the probability of a value."""
+# Logarithms of counts are used unchanged up to 15: counts up to about three million.
 _LOG_LIMIT = 15.0
 
 
@@ -35,12 +35,12 @@ def sum_event(values: Tensor, dims: int) -> Tensor:
 
 
 def in_double(*values: Tensor) -> tuple[Tensor, ...]:
-    """Give numbers in float64 where the device has it, for sums whose terms cancel in float32."""
+    """Convert to float64 if the device has it, for sums whose terms cancel in float32."""
     return tuple(v if v.device.type == "mps" else v.double() for v in values)
 
 
 def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """c₀ + c₁x + c₂x² + …, from the inside out.
+    """c₀ + c₁x + c₂x² + …, by Horner's rule.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def softplus_from(raw: Tensor, start: float, minimum: float) -> Tensor:
-    """Positive numbers from raw ones: ``start`` at 0, above ``minimum`` everywhere, linear for large ones.
+    """Softplus above ``minimum`` whose value at 0 is ``start``; linear for large numbers.
 
     Examples
     --------
@@ -66,9 +66,9 @@ def softplus_from(raw: Tensor, start: float, minimum: float) -> Tensor:
 
 
 def tame_log(raw: Tensor) -> Tensor:
-    """Logarithm of a count's mean or θ: the raw number itself within ±15, and a slow logarithm beyond.
+    """Damp the logarithm of a count's mean or θ: unchanged within ±15, growing logarithmically beyond.
 
-    An ``exp`` of it then stays finite for raw numbers up to 1e30, and no gradient vanishes as under a clamp.
+    Its ``exp`` then stays finite for inputs up to 1e30, and unlike a clamp its gradient never vanishes.
 
     Examples
     --------
@@ -80,12 +80,12 @@ def tame_log(raw: Tensor) -> Tensor:
 
 
 def check_above(name: str, value: float, bound: float) -> None:
-    """Refuse an option at or below ``bound``, infinite or nan.
+    """Refuse an option that is not a finite number above ``bound``.
 
     Raises
     ------
     UsageError
-        It names the option, its value and the bound.
+        With the option, its value and the bound.
     """
     if not (math.isfinite(value) and value > bound):
         raise UsageError(f"{name} = {value!r}: must be a finite number above {bound:g}")
@@ -97,14 +97,14 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
     Raises
     ------
     UsageError
-        It names the option, its value and what is allowed.
+        With the option, its value and what is allowed.
     """
     if value not in allowed:
         raise UsageError(f"{name} = {value!r}: must be one of {', '.join(map(repr, allowed))}")
 
 
 def in_turn(c: Tensor, n: int) -> Tensor:
-    """Rows of c (m, C) over and over, (n, C): one for each of n codes, of which k · m are (k, m) in a row.
+    """Repeat the rows of c (m, C) in turn, (n, C): one for each of n codes, (k, m) flattened.
 
     Examples
     --------

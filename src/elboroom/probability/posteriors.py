@@ -1,9 +1,9 @@
-"""What an encoder parametrises: q(z|x), and the heads that turn features into it.
+"""Posteriors q(z|x), and the heads that turn an encoder's features into them.
 
 A posterior of b examples has ``mean`` (b, d), the code of each, and ``rsample_and_log_prob(k)``: k samples
-z (k, b, d), differentiable in the parameters, with their log-densities (k, b) in nats. Where the density
-of any z is cheap it has ``log_prob(z)`` too, and where it factorises ``marginal_log_prob(z)``.
-A head is a module with ``in_shape`` (what the network must put out for one example), ``latent_dim``, and
+z (k, b, d), differentiable in the parameters, with their log-densities (k, b) in nats. If the density of
+any z is cheap it also has ``log_prob(z)``, and if it factorises ``marginal_log_prob(z)``.
+A head is a module with ``in_shape`` (shape of the network's output for one example), ``latent_dim``, and
 ``makes``, the class of its posteriors.
 """
 
@@ -22,7 +22,7 @@ from elboroom.distributed.noise import normal
 from elboroom.errors import UsageError
 
 LOG_2PI = math.log(2 * math.pi)
-_NUDGE = 1e-6
+_SHIFT = 1e-6
 Scale = Literal["softplus", "exp"]
 Q = TypeVar("Q", bound=Any)
 
@@ -37,7 +37,7 @@ class Posterior(Protocol):
 
     @property
     def stochastic(self) -> bool:
-        """False if all samples are the mean, so that no density and no likelihood of x exist."""
+        """False if all samples equal the mean, so that there is no density and no estimate of log p(x)."""
         ...
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
@@ -45,12 +45,12 @@ class Posterior(Protocol):
         ...
 
     def detached(self) -> Self:
-        """Give the same posterior with its parameters cut from the graph."""
+        """The same posterior with its parameters detached from the graph."""
         ...
 
 
 def rows(posterior: Q, index: Tensor) -> Q:
-    """Posteriors of the examples ``index`` (n,) of a batch, each as often as it is named.
+    """Posteriors of the examples ``index`` (n,) of a batch, which may repeat.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def rows(posterior: Q, index: Tensor) -> Q:
 
 
 def changed(posterior: Q, change: Callable[[Tensor], Tensor]) -> Q:
-    """Copy of a posterior whose tensors all went through ``change``."""
+    """Copy of a posterior with ``change`` applied to all its tensors."""
     values = {field.name: getattr(posterior, field.name) for field in fields(posterior)}
     return replace(posterior, **{name: change(v) for name, v in values.items() if isinstance(v, Tensor)})
 
@@ -74,7 +74,7 @@ def noise_like(mean: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
 
 
 def positive_scale(raw: Tensor, scale: Scale, min_scale: float) -> Tensor:
-    """σ = softplus(raw), or exp(raw / 2) where raw is a log-variance; ``min_scale`` keeps log σ finite."""
+    """σ = softplus(raw), or exp(raw / 2) if raw is a log-variance; ``min_scale`` keeps log σ finite."""
     return (F.softplus(raw) if scale == "softplus" else torch.exp(0.5 * raw)) + min_scale
 
 
@@ -84,17 +84,17 @@ def at_least(name: str, value: int, least: int) -> None:
     Raises
     ------
     UsageError
-        Naming the number, the value got and what is allowed.
+        With its name, its value and what is allowed.
     """
     if value < least:
         raise UsageError(f"{name} = {value}: at least {least} is needed")
 
 
 def unit_vector(raw: Tensor) -> Tensor:
-    """Directions of vectors (..., d); those of length zero, which have none, point along the first axis."""
-    # A nudge far below the size of any feature, and no branch: the gradient stays finite at zero.
-    nudged = torch.cat([raw[..., :1] + _NUDGE, raw[..., 1:]], -1)
-    return nudged / torch.linalg.vector_norm(nudged, dim=-1, keepdim=True).clamp_min(_NUDGE * 1e-3)
+    """Directions of vectors (..., d); a vector of length zero points along the first axis."""
+    # A shift far below the size of any feature, without a branch, keeps the gradient finite at zero.
+    shifted = torch.cat([raw[..., :1] + _SHIFT, raw[..., 1:]], -1)
+    return shifted / torch.linalg.vector_norm(shifted, dim=-1, keepdim=True).clamp_min(_SHIFT * 1e-3)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class DiagonalGaussian:
 
     @property
     def variance(self) -> Tensor:
-        """Of each dimension, (b, d)."""
+        """Variance of each dimension, (b, d)."""
         return self.scale.square()
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
@@ -130,14 +130,14 @@ class DiagonalGaussian:
         return torch.addcmul(self.mean, self.scale, noise), log_noise - self.scale.log().sum(-1)
 
     def rsample(self, num_samples: int) -> Tensor:
-        """Draw the same codes (k, b, d) without their density, for where nobody asks for it."""
+        """Draw the same codes (k, b, d) without their density."""
         noise = normal(num_samples, *self.mean.shape, batch_dim=1, like=self.mean)
         return torch.addcmul(self.mean, self.scale, noise)
 
     def marginal_log_prob(self, z: Tensor) -> Tensor:
         """Log-density of each dimension of z (..., b, d) in nats, (..., b, d).
 
-        Codes z[:, None] of shape (n, 1, d) give every code under every posterior, (n, b, d).
+        For every code under every posterior, (n, b, d), give z[:, None] of shape (n, 1, d).
         """
         standardised = (z - self.mean) / self.scale
         return -0.5 * (standardised.square() + LOG_2PI) - self.scale.log()
@@ -148,16 +148,16 @@ class DiagonalGaussian:
         return -0.5 * (standardised.square() + LOG_2PI).sum(-1) - self.scale.log().sum(-1)
 
     def detached(self) -> Self:
-        """Give the same posterior with its parameters cut from the graph."""
+        """The same posterior with its parameters detached from the graph."""
         return changed(self, Tensor.detach)
 
 
 @dataclass(frozen=True)
 class Deterministic:
-    """The code itself: z = mean, always (arXiv:1903.12436).
+    """A point: z = mean, always (arXiv:1903.12436).
 
-    A point has no density: ``log_q`` is 0 and the rate is 0 by convention, not in nats, so the distortion is
-    all that is bounded. The objective has to bring a penalty on the code to keep it near the prior.
+    It has no density: ``log_q`` and the rate are 0 by convention, and the ELBO is only −distortion. The
+    objective needs a penalty on the code to keep it near the prior.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class Deterministic:
         return z, self.mean.new_zeros(z.shape[:-1])
 
     def detached(self) -> Self:
-        """Give the same posterior with its code cut from the graph."""
+        """The same posterior with its code detached from the graph."""
         return changed(self, Tensor.detach)
 
 
@@ -186,7 +186,7 @@ class DiagonalGaussianHead(nn.Module):
     latent_dim : int
         d.
     scale : {"softplus", "exp"}
-        σ = softplus(raw), or σ = exp(raw / 2), in which raw is the log-variance.
+        σ = softplus(raw), or σ = exp(raw / 2), where raw is the log-variance.
     min_scale : float
         Added to σ so that its logarithm stays finite.
     """
@@ -211,7 +211,7 @@ class DiagonalGaussianHead(nn.Module):
 
 
 class DeterministicHead(nn.Module):
-    """Features (b, d) → :class:`Deterministic`: they are the code.
+    """Features (b, d), which are the code → :class:`Deterministic`.
 
     Parameters
     ----------

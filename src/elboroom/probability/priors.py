@@ -1,8 +1,8 @@
-"""p(z): what a code looks like before any data are seen.
+"""Priors p(z) over codes.
 
 A prior is a module (it may hold parameters) with ``latent_dim``, ``log_prob(z)`` over the last
-dimension in nats and ``sample(n)``. Some have ``quantile(u)`` too, which maps [0, 1]^d to the latent space
-so that uniform u give codes of the prior.
+dimension in nats, and ``sample(n)``. Some also have ``quantile(u)``, which maps uniform u in [0, 1]^d to
+codes of the prior.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from elboroom.errors import UsageError
 from elboroom.probability.posteriors import DiagonalGaussian, Posterior, at_least, rows
 
-# Numbers that comparing codes with all components of a mixture may hold at once, without a graph to keep.
+# Numbers in memory at a time when codes are compared with all components of a mixture, without a graph.
 _COMPARED_NUMBERS = 16_000_000
-# Least standard deviation of a mixture's components: narrower ones would sit on single codes.
+# Least standard deviation of a mixture's components: narrower ones would collapse onto single codes.
 _LEAST_SCALE = 1e-3
-# Pseudo-inputs start at least this share of the data's range inside it, where a sigmoid has some slope.
+# Pseudo-inputs start at least this share of the data's range inside it, where the sigmoid has a gradient.
 _MARGIN = 0.02
 
 
@@ -39,7 +39,7 @@ class StandardNormal(nn.Module):
     def __init__(self, latent_dim: int):
         super().__init__()
         self.latent_dim = latent_dim
-        # Follows the model's device and dtype, and is not a weight to save.
+        # For the model's device and dtype; not saved.
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -63,21 +63,21 @@ class StandardNormal(nn.Module):
 
 @dataclass(frozen=True)
 class Mixture:
-    """Σ_i weight_i q_i(z), of components that are the posteriors of a batch.
+    """Σ_i weight_i q_i(z), whose components are the posteriors of a batch.
 
     Parameters
     ----------
     components : Posterior
-        Of n examples, with ``log_prob``.
+        Posterior of n examples, with ``log_prob``.
     log_weights : Tensor
-        (n,), whose exponentials add up to 1.
+        (n,); their exponentials sum to 1.
     """
 
     components: Any
     log_weights: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of z (..., d) in nats, (...); without a graph in chunks that fit in memory."""
+        """Log-density of z (..., d) in nats, (...); in chunks that fit in memory if no gradient is needed."""
         flat = z.reshape(-1, 1, z.shape[-1])
         size = max(1, _COMPARED_NUMBERS // (len(self.log_weights) * z.shape[-1]))
         chunks = [flat] if torch.is_grad_enabled() else torch.split(flat, size)
@@ -99,7 +99,7 @@ class Mixture:
 class MixturePrior(nn.Module):
     """Mixture of n diagonal Gaussians with learned means, scales and weights.
 
-    It starts with equal weights, about zero mean and about unit variance.
+    It starts with equal weights, and mean and variance close to 0 and 1.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ class MixturePrior(nn.Module):
         self.latent_dim = latent_dim
         scale = 0.6 if components > 1 else 1.0
         self.mean = nn.Parameter(math.sqrt(1 - scale**2) * torch.randn(components, latent_dim))
-        raw = math.log(math.expm1(scale - _LEAST_SCALE))  # what softplus undoes
+        raw = math.log(math.expm1(scale - _LEAST_SCALE))  # inverse of softplus
         self.raw_scale = nn.Parameter(torch.full((components, latent_dim), raw))
         self.logits = nn.Parameter(torch.zeros(components))
 
     def mixture(self) -> Mixture:
-        """Give the mixture at the present weights."""
+        """The mixture at the present weights."""
         components = DiagonalGaussian(self.mean, F.softplus(self.raw_scale) + _LEAST_SCALE)
         return Mixture(components, self.logits.log_softmax(0))
 
@@ -141,25 +141,25 @@ class MixturePrior(nn.Module):
 class VampPrior(nn.Module):
     """Mean of the posteriors of n learned pseudo-inputs, Σ_i q(z|u_i)/n (arXiv:1705.07120 eq. 9).
 
-    It needs the model's encoder: call :meth:`bind` with ``vae.infer`` before use. The encoder is not a part
-    of it, so that its weights are saved, moved and trained once, as the model's.
+    It needs the model's encoder: call :meth:`bind` with ``vae.infer`` before use. The encoder does not
+    become a submodule, so its weights are saved, moved and trained only once, as the model's.
 
     Parameters
     ----------
     latent_dim : int
         d.
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     components : int
         n.
     support : (float, float) or None
-        Interval in which the data lie, as a likelihood's ``support``; pseudo-inputs stay inside.
+        Interval of the data, as a likelihood's ``support``; pseudo-inputs stay inside.
 
     Attributes
     ----------
     examples_wanted : int
-        How many examples training should give to :meth:`start_from`: n, or 0 once that was done or weights
-        were loaded.
+        How many examples training should give to :meth:`start_from`: n, or 0 after that or after weights were
+        loaded.
     """
 
     def __init__(
@@ -181,30 +181,30 @@ class VampPrior(nn.Module):
         self._infer: tuple[Callable[[Tensor], Posterior], ...] = ()
 
     def bind(self, infer: Callable[[Tensor], Posterior]) -> None:
-        """Take q(z|x) of x (n, *shape) from ``infer``."""
-        self._infer = (infer,)  # in a tuple, lest the encoder become a part of the prior
+        """Set the function that gives q(z|x) of x (n, *shape)."""
+        self._infer = (infer,)  # in a tuple, as the encoder must not become a submodule
 
     @property
     def pseudo_inputs(self) -> Tensor:
-        """The inputs u (n, *shape), in the units of the data."""
+        """Pseudo-inputs u (n, *shape), in model units."""
         if self.support is None:
             return self.raw_inputs
         low, high = self.support
         return low + (high - low) * torch.sigmoid(self.raw_inputs)
 
     def start_from(self, x: Tensor) -> None:
-        """Let the pseudo-inputs be the first n of examples x (m, *shape), in model units.
+        """Initialise the pseudo-inputs with the first n of examples x (m, *shape), in model units.
 
         Raises
         ------
         UsageError
-            If there are fewer than n or they have another shape.
+            If there are fewer than n, or they have another shape.
         """
         n, *shape = self.raw_inputs.shape
         if len(x) < n or list(x.shape[1:]) != shape:
             wanted = ", ".join(map(str, shape))
             raise UsageError(
-                f"got examples {tuple(x.shape)} to start {n} pseudo-inputs from; give at least {n} of shape "
+                f"got examples of shape {tuple(x.shape)} for {n} pseudo-inputs; give at least {n} of shape "
                 f"({wanted}), or build the prior with fewer components"
             )
         with torch.no_grad():
@@ -216,9 +216,9 @@ class VampPrior(nn.Module):
         self.examples_wanted = 0
 
     def mixture(self) -> Mixture:
-        """Give the mixture at the present weights: one pass of the encoder over the pseudo-inputs.
+        """The mixture at the present weights, by one pass of the encoder over the pseudo-inputs.
 
-        Hold on to it for many calls without a step in between, as for an importance-sampled likelihood.
+        Reuse it for several calls between which the weights do not change.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class VampPrior(nn.Module):
         return Mixture(components, components.mean.new_full((n,), -math.log(n)))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density of z (..., d) in nats, (...); encodes the pseudo-inputs anew."""
+        """Log-density of z (..., d) in nats, (...); encodes the pseudo-inputs again."""
         return self.mixture().log_prob(z)
 
     def sample(self, n: int) -> Tensor:

@@ -70,7 +70,7 @@ class Quantized:
         return z, self.mean.new_zeros(num_samples, len(self.mean))
 
     def detached(self) -> Quantized:
-        """The same codes, cut from the graph."""
+        """The same codes, detached from the graph."""
         return Quantized(self.mean.detach(), self.indices, self.loss.detach(), self.counts)
 
 

@@ -1,7 +1,7 @@
 """Codes on the unit sphere: the power spherical posterior and the uniform prior.
 
 A code of d numbers is a point on S^(d−1), the sphere in R^d. Densities are with respect to the sphere's
-surface, so they can be compared with each other and not with those of priors on all of R^d.
+surface, so they can be compared with each other, but not with densities on all of R^d.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from elboroom.distributed import noise
 from elboroom.probability.parameters import in_double
 from elboroom.probability.posteriors import at_least, changed, unit_vector
 
-# There a code strays from its direction by about 1e-3, and float32 still tells such points apart well.
+# At this concentration codes are within about 1e-3 of their direction, which float32 still resolves well.
 _MOST_CONCENTRATED = 1e6
 
 
 def log_area(d: int) -> float:
-    """Logarithm of the surface of the unit sphere in d dimensions, log 2π^(d/2)/Γ(d/2).
+    """Logarithm of the surface area of the unit sphere in R^d, log 2π^(d/2)/Γ(d/2).
 
     Examples
     --------
@@ -42,7 +42,7 @@ class PowerSpherical:
     ----------
     mean : Tensor
         The direction μ of each example, (b, d), of length 1, which is its code. The mean in R^d would lie
-        inside the sphere, where no code is.
+        inside the sphere, where there are no codes.
     concentration : Tensor
         κ ≥ 0, (b,); 0 is uniform.
     """
@@ -55,10 +55,10 @@ class PowerSpherical:
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
         """Draw z (k, b, d), differentiably (implicitly in κ), and its log-density (k, b) in nats.
 
-        A height t = μ·z is drawn from a stretched beta distribution and the rest uniformly around the axis.
+        A height t = μ·z is drawn from a beta distribution stretched to [−1, 1], the rest uniformly around μ.
         """
         alpha, beta = self._alpha_beta()
-        # The shares (1 + t)/2 and (1 − t)/2, both of them drawn: by subtraction the smaller would be lost.
+        # The shares (1 + t)/2 and (1 − t)/2 are drawn together: a subtraction would lose the smaller one.
         pair = torch.stack([alpha, beta.expand_as(alpha)], -1)
         near, far = Dirichlet(pair, validate_args=False).rsample((num_samples,)).unbind(-1)
         aside = F.normalize(
@@ -66,8 +66,8 @@ class PowerSpherical:
         )
         height = (near - far)[..., None]
         width = 2 * (near * far).clamp_min(torch.finfo(near.dtype).tiny).sqrt()[..., None]
-        # Around the first axis, pointing away from μ, then mirrored onto μ: a distance of √2 or more between
-        # the two keeps the mirror, and the gradient, well defined everywhere.
+        # Drawn around the first axis, pointing away from μ, then reflected onto μ: a distance of at least √2
+        # between the two keeps the reflection and its gradient well defined.
         away = -torch.where(self.mean[..., :1] < 0, -1.0, 1.0).to(self.mean.dtype)
         upright = torch.cat([away * height, width * aside], -1)
         first = torch.cat([away, torch.zeros_like(self.mean[..., 1:])], -1)
@@ -86,10 +86,10 @@ class PowerSpherical:
         (concentration,) = in_double(self.concentration)
         expected = concentration * (torch.digamma(alpha) - torch.digamma(alpha + beta))
         rate = log_area(self.mean.shape[-1]) + _log_normalizer(alpha, beta) + expected
-        return rate.clamp_min(0).to(self.mean.dtype)  # near κ = 0 rounding could turn its sign
+        return rate.clamp_min(0).to(self.mean.dtype)  # rounding could make it negative near κ = 0
 
     def detached(self) -> Self:
-        """Give the same posterior with its parameters cut from the graph."""
+        """The same posterior with its parameters detached from the graph."""
         return changed(self, Tensor.detach)
 
     def _alpha_beta(self) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class PowerSpherical:
         return beta + self.concentration, beta
 
     def _log_normalizer(self) -> Tensor:
-        """Log-density at the axis, without the share's power: C · 2^κ of the paper's eq. 4."""
+        """Log-density at μ: log(C · 2^κ) in eq. 4 of the paper."""
         return _log_normalizer(*in_double(*self._alpha_beta())).to(self.mean.dtype)
 
 
@@ -107,7 +107,7 @@ def _log_normalizer(alpha: Tensor, beta: Tensor) -> Tensor:
 
 
 def _log_share(near: Tensor, far: Tensor) -> Tensor:
-    """Logarithm of ``near`` = 1 − ``far``, precise at both ends and with finite gradients."""
+    """Logarithm of ``near`` = 1 − ``far``, precise at both endpoints and with finite gradients."""
     close = torch.log1p(-far.clamp_max(0.5))
     return torch.where(far < 0.5, close, near.clamp_min(torch.finfo(near.dtype).tiny).log())
 
@@ -115,7 +115,7 @@ def _log_share(near: Tensor, far: Tensor) -> Tensor:
 class PowerSphericalHead(nn.Module):
     """Features (b, d + 1) → :class:`PowerSpherical`: a vector whose direction is μ, and the raw κ.
 
-    κ = softplus(raw), bent to stay below 1e6.
+    κ = softplus(raw), smoothly limited to 1e6.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class PowerSphericalHead(nn.Module):
 
 
 class UniformSphere(nn.Module):
-    """The same density everywhere on the sphere in R^d, the prior of spherical codes (arXiv:1804.00891).
+    """The uniform distribution on the sphere in R^d, the prior of spherical codes (arXiv:1804.00891).
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class UniformSphere(nn.Module):
         super().__init__()
         at_least("latent_dim", latent_dim, 2)
         self.latent_dim = latent_dim
-        # Follows the model's device and dtype, and is not a weight to save.
+        # For the model's device and dtype; not saved.
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
