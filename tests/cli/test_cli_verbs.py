@@ -557,7 +557,7 @@ def test_eight_bit_pixels_are_not_taken_for_floats_of_another_range(elboroom: Co
         result = elboroom(*verb)
         assert result.code == 2
         assert (
-            "trained on floats from -1 (black) to 1 (white); map each pixel p to -1 + p / 255 * 2"
+            "trained on floats from -1 (black) to 1 (white); convert each pixel p to -1 + p / 255 * 2"
             in result.err
         )
     # Mapped as the message says, they are what the model was trained on.
