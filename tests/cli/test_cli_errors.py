@@ -297,9 +297,9 @@ def test_damaged_checkpoints(which: str, what: str, left: int, elboroom: Command
     shutil.copytree(world.run, "run")
     os.truncate(f"run/checkpoints/{which}/state.safetensors", left)
     result = elboroom("resume", "run", "--epochs", "4", "--quiet")
-    told = [line for line in result.lines if line.startswith("elboroom: ")]
-    assert len(told) == 1
-    assert re.search(rf"checkpoints/{which}/state\.safetensors is damaged or cut short \(.*{what}", told[0])
+    notes = [line for line in result.lines if line.startswith("elboroom: ")]
+    assert len(notes) == 1
+    assert re.search(rf"checkpoints/{which}/state\.safetensors is damaged or cut short \(.*{what}", notes[0])
     assert result.code == 0
 
 

@@ -40,22 +40,22 @@ def test_a_run_of_any_name_is_named_as_it_is(
     shown = escaped(str(run))
     np.save("x.npy", np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8))
     assert main(["train", "x.npy", "--out", str(run), *SMALL]) == 0
-    told = capsys.readouterr()
-    assert f"elboroom evaluate {shown}" in told.err
+    printed = capsys.readouterr()
+    assert f"elboroom evaluate {shown}" in printed.err
     assert main(["evaluate", str(run), "--num-samples", "2"]) == 0
     assert main(["train", "x.npy", "--out", str(run), *SMALL]) == 2
-    told_all = told.out + told.err + "".join(capsys.readouterr())
-    assert shown in told_all
-    assert not [char for char in told_all if not char.isprintable() and char != "\n"]
+    printed_all = printed.out + printed.err + "".join(capsys.readouterr())
+    assert shown in printed_all
+    assert not [char for char in printed_all if not char.isprintable() and char != "\n"]
 
 
 def test_a_missing_path_with_a_closing_tag_is_an_error_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["data", "show", "no/[/x]/\x1b[2J"]) == 2
-    told = capsys.readouterr().err
-    assert "no/[/x]/\\x1b[2J" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "no/[/x]/\\x1b[2J" in printed
+    assert printed.count("\n") == 1
 
 
 def test_folders_of_any_name_are_labels(
@@ -70,10 +70,10 @@ def test_folders_of_any_name_are_labels(
     assert main(["data", "show", "pets"]) == 0
     assert main(["train", "pets", "--out", "run", "--condition", "labels", *SMALL]) == 0
     assert main(["report", "run"]) == 0
-    told = "".join(capsys.readouterr())
+    printed = "".join(capsys.readouterr())
     for shown in ("[red]cat", "do\\x1b[31mg", "bad [bold].png"):
-        assert shown in told
-    assert not [char for char in told if not char.isprintable() and char != "\n"]
+        assert shown in printed
+    assert not [char for char in printed if not char.isprintable() and char != "\n"]
 
 
 @pytest.mark.parametrize("name", NAMES)

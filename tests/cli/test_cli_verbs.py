@@ -439,8 +439,8 @@ def test_codes_say_which_row_they_are_of(elboroom: Command, world: World) -> Non
     for suffix in ("csv", "npz", "npy"):
         result = elboroom("embed", world.table_run, "t.csv", "--out", f"z.{suffix}")
         assert result.code == 0
-        told = result.lines.index("warning: 1 of 4 (25%) are left out")
-        assert "line 3 has nothing in column 'a'" in result.lines[told + 1]
+        place = result.lines.index("warning: 1 of 4 (25%) are left out")
+        assert "line 3 has nothing in column 'a'" in result.lines[place + 1]
     rows = [line.split(",")[:2] for line in Path("z.csv").read_text().splitlines()]
     assert rows == [["row", "name"], ["0", "x"], ["2", "z"], ["3", "w"]]
     assert Path("z.rows.csv").read_text() == "row,name,label\n0,x,cat\n2,z,dog\n3,w,dog\n"
@@ -562,7 +562,9 @@ def test_eight_bit_pixels_are_not_taken_for_floats_of_another_range(elboroom: Co
         )
     # Mapped as the message says, they are what the model was trained on.
     np.save("mapped.npy", (-1 + pixels / 255 * 2).astype(np.float32))
-    told = elboroom("evaluate", "r", "--data", "mapped.npy", "--num-samples", "9", "--split", "all", "--json")
+    other = elboroom(
+        "evaluate", "r", "--data", "mapped.npy", "--num-samples", "9", "--split", "all", "--json"
+    )
     own = elboroom("evaluate", "r", "--num-samples", "9", "--split", "all", "--json")
-    assert (told.code, own.code) == (0, 0)
-    assert json.loads(told.out)["elbo"] == pytest.approx(json.loads(own.out)["elbo"], rel=1e-4)
+    assert (other.code, own.code) == (0, 0)
+    assert json.loads(other.out)["elbo"] == pytest.approx(json.loads(own.out)["elbo"], rel=1e-4)

@@ -168,7 +168,7 @@ def test_a_model_that_decodes_everything_to_people_is_found_out(data: Dataset) -
     assert json.loads(json.dumps(found.as_dict()))["classes"] == ["person", "dog"]
 
 
-def test_codes_are_told_apart_by_their_class_means(data: Dataset, vae: VAE) -> None:
+def test_classes_are_recognised_by_the_means_of_their_codes(data: Dataset, vae: VAE) -> None:
     found = report(vae, data)
     train, test = data.indices("train"), data.indices("test")
     codes = {part: vae.embed(data.values(rows)).numpy() for part, rows in (("train", train), ("test", test))}
