@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "distributed": {"errors"},
     "networks": {"errors", "config", "distributed"},
     "probability": {"errors", "config", "distributed"},
-    "models": {"errors", "config", "distributed", "networks", "probability"},
+    "models": {"errors", "config", "io", "distributed", "networks", "probability"},
     "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
     "data": {"errors", "io", "distributed"},
     "runs": {"errors", "config", "io", "data", "models"},

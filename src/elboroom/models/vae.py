@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from elboroom.models.conditioning import Array as Array  # imported from here by
 from elboroom.models.conditioning import Condition, Conditioning
 from elboroom.models.inference import Inference
 from elboroom.models.inference import Precision as Precision
+from elboroom.models.saving import save_model
 from elboroom.models.terms import Terms
 from elboroom.probability import (
     BernoulliHead,
@@ -179,3 +181,18 @@ class VAE(Inference):
             known = {"log_q": log_q}
         generate = self.generate if c is None else partial(self.generate, condition=c)
         return Terms(x, q, generate(z), prior, z, generate, known)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file that :func:`elboroom.load` reads, without pickle.
+
+        The file is in the safetensors format. Its header holds the configuration of a model from
+        :meth:`build`; a model composed in Python is loaded by ``elboroom.load(path, into=vae)``.
+
+        Raises
+        ------
+        UsageError
+            If ``path`` is a folder, or its folder does not exist.
+        FailureError
+            If the file cannot be written.
+        """
+        save_model(self, path)

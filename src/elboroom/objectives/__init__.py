@@ -14,6 +14,7 @@ from elboroom.objectives.bounds import (
 )
 from elboroom.objectives.critics import Critic, prior_critic, total_correlation_critic
 from elboroom.objectives.free_bits import free_bits
+from elboroom.objectives.loss import Loss
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.objective import Objective
@@ -25,6 +26,7 @@ from elboroom.objectives.total_correlation import total_correlation
 __all__ = [
     "RECIPES",
     "Critic",
+    "Loss",
     "Objective",
     "Recipe",
     "ScheduledBound",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from elboroom.config import ObjectiveConfig
@@ -69,8 +70,18 @@ class Objective(nn.Module):
         """Values of all schedules at a step, in order: beta, the bound's own, the penalties' weights."""
         return [schedule(step) for schedule in self.schedules.values()]
 
-    def forward(self, terms: Terms, coefficients: Tensor) -> Tensor:
-        """Compute the loss in nats per example; ``coefficients`` has one value for each schedule."""
+    def forward(self, terms: Terms, coefficients: Tensor | int) -> Tensor:
+        """Compute the loss, a scalar in nats per example.
+
+        Parameters
+        ----------
+        terms : Terms
+            From one forward pass, ``vae(x, objective.num_samples)``.
+        coefficients : Tensor or int
+            One value for each schedule, as :meth:`coefficients` gives them, or the step, counted from 0.
+        """
+        if isinstance(coefficients, int):
+            coefficients = torch.tensor(self.coefficients(coefficients), device=terms.z.device)
         return self.parts(terms, coefficients)[0]
 
     def parts(self, terms: Terms, coefficients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

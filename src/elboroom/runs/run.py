@@ -27,7 +27,6 @@ from elboroom.errors import UsageError, shortened
 from elboroom.io.files import (
     check_writable,
     explain_disk,
-    is_trace,
     json_text,
     lock_folder,
     read_json,
@@ -37,6 +36,9 @@ from elboroom.io.files import (
 from elboroom.io.tensors import misfit, read_tensors, write_tensors
 from elboroom.models.vae import VAE
 from elboroom.runs import Status, check_usable, read_history, read_status
+from elboroom.runs.folder import check_free as check_free
+from elboroom.runs.folder import is_run
+from elboroom.runs.model_file import load_model
 from elboroom.runs.status import FILE as _STATUS
 
 PREPARATION = "preparation.json"
@@ -136,7 +138,7 @@ class Run:
             _write_config(path, config, custom_model)
             run = cls(path)
         except BaseException:
-            if not _is_run(path):
+            if not is_run(path):
                 Path(lock.lock_file).unlink(missing_ok=True)  # leave no trace of a run that was not created
             lock.release()
             raise
@@ -298,50 +300,25 @@ class Run:
 
 
 def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
-    """Load a trained VAE from a run folder, on the CPU and in evaluation mode, without executing code.
+    """Load a trained VAE, on the CPU and in evaluation mode, without executing code.
 
     Parameters
     ----------
     path : path
-        The folder of the run.
+        The folder of a run, or a file that :meth:`elboroom.VAE.save` wrote.
     into : VAE, optional
         The model to load the weights into; required if it was composed in Python.
 
     Raises
     ------
     UsageError
-        If ``path`` holds no run, a damaged one, or one that a newer version of elboroom wrote.
+        If ``path`` holds no model, a damaged one, or one that a newer version of elboroom wrote.
+    FailureError
+        If the weights are not finite.
     """
+    if isinstance(path, str | os.PathLike) and Path(path).is_file():
+        return load_model(Path(path), into)
     return Run(path).model(into)
-
-
-def check_free(path: Path, *, overwrite: bool = False) -> None:
-    """Check that a new run may be written to ``path``.
-
-    Raises
-    ------
-    UsageError
-        If ``path`` is a file, holds a run and ``overwrite`` is not set, or holds other files but no run.
-    """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; give a folder as --out")
-    if _is_run(path):
-        if not overwrite:
-            raise UsageError(
-                f"{path} already holds a run; continue it with 'elboroom resume {path} --epochs N', "
-                "replace it with --overwrite, or choose another folder with --out"
-            )
-    elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
-        raise UsageError(f"{path} holds files but no run; give an empty or new folder as --out")
-
-
-def _is_run(path: Path) -> bool:
-    """Whether config.json was written by elboroom; other programs use that name too."""
-    try:
-        content = read_json(path / "config.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and isinstance(content.get("format"), int) and "training" in content
 
 
 def _write_config(path: Path, config: Config, custom_model: bool) -> None:
