@@ -21,7 +21,7 @@ class _Header(NamedTuple):
 
 
 def load_model(path: Path, into: VAE | None = None) -> VAE:
-    """Load what :meth:`elboroom.VAE.save` wrote, on the CPU and in evaluation mode; see :func:`elboroom.load`."""
+    """Load a file of :meth:`elboroom.VAE.save`, on the CPU and in evaluation mode."""
     weights, metadata = read_tensors(path)
     header = _header(path, metadata)
     found = first_unusable(weights)
