@@ -86,7 +86,7 @@ def test_batches_give_each_example_its_own_condition(kind: str, resident: bool) 
     assert held.conditions(torch.arange(3)) is None
     assert not any(isinstance(rows, Streamed) for rows in plain)
     wanted = build(condition=kind).condition
-    held.tell(wanted)
+    held.condition_on(wanted)
     assert wanted is not None
     every = conditions_of(data, wanted)
     expected = np.eye(2)[every] if kind == "labels" else every
@@ -96,7 +96,7 @@ def test_batches_give_each_example_its_own_condition(kind: str, resident: bool) 
         told = held.conditions(streamed)
         assert told is not None
         np.testing.assert_array_equal(told, expected[rows].astype(np.float32))
-    held.tell(None)
+    held.condition_on(None)
     assert held.conditions(torch.arange(3)) is None
 
 
@@ -231,7 +231,7 @@ def _config() -> Any:
         (
             {"labels": np.arange(60) % 3 - 1, "label_names": ()},
             "labels",
-            "20 labels are negative, as if not known .row 0, counting from 0, has -1",
+            "20 labels are negative, which usually marks unknown ones .row 0, counting from 0, has -1",
         ),
         (
             {"label_names": ("owl", "cat")},

@@ -151,7 +151,7 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(tmp_path):
         "cut.png": "is damaged",
         "text.jpg": "is not an image that can be read",
         "empty.png": "is empty",
-        "two.png": "holds 2 images (png, jpg); one of a sample is taken",
+        "two.png": "holds 2 images (png, jpg); each sample must have exactly one",
         "lonely.cls": "holds no image",
         "link.png": "is a link",
         "bad.png": "its .json is damaged",
@@ -265,7 +265,7 @@ def test_splits_by_name_or_folder(tmp_path):
     assert sorted(data.split.tolist()) == [TRAIN, TRAIN, TEST, TEST, VALIDATION, VALIDATION]
     assert data.published_split
     pack(tmp_path / "other.tar", samples(1, 3, labels=False))
-    with pytest.raises(UsageError, match=r"other.tar: its name says no split, and others' do"):
+    with pytest.raises(UsageError, match=r"other.tar: its name contains no split word"):
         load_data(tmp_path)
     assert not load_data(tmp_path / "train" / "0.tar").published_split
 

@@ -100,7 +100,7 @@ def from_array(
 def is_series(x: Array) -> bool:
     """Whether an array with three axes is taken for time series (n, t, d), not for grey images (n, h, w).
 
-    It is if it holds floats and its last axis has fewer than 8 places: no picture is so narrow. Wider series
+    It is if it holds floats and its last axis is shorter than 8: no picture is so narrow. Wider series
     can be saved as ``x`` in a .npz.
 
     Examples
@@ -123,7 +123,7 @@ def _whole_numbers_as_float(x: Array, name: str) -> Array:
 
 
 def check_channels(shape: Sequence[int], name: str) -> None:
-    """Make sure that an image of this shape can be one.
+    """Check that the last axis of images is a plausible number of channels.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_channels(shape: Sequence[int], name: str) -> None:
     if first <= _MOST_CHANNELS:
         raise UsageError(
             f"{name}: images of shape {tuple(shape)} have their {first} channels first, and the last "
-            "axis must be the channels; bring them there with numpy.moveaxis(x, 1, -1)"
+            "axis must be the channels; move them with numpy.moveaxis(x, 1, -1)"
         )
     raise UsageError(
         f"{name}: images of shape {tuple(shape)} have {last} channels; the last axis must be 1 (grey), 2 "
@@ -145,7 +145,7 @@ def check_channels(shape: Sequence[int], name: str) -> None:
 
 
 def encode_labels(labels: Array, names: tuple[str, ...], name: str) -> tuple[Array, tuple[str, ...]]:
-    """Number string labels in sorted order; pass whole numbers on.
+    """Encode string labels as numbers in sorted order; return whole numbers unchanged.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def map_npy(path: Path) -> Array:
     _check_magic(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of shapes that cannot be, which are refused
+            warnings.simplefilter("ignore")  # about impossible shapes, which are refused
             return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:
         raise UsageError(f"{path}: {_reason(error)}") from error
@@ -284,7 +284,7 @@ def example_npz(folder: Path) -> Path:
 
 
 def _check_magic(path: Path) -> None:
-    """Refuse a file that does not start as its suffix says."""
+    """Refuse a file whose first bytes do not match its suffix."""
     with path.open("rb") as file:
         start = file.read(6)
     is_a = ".npz" if start.startswith(b"PK") else ".npy" if start == b"\x93NUMPY" else ""
@@ -300,7 +300,7 @@ def _check_magic(path: Path) -> None:
 def _entry(archive: Any, key: str, path: Path) -> Array:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of shapes that cannot be, which are refused
+            warnings.simplefilter("ignore")  # about impossible shapes, which are refused
             found = archive[key]
     except Exception as error:
         raise UsageError(f"{path}: entry {key!r}: {_reason(error)}") from error
@@ -310,7 +310,7 @@ def _entry(archive: Any, key: str, path: Path) -> Array:
 
 
 def _reason(error: Exception) -> str:
-    """Say what a failed read means; numpy meets damaged bytes with nearly any exception."""
+    """Explain a failed read; numpy raises nearly any exception on damaged bytes."""
     text = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
     if "allow_pickle" in text or "Python objects" in text:
         return f"holds {_PICKLE}"

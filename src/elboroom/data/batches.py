@@ -1,4 +1,4 @@
-"""From indices to what the model sees: gather, scale, binarise, on the device."""
+"""Batches of examples: rows are gathered, scaled and binarised on the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.data.conditioned import Wanted, conditions_of
+from elboroom.data.conditioned import ConditionSpec, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
 from elboroom.data.rows import RowReader, chunks
@@ -52,14 +52,14 @@ class Batches:
     device : torch.device
         Where batches are made.
     binarize : {"none", "threshold", "stochastic"}
-        Leave pixels, cut them at one half, or draw them anew at every look (from torch's generator).
+        Leave pixels as they are, threshold them at one half, or draw them anew each time (torch's generator).
     dequantize : {"none", "uniform"}
-        Add noise from [0, 1) to whole numbers before they are scaled, drawn anew at every look: a density of
+        Add noise from [0, 1) to whole numbers before they are scaled, drawn anew each time: a density of
         the sums then bounds the probability of the numbers (arXiv:1511.01844 §3.1).
     flip : bool
         Mirror images left to right, each with probability one half, when they are trained on.
     resident : bool, optional
-        Whether all data are copied to the device once, or read when they are wanted. By default they are
+        Whether all data are copied to the device once, or read when needed. By default they are
         copied if they take at most half of the memory that is free there.
 
     Attributes
@@ -106,13 +106,13 @@ class Batches:
         self._conditions: Tensor | None = None  # labels (n,) or vectors (n, C), on the device
         self._labels: Tensor | None = None  # 0, 1, … as far as there are any
 
-    def tell(self, wanted: Wanted | None) -> None:
-        """Keep the examples' conditions on the device, for a model that takes some; none for another.
+    def condition_on(self, wanted: ConditionSpec | None) -> None:
+        """Keep the conditions that a model takes on the device; none if it takes none.
 
         Raises
         ------
         UsageError
-            If the data have none, or others than the model was made for.
+            If the data have none, or others than the model knows.
         """
         self._conditions = None
         if wanted is None:
@@ -123,7 +123,7 @@ class Batches:
         self._labels = labels if wanted.kind == "labels" else None
 
     def conditions(self, rows: Rows) -> Tensor | None:
-        """Conditions (b, C) of a batch as floats, labels one-hot; None if nothing was asked for."""
+        """Conditions (b, C) of a batch as floats, labels one-hot; None without :meth:`condition_on`."""
         if self._conditions is None:
             return None
         chosen = self._conditions.index_select(0, rows.rows if isinstance(rows, Streamed) else rows)
@@ -186,7 +186,7 @@ class Batches:
             yield torch.from_numpy(rows).to(self.x.device)
 
     def for_training(self, rows: Rows) -> Tensor:
-        """As ``batches[rows]``, with what is done to training examples only."""
+        """As ``batches[rows]``, with the augmentation of training examples."""
         x = self[rows]
         if not self.flip:
             return x

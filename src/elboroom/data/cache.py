@@ -34,7 +34,7 @@ _DAY = 86400.0
 
 
 def cache_dir() -> Path:
-    """Where cached data sets live: ``$ELBOROOM_CACHE``, else ``elboroom`` in the user's cache folder.
+    """The folder of cached data sets: ``$ELBOROOM_CACHE``, else ``elboroom`` in the user's cache folder.
 
     That folder is ``$XDG_CACHE_HOME``, else ``~/.cache``. Nothing is created.
     """
@@ -49,7 +49,7 @@ def cached(key: str, build: Callable[[Path | None], Dataset]) -> Dataset:
     """Return the cached data set `key`, building and storing it if there is none.
 
     Two processes may build one entry at once: each writes a folder of its own, and the first to rename it
-    wins. A cache that cannot be written to is done without, and a damaged entry is rebuilt; both are logged.
+    wins. Without a writable cache, nothing is stored; a damaged entry is rebuilt. Both are logged.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _scratch(parent: Path) -> Path | None:
 
 
 def write_entry(data: Dataset, folder: Path) -> None:
-    """Write a data set's arrays and what is known of it into a folder; the order makes it whole or void."""
+    """Write a data set's arrays into a folder, and then its metadata, which marks the entry as complete."""
     mapped = Path(str(data.x.filename)) if isinstance(data.x, np.memmap) else None
     in_place = mapped is not None and mapped.parent == folder
     for leftover in folder.iterdir():
@@ -250,7 +250,7 @@ def _load(entry: Path) -> Dataset | None:
     """Load an entry as a memory map; None if there is none, or, with a warning, if it is damaged."""
     try:
         return read_entry(entry) if entry.is_dir() else None
-    except Exception as error:  # numpy meets damaged bytes with nearly any of them
+    except Exception as error:  # numpy raises nearly any of them on damaged bytes
         log.warning("the cached data in %s is damaged and will be made again: %s", entry, error)
         return None
 

@@ -14,7 +14,7 @@ from elboroom.data.dataset import Array, Dataset
 from elboroom.errors import UsageError
 
 
-class Wanted(Protocol):
+class ConditionSpec(Protocol):
     """What a model takes as a condition."""
 
     @property
@@ -66,7 +66,7 @@ def label_ids(data: Dataset) -> tuple[int, ...]:
     return () if found == list(range(len(found))) else tuple(found)
 
 
-def conditions_of(data: Dataset, wanted: Wanted) -> Array:
+def conditions_of(data: Dataset, wanted: ConditionSpec) -> Array:
     """Conditions of all examples for a model: the places of their labels, int64 (n,), or vectors (n, C).
 
     Labels are found by name, or by number where they have none, so that the data may have some of a model's
@@ -75,7 +75,7 @@ def conditions_of(data: Dataset, wanted: Wanted) -> Array:
     Raises
     ------
     UsageError
-        If the data have none, or others than the model was made for.
+        If the data have none, or others than the model knows.
     """
     if wanted.kind == "vectors":
         found = _vectors(data)
@@ -91,7 +91,7 @@ def conditions_of(data: Dataset, wanted: Wanted) -> Array:
     names = [data.label_name(int(each)) for each in classes]
     unknown = [name for name in names if name not in places]
     if unknown and data.label_names and not (wanted.names or wanted.ids) and classes[-1] < wanted.size:
-        return labels  # all that such a model knows of its labels is their order
+        return labels  # such a model knows only the order of its labels
     if unknown:
         raise UsageError(
             f"{data.name} has {_listed(unknown)}, which the model does not know: its labels are "
@@ -133,8 +133,8 @@ def _labels(data: Dataset) -> Array:
         count, row = len(negative), negative[0]
         what = "1 label is negative" if count == 1 else f"{count:,} labels are negative"
         raise UsageError(
-            f"{data.name}: {what}, as if not known (row {row}, counting from 0, has {data.labels[row]}); "
-            "leave such examples out, or give them labels of 0 or more"
+            f"{data.name}: {what}, which usually marks unknown ones (row {row}, counting from 0, "
+            f"has {data.labels[row]}); leave such examples out, or give them labels of 0 or more"
         )
     return data.labels
 

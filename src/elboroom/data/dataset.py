@@ -1,4 +1,4 @@
-"""The one shape all data takes: an array of examples, their split and, if known, their labels."""
+"""The form of all data: an array of examples, their split and, if known, their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from elboroom.data.examples import as_examples
 from elboroom.data.labels import checked_labels
 from elboroom.data.preparation import Preparation
-from elboroom.data.rows import Array as Array  # what most of the package needs of rows, it finds here
+from elboroom.data.rows import Array as Array  # re-exported for the rest of the package
 from elboroom.data.rows import chunks as chunks
 from elboroom.data.rows import take
 from elboroom.errors import UsageError
@@ -65,7 +65,7 @@ class Dataset:
     origin : str
         Where the data came from, in a few words.
     vectors : numpy.ndarray, optional
-        float32 ``(n, C)``: what a conditional model is told of each example, such as its attributes.
+        float32 ``(n, C)``: the condition of each example, such as its attributes.
     preparation : Preparation, optional
         How the examples were made of image files; None if that is not known.
     rows : numpy.ndarray, optional
@@ -163,7 +163,7 @@ class Dataset:
         return np.flatnonzero(self.split == _PARTS[part]).astype(np.int64)
 
     def values(self, indices: Array | slice) -> Array:
-        """Return what the model sees of these rows: ``x[indices] / scale``, float32 ``(len, *shape)``."""
+        """Return these rows as the model sees them: ``x[indices] / scale``, float32 ``(len, *shape)``."""
         rows = np.asarray(take(self.x, indices), dtype=np.float32)
         return rows if self.scale == 1.0 else rows / np.float32(self.scale)
 
@@ -236,7 +236,7 @@ class Dataset:
         return found
 
     def describe(self) -> str:
-        """Say in one line what this is: counts, shape, type, labels, origin and what was skipped."""
+        """Describe the data set in one line: counts, shape, type, labels, origin and what was skipped."""
         counts = [(part, len(self.indices(part))) for part in ("train", "validation", "test")]
         facts = [f"{count:,} {part}" for part, count in counts if count or part == "train"]
         facts.append(f"{'×'.join(map(str, self.shape))} {self.x.dtype}")
@@ -251,7 +251,7 @@ class Dataset:
 
 
 def skipped_lines(data: Dataset, most: int = 5) -> list[str]:
-    """Say what was left out of data: its share, as a warning if that is large, and the first reasons."""
+    """Lines about what was left out: its share, as a warning if that is large, and the first reasons."""
     count = len(data.skipped)
     if not count:
         return []

@@ -1,4 +1,4 @@
-"""Files of published data sets: from a local folder or from mirrors, and never without a hash."""
+"""Get the files of published data sets from a local folder or from mirrors, never without checking a hash."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def obtain(spec: RemoteSet, scratch: Path | None) -> tuple[dict[str, bytes], str
     UsageError
         If a local file is damaged or is not the published one.
     FailureError
-        If the files can be had from nowhere.
+        If no source has the files.
     """
     local = _local(spec)
     if local is not None:
@@ -164,7 +164,7 @@ def _local(spec: RemoteSet) -> dict[str, bytes] | None:
         whole = [path for path in paths if path is not None]
         if 0 < len(whole) < len(spec.files):
             missing = ", ".join(f.name for f, path in zip(spec.files, paths, strict=True) if path is None)
-            log.warning("%s is passed over: it lacks %s", base / folder, missing)
+            log.warning("%s is ignored, as it lacks %s", base / folder, missing)
         if len(whole) == len(spec.files):
             try:
                 return {

@@ -1,4 +1,4 @@
-"""What an array of examples may be, and bringing it there."""
+"""Check arrays of examples and convert them to uint8 or float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elboroom.errors import UsageError, shortened
 
 
 def as_examples(x: Array, name: str) -> Array:
-    """Check an array and bring it to uint8 or float32, never with a cast that wraps.
+    """Check an array and convert it to uint8 or float32, never with a cast that wraps around.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def as_examples(x: Array, name: str) -> Array:
     if x.dtype == np.bool_:
         return convert(x, np.uint8, name)
     if x.dtype == np.uint8:
-        return x  # without a look at the values: a memory map may be larger than memory
+        return x  # the values are not read: a memory map may be larger than memory
     if x.dtype.kind in "iu":
         low, high = extent(x)
         if low < 0 or high > 255:

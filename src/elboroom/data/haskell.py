@@ -1,4 +1,4 @@
-"""The directory of text files the original Haskell program trains on."""
+"""The folder of text files that the original Haskell program trains on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST_LABEL = float(1 << 53)  # beyond this, float64 skips whole numbers
 
 
 def is_haskell_directory(path: Path) -> bool:
-    """Whether a directory holds files named ``<number>.txt`` and no images, whose captions they would be."""
+    """Whether a folder holds files named ``<number>.txt`` and no images; beside images they are captions."""
     files = list(path.iterdir()) if path.is_dir() else []
     return any(map(_is_numbered, files)) and not any(f.suffix.lower() in SUFFIXES for f in files)
 

@@ -1,4 +1,4 @@
-"""Opening image files: which formats, how large, and how much is decoded at one time."""
+"""Open image files: the formats and sizes that are allowed, and how much is decoded at one time."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PILLOW = r"(PIL|pillow_heif)\."  # the modules that warn
 
 
 class UnusableError(ValueError):
-    """The image is whole, and cannot be used for another reason than damage."""
+    """The image is intact but cannot be used."""
 
 
 class RangeError(UnusableError):
-    """The image's values are not such that they can be shown."""
+    """The image's values are outside the range that can be shown."""
 
 
 class TooLargeError(UnusableError):
@@ -77,7 +77,7 @@ def decoded(
     path : pathlib.Path
         The file, as in `Opened`.
     least : callable, optional
-        Gives the width and height that suffice, of the full ones. A JPEG is then decoded at the smallest of
+        Maps the full width and height to those that suffice. A JPEG is then decoded at the smallest of
         1/2, 1/4 and 1/8 of its size that is not below.
 
     Yields
@@ -102,7 +102,7 @@ def decoded(
                 if least is not None and image.format in ("JPEG", "MPO"):
                     image.draft(None, least(*image.size))
                 held.enter_context(_ROOM.take(image.width * image.height))
-                held.callback(image.close)  # before others may take its room
+                held.callback(image.close)  # before other threads may use its share
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
             yield image, (height, width)
@@ -171,7 +171,7 @@ def _explaining_damage() -> Iterator[None]:
 
 
 class Room:
-    """Lets threads hold only so much of something at a time; those who want more wait.
+    """Limit how much of a resource all threads hold together; others wait.
 
     Parameters
     ----------

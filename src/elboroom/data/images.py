@@ -41,9 +41,9 @@ Read = TypeVar("Read")
 def read_image(
     path: str | os.PathLike[str], shape: tuple[int, int, int] | None = None, resize: bool = False
 ) -> Array:
-    """Read one image file as a model takes it.
+    """Read one image file in the form that a model takes.
 
-    The camera's orientation mark (EXIF) is obeyed. Transparency is laid over white, as a page shows it.
+    The camera's orientation mark (EXIF) is obeyed. Transparent parts show white.
     16-bit values are scaled to 8 bits, where white is that of 8, 10, 12 or 16 bits, whichever the image does
     not exceed. Palettes and CMYK become RGB. Of an animation, the first frame counts.
 
@@ -55,8 +55,8 @@ def read_image(
         The ``(height, width, channels)`` wanted, channels 1 or 3; the image's own if missing (1 channel if
         it is grey).
     resize : bool
-        Whether another size is brought to `shape`: the largest centred part of the same aspect, resized
-        (Lanczos). If not, another size is an error.
+        Whether the largest centred part of that aspect is resized to `shape` (Lanczos). If not, another size
+        is an error.
 
     Returns
     -------

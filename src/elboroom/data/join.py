@@ -1,4 +1,4 @@
-"""Data sets that were made apart, joined into one folder."""
+"""Join data sets into one folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PARTS = {TRAIN: "train", TEST: "test", VALIDATION: "validation"}
 
 
 @dataclass(frozen=True)
-class Union:
-    """What came of joining data sets.
+class JoinResult:
+    """The result of joining data sets.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Union:
     duplicates : int
         Examples left out because an earlier set holds them too.
     reused : bool
-        Whether the folder was there already, with the same contents.
+        Whether the folder existed already, with the same contents.
     """
 
     path: Path
@@ -69,10 +69,10 @@ class _Set:
 
 def join_data(
     sources: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, overwrite: bool = False
-) -> Union:
+) -> JoinResult:
     """Join data sets into one folder that can be trained on, as `prepare_faces` writes it.
 
-    Labels are united by their names; a set without labels gets its own name as the label of all its examples.
+    Labels of one name become one; a set without labels gets its own name as the label of all its examples.
     Each example stays in its part of the split. An example that an earlier set holds too, by its pixels or by
     the photo it was made of, is left out, so that none is both trained and tested on. Folders of images are
     decoded to the shape of the other sets.
@@ -103,21 +103,21 @@ def join_data(
     key = {"joined": [_full(name) for name in names], "photos": _fingerprint(loaded)}
     folders = [Path(name).expanduser() for name in names if Path(name).expanduser().is_dir()]
     if check_free(target, folders, overwrite, key):
-        return _told(target, load_prepared(target), reused=True)
+        return _result(target, load_prepared(target), reused=True)
     sets = _without_duplicates(names, loaded)
     with new_folder(target) as scratch:
         data = _united(target.name, sets, _copied(sets, scratch))
         write_described(scratch, data, key, ())
         _write_manifest(scratch / MANIFEST, sets, data)
-    return _told(target, data)
+    return _result(target, data)
 
 
-def _told(path: Path, data: Dataset, *, reused: bool = False) -> Union:
+def _result(path: Path, data: Dataset, *, reused: bool = False) -> JoinResult:
     assert data.labels is not None
     counts = np.bincount(data.labels, minlength=len(data.label_names)).tolist()
     kept = dict(zip(data.label_names, counts, strict=True))
     duplicates = sum(skip.reason == _TWICE for skip in data.skipped)
-    return Union(path, kept, data.shape, duplicates, reused)
+    return JoinResult(path, kept, data.shape, duplicates, reused)
 
 
 def _loaded(names: Sequence[str]) -> list[Dataset]:
@@ -267,7 +267,7 @@ def _place(some: _Set, row: int) -> str:
 
 
 def _preparation(sets: Sequence[_Set], names: Sequence[str]) -> Preparation | None:
-    """Say how photos became examples, as the first set that has a label and knows it says of that label."""
+    """The preparation of each label, from the first set that has the label and records it."""
     by_label: dict[str, PhotoSteps] = {}
     for some in sets:
         made = some.data.preparation

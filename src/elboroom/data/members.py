@@ -1,4 +1,4 @@
-"""What the members of a ``.npz`` archive will take in memory, checked before they are unpacked."""
+"""Check how much memory the members of a ``.npz`` archive need before they are unpacked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HEADERS = {
 def weigh(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> None:
     """Refuse to unpack arrays that do not fit into memory, or are not as large as their headers state.
 
-    A few kilobytes can be packed such that they fill any memory; what they unpack to stands in the archive's
-    list, and is all that is unpacked of them.
+    A few kilobytes can unpack to more than any memory holds. The archive's directory states the unpacked
+    sizes, and no more than that is unpacked.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def weigh(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> None:
 
 
 def _stated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int | None:
-    """Size of a member by its own header; None if it has none that says, which reading it will explain."""
+    """Size of a member by its own header; None if that is unreadable, as reading the member will explain."""
     try:
         with archive.open(info) as file:
             shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)

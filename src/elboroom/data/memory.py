@@ -1,4 +1,4 @@
-"""How much memory there is to put data into, and refusing what does not fit."""
+"""The memory that is free for data, and the refusal of data that do not fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fits(nbytes: int, device: torch.device | None = None) -> bool:
 
 
 def available_memory() -> int:
-    """Bytes of main memory to be had: what the machine has free, or a container's limit leaves."""
+    """Free bytes of main memory: of the machine, or what a container's limit leaves."""
     import psutil  # here, so that what needs no data loads quickly
 
     free = int(psutil.virtual_memory().available)

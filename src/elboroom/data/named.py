@@ -22,7 +22,7 @@ NAMED: dict[str, str] = {
     "mnist": "70,000 handwritten digits, 28×28 grey",
     "fashion-mnist": "70,000 pieces of clothing, 28×28 grey",
     "kmnist": "70,000 cursive Japanese characters, 28×28 grey",
-    "binarized-mnist": "MNIST with each pixel drawn 0 or 1 once and for all (Larochelle and Murray), 28×28",
+    "binarized-mnist": "MNIST with pixels drawn 0 or 1, one fixed draw (Larochelle and Murray), 28×28",
 }
 
 _DIGITS = tuple("0123456789")
@@ -37,7 +37,7 @@ def load_named(name: str) -> Dataset:
     UsageError
         If a local file is damaged, or an optional package is missing.
     FailureError
-        If the data can be had from nowhere.
+        If no source has the data.
     """
     loaders: dict[str, Callable[[], Dataset]] = {
         "digits": load_digits,
@@ -104,9 +104,9 @@ def load_idx(spec: RemoteSet, label_names: tuple[str, ...]) -> Dataset:
     Raises
     ------
     UsageError
-        If a local file is damaged or another.
+        If a local file is damaged or not the published one.
     FailureError
-        If the files can be had from nowhere.
+        If no source has the files.
     """
 
     def build(scratch: Path | None) -> Dataset:
@@ -164,9 +164,9 @@ def load_binarized(spec: RemoteSet, side: int = 28) -> Dataset:
     Raises
     ------
     UsageError
-        If a local file is damaged or another.
+        If a local file is damaged or not the published one.
     FailureError
-        If the files can be had from nowhere.
+        If no source has the files.
     """
 
     def build(scratch: Path | None) -> Dataset:
@@ -189,7 +189,7 @@ def _unpack_bits(path: Path, spec: RemoteSet, side: int) -> list[Array]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             parts = [np.unpackbits(archive[part], axis=1, count=side * side) for part in _BINARY_PARTS]
-    except Exception as error:  # numpy meets damaged bytes with nearly any of them
+    except Exception as error:  # numpy raises nearly any of them on damaged bytes
         raise UsageError(f"{path}: is damaged ({error}); copy it again or remove it") from error
     for part, bits, file in zip(_BINARY_PARTS, parts, spec.files, strict=True):
         if sha256(_as_amat(bits)) != file.content_hash:
@@ -208,5 +208,5 @@ def _as_amat(bits: Array) -> bytes:
 
 
 def _parse_amat(contents: bytes, side: int) -> Array:
-    # The hash has vouched for the layout: one digit and one separator per pixel.
+    # The hash has been checked, so the layout is known: one digit and one separator per pixel.
     return np.frombuffer(contents, dtype=np.uint8).reshape(-1, 2 * side * side)[:, ::2] - ord("0")

@@ -1,4 +1,4 @@
-"""A folder that is written beside its place and then takes it, whole or not at all."""
+"""Write a folder under a temporary name, and rename it when it is complete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fresh_folder(parent: Path, prefix: str, suffix: str = "") -> Path:
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` to write to, which takes its place at the end or vanishes.
+    """Yield a temporary folder that replaces `out` at the end, or is removed after an error.
 
     What killed processes left beside `out` is removed.
 
@@ -89,7 +89,7 @@ def _lock_file(parent: Path, name: str) -> Path:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Remove the folders beside `out` whose processes are dead: whose locks can be had."""
+    """Remove temporary folders beside `out` whose processes are dead, as their locks are free."""
     names: dict[str, list[Path]] = {}
     for path in sorted(out.parent.iterdir()):
         found = _LEFTOVER.fullmatch(path.name)

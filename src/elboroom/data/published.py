@@ -1,4 +1,4 @@
-"""Where the published data sets are, and the hashes by which they are known."""
+"""Locations and hashes of the published data sets."""
 
 from __future__ import annotations
 

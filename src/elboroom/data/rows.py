@@ -1,7 +1,7 @@
 """Rows of arrays that may be larger than memory: read from the file behind a map, not through the map.
 
 Pages of a map that have been touched count as memory of the process. What ``pread`` brings passes through
-the system's cache instead, so that a walk over any number of gigabytes holds no more than its own buffer.
+the system's cache instead, so that reading any number of gigabytes takes no more memory than one buffer.
 """
 
 from __future__ import annotations
@@ -174,13 +174,13 @@ class RowReader:
             raise FailureError(f"{part.path}: cannot be read ({error.strerror})") from error
         except EOFError:
             raise FailureError(
-                f"{part.path}: has become shorter while it was read; copy it again, then go on with the run"
+                f"{part.path}: has become shorter while it was read; copy it again, then resume the run"
             ) from None
         finally:
             os.close(descriptor)
 
     def _read_on(self, descriptor: int, views: list[memoryview], place: int) -> None:
-        """Read row by row what came in part: a read may end early, and must at the end of the file."""
+        """Read the rest row by row after a short read."""
         for view in views:
             done = 0
             while done < len(view):

@@ -50,7 +50,7 @@ class Sample:
     label : str, optional
         As it is written.
     reason : str
-        Why the sample cannot be used; empty if nothing is known against it.
+        Why the sample cannot be used; empty if it can.
     """
 
     shard: int
@@ -118,7 +118,7 @@ def _sample(number: int, path: Path, tar: tarfile.TarFile, group: list[tarfile.T
     ]
     if len(found) != 1:
         held = f"holds {len(found)} images ({', '.join(found)})" if found else "holds no image"
-        return Sample(number, path, group[0].name, reason=f"{held}; one of a sample is taken")
+        return Sample(number, path, group[0].name, reason=f"{held}; each sample must have exactly one")
     info = fields[found[0]]
     try:
         _check_plain(info, size, _LARGEST_IMAGE)
@@ -174,7 +174,7 @@ def _contents(sample: Sample) -> Iterator[bytes]:
 
 
 class _InMemory(io.BytesIO):
-    """Bytes with the one thing that `elboroom.data.images` asks of a path besides: how many they are."""
+    """Bytes with the ``stat`` method that `elboroom.data.images` needs."""
 
     def stat(self) -> SimpleNamespace:
         return SimpleNamespace(st_size=len(self.getbuffer()))

@@ -166,7 +166,7 @@ def _expand_braces(pattern: str) -> Iterator[str]:
 
 
 def _splits(shards: list[Path]) -> list[int] | None:
-    """Split of each shard, from a word in its name or its folder's; None if they say nothing to go by."""
+    """Split of each shard, from a word in its name or its folder's; None if there are no such words."""
     found: list[int | None] = []
     for shard in shards:
         words = re.split(r"[-_.\s\d]+", shard.stem.lower())
@@ -178,8 +178,8 @@ def _splits(shards: list[Path]) -> list[int] | None:
     silent = next((shard for shard, split in zip(shards, found, strict=True) if split is None), None)
     if silent is not None:
         raise UsageError(
-            f"{silent}: its name says no split, and others' do; call it train-…, test-… or val-…, "
-            "or name the shards that you want with a pattern"
+            f"{silent}: its name contains no split word, unlike the others; rename it to train-…, test-… "
+            "or val-…, or name the shards that you want with a pattern"
         )
     return [split for split in found if split is not None]
 

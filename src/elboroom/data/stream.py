@@ -1,4 +1,4 @@
-"""Batches read ahead of use, for data larger than memory or device, and an order that spares slow disks."""
+"""Read batches ahead of use, for data larger than memory, and shuffle in an order that suits slow disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from elboroom.data.rows import RowReader
 
-_BLOCK_BYTES = 8 << 20  # read at a time: enough to find neighbours in, little enough to begin soon
+_BLOCK_BYTES = 8 << 20  # read at a time: large enough to hold neighbours, small enough to start soon
 _AHEAD = 3  # blocks being read or waiting
 _READERS = 2
 
@@ -37,11 +37,11 @@ def stream_rows(
     reader : RowReader
         Of uint8 or float32 rows ``(n, *shape)``.
     order : sequence of array
-        Row numbers ``(b,)`` of each batch; what comes is a function of it alone.
+        Row numbers ``(b,)`` of each batch; the result depends on nothing else.
     device : torch.device
-        Where batches go. The host waits for no copy.
+        Where batches go; copies are asynchronous.
     block_bytes : int
-        Read in one go, in the order of places in the file; at least one batch.
+        Bytes read at a time, in file order; at least one batch.
 
     Raises
     ------

@@ -61,7 +61,7 @@ class _Rows:
 
 
 def load_csv(path: Path, strict: bool = False) -> Dataset:
-    """Load a table: one example a line; separators, decimal marks and encoding are found out.
+    """Load a table, one example a line; separator, decimal mark and encoding are detected.
 
     Cells are parted by commas, semicolons, tabs, vertical bars or blanks. Lines that begin with ``#`` are
     comments. The first line is a header if none of its cells is a number, one says ``label``, or its numbers
@@ -69,7 +69,7 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
     feature. The column ``label`` holds labels: whole numbers or words. All others are numbers and become
     float32 ``(n, d)``. If the header names every one of them as a pixel (``pixel0``, ``p0``, ``px0`` or
     ``1x1``, …) and all are whole numbers 0..255, they become uint8 pixels, and an image ``(s, s, 1)`` if
-    their count is a square. What was taken for what stands in ``notes``.
+    their count is a square. `Dataset.notes` says how the file was read.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a table is laid out in its text: encoding, separator, decimal mark, header, index and label columns."""
+"""The layout of a text table: encoding, separator, decimal mark, header, index and label columns."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _MARKS = {
 _WITH_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _WITH_POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
 _EXCEL = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)  # a first line that only Excel reads
-_UNNAMED = re.compile(r"|unnamed: 0", re.IGNORECASE)  # what pandas calls an index that it was not told of
+_UNNAMED = re.compile(r"|unnamed: 0", re.IGNORECASE)  # how pandas heads an index column
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the first lines of a table tell of it.
+    """The layout of a table, inferred from its first lines.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Layout:
     empty : frozenset of int
         Columns without name and values, as a separator at the end of each line makes.
     encoding : str
-        In Python's words.
+        As Python names it.
     """
 
     columns: tuple[str, ...]
@@ -67,7 +67,7 @@ class Layout:
         return [i for i in range(len(self.columns)) if i not in {self.label, self.index, *self.empty}]
 
     def describe(self) -> str:
-        """Say what was taken for what."""
+        """Describe how the table is read."""
         if self.header is None:
             found = ["no header: the first line is data"]
         else:
@@ -115,14 +115,14 @@ class Lines:
                     self.comment = (self.number, line.lstrip().lstrip("#"))
                 elif "\0" in line:
                     raise UsageError(
-                        f"{self._path}: line {self.number} holds a null character: is no text table"
+                        f"{self._path}: line {self.number} holds a null character, so this is no text table"
                     )
                 else:
                     yield line
 
 
 def find_layout(path: Path) -> Layout:
-    """Look at the first lines of a table.
+    """Infer the layout of a table from its first lines.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _encoding(path: Path) -> str:
 
 
 def not_text(path: Path, error: UnicodeDecodeError) -> str:
-    """What to say of a file in another encoding than it seemed to have."""
+    """The message for a file that is not in the detected encoding."""
     if error.encoding in ("utf-8", "utf-8-sig"):
         byte = error.object[error.start]
         return (

@@ -118,7 +118,7 @@ def report_classes(
             f"no training example has label {called[int(missing[0])]!r}; report on another split"
         )
     index = np.searchsorted(classes, labels[rows])
-    batches.tell(vae.condition)
+    batches.condition_on(vae.condition)
     with seeded(vae, seed), vae.at_rest():
         means = _class_means(vae, batches, labels, reference, classes)
         parts = [_measure(vae, batches, chosen, means) for chosen in _parts(batches, rows)]

@@ -89,7 +89,7 @@ def evaluate(
         raise UsageError(f"num_samples = {num_samples}: 0 (no NLL) or more")
     parts: list[_Measured] = []
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
-    batches.tell(vae.condition)
+    batches.condition_on(vae.condition)
     size = max(1, min(_BATCH, _WEIGHTS // max(1, num_samples)))
     with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
         torch.manual_seed(seed)

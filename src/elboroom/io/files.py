@@ -1,4 +1,4 @@
-"""Files written whole or not at all and checked when read; folders that one process writes to at a time."""
+"""Write files atomically, read JSON that may be damaged, and lock folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Content = str | bytes | Callable[[Path], None]
 def json_text(content: Any, *, indent: int | None = None) -> str:
     """Write JSON that every program reads: standard JSON has no nan and no infinity.
 
-    A number that is not finite becomes null, and the outermost object's ``not_finite`` says what it was.
+    A non-finite number becomes null, and the key ``not_finite`` of the outermost object keeps its value.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read_json(path: Path, fix: str = "write or copy it again") -> Any:
     path : path
         Of the file.
     fix : str
-        What helps if it is damaged, as the end of the message.
+        The fix if it is damaged, for the end of the message.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def write_atomic(path: Path, content: Content) -> None:
     path : path
         Its folder is made if need be.
     content : str, bytes or callable
-        What it shall hold, or what fills the file at the path that it is given.
+        Its content, or a function that fills the file at the given path.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def remove_leftovers(folders: Iterable[Path], older_than: float = 0) -> None:
 
 
 def is_trace(name: str) -> bool:
-    """Whether a file of this name is what a lock or a killed process leaves, and nothing of anybody's.
+    """Whether a file of this name was left by a lock or a killed process, and is nobody's data.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def _holder(lock: Path) -> str:
 
 
 def check_writable(folders: Iterable[Path]) -> None:
-    """Make sure that files may be made in folders, before work begins; those that are missing do not count.
+    """Check that files may be made in existing folders before work begins.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def check_writable(folders: Iterable[Path]) -> None:
 
 
 def check_space(path: Path, needed: int) -> None:
-    """Make sure that a disk has room, before work begins.
+    """Check that a disk has room before work begins.
 
     Parameters
     ----------
@@ -281,13 +281,13 @@ def explain_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        way_out = "give a folder that may be written" if forbidden else "free space or give another folder"
-        raise FailureError(f"cannot write {path}: {error.strerror or error}; {way_out}") from None
+        fix = "give a folder that may be written" if forbidden else "free space or give another folder"
+        raise FailureError(f"cannot write {path}: {error.strerror or error}; {fix}") from None
 
 
 @contextmanager
 def explain_reading(path: Path) -> Iterator[None]:
-    """Say that a file may not be read where that is so, and not that it is damaged.
+    """Report a file that may not be read as such, instead of as damaged.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tensors in a file: safetensors, written whole or not at all, with a SHA-256 that is checked on reading."""
+"""Tensors in safetensors files, written atomically, with a SHA-256 that is checked on reading."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_tensors(
 def tensors_content(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> Callable[[Path], None]:
-    """Make what fills a safetensors file, for :func:`write_atomic` and :func:`whole_file`."""
+    """Return a function that fills a safetensors file, for :func:`write_atomic` and :func:`whole_file`."""
     own: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -54,7 +54,7 @@ def tensors_content(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file and its metadata; one that tells its SHA-256 is checked against it.
+    """Read a safetensors file and its metadata, and check its SHA-256 if it contains one.
 
     Raises
     ------
@@ -73,16 +73,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, str(error)) from None
-    told = metadata.pop(_DIGEST, None)
+    stored = metadata.pop(_DIGEST, None)
     # A digest under another name is ours with a bit flipped in the name.
-    lost = told is None and any(re.fullmatch("[0-9a-f]{64}", value) for value in metadata.values())
-    if lost or (told is not None and told != _digest(tensors, metadata)):
+    lost = stored is None and any(re.fullmatch("[0-9a-f]{64}", value) for value in metadata.values())
+    if lost or (stored is not None and stored != _digest(tensors, metadata)):
         raise _damaged(path, "its SHA-256 is not the one it was written with")
     return tensors, metadata
 
 
 def first_unusable(tensors: Mapping[str, Tensor]) -> str | None:
-    """Name the first tensor with which nothing can be computed; None if all are well.
+    """Name the first tensor that cannot be computed with; None if there is none.
 
     That is one that holds a nan or an infinity, or numbers whose squares overflow in float32.
 
@@ -118,7 +118,7 @@ def _check_fits(path: Path) -> None:
 
 
 def misfit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Say where tensors are not a model's: the first one that differs, and how many do; None if they fit.
+    """Describe how tensors differ from a model's: the first that differs, and how many; None if they fit.
 
     Examples
     --------

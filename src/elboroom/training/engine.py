@@ -70,7 +70,7 @@ class Engine:
         self.vae = vae.to(device)
         self.objective = objective.to(device)
         self.batches = batches
-        batches.tell(vae.condition)
+        batches.condition_on(vae.condition)
         self.device = device
         self.workers = workers or Workers(device)
         self.workers.spread([*vae.state_dict().values(), *objective.state_dict().values()])

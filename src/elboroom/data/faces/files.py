@@ -1,4 +1,4 @@
-"""The folder that prepared faces live in: an array, its labels and split, and where each face came from."""
+"""The folder of prepared faces: an array, its labels and split, and the origin of each face."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def load_prepared(path: Path) -> Dataset:
     """
     try:
         data = cache.read_entry(path)
-    except Exception as error:  # numpy meets damaged bytes with nearly any of them
+    except Exception as error:  # numpy raises nearly any of them on damaged bytes
         raise UsageError(
             f"{path}: the prepared faces are damaged ({error}); make them again with 'elboroom data faces'"
         ) from error
@@ -84,7 +84,7 @@ def _preparation_of_old(path: Path, data: Dataset) -> Preparation | None:
 
 
 def read_key(path: Path) -> dict[str, Any]:
-    """Return what prepared faces were made of; empty if that cannot be told."""
+    """Return what prepared faces were made of; empty if that is not recorded."""
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         held: dict[str, Any] = json.loads((path / "meta.json").read_text(encoding="utf-8")).get(_KEY, {})
         return held
@@ -144,7 +144,7 @@ class Writer:
         self.sources: Counter[tuple[int, str]] = Counter()
 
     def close(self) -> None:
-        """Let go of the rows."""
+        """Close the file of rows."""
         self._rows.close()
 
     def add(self, photo: Photo, face: Face | str) -> None:

@@ -1,4 +1,4 @@
-"""What face detectors are asked and what they answer."""
+"""Searches that face detectors make, and the faces that they return."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _UTKFACE = re.compile(
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where the parts of one face are, by their names, and who said so."""
+    """Where the parts of one face are, by their names, and their source."""
 
     points: Points
     source: str

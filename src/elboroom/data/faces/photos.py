@@ -1,4 +1,4 @@
-"""From one photo to one face: find the landmarks, align, cut; or say why not."""
+"""Make a face of one photo: find the landmarks, align, crop; or give the reason why not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class FacePlan:
-    """What is done with every photo.
+    """How every photo becomes a face.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Settling what is done with the photos of each folder, before any face is cut."""
+"""Choose alignment method and template of each folder before any face is cut."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LOOKED_AT = 40  # photos of a folder that decide whether faces are found in mos
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked for, with the detector that will do it.
+class FaceOptions:
+    """The options of `prepare_faces`, with the detector.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class Asked:
     template : str
         One for all, or "auto".
     detector : str
-        As it was given.
+        As the user gave it.
     made : Detector, optional
-        What finds faces; None if nothing does.
+        The detector; None if there is none.
     shape : (int, int, int)
         Height, width and channels of a crop.
     white : int
@@ -94,44 +94,44 @@ def drop_unused_landmarks(photos: Sequence[Photo], methods: Sequence[Align]) -> 
     ]
 
 
-def settle(asked: Asked, photos: Sequence[Photo], workers: int) -> tuple[FacePlan, list[str]]:
-    """Choose method and template of each folder, and say what a user should know of the choice.
+def settle(options: FaceOptions, photos: Sequence[Photo], workers: int) -> tuple[FacePlan, list[str]]:
+    """Choose method and template of each folder, with notes for the user.
 
     Under "auto", some photos of each folder are looked at. If most have landmarks, are crops of UTKFace or
     show a face that the detector finds, faces are cut out of all that do, and the others are left out; if
     not, the middle is cut out of each photo that has no landmarks.
     """
-    of_kind = [[photo for photo in photos if photo.label == label] for label in range(len(asked.names))]
-    templates = [_template(asked.template, some) for some in of_kind]
+    of_kind = [[photo for photo in photos if photo.label == label] for label in range(len(options.names))]
+    templates = [_template(options.template, some) for some in of_kind]
     finds: list[Search | None] = []
-    for method, some in zip(asked.methods, of_kind, strict=True):
-        wanted = method == "detect" or (method == AUTO and not (asked.template == AUTO and _are_dogs(some)))
-        finds.append(search(asked.made) if wanted and asked.made is not None else None)
+    for method, some in zip(options.methods, of_kind, strict=True):
+        wanted = method == "detect" or (method == AUTO and not (options.template == AUTO and _are_dogs(some)))
+        finds.append(search(options.made) if wanted and options.made is not None else None)
     seen: dict[Path, Seen] = {}
-    methods, notes = list(asked.methods), []
-    for label, method in enumerate(asked.methods):
+    methods, notes = list(options.methods), []
+    for label, method in enumerate(options.methods):
         if method == AUTO:
-            known, looked = _known(asked, of_kind[label], finds[label], workers, seen)
+            known, looked = _known(options, of_kind[label], finds[label], workers, seen)
             if looked and 2 * known <= looked:
                 methods[label] = "crop"
-                notes.append(_cropped(asked, label, known, looked))
-    no_face = "" if asked.made is None else f"shows no face that the detector {asked.made.name} can find"
+                notes.append(_cropped(options, label, known, looked))
+    no_face = "" if options.made is None else f"shows no face that the detector {options.made.name} can find"
     plan = FacePlan(
-        asked.shape[:2],
-        asked.shape[2],
+        options.shape[:2],
+        options.shape[2],
         tuple(methods),
         tuple(templates),
         tuple(finds),
         no_face,
-        _no_landmarks(asked),
+        _no_landmarks(options),
         seen,
-        asked.white,
+        options.white,
     )
     return plan, notes
 
 
 def _known(
-    asked: Asked,
+    options: FaceOptions,
     photos: Sequence[Photo],
     find: Search | None,
     workers: int,
@@ -147,7 +147,7 @@ def _known(
                 return True
             if find is None:
                 return False
-            with opened_to_search(photo.path, asked.shape[:2], asked.white) as opened:
+            with opened_to_search(photo.path, options.shape[:2], options.white) as opened:
                 seen[photo.path] = look(find, *opened)
             return bool(seen[photo.path].faces)
         except (ValueError, OSError, MemoryError):
@@ -165,14 +165,14 @@ def _known(
     return known, looked
 
 
-def _cropped(asked: Asked, label: int, known: int, looked: int) -> str:
-    name = asked.names[label]
-    if asked.made is None and asked.detector == AUTO and not is_installed():
+def _cropped(options: FaceOptions, label: int, known: int, looked: int) -> str:
+    name = options.names[label]
+    if options.made is None and options.detector == AUTO and not is_installed():
         return (
             f"{name}: no faces were looked for, because OpenCV is not installed ({INSTALL}); the middle of "
             "each photo was cut out instead"
         )
-    if asked.made is None:
+    if options.made is None:
         return f"{name}: no faces were looked for; the middle of each photo was cut out instead"
     found = f"a face was found in only {known} of" if known else "no face was found in"
     photos = "the only photo" if looked == 1 else f"{'' if known else 'the '}{looked} photos looked at"
@@ -182,10 +182,10 @@ def _cropped(asked: Asked, label: int, known: int, looked: int) -> str:
     )
 
 
-def _template(asked: str, photos: Sequence[Photo]) -> Template:
-    if asked == AUTO:
+def _template(given: str, photos: Sequence[Photo]) -> Template:
+    if given == AUTO:
         return "dog" if _are_dogs(photos) else "person"
-    return "dog" if asked == "dog" else "person"
+    return "dog" if given == "dog" else "person"
 
 
 def _are_dogs(photos: Sequence[Photo]) -> bool:
@@ -196,22 +196,22 @@ def _are_dogs(photos: Sequence[Photo]) -> bool:
     return nearest_template(landmarks.points for landmarks in given) == "dog"
 
 
-def _no_landmarks(asked: Asked) -> str:
-    wanting = AUTO in asked.methods and asked.detector == AUTO and not is_installed()
+def _no_landmarks(options: FaceOptions) -> str:
+    wanting = AUTO in options.methods and options.detector == AUTO and not is_installed()
     return "has no landmarks" + (f"; to find faces without them, {INSTALL}" if wanting else "")
 
 
-def missed(asked: Asked, plan: FacePlan, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:
-    """Point at folders in which faces were to be detected and few were.
+def missed(options: FaceOptions, plan: FacePlan, lost: Sequence[int], found: Sequence[int]) -> Iterator[str]:
+    """Note folders in which faces should have been detected and few were.
 
     Parameters
     ----------
-    asked, plan
+    options, plan
         What was done.
     lost, found : sequence of int
         For each folder, photos in which the detector found no face, and those in which it did.
     """
-    for label, name in enumerate(asked.names):
+    for label, name in enumerate(options.names):
         if plan.methods[label] in (AUTO, "detect") and lost[label] > found[label]:
             yield (
                 f"{name}: a face was found in only {found[label]:,} of {lost[label] + found[label]:,} photos "

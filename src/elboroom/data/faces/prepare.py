@@ -1,4 +1,4 @@
-"""Faces out of photos: found or given landmarks, aligned, cut, and kept as one array.
+"""Make a set of faces from photos: find or read landmarks, align, crop and store.
 
 Every photo is turned, scaled and shifted so that eyes, nose and mouth come as close as possible to fixed
 places (`elboroom.data.faces.geometry.TEMPLATES`). Landmarks come from a file beside the photos, from
@@ -32,7 +32,7 @@ from elboroom.data.faces.files import (
 from elboroom.data.faces.geometry import TEMPLATES
 from elboroom.data.faces.landmarks import Table, read_table
 from elboroom.data.faces.photos import Face, FacePlan, Photo, check_folder, common_white, make_face, scan
-from elboroom.data.faces.plan import Asked, detector_for, drop_unused_landmarks, missed, settle
+from elboroom.data.faces.plan import FaceOptions, detector_for, drop_unused_landmarks, missed, settle
 from elboroom.data.images import WHITE
 from elboroom.data.new_folder import new_folder
 from elboroom.data.preparation import PhotoSteps
@@ -48,7 +48,7 @@ _PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of preparing photos.
+    """The result of preparing photos.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class Prepared:
     seconds : float
         The time it took.
     reused : bool
-        Whether the faces were there already.
+        Whether the faces existed already.
     notes : tuple of str
-        What one should look at.
+        Remarks for the user.
     """
 
     path: Path
@@ -172,17 +172,19 @@ def prepare_faces(
     methods = parse_align(
         [align] if isinstance(align, str) else [f"{kind}={align[kind]}" for kind in align], names
     )
-    asked = Asked(names, tuple(methods.values()), template, detector, detector_for(detector, methods), shape)
+    options = FaceOptions(
+        names, tuple(methods.values()), template, detector, detector_for(detector, methods), shape
+    )
     table = None if landmarks is None else read_table(Path(landmarks).expanduser())
     photos, unread = _scan_all(roots, table)
-    photos = drop_unused_landmarks(photos, asked.methods)
+    photos = drop_unused_landmarks(photos, options.methods)
     threads = workers or min(8, os.cpu_count() or 1)
-    asked = replace(asked, white=common_white(photos, threads))
-    key = _key(roots, photos, asked)
+    options = replace(options, white=common_white(photos, threads))
+    key = _key(roots, photos, options)
     if check_free(target, roots, overwrite, key):
         return _prepared(target, start, reused=True)
     with new_folder(target) as scratch, closing(Writer(scratch, len(photos), shape)) as writer:
-        plan, notes = settle(asked, photos, threads)
+        plan, notes = settle(options, photos, threads)
         writer.rejected += unread
         for done, (photo, face) in enumerate(_work(photos, plan, threads), 1):
             if strict and isinstance(face, str):
@@ -192,9 +194,9 @@ def prepare_faces(
                 on_progress(done, len(photos))
         if not writer.count:
             raise UsageError(_none_usable(len(photos), writer.rejected))
-        notes += missed(asked, plan, *_detected(photos, writer, plan))
+        notes += missed(options, plan, *_detected(photos, writer, plan))
         notes += _several(writer)
-        writer.finish(target.name, names, key, asked.preparation(plan), notes)
+        writer.finish(target.name, names, key, options.preparation(plan), notes)
     return _prepared(target, start)
 
 
@@ -260,7 +262,7 @@ def _scan_all(roots: list[Path], table: Table | None) -> tuple[list[Photo], list
 
 
 def _several(writer: Writer) -> list[str]:
-    """Say that there were several faces to choose from."""
+    """Note that photos showed several faces."""
     if not writer.several:
         return []
     who = "1 photo shows" if writer.several == 1 else f"{writer.several:,} photos show"
@@ -275,8 +277,8 @@ def _left_out(passed: Sequence[Skipped]) -> str:
     return f"; {count} left out: {Path(passed[0].path).name} {passed[0].reason}"
 
 
-def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]:
-    """All that the outcome depends on."""
+def _key(roots: list[Path], photos: list[Photo], options: FaceOptions) -> dict[str, Any]:
+    """Everything that the result depends on."""
     digest = hashlib.sha256(repr(TEMPLATES).encode())
     for photo in photos:
         try:
@@ -288,13 +290,13 @@ def _key(roots: list[Path], photos: list[Photo], asked: Asked) -> dict[str, Any]
     return {
         "version": _VERSION,
         "folders": [str(root.resolve()) for root in roots],
-        "size": list(asked.shape[:2]),
-        "channels": asked.shape[2],
-        "align": list(asked.methods),
-        "template": asked.template,
-        "detector": asked.used,
+        "size": list(options.shape[:2]),
+        "channels": options.shape[2],
+        "align": list(options.methods),
+        "template": options.template,
+        "detector": options.used,
         "photos": digest.hexdigest(),
-        **({} if asked.white == WHITE else {"white": asked.white}),  # earlier versions knew no other
+        **({} if options.white == WHITE else {"white": options.white}),  # earlier versions knew no other
     }
 
 
