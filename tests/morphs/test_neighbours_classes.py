@@ -64,7 +64,7 @@ def test_neighbours_that_cannot_be_found(data: Dataset) -> None:
     for wrong, words in (
         ({"n": 0}, "n = 0 neighbours; ask for at least 1"),
         ({"space": "codes"}, "needs the model"),
-        ({"rows": np.zeros(0, np.int64)}, "there are 0 examples to search"),
+        ({"rows": np.zeros(0, np.int64)}, "no examples to search"),
     ):
         with pytest.raises(UsageError, match=words):
             nearest(data, x, **wrong)  # type: ignore[arg-type]

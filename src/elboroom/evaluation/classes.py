@@ -1,4 +1,4 @@
-"""How well each class is rebuilt, and as what: "it encodes all as humans" seen at once."""
+"""How well each class is reconstructed, and whether as another class."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _VARIANCE = "_variance"
 
 @dataclass(frozen=True)
 class ClassReport:
-    """Numbers of each class, in the order of ``names``.
+    """Measures of each class, in the order of ``names``.
 
     Attributes
     ----------
     names : list of str
-        Of the k classes that occur.
+        Names of the k classes that occur.
     counts : list of int
-        Examples measured.
+        Number of examples of each.
     measures : dict
         Lists of k means over the examples: ``distortion`` and ``rate`` (nats per example), ``mse`` (squared
-        error per pixel, model units), and of images ``ssim`` (at most 1). ``distortion_stderr``, and
+        error per pixel, model units), and for images ``ssim`` (at most 1). ``distortion_stderr``, and
         ``rate_stderr`` where the rate has no closed form, are Monte Carlo standard errors of these means, the
         examples being fixed.
     seen_as : dict
-        For ``originals``, ``reconstructions`` and ``codes`` a (k, k) array: which share of the class in the
-        row is nearest to the mean image (of the training examples), or mean code, of the class in the column;
-        standardised, if the model standardises them.
+        For ``originals``, ``reconstructions`` and ``codes``, a (k, k) array: the share of the row's class
+        that is nearest to the mean training example, or mean code, of the column's class. Numbers are
+        standardised if the model standardises them.
     """
 
     names: list[str]
@@ -86,22 +86,22 @@ def report_classes(
     *,
     seed: int = 0,
 ) -> ClassReport:
-    """Measure each class on its own.
+    """Measure each class separately.
 
     Parameters
     ----------
     vae : VAE
-        On the device of ``batches``.
+        The model, on the device of ``batches``.
     batches : Batches
         The data as the model saw them in training.
     labels : array
-        Of all the data, (n,).
+        Labels of all the data, (n,).
     rows, reference : array
-        Examples to measure; and those, commonly for training, whose means stand for the classes.
+        Rows to measure, and rows, usually for training, whose means represent the classes.
     names : sequence of str
-        Names of labels 0, 1, …; numbers if there are none.
+        Names of labels 0, 1, …; the numbers if not given.
     seed : int
-        Of the four codes drawn for each example; the caller's random state is left alone.
+        Random seed of the four codes drawn per example; the caller's random state does not change.
 
     Raises
     ------

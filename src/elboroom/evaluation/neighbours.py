@@ -1,4 +1,4 @@
-"""Is it memorised: the training examples nearest to an image, and how near they are."""
+"""Memorisation: the training examples nearest to an image, and their distances."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from elboroom.models.vae import VAE, Array, Precision
 
 Space = Literal["pixels", "codes"]
 
-_CROWD = 50  # neighbours that tell how near is usual (arXiv:2301.13188 §4.2)
-_NEAR = 0.5  # a copy is at most this share of the usual distance away
-_SAME = 1e-6  # and at this distance is one anyway
+_CROWD = 50  # neighbours whose mean distance is typical (arXiv:2301.13188 §4.2)
+_NEAR = 0.5  # a copy is closer than this share of the typical distance
+_SAME = 1e-6  # and always a copy below this distance
 _CHUNK_BYTES = 16 << 20
 
 
 class Neighbours(NamedTuple):
-    """What lies nearest to m queries, nearest first.
+    """The n nearest neighbours of m queries, nearest first.
 
     Attributes
     ----------
     rows : numpy.ndarray
-        Of the data set, int64 (m, n).
+        Rows of the data set, int64 (m, n).
     distances : numpy.ndarray
         float64 (m, n): root mean square differences per pixel or number in model units, standardised if
         the model does so, or Euclidean distances of codes.
     usual : numpy.ndarray
-        Mean distance of the 50 nearest, or if there are fewer than 1,000, of the nearest twentieth: (m,).
+        Typical distance: the mean of the 50 nearest, or of the nearest twentieth of fewer than 1,000; (m,).
     """
 
     rows: NDArray[np.int64]
@@ -43,8 +43,8 @@ class Neighbours(NamedTuple):
     def copied(self) -> NDArray[np.bool_]:
         """Which queries are (nearly) copies, bool (m,).
 
-        Those whose nearest neighbour is less than half as far away as is usual there, by arXiv:2301.13188's
-        rule: what is near depends on how crowded the neighbourhood is.
+        By the rule of arXiv:2301.13188, those whose nearest neighbour is closer than half the typical
+        distance, which depends on how dense the neighbourhood is.
         """
         first = self.distances[:, 0]
         return np.asarray((first < _NEAR * self.usual) | (first < _SAME))
@@ -64,18 +64,18 @@ def nearest(
     Parameters
     ----------
     data : Dataset
-        Read 16 MB at a time, so that memory maps larger than memory do.
+        Read 16 MB at a time, so it may be a memory map larger than memory.
     images : array
-        The queries (m, *shape) in model units; to compare codes of a conditional model, with conditions.
+        Queries (m, *shape) in model units; with conditions, to compare codes of a conditional model.
     n : int
-        How many for each; all there are if fewer.
+        Number of neighbours of each query; all examples if there are fewer.
     space : {"pixels", "codes"}
         Compare examples, or their codes.
     vae : VAE, optional
-        Makes the codes. One that standardises the numbers of rows or time series compares them standardised,
-        as otherwise the column of the largest values would decide alone.
+        The model that computes codes. If it standardises the columns of rows or time series, they are
+        compared standardised, as otherwise the column with the largest values would dominate.
     rows : array, optional
-        Those to search; the training part if not given.
+        Rows to search; the training part if not given.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def nearest(
         raise UsageError(f"n = {n} neighbours; ask for at least 1")
     rows = data.indices("train") if rows is None else rows
     if not len(rows):
-        raise UsageError(f"{data.name}: there are 0 examples to search; choose another part")
+        raise UsageError(f"{data.name}: no examples to search; choose another part")
     queries = images if space == "codes" else numbers(images)
     if queries.shape[1:] != data.shape:
         raise UsageError(f"got images {queries.shape}; {data.name} holds examples {data.shape}")
@@ -100,14 +100,14 @@ def nearest(
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         flat = _flat(_taken(data, part, space, vae), space, vae)
-        # |a − b|² without the differences, which would take m times the memory.
+        # |a − b|² expanded: the differences themselves would take m times the memory.
         near = (flat**2).sum(1) - 2 * wanted @ flat.T + (wanted**2).sum(1, keepdims=True)
         squares = np.concatenate([squares, near], 1)
         found = np.concatenate([found, np.broadcast_to(part, (len(queries), len(part)))], 1)
         order = np.argsort(squares, axis=1, kind="stable")[:, :kept]
         squares, found = np.take_along_axis(squares, order, 1), np.take_along_axis(found, order, 1)
     distances = np.empty(found.shape)
-    for i, query in enumerate(wanted):  # again by differences, so that equal ones come out as 0
+    for i, query in enumerate(wanted):  # recomputed from differences, so that equal examples have distance 0
         distances[i] = np.linalg.norm(_flat(_taken(data, found[i], space, vae), space, vae) - query, axis=1)
     order = np.argsort(distances, axis=1, kind="stable")
     distances = np.take_along_axis(distances, order, 1) / np.sqrt(size)
@@ -116,14 +116,14 @@ def nearest(
 
 
 def _taken(data: Dataset, rows: NDArray[np.int64], space: Space, vae: VAE | None) -> Array:
-    """Rows of the data, with what the model needs to make codes of them."""
+    """Read rows of the data, with their conditions if codes are compared."""
     return data.values(rows) if vae is None or space == "pixels" else examples_of(vae, data, rows)
 
 
 def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
     if space == "codes":
         if vae is None:
-            raise UsageError("space = 'codes' needs the model that makes them; give it as vae=")
+            raise UsageError("space = 'codes' needs the model that computes them; give it as vae=")
         x = vae.embed(x)
     elif vae is not None:
         x = standardized(vae, x)
@@ -131,7 +131,7 @@ def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
 
 
 def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64], precision: Precision = "fp32") -> Numbers:
-    """Codes of some rows of a data set, float32 (n, d), read a part at a time."""
+    """Encode rows of a data set, a part at a time: codes, float32 (n, d)."""
     step = max(1, _CHUNK_BYTES // (4 * int(np.prod(data.shape))))
     parts = [
         vae.embed(examples_of(vae, data, rows[i : i + step]), precision=precision)
