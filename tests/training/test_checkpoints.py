@@ -16,6 +16,7 @@ from elboroom.config import Config
 from elboroom.runs.run import Run
 from elboroom.training import Stopped
 from elboroom.training.checkpoints import saving
+from elboroom.training.checkpoints.links import NO_LINKS
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, load_state
 from elboroom.training.engine import Engine
@@ -47,7 +48,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.mark.parametrize("links", [True, False])
 def test_the_last_ones_are_kept(keep: int, links: bool, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def unable(*_: object) -> None:
-        raise OSError(saving._NO_LINKS[0], "no links here")
+        raise OSError(NO_LINKS[0], "no links here")
 
     if not links:
         monkeypatch.setattr(os, "link", unable)

@@ -10,11 +10,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
-import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +26,7 @@ from elboroom.errors import FailureError, UsageError
 from elboroom.io.files import flush_folder, whole_file
 from elboroom.io.tensors import write_tensors
 from elboroom.runs.run import Run
+from elboroom.training.checkpoints.links import replace_by_link
 from elboroom.training.checkpoints.state import load_state, save_state, state_content
 
 KEEP = 2
@@ -37,7 +35,6 @@ KEEP = 2
 SHARE = 0.02
 # Limits, in seconds, of the time between checkpoints, which is otherwise a tenth of the time trained.
 PAUSE = (1.0, 30.0)
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 Weights = Mapping[str, Tensor]
 
@@ -262,7 +259,7 @@ class Checkpoints:
             if not newer.exists():
                 continue
             older.parent.mkdir(exist_ok=True)
-            if newer.parent.name != "last" or not _link(newer, older):
+            if newer.parent.name != "last" or not replace_by_link(newer, older):
                 newer.replace(older)
 
     def _path(self, name: str) -> Path:
@@ -318,23 +315,6 @@ class Checkpoints:
         if needed:
             weights = {name: found["engine"][name] for name in ("model", "average")}
             state["best"] = {"epoch": len(found["history"]), **weights}
-
-
-def _link(source: Path, target: Path) -> bool:
-    """Replace ``target`` by a hard link to ``source``; False if the file system has no hard links."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        os.link(source, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        if error.errno in _NO_LINKS:
-            return False
-        raise
-    finally:
-        # Renaming between two links to one file does nothing.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return True
 
 
 def _what(problem: str) -> str:
