@@ -212,7 +212,7 @@ def test_conditions_where_none_or_another_kind_is_wanted(vae: VAE, x: Any) -> No
     with pytest.raises(UsageError, match="conditional: give condition="):
         vae.sample(3)
     vectors = build(condition="vectors", condition_dim=3)
-    with pytest.raises(UsageError, match="a vector of 3 numbers, and no labels"):
+    with pytest.raises(UsageError, match="a vector of 3 numbers, not labels"):
         vectors.embed(x, "dog")
     with pytest.raises(UsageError, match=r"give \(3,\) or \(5, 3\)"):
         vectors.embed(x, np.zeros(5))

@@ -137,7 +137,7 @@ def test_a_run_that_does_not_say_its_range_still_loads(tmp_path: Path) -> None:
 def test_pixels_of_bytes_and_of_floats_are_not_mixed_up() -> None:
     with pytest.raises(UsageError, match="units of the training data"):
         trained(FLOATS, "gaussian", scale=1.0).elbo(GREY)
-    with pytest.raises(UsageError, match="divided by 255, which makes at most 1"):
+    with pytest.raises(UsageError, match="divided by 255 are at most 1"):
         trained(FLOATS * 255, "gaussian").elbo(GREY)
 
 

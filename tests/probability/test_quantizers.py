@@ -341,10 +341,10 @@ def test_half_precision_networks_leave_the_codes_in_full(head) -> None:
         (lambda: VectorQuantizer((16,)), r"in_shape = \(16,\): a quantiser takes vectors on a grid"),
         (lambda: VectorQuantizer((4, 2), 1), "codebook_size = 1: at least 2"),
         (lambda: VectorQuantizer((4, 2), 8, depth=0), "depth = 0: at least 1"),
-        (lambda: VectorQuantizer((4, 2), 8, decay=1.0), r"decay = 1.0: from 0 to below 1"),
-        (lambda: VectorQuantizer((4, 2), 8, commitment=-1.0), r"commitment = -1.0: from 0"),
-        (lambda: FiniteScalarQuantizer((4, 2), [5]), r"levels = \[5\]: one for each of the 2"),
-        (lambda: FiniteScalarQuantizer((4, 1), [2]), r"levels = \[2\]: each from 3 to 256"),
+        (lambda: VectorQuantizer((4, 2), 8, decay=1.0), r"decay = 1.0: must be at least 0 and below 1"),
+        (lambda: VectorQuantizer((4, 2), 8, commitment=-1.0), r"commitment = -1.0: must be at least 0"),
+        (lambda: FiniteScalarQuantizer((4, 2), [5]), r"levels = \[5\]: give one for each of the 2"),
+        (lambda: FiniteScalarQuantizer((4, 1), [2]), r"levels = \[2\]: each must be from 3 to 256"),
     ],
 )
 def test_what_cannot_be_is_refused(make, message: str) -> None:

@@ -1,7 +1,7 @@
-"""What a model is told beside an example: a label or a vector, for its encoder, decoder and prior.
+"""Conditions: a label or a vector for each example, for the encoder, the decoder and the prior.
 
-A condition is a vector c of C numbers: the label one-hot, or any vector. The model is then one of p(x|c), and
-all that it says of an example, its rate, ELBO and NLL, is of x given c.
+A condition is a vector c of C numbers: a one-hot label, or any vector. The model is then one of p(x|c), and
+the rate, ELBO and NLL of an example are those of x given c.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Part = Literal["encoder", "decoder", "prior"]
 Condition = (
     int | str | np.integer[Any] | Sequence[int] | Sequence[str] | Sequence[float] | Tensor | NDArray[Any]
 )
-"""One for all examples, or one for each: labels by number or name, or vectors."""
+"""One condition for all examples or one for each: labels by number or name, or vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Examples with their conditions; they go wherever the examples of a conditional model go.
+    """Examples with their conditions, for any function that takes examples of a conditional model.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class Examples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the examples, (n, *shape)."""
+        """Shape of the examples, (n, *shape)."""
         return tuple(self.x.shape)
 
     @property
     def ndim(self) -> int:
-        """Of the examples."""
+        """Number of dimensions of the examples."""
         return self.x.ndim
 
 
@@ -72,12 +72,12 @@ Array = Tensor | NDArray[Any] | Examples
 
 
 def apart(x: Array, condition: Condition | None = None) -> tuple[Tensor | NDArray[Any], Condition | None]:
-    """Examples and their conditions, wherever these stand.
+    """Separate examples from their conditions, which are with the examples or given beside them.
 
     Raises
     ------
     UsageError
-        If they stand in two places.
+        If there are conditions in both places.
     """
     if not isinstance(x, Examples):
         return x, condition
@@ -95,37 +95,37 @@ def together(examples: Sequence[Array]) -> Array:
 
 
 class Conditioning(nn.Module):
-    """How a condition reaches the encoder and the decoder of a VAE; the prior has maps of its own.
+    """How a condition enters the encoder and the decoder of a VAE; a conditional prior has its own maps.
 
-    The encoder sees x + A c, with a learned map A that starts at 0; the decoder sees the code and c side by
-    side, so it must take ``latent_dim`` + C numbers. No network has to know of conditions.
+    The encoder reads x + A c, with a learned matrix A that starts at 0. The decoder reads the code joined by
+    c, so it must take ``latent_dim`` + C numbers. The networks need not be made for conditions otherwise.
 
     Parameters
     ----------
     kind : {"labels", "vectors"}
-        What a condition is given as.
+        Whether conditions are labels or vectors.
     size : int
-        C: numbers in a vector, or labels that there are.
+        C: length of a vector, or number of labels.
     shape : tuple of int
-        Of one example.
+        Shape of one example.
     names : sequence of str
-        Of labels 0, 1, …; may be empty.
+        Names of labels 0, 1, …; may be empty.
     ids : sequence of int
-        Of data whose labels are other numbers than 0, 1, …, such as years: those numbers, one for each class.
-        They are then what a label is given as. Empty if labels are 0, 1, … or have names.
+        If labels are numbers other than 0, 1, …, such as years: those numbers, one for each class. A label is
+        then given by this number. Empty if labels are 0, 1, … or have names.
     parts : sequence of {"encoder", "decoder", "prior"}
-        Which are told.
+        Parts that take the condition.
 
     Raises
     ------
     UsageError
-        If ``size`` < 1, or there are no parts, unknown ones, or not as many names or different numbers as
+        If ``size`` < 1, if parts are empty or unknown, or if names or distinct numbers are not as many as
         labels.
 
     Examples
     --------
-    >>> told = Conditioning("labels", 3, shape=(4,), names=("cat", "dog", "owl"))
-    >>> told.vectors("dog", 2, torch.zeros(())).tolist()
+    >>> conditioning = Conditioning("labels", 3, shape=(4,), names=("cat", "dog", "owl"))
+    >>> conditioning.vectors("dog", 2, torch.zeros(())).tolist()
     [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
     """
 
@@ -141,18 +141,20 @@ class Conditioning(nn.Module):
     ):
         super().__init__()
         if size < 1:
-            raise UsageError(f"a condition of {size} numbers; at least 1 is needed")
+            raise UsageError(f"size = {size}: at least 1 is needed")
         for part in parts:
             if part not in get_args(Part):
                 raise UsageError(
                     f"parts: no part {part!r} takes a condition; {nearest(part, get_args(Part))}"
                 )
         if not parts:
-            raise UsageError("parts is empty: a condition goes to at least one of encoder, decoder and prior")
+            raise UsageError("parts is empty; name at least one of 'encoder', 'decoder' and 'prior'")
         if names and len(names) != size:
-            raise UsageError(f"{len(names)} names for {size} labels; give one each, or none")
+            raise UsageError(f"{len(names)} names for {size} labels; give one for each, or none")
         if ids and (names or len(set(ids)) != size):
-            raise UsageError(f"{len(ids)} numbers for {size} labels; give a different one to each, or names")
+            raise UsageError(
+                f"{len(ids)} numbers for {size} labels; give a different one for each, or give names"
+            )
         self.kind: str = kind
         self.size: int = size
         self.names: tuple[str, ...] = tuple(names)
@@ -164,36 +166,36 @@ class Conditioning(nn.Module):
 
     @property
     def beside_code(self) -> int:
-        """Numbers that the decoder gets beside the code."""
+        """How many numbers of the condition the decoder reads beside the code."""
         return self.size if "decoder" in self.parts else 0
 
     def onto_input(self, x: Tensor, c: Tensor) -> Tensor:
-        """What the encoder sees of x (b, *shape) with conditions (b, C)."""
+        """Input of the encoder for x (b, *shape) with conditions (b, C)."""
         if self.to_input is None:
             return x
         return x + self.to_input(c).to(x.dtype).reshape(x.shape)
 
     def onto_code(self, z: Tensor, c: Tensor) -> Tensor:
-        """What the decoder sees of codes z (..., b, d) with conditions (b, C)."""
+        """Input of the decoder for codes z (..., b, d) with conditions (b, C)."""
         return torch.cat([z, c.expand(*z.shape[:-1], -1)], -1) if self.beside_code else z
 
     def vectors(self, condition: Condition, n: int, like: Tensor) -> Tensor:
-        """Conditions of n examples as the parts take them, (n, C), with the dtype and device of ``like``.
+        """Condition vectors of n examples, (n, C), with the dtype and device of ``like``.
 
         Parameters
         ----------
         condition : int, str or array
-            A label, by number or name, or labels (n,); or vectors (C,) or (n, C). Where labels are meant a
-            vector is a mixture of them, as one is on the way from one label to another.
+            A label by number or name, or labels (n,); or vectors (C,) or (n, C). With labels, a vector is a
+            mixture of them, such as between two labels.
         n : int
-            How many examples; one condition is that of all of them.
+            How many examples; a single condition is used for all of them.
         like : Tensor
-            For dtype and device.
+            A tensor with the wanted dtype and device.
 
         Raises
         ------
         UsageError
-            If there is no such label, or not one condition or n of C numbers.
+            If there is no such label, or there is neither one condition nor n of them.
         """
         given = self._numbers(condition)
         if given.shape not in ((self.size,), (1, self.size), (n, self.size)):
@@ -204,7 +206,7 @@ class Conditioning(nn.Module):
         return given.to(like.device, like.dtype).expand(n, self.size)
 
     def describe(self) -> str:
-        """Say what a condition is, for messages."""
+        """Describe a valid condition, for messages."""
         if self.kind == "vectors":
             return f"a vector of {self.size} number{'' if self.size == 1 else 's'}"
         if self.names == tuple(map(str, range(self.size))) or not (self.names or self.ids):
@@ -213,16 +215,16 @@ class Conditioning(nn.Module):
         return f"a label: {', '.join(names)}{', …' if self.size > len(names) else ''}"
 
     def name_of(self, position: int) -> str:
-        """What the label at a place is called; its number if it has no name."""
+        """Name of the label at a position, or its number if it has no name."""
         if self.ids:
             return str(self.ids[position])
         return self.names[position] if self.names else str(position)
 
     @property
     def labels(self) -> NDArray[Any]:
-        """All labels in order, (size,), as they are given with examples: numbers, or names.
+        """All labels in order, (size,), in the form in which examples have them: numbers, or names.
 
-        Names that look like numbers, and other ones than their places, are never given by place.
+        If names look like numbers other than their positions, labels are given by name only.
 
         Examples
         --------
@@ -239,13 +241,12 @@ class Conditioning(nn.Module):
         return own and any(_is_number(name) for name in self.names)
 
     def parse(self, text: str) -> int | str | NDArray[np.float64]:
-        """Read a condition that was written down: a label's name, or its number if it has no name, or numbers
-        between commas.
+        """Read a condition from text: a label's name (or its number if unnamed), or numbers with commas.
 
         Raises
         ------
         UsageError
-            If there is no such label, or the numbers are none.
+            If there is no such label, or the text is not the right count of numbers.
 
         Examples
         --------
@@ -268,15 +269,15 @@ class Conditioning(nn.Module):
             return self._one_hot(torch.tensor(self._position(condition)))
         if isinstance(condition, Sequence) and any(isinstance(each, str) for each in condition):
             words = [str(each) for each in condition]
-            places = {word: self._position(word) for word in dict.fromkeys(words)}
-            return self._one_hot(torch.tensor([places[word] for word in words]))
+            positions = {word: self._position(word) for word in dict.fromkeys(words)}
+            return self._one_hot(torch.tensor([positions[word] for word in words]))
         if isinstance(condition, np.ndarray) and condition.dtype.kind in "US":
             return self._numbers(condition.tolist() if condition.ndim else str(condition))
         try:
             given = torch.as_tensor(condition)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"condition: {error}; the model takes {self.describe()}") from None
-        # A step of training, which would wait for the answer, gives tensors.
+        # Tensors, which training steps give, are not checked: that would wait for the device.
         if not isinstance(condition, Tensor) and not given.isfinite().all():
             raise UsageError(f"condition: not all numbers are finite; the model takes {self.describe()}")
         whole = not given.is_floating_point() and given.dtype != torch.bool
@@ -285,12 +286,12 @@ class Conditioning(nn.Module):
         return given
 
     def _positions(self, labels: Tensor) -> Tensor:
-        """Places of labels that are given as numbers."""
+        """Positions of labels that are given as numbers."""
         labels = labels.long()
         if self._numbers_are_names and labels.numel():
             raise UsageError(
-                f"label {int(labels.reshape(-1)[0])}: the labels of this model have names that are numbers; "
-                f"give the name as text, such as condition={self.names[0]!r}"
+                f"label {int(labels.reshape(-1)[0])}: this model's labels have names that are numbers; give "
+                f"the name as text, such as condition={self.names[0]!r}"
             )
         if not self.ids:
             places, known = labels, (labels >= 0) & (labels < self.size)
@@ -307,12 +308,12 @@ class Conditioning(nn.Module):
         return (places[..., None] == torch.arange(self.size, device=places.device)).float()
 
     def _position(self, name: str) -> int:
-        """Place of a label's name; one of a folder called "dogs" is a "dog" too.
+        """Position of a label's name; "dog" also finds the label "dogs", as folders are often named.
 
-        A label without a name is called by its number. Where labels have names, no number stands for a place.
+        A label without a name goes by its number. If labels have names, a number is not a position.
         """
         if self.kind != "labels":
-            raise UsageError(f"{name!r}: the model takes {self.describe()}, and no labels")
+            raise UsageError(f"{name!r}: the model takes {self.describe()}, not labels")
         known = [self.name_of(i) for i in range(self.size)]
         for called in (name, f"{name}s"):
             if called in known:

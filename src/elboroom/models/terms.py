@@ -1,4 +1,4 @@
-"""What one forward pass of a VAE yields, and the likelihood estimated from many."""
+"""The terms that one forward pass of a VAE yields, and estimates of log p(x) from importance samples."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from elboroom.probability import Likelihood, Meter, Posterior, find_closed_form,
 
 @dataclass(frozen=True)
 class Terms:
-    """What one forward pass yields for b examples and k samples of each: all that an objective needs.
+    """The result of one forward pass for b examples with k samples each: everything an objective needs.
 
     Attributes
     ----------
     x : Tensor
         The examples, (b, *shape).
     posterior, likelihood, prior
-        q(z|x) of b examples, p(x|z) of (k, b) codes, p(z). Of a conditional model all three are those of
-        the examples' conditions.
+        q(z|x) of b examples, p(x|z) of (k, b) codes, p(z). In a conditional model all three are given the
+        examples' conditions.
     z : Tensor
         Codes (k, b, d), differentiable in the posterior's parameters.
     generate : callable
         Codes (..., b, d) → p(x|z), for bounds that need a second pass through the decoder.
     known : mapping of str to Tensor
-        What came up on the way: ``log_q``, ``log_prior``, ``rate``; else they are computed when asked for.
+        Those of ``log_q``, ``log_prior`` and ``rate`` that the pass has computed; others are computed on
+        access.
     rates : Tensor, optional
-        Of each stochastic layer, (L, b), top first, if there are several; they add up to ``rate``.
+        Rate of each stochastic layer, (L, b), top first, if there are several; they add up to ``rate``.
     """
 
     x: Tensor
@@ -65,7 +66,7 @@ class Terms:
 
     @cached_property
     def rate(self) -> Tensor:
-        """KL(q ‖ p), (b,), nats per example: in closed form where there is one, else by Monte Carlo."""
+        """KL(q ‖ p), (b,), nats per example: in closed form if there is one, otherwise by Monte Carlo."""
         closed_form = find_closed_form(self.posterior, self.prior)
         if closed_form is not None:
             return closed_form(self.posterior, self.prior)
@@ -93,14 +94,14 @@ class Terms:
 
 
 class Draws(NamedTuple):
-    """Some importance samples of b examples.
+    """A chunk of importance samples of b examples.
 
     Attributes
     ----------
     log_likelihood, log_weights : Tensor
         log p(x|z) and log p(x|z) + log p(z) − log q(z|x), (k, b), nats.
     rates : Tensor, optional
-        Of each stochastic layer, (L, k, b), top first, if there are several.
+        Rates of each stochastic layer, (L, k, b), top first, if there are several.
     """
 
     log_likelihood: Tensor
@@ -109,16 +110,16 @@ class Draws(NamedTuple):
 
 
 class NLL(NamedTuple):
-    """Importance-sampled −log p(x) of each example, (b,), and what says how far to believe it.
+    """Importance-sampled −log p(x) of each example, (b,), with measures of its reliability.
 
     Attributes
     ----------
     value : Tensor
-        Nats; above −log p(x) in mean.
+        The estimate in nats; above −log p(x) on average.
     stderr : Tensor
         Monte Carlo standard error, by the jackknife; NaN from one sample.
     bias : Tensor
-        By how much the value is too high, to first order; NaN from one sample.
+        How much too high the value is, to first order; NaN from one sample.
     ess : Tensor
         Effective sample size (Σw)² / Σw², from 1 to k.
     pareto_k : Tensor
@@ -134,7 +135,7 @@ class NLL(NamedTuple):
 
     @property
     def reliable(self) -> Tensor:
-        """Whether Pareto k̂ is 0.7 or less, (b,); False where it is not known."""
+        """Whether Pareto k̂ is 0.7 or less, (b,); False where it is NaN."""
         return self.pareto_k <= importance.UNRELIABLE
 
     @classmethod

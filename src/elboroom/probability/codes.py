@@ -1,4 +1,4 @@
-"""Priors over the indices of a quantiser: p(z) is the probability of the indices that z stands for."""
+"""Priors over the indices of a quantiser: p(z) is the probability of the indices of z."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from elboroom.probability.quantizers import Quantizer
 
 
 class UniformCodes(nn.Module):
-    """Every code of a quantiser is as likely as any other: the rate is P · log K for every example.
+    """The uniform distribution over a quantiser's codes: the rate is P · log K for every example.
 
     Parameters
     ----------
     quantizer : Quantizer
-        Head of P indices into K codes. It stays a part of the model, not of the prior.
+        Head of P indices into K codes. It remains a part of the model and not of the prior.
 
     Examples
     --------
@@ -35,12 +35,12 @@ class UniformCodes(nn.Module):
     def __init__(self, quantizer: Quantizer):
         super().__init__()
         self.latent_dim = quantizer.latent_dim
-        self._quantizer = (quantizer,)  # in a tuple, lest its codebooks be saved twice
+        self._quantizer = (quantizer,)  # in a tuple, so that it is not registered as a submodule too
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
     @property
     def quantizer(self) -> Quantizer:
-        """The head whose indices this is the prior of."""
+        """The quantiser over whose indices this is a prior."""
         return self._quantizer[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -54,25 +54,25 @@ class UniformCodes(nn.Module):
         return cast(Tensor, self._zero).new_full((len(indices),), -nats)
 
     def sample(self, n: int) -> Tensor:
-        """Codes of n rows of indices drawn evenly, (n, d)."""
+        """Codes of n rows of uniformly drawn indices, (n, d)."""
         size = (n, self.quantizer.num_indices)
         device = cast(Tensor, self._zero).device
         return self.quantizer.codes_of(torch.randint(self.quantizer.codebook_size, size, device=device))
 
 
 class AutoregressiveCodes(nn.Module):
-    """p(indices) = Π p(index i | the indices before it), by a causal transformer (arXiv:1706.03762).
+    """p(indices) = Π p(index i | indices before it), by a causal transformer (arXiv:1706.03762).
 
-    The rate is −log p(indices) of the posterior's own indices. Indices carry no gradient, so training it
-    along with the model moves this prior alone; it is also what to fit afterwards (:func:`fit_code_prior`,
-    the second stage of arXiv:1711.00937 §3.3). It starts uniform.
+    The rate is −log p(indices) of the posterior's own indices. Indices have no gradient, so the rate trains
+    only this prior, whether together with the model or afterwards (:func:`fit_code_prior`, the second stage
+    of arXiv:1711.00937 §3.3). It starts uniform.
 
     Parameters
     ----------
     quantizer : Quantizer
-        Head of P indices into K codes. It stays a part of the model, not of the prior.
+        Head of P indices into K codes. It remains a part of the model and not of the prior.
     width, layers, heads : int
-        Numbers per position, transformer layers, attention heads (which must divide the width).
+        Features per position, transformer layers, and attention heads (which must divide the width).
 
     Raises
     ------
@@ -86,14 +86,14 @@ class AutoregressiveCodes(nn.Module):
         super().__init__()
         if width % heads:
             raise UsageError(
-                f"width = {width} with heads = {heads}: the width must be a multiple of the heads"
+                f"width = {width} with heads = {heads}: the width must be a multiple of the number of heads"
             )
         self.latent_dim = quantizer.latent_dim
-        self._quantizer = (quantizer,)  # in a tuple, lest its codebooks be saved twice
+        self._quantizer = (quantizer,)  # in a tuple, so that it is not registered as a submodule too
         self.tokens = nn.Embedding(quantizer.codebook_size, width)
         self.start = nn.Parameter(torch.zeros(width))
         self.places = nn.Parameter(0.02 * torch.randn(quantizer.num_indices, width))
-        # Without dropout; what a position sees ends at the one before it.
+        # Without dropout; each position sees only those before it.
         block = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
@@ -107,13 +107,13 @@ class AutoregressiveCodes(nn.Module):
 
     @property
     def quantizer(self) -> Quantizer:
-        """The head whose indices this is the prior of."""
+        """The quantiser over whose indices this is a prior."""
         return self._quantizer[0]
 
     def forward(self, indices: Tensor) -> Tensor:
-        """Logits (n, p + 1, K) of each index given those before it and of the next, for p known ones (n, p).
+        """Logits (n, p + 1, K) of p known indices (n, p), each given those before it, and of the next index.
 
-        With all P of them known there is no next: (n, P, K).
+        If all P are known there is no next one: (n, P, K).
         """
         length = min(indices.shape[1] + 1, len(self.places))
         before = torch.cat([self.start.expand(len(indices), 1, -1), self.tokens(indices)], 1)[:, :length]
@@ -126,19 +126,18 @@ class AutoregressiveCodes(nn.Module):
         return -nats.sum(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log-probability of the indices that codes z (..., d) stand for, in nats, (...).
+        """Log-probability of the indices of codes z (..., d), in nats, (...).
 
         Raises
         ------
         UsageError
-            If codes do not tell their indices, as those of a residual quantiser do not; see
-            :meth:`log_prob_of`.
+            If codes do not determine their indices, as with a residual quantiser; see :meth:`log_prob_of`.
         """
         indices = self.quantizer.indices_of(z.detach().reshape(-1, self.latent_dim))
         return self.log_prob_of(indices).reshape(z.shape[:-1])
 
     def sample_indices(self, n: int) -> Tensor:
-        """Draw n rows of indices one position after another, (n, P)."""
+        """Draw n rows of indices, one position after another, (n, P)."""
         if not n:
             return torch.empty(0, len(self.places), dtype=torch.long, device=self.places.device)
         indices = torch.empty(n, 0, dtype=torch.long, device=self.places.device)
@@ -161,7 +160,7 @@ def fit_code_prior(
     lr: float = 1e-3,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Fit a prior to the indices of a trained model's codes, by Adam.
+    """Fit a prior to the indices of a trained model's codes with Adam.
 
     Parameters
     ----------
@@ -170,7 +169,7 @@ def fit_code_prior(
     indices : Tensor
         (n, P): ``vae.encode(x).indices`` of the training examples.
     epochs, batch_size : int
-        Shuffled passes, and examples in a step; the order is drawn from torch's generator.
+        Shuffled passes over the data, and examples in a step; the order comes from torch's generator.
     lr : float
         Learning rate.
     on_epoch : callable, optional
@@ -179,8 +178,7 @@ def fit_code_prior(
     Returns
     -------
     list of float
-        Mean −log p(indices) of each epoch, nats per example, while training; the uniform prior's is
-        P · log K.
+        Mean −log p(indices) during each epoch, nats per example; that of the uniform prior is P · log K.
 
     Raises
     ------
@@ -206,7 +204,7 @@ def fit_code_prior(
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(rows)
-        history.append(total.item() / len(indices))  # the host waits here, once an epoch
+        history.append(total.item() / len(indices))  # the host waits for the device here, once an epoch
         if on_epoch is not None:
             on_epoch(epoch, history[-1])
     prior.train(mode)

@@ -1,4 +1,4 @@
-"""A prior of any shape: noise bent by a chain of invertible layers."""
+"""A flexible prior: noise transformed by a chain of invertible layers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from elboroom.probability.priors import StandardNormal
 class FlowPrior(nn.Module):
     """A neural spline flow with coupling layers (arXiv:1906.04032), which starts as N(0, I).
 
-    Codes are shifted and scaled, then each layer bends them by splines: one half each number on its own, the
-    other half as the first half says. A density takes one pass through each layer's network and a sample two,
-    however many dimensions there are, where an autoregressive flow's samples take as many.
+    Codes are shifted and scaled, then transformed by splines in each layer: those of one half are fixed,
+    those of the other half depend on the first. A density needs one pass through each layer's network and a
+    sample two, in any number of dimensions; a sample of an autoregressive flow needs one for each dimension.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class FlowPrior(nn.Module):
     hidden : sequence of int
         Widths of each layer's network.
     bins : int
-        Pieces of each spline, which bends what lies within ±5 after shift and scale and leaves the rest.
+        Pieces of each spline, which acts within ±5 after shift and scale and is the identity beyond.
     """
 
     def __init__(self, latent_dim: int, *, steps: int = 4, hidden: Sequence[int] = (64, 64), bins: int = 8):
@@ -46,7 +46,7 @@ class FlowPrior(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (..., d) in nats, (...)."""
-        if not z.numel():  # which zuko cannot sum over
+        if not z.numel():  # zuko cannot sum over empty tensors
             return z.sum(-1)
         standardised = (z - self.shift) * (-self.log_scale).exp()
         noise, log_det = self.layers().call_and_ladj(standardised)
@@ -58,7 +58,7 @@ class FlowPrior(nn.Module):
             return self._code(self.base.sample(n))
 
     def quantile(self, u: Tensor) -> Tensor:
-        """Map u (..., d) in (0, 1) to z (..., d) so that uniform u give codes of the prior."""
+        """Map u (..., d) in (0, 1) to z (..., d), such that uniform u give codes of the prior."""
         return self._code(self.base.quantile(u))
 
     def _code(self, noise: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class FlowPrior(nn.Module):
 
 
 def _halves(d: int, steps: int) -> list[Tensor]:
-    """Say for each layer which numbers come first (d,): by turns front, back, even, odd, so that all mix."""
+    """Which dimensions each layer reads first, (d,): front, back, even and odd in turn, so that all mix."""
     index = torch.arange(d)
     front, even = index < (d + 1) // 2, index % 2 == 0
     turns = [front, ~front, even, ~even]
@@ -79,16 +79,16 @@ def _halves(d: int, steps: int) -> list[Tensor]:
 
 
 def _spline_coupling(first: Tensor, hidden: Sequence[int], bins: int) -> nn.Module:
-    """Layer of rational-quadratic splines (arXiv:1906.04032), as zuko's lazy transform.
+    """Make a coupling layer of rational-quadratic splines (arXiv:1906.04032), a lazy transform of zuko.
 
     It starts as the identity.
 
     Parameters
     ----------
     first : Tensor
-        (d,), true for the numbers that the splines of the others read.
+        (d,), true for the dimensions on which the splines of the others depend.
     hidden : sequence of int
-        Widths of the network that reads.
+        Widths of the network that computes those splines.
     bins : int
         Pieces of each spline.
     """
@@ -101,7 +101,7 @@ def _spline_coupling(first: Tensor, hidden: Sequence[int], bins: int) -> nn.Modu
     )
     if isinstance(getattr(layer, "hyper", None), nn.Module):
         zero_last_layer(layer.hyper)  # type: ignore[arg-type]
-    else:  # a single number has nothing to read, and zuko gives it parameters of its own
+    else:  # in one dimension nothing is read, and zuko uses parameters instead of a network
         for weight in layer.parameters():
             nn.init.zeros_(weight)
     return layer

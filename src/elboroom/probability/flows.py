@@ -1,7 +1,7 @@
-"""Posteriors bent by a chain of invertible steps, each with its exact log-determinant.
+"""Posteriors transformed by a chain of invertible steps with exact log-determinants (normalising flows).
 
-A step maps z (k, b, d) to (z' (k, b, d), log|det dz'/dz| (k, b)). What it does depends on the example: the
-encoder puts out its parameters, or a context that its network reads.
+A step maps z (k, b, d) to (z' (k, b, d), log|det dz'/dz| (k, b)). It depends on the example: the encoder
+gives its parameters, or a context for its network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEAST_SLOPE = 1e-3
 _SHIFT = math.log(math.e - 1)
 # ‖w‖² below this counts as no direction.
 _NO_DIRECTION = 1e-8
-# The gates of an autoregressive step start at sigmoid(2) = 0.88, mostly open (arXiv:1606.04934 §4).
+# The gates of an autoregressive step start mostly open, at sigmoid(2) = 0.88 (arXiv:1606.04934 §4).
 _OPEN_GATE = 2.0
 
 
@@ -42,15 +42,15 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class FlowPosterior:
-    """A diagonal Gaussian carried through steps (arXiv:1505.05770).
+    """A diagonal Gaussian transformed by steps (arXiv:1505.05770).
 
-    ``log_q`` of its own samples is exact. The density of any other z would need the steps' inverses, which
-    are not cheap, so there is no ``log_prob``.
+    The log-density of its own samples is exact. The density at any other z would need the inverses of the
+    steps, which are expensive, so there is no ``log_prob``.
 
     Parameters
     ----------
     base : DiagonalGaussian
-        Of b examples.
+        Distribution before the steps, of b examples.
     steps : sequence of Step
         In the order of application.
     """
@@ -61,7 +61,7 @@ class FlowPosterior:
 
     @property
     def mean(self) -> Tensor:
-        """Where the steps carry the base's mean, (b, d): the code. The mean itself has no closed form."""
+        """Image of the base's mean under the steps, (b, d): the code. The true mean has no closed form."""
         z = self.base.mean[None]
         for step in self.steps:
             z, _ = step(z)
@@ -82,11 +82,10 @@ class FlowPosterior:
 
 @dataclass(frozen=True)
 class Planar:
-    """z + û tanh(wᵀz + b): stretches or squeezes across one plane (arXiv:1505.05770 eq. 10).
+    """z + û tanh(wᵀz + b): stretches or compresses across one plane (arXiv:1505.05770 eq. 10).
 
-    û is u moved along w to wᵀû = m(wᵀu) > −1, without which the map would fold over (appendix A.1). Its
-    m(x) = softplus(x + log(e − 1)) − 1 has m(0) = 0, where the paper's does not: û stays finite as w
-    vanishes.
+    û is u moved along w to wᵀû = m(wᵀu) > −1, which makes the map invertible (appendix A.1). Unlike the
+    paper's, m(x) = softplus(x + log(e − 1)) − 1 has m(0) = 0, so û stays finite as w vanishes.
 
     Parameters
     ----------
@@ -106,7 +105,7 @@ class Planar:
         square = self.w.square().sum(-1, keepdim=True) + _NO_DIRECTION
         slope = (1 - _LEAST_SLOPE) * F.softplus(dot + _SHIFT) + _LEAST_SLOPE  # 1 + m
         u = self.u + (slope - 1 - dot) / square * self.w
-        # 1 + wᵀû without cancellation: all but equal to the slope.
+        # 1 + wᵀû without cancellation: almost equal to the slope.
         share = _NO_DIRECTION / square
         stretch = (1 - share) * slope + share * (1 + dot)
         height = torch.tanh((self.w * z).sum(-1, keepdim=True) + self.bias)
@@ -121,14 +120,14 @@ class Planar:
 
 @dataclass(frozen=True)
 class InverseAutoregressive:
-    """g ⊙ z + (1 − g) ⊙ m, gates and offsets of each number read from the ones before it (arXiv:1606.04934).
+    """g ⊙ z + (1 − g) ⊙ m, where gate and offset of each dimension depend on those before (arXiv:1606.04934).
 
     Parameters
     ----------
     network : nn.Module
-        (k, b, d + c) → (k, b, 2d): raw gate and offset of each number in turn.
+        (k, b, d + c) → (k, b, 2d): raw gate and offset of each dimension in turn.
     context : Tensor
-        (b, c), what the encoder tells the network.
+        (b, c), the encoder's output for the network.
     frozen : bool
         Whether the network's weights are detached from the graph.
     """
@@ -139,13 +138,13 @@ class InverseAutoregressive:
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map z (k, b, d) to z' and log|det dz'/dz| (k, b)."""
-        seen = torch.cat([z, self.context.expand(*z.shape[:-1], -1)], -1)
+        joined = torch.cat([z, self.context.expand(*z.shape[:-1], -1)], -1)
         if self.frozen:
             weights = {name: weight.detach() for name, weight in self.network.named_parameters()}
-            out: Tensor = torch.func.functional_call(self.network, weights, (seen,))
+            out: Tensor = torch.func.functional_call(self.network, weights, (joined,))
         else:
-            out = self.network(seen)
-        # Networks may work in lower precision; densities never do.
+            out = self.network(joined)
+        # Networks may run in lower precision; densities never do.
         raw, offset = out.to(z.dtype).reshape(*z.shape, 2).unbind(-1)
         raw = raw + _OPEN_GATE
         return torch.lerp(offset, z, torch.sigmoid(raw)), F.logsigmoid(raw).sum(-1)
@@ -156,7 +155,7 @@ class InverseAutoregressive:
 
 
 class PlanarHead(nn.Module):
-    """Features → :class:`FlowPosterior` of K planar steps: 2d of the base, then u, w and bias of each step.
+    """Features → :class:`FlowPosterior` of K planar steps: 2d for the base, then u, w and bias of each step.
 
     Parameters
     ----------
@@ -192,10 +191,10 @@ class PlanarHead(nn.Module):
 
 
 class InverseAutoregressiveHead(nn.Module):
-    """Features → :class:`FlowPosterior` of K inverse autoregressive steps: 2d of the base, c of context.
+    """Features → :class:`FlowPosterior` of K inverse autoregressive steps: 2d for the base, c of context.
 
-    Each step has a masked network of its own, shared by all examples; they take the numbers in ascending and
-    descending order by turns. Before training a step only scales codes by 0.88.
+    Each step has its own masked network, shared by all examples. Steps take the dimensions in ascending and
+    descending order alternately. Before training a step only scales codes by 0.88.
 
     Parameters
     ----------
@@ -204,7 +203,7 @@ class InverseAutoregressiveHead(nn.Module):
     steps : int
         K.
     context : int
-        c ≥ 1.
+        c ≥ 1, length of the context.
     hidden : sequence of int
         Widths of each network's hidden layers.
     """
@@ -239,16 +238,16 @@ class InverseAutoregressiveHead(nn.Module):
 
 
 def masked_mlp(order: Tensor, context: int, hidden: Sequence[int]) -> nn.Module:
-    """Network (..., d + c) → (..., 2d) whose outputs 2i, 2i + 1 read only numbers that come before i.
+    """Make a network (..., d + c) → (..., 2d) whose outputs 2i and 2i + 1 depend only on dimensions before i.
 
-    It starts at zero.
+    Its outputs start at zero.
 
     Parameters
     ----------
     order : Tensor
-        (d,), the place of each number.
+        (d,), position of each dimension in the order.
     context : int
-        c numbers that all outputs read.
+        c numbers on which all outputs may depend.
     hidden : sequence of int
         Widths.
     """
@@ -259,14 +258,14 @@ def masked_mlp(order: Tensor, context: int, hidden: Sequence[int]) -> nn.Module:
 
 
 def zero_last_layer(network: nn.Module) -> None:
-    """Let a network put out zeros until it is trained."""
+    """Make a network's outputs start at zero."""
     last = list(network.children())[-1]
     for weight in last.parameters():
         nn.init.zeros_(weight)
 
 
 def zuko() -> Any:
-    """Import zuko, which turns off the checks of ``torch.distributions``, and leave those as they were."""
+    """Import zuko and restore the argument checks of ``torch.distributions``, which it turns off."""
     checks = Distribution._validate_args
     import zuko
 

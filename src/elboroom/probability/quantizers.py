@@ -1,9 +1,9 @@
-"""Discrete posteriors: heads that replace each of an example's code vectors by an entry of a codebook.
+"""Discrete posteriors: heads that replace each of an example's vectors by an entry of a codebook.
 
-All of them are deterministic: q(z|x) puts its whole mass on one row of ``indices``, so log q = 0 and the
-rate is −log p(indices), what it takes to name them under a prior over codes (``probability.codes``).
-Gradients go straight through the replacement (arXiv:1711.00937 §3.2). A head holds no weights that an
-optimiser moves; codebooks follow the features by running averages, in training mode only.
+They are deterministic: q(z|x) puts all its mass on one row of ``indices``, so log q = 0 and the rate is
+−log p(indices) under a prior over codes (``probability.codes``). Gradients pass straight through the
+quantisation (arXiv:1711.00937 §3.2). A head has no weights for an optimiser; codebooks track the features by
+running averages, in training mode only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from elboroom.errors import UsageError
 from elboroom.probability.codebooks import Codebook, counts_of, perplexity
 from elboroom.probability.meters import Meter
 
-# FSQ's outermost levels lie this share inside the range of its tanh, so that all of them can be reached.
+# FSQ's outermost levels are this share inside the range of its tanh, so that they can be reached.
 _FSQ_MARGIN = 1e-3
-# Beyond, a run's history has no perplexity: a histogram of more codes would make checkpoints large.
+# With more codes a run's history has no perplexity: their histogram would make checkpoints large.
 _MOST_COUNTED = 1 << 20
-# Beyond, the margin would be wider than half a level and the outermost round to one too many.
+# With more levels the margin would exceed half a level, and rounding would give one level too many.
 _MOST_FSQ_LEVELS = 256
 
 
@@ -35,11 +35,11 @@ class Quantized:
     Parameters
     ----------
     mean : Tensor
-        Quantised codes (b, d); their gradient goes straight through to the features.
+        Quantised codes (b, d); their gradient passes straight through to the features.
     indices : Tensor
         (b, P), int64.
     loss : Tensor
-        What pulls the features to their codes, (b,), already weighted; to be added to the objective.
+        Commitment loss, (b,), already weighted, which pulls features to their codes; part of the objective.
     counts : Tensor
         How often each code of each codebook was used, (codebooks, K).
     """
@@ -54,18 +54,18 @@ class Quantized:
 
     @property
     def perplexity(self) -> Tensor:
-        """Exp of the entropy of the codes' use in this batch, from 1 to K, (). The mean over codebooks."""
+        """Exponential of the entropy of the codes used in this batch, 1 to K, (): the mean over codebooks."""
         return perplexity(self.counts).mean()
 
     @property
     def meters(self) -> dict[str, Meter]:
-        """The perplexity of all codes of an epoch, whatever the batches they came in."""
+        """Perplexity of an epoch's codes, independent of the division into batches."""
         if self.counts.numel() > _MOST_COUNTED:
             return {}
         return {"perplexity": Meter(self.counts, lambda counts, _examples: perplexity(counts).mean())}
 
     def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
-        """Give the one code there is k times, (k, b, d), with log 1 = 0, (k, b)."""
+        """Repeat the code k times, (k, b, d), with log 1 = 0, (k, b)."""
         z = self.mean.expand(num_samples, *self.mean.shape)
         return z, self.mean.new_zeros(num_samples, len(self.mean))
 
@@ -86,26 +86,26 @@ class Quantizer(Protocol):
         ...
 
     def indices_of(self, z: Tensor) -> Tensor:
-        """Indices (n, P) of codes (n, d); UsageError where codes do not tell them."""
+        """Indices (n, P) of codes (n, d); UsageError if codes do not determine them."""
         ...
 
 
 class VectorQuantizer(nn.Module):
     """Features (b, ..., c) → :class:`Quantized`: each vector's nearest code, or a sum of several.
 
-    With ``depth`` > 1 each further codebook quantises what the ones before it left over (residual vector
-    quantisation, arXiv:2107.03312 §III-C). The loss is ``commitment`` · Σ ‖v − code‖² over the vectors
-    and codebooks of an example, with no gradient to the code (arXiv:1711.00937 eq. 3): a *sum*, as the
-    distortion is one, and equal to KL(N(v, s²) ‖ N(code, s²)) for s² = 1/(2 · commitment), in nats.
+    With ``depth`` > 1 each further codebook quantises the residual of those before it (residual vector
+    quantisation, arXiv:2107.03312 §III-C). The loss is ``commitment`` · Σ ‖v − code‖² over the vectors and
+    codebooks of an example, without a gradient to the code (arXiv:1711.00937 eq. 3). It is a *sum*, as the
+    distortion is, and equals KL(N(v, s²) ‖ N(code, s²)) for s² = 1/(2 · commitment), in nats.
 
     Parameters
     ----------
     in_shape : tuple of int
-        Of one example's features; the last is the length c of a vector, the others a grid of them.
+        Shape of one example's features: a grid of vectors, whose length c comes last.
     codebook_size : int
         K, codes in each codebook.
     depth : int
-        Codebooks whose codes add up. The indices of one vector stand side by side.
+        Number of codebooks whose codes are added. The indices of one vector are adjacent.
     commitment : float
         Weight of the loss.
     decay, revive_below, kmeans_steps
@@ -147,7 +147,7 @@ class VectorQuantizer(nn.Module):
             ("revive_below", revive_below, 1.0),
         ):
             if not 0 <= value < most:
-                raise UsageError(f"{name} = {value}: from 0 to below {most:g} is needed")
+                raise UsageError(f"{name} = {value}: must be at least 0 and below {most:g}")
         self.latent_dim = math.prod(in_shape)
         self.codebook_size = codebook_size
         self.num_indices = math.prod(in_shape[:-1]) * depth
@@ -180,7 +180,7 @@ class VectorQuantizer(nn.Module):
             codes.append(code)
             indices.append(chosen)
             rest = rest - code
-        # Exactly the codes, as the difference is exactly 0, with the gradient of the vectors.
+        # Equal to the codes, as the difference is exactly 0, with the gradient of the vectors.
         through = torch.stack(codes).sum(0) + (vectors - vectors.detach())
         return Quantized(
             through.reshape(b, self.latent_dim),
@@ -197,19 +197,19 @@ class VectorQuantizer(nn.Module):
         return torch.stack(codes).sum(0).flatten(1)
 
     def indices_of(self, z: Tensor) -> Tensor:
-        """Indices (n, P) of codes (n, d), of one codebook.
+        """Indices (n, P) of codes (n, d), if there is one codebook.
 
         Raises
         ------
         UsageError
-            If ``depth`` is above 1: a sum of codes does not tell which codes were added. Encoding the sum
-            again may choose others, so the posterior's own ``indices`` must be kept.
+            If ``depth`` > 1: a sum does not determine which codes were added. Encoding the sum again may
+            choose others, so keep the posterior's own ``indices``.
         """
         book, *deeper = self._books()
         if deeper:
             raise UsageError(
-                f"depth = {1 + len(deeper)}: a residual quantiser's code is a sum, which does not tell its "
-                "indices; keep those of the posterior (vae.encode(x).indices), whose probability is "
+                f"depth = {1 + len(deeper)}: a residual quantiser's code is a sum, which does not determine "
+                "its indices; keep those of the posterior (vae.encode(x).indices), whose log-probability is "
                 "prior.log_prob_of(indices)"
             )
         vectors = z.reshape(-1, self.in_shape[-1]).to(self._dtype)
@@ -217,7 +217,7 @@ class VectorQuantizer(nn.Module):
 
     @property
     def _dtype(self) -> torch.dtype:
-        """Of the codes: distances in half precision would choose wrong ones."""
+        """Dtype of the codes; distances in half precision would choose wrong codes."""
         return self._books()[0].codes.dtype
 
     def _books(self) -> list[Codebook]:
@@ -227,14 +227,14 @@ class VectorQuantizer(nn.Module):
 class FiniteScalarQuantizer(nn.Module):
     """Features (b, ..., c) → :class:`Quantized`: each number rounded to one of a few levels in [−1, 1].
 
-    Finite scalar quantisation (arXiv:2309.15505 eq. 1 and appendix A.1): round(⌊L/2⌋-wide tanh), L levels
-    for each of the c numbers of a vector, which makes an implied codebook of K = Π L. Nothing to learn,
-    nothing to collapse, and the loss is 0.
+    Finite scalar quantisation (arXiv:2309.15505 eq. 1 and appendix A.1): round(⌊L/2⌋-wide tanh), with L
+    levels for each of the c numbers of a vector, an implicit codebook of K = Π L. Nothing is learned, the
+    codebook cannot collapse, and the loss is 0.
 
     Parameters
     ----------
     in_shape : tuple of int
-        Of one example's features; the last must be the number of levels given.
+        Shape of one example's features; the last must be the number of ``levels``.
     levels : sequence of int
         L for each number of a vector, from 3 to 256; the paper advises 5 or more.
 
@@ -260,12 +260,12 @@ class FiniteScalarQuantizer(nn.Module):
         self.in_shape = _grid_of_vectors(in_shape)
         if len(levels) != in_shape[-1]:
             raise UsageError(
-                f"levels = {list(levels)}: one for each of the {in_shape[-1]} numbers of a vector; "
-                f"give {in_shape[-1]} levels, or features (..., {len(levels)})"
+                f"levels = {list(levels)}: give one for each of the {in_shape[-1]} numbers of a vector: "
+                f"{in_shape[-1]} levels, or features (..., {len(levels)})"
             )
         wrong = [level for level in levels if not 3 <= level <= _MOST_FSQ_LEVELS]
         if wrong:
-            raise UsageError(f"levels = {list(levels)}: each from 3 to {_MOST_FSQ_LEVELS} is needed")
+            raise UsageError(f"levels = {list(levels)}: each must be from 3 to {_MOST_FSQ_LEVELS}")
         self.latent_dim = math.prod(in_shape)
         self.num_indices = math.prod(in_shape[:-1])
         self.codebook_size = math.prod(levels)
@@ -283,7 +283,7 @@ class FiniteScalarQuantizer(nn.Module):
         b = len(features)
         vectors = features.reshape(b, self.num_indices, len(self.levels))
         half = (self.levels - 1) * (1 + _FSQ_MARGIN) / 2
-        # An even number of levels has none at 0: shift by half of one, so that 0 still goes to 0.
+        # An even number of levels has none at 0: shift by half a level, so that 0 still maps to 0.
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         bounded = torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
         rounded = bounded.round() + (bounded - bounded.detach())

@@ -1,4 +1,4 @@
-"""Likelihoods of numbers in their own units by a likelihood of standardised ones."""
+"""Likelihoods in the data's own units, made from likelihoods of standardised data."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from elboroom.probability.parameters import Measure
 
 @dataclass(frozen=True)
 class Standardized:
-    """p(x|z) where (x − m)/s has the likelihood ``inner``.
+    """p(x|z) of data x whose standardised form (x − m)/s has the likelihood ``inner``.
 
     Attributes
     ----------
     inner : Likelihood
-        Of standardised numbers, (..., *shape).
+        Likelihood of standardised data, (..., *shape).
     location, spread : Tensor
         m and s, (*shape).
     event_dims : int
-        Of one example.
+        Dimensions of one example.
     """
 
     inner: Any
@@ -33,11 +33,11 @@ class Standardized:
 
     @property
     def mean(self) -> Tensor:
-        """In the data's units, (..., *shape)."""
+        """Mean in the data's units, (..., *shape)."""
         return self.location + self.spread * self.inner.mean
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of x (b, *shape) in the data's units: that of (x − m)/s, less Σ log s, the Jacobian."""
+        """Log-density of x (b, *shape) in the data's units: that of (x − m)/s, minus Σ log s (Jacobian)."""
         found: Tensor = self.inner.log_prob((x - self.location) / self.spread)
         return found - self.spread.log().sum()
 
@@ -48,16 +48,16 @@ class Standardized:
 
 
 class StandardizedHead(nn.Module):
-    """Wraps the head of a likelihood of real numbers, so that the networks see and make standardised ones.
+    """Wrapper of a likelihood's head that lets the networks work on standardised data.
 
-    The means and standard deviations are saved with the weights. Until :meth:`fit` they are 0 and 1.
+    Means and standard deviations are saved with the weights. They are 0 and 1 until :meth:`fit` is called.
 
     Parameters
     ----------
     inner : nn.Module
         The head.
     shape : sequence of int
-        Of one example.
+        Shape of one example.
 
     Examples
     --------
@@ -84,13 +84,13 @@ class StandardizedHead(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set means and standard deviations (*shape); a number that never varies keeps its unit."""
+        """Set means and standard deviations (*shape); a feature without variation is only centred."""
         self.location.copy_(mean)
         self.spread.copy_(torch.where(deviation > 0, deviation, 1.0))
         self.fitted.fill_(True)
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Numbers (..., *shape) as the encoder sees them."""
+        """Data (..., *shape) in the units of the encoder."""
         return (x - self.location) / self.spread
 
     def forward(self, features: Tensor) -> Standardized:

@@ -1,4 +1,4 @@
-"""Which values a likelihood can score, and whether new data are in the units of the training data."""
+"""Checks that a likelihood can score values, and that they are in the training data's units."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from elboroom.errors import DataWarning, UsageError
 
 Range = tuple[float, float]
 
-_ROUNDING = 1e-6  # bounds may be exceeded by this share, as by arithmetic in float32
-# Values may be this share of a step off: 8-bit pixels that were scaled in float32 are off by far less.
+_ROUNDING = 1e-6  # bounds may be exceeded by this share, for rounding in float32
+# Values may deviate from a level by this share of a step; 8-bit pixels scaled in float32 deviate far less.
 _BETWEEN = 1e-3
-_UNUSUAL = 0.5  # values this many widths of the training range outside it are spoken of
-_IMPOSSIBLE = 10.0  # pixels this many widths outside it are in other units
+_UNUSUAL = 0.5  # values this many widths of the training range outside it give a warning
+_IMPOSSIBLE = 10.0  # pixels this many widths outside it must be in other units
 
 
 def range_of(x: Tensor) -> Range:
-    """Smallest and largest value; nan if there is one, (0, 0) of an empty tensor.
+    """Smallest and largest value: nan if any value is nan, (0, 0) for an empty tensor.
 
     Examples
     --------
@@ -36,21 +36,21 @@ def range_of(x: Tensor) -> Range:
 def check_bounds(
     found: Range, support: Range | None, what: str = "the values that the model's likelihood can score"
 ) -> None:
-    """Make sure that values lie where a likelihood is defined.
+    """Check that values lie in a likelihood's support.
 
     Parameters
     ----------
     found : (float, float)
         Smallest and largest value.
     support : (float, float) or None
-        The closed interval that they must lie in; None for any finite number.
+        The closed interval in which they must lie; None for any finite number.
     what : str
-        What that interval holds, for the message.
+        What the interval contains, for the message.
 
     Raises
     ------
     UsageError
-        If they do not, or one is not finite; the message starts with the values.
+        If they do not, or one is not finite.
 
     Examples
     --------
@@ -73,30 +73,30 @@ def check_bounds(
 
 
 def _fix(found: Range, support: Range) -> str:
-    """What would bring values into an interval."""
+    """Suggest how to bring values into an interval."""
     (low, high), (least, most) = found, support
     if (least, most) != (0.0, 1.0):
-        return f"give values of at least {least:g}" if most == math.inf else "bring them there"
+        return f"give values of at least {least:g}" if most == math.inf else "rescale them"
     if low >= 0 and high <= 255:
         return "divide them by 255 if they are 8-bit pixels"
     if low >= -1 and high <= 1:
         return "map x to (x + 1) / 2 if they were scaled to [-1, 1]"
-    return "bring them into [0, 1]"
+    return "rescale them to [0, 1]"
 
 
 def between_levels(x: Tensor, spacing: float | None) -> float | None:
-    """Find a value that is no multiple of ``spacing``; None if all are, or any may be."""
+    """Find a value that is not a multiple of ``spacing``; None if there is none, or no spacing."""
     if spacing is None or not x.numel():
         return None
     steps = x.detach().double() / spacing if x.device.type != "mps" else x.detach() / spacing
-    # Of large counts in float32 no fraction is left that could be off.
+    # Large counts in float32 have no fractional part.
     off = (steps - steps.round()).abs()
     worst = off.argmax()
     return float(x.reshape(-1)[worst]) if float(off.reshape(-1)[worst]) > _BETWEEN else None
 
 
 def check_levels(x: Tensor, spacing: float | None) -> None:
-    """Make sure that a likelihood of discrete values gets such values.
+    """Check that all values are levels of a discrete likelihood.
 
     Raises
     ------
@@ -107,32 +107,34 @@ def check_levels(x: Tensor, spacing: float | None) -> None:
     if value is None or spacing is None:
         return
     if spacing == 1:
-        raise UsageError(f"the model's likelihood takes whole numbers, and {value:.6g} is not one")
+        raise UsageError(
+            f"{value:.6g} is none of the whole numbers that the model's likelihood takes; round the values"
+        )
     raise UsageError(
-        f"the model's likelihood is one of {round(1 / spacing) + 1} levels, the multiples of {spacing:.6g} "
-        f"from 0 to 1, and {value:.6g} lies between two of them; round the values to levels"
+        f"{value:.6g} is none of the {round(1 / spacing) + 1} levels that the model's likelihood takes, the "
+        f"multiples of {spacing:.6g} from 0 to 1; round the values to levels"
     )
 
 
 def other_units(found: Range, trained: Range | None, *, pixels: bool) -> str | None:
-    """Say whether values look like those a model was trained on.
+    """Check whether values look like those that a model was trained on.
 
     Parameters
     ----------
     found, trained : (float, float)
-        Smallest and largest value of the new data, and of the training data if that is known.
+        Smallest and largest value of the new data, and of the training data if known.
     pixels : bool
-        Whether they are the values of images, which have one range.
+        Whether they are pixels, which share one range.
 
     Returns
     -------
     str or None
-        A warning if they go beyond the training range by more than half its width.
+        A warning if they exceed the training range by more than half its width.
 
     Raises
     ------
     UsageError
-        If pixels are ten widths beyond it: they are in other units.
+        If pixels exceed it by more than ten widths: they are in other units.
 
     Examples
     --------
@@ -151,23 +153,23 @@ def other_units(found: Range, trained: Range | None, *, pixels: bool) -> str | N
         return None
     said = f"values from {low:.6g} to {high:.6g}, and the model was trained on values from {least:.6g} to "
     if pixels and beyond > _IMPOSSIBLE:
-        raise UsageError(f"{said}{most:.6g}; bring them to the units of the training data")
+        raise UsageError(f"{said}{most:.6g}; rescale them to the units of the training data")
     return f"{said}{most:.6g}: are they in the same units?"
 
 
 def check_scale(scale: float, trained: Range | None) -> None:
-    """Refuse uint8 pixels that come to a fraction of the training data's range when divided by ``scale``.
+    """Refuse uint8 pixels that ``scale`` maps to a small fraction of the training data's range.
 
     Raises
     ------
     UsageError
-        If the model was trained on floats that run at least ten times as far.
+        If the training data's largest value is more than ten times as large.
     """
     most = 255.0 / scale
     if trained is not None and trained[1] > _IMPOSSIBLE * most:
         raise UsageError(
-            f"uint8 pixels are divided by {scale:g}, which makes at most {most:g}, and the model was trained "
-            f"on values up to {trained[1]:.6g}; give floats in those units"
+            f"uint8 pixels divided by {scale:g} are at most {most:g}, and the model was trained on values up "
+            f"to {trained[1]:.6g}; give floats in those units"
         )
 
 
@@ -180,20 +182,20 @@ def check_values(
     pixels: bool,
     scored: bool = False,
 ) -> None:
-    """Check examples (b, *shape) in model units before a model sees them, and warn of unusual ones.
+    """Check examples (b, *shape) in model units before they reach a model, and warn of unusual values.
 
     Parameters
     ----------
     x : Tensor
         The examples.
     support, spacing
-        Of the likelihood's head; the spacing matters only where the values are ``scored``.
+        Of the likelihood's head; the spacing matters only if the values are ``scored``.
     trained : (float, float) or None
         Smallest and largest value of the training data, if known.
     pixels : bool
         Whether the examples are images.
     scored : bool
-        Whether the likelihood of the values is asked for, or only their code.
+        Whether their likelihood is wanted, and not only their code.
 
     Raises
     ------
@@ -201,7 +203,7 @@ def check_values(
         See :func:`check_bounds`, :func:`check_levels` and :func:`other_units`.
     """
     if torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return  # no number can be read here
+        return  # values cannot be read while compiling or capturing
     found = range_of(x)
     check_bounds(found, support)
     if scored:
