@@ -11,8 +11,8 @@ from typing import Any, Literal
 Task = Literal["train", "nll", "embed"]
 GROUPS = ("mlp", "conv", "nll", "embed", "scaling", "start")
 
-ALL = ("elboroom", "elboroom-fp32", "pythae", "plain", "jax", "products", "products-fp32")
-USING = ("elboroom", "elboroom-fp32", "pythae", "plain", "jax", "products")
+ALL = ("elboroom", "elboroom-fp32", "pythae", "plain", "plain-bf16", "jax", "products", "products-fp32")
+USING = ("elboroom", "elboroom-fp32", "pythae", "plain", "plain-bf16", "jax", "products")
 CURVES = ("elboroom", "pythae", "plain", "jax")
 
 

@@ -21,6 +21,7 @@ COLORS = {
     "elboroom-fp32": "#6fbf9b",
     "pythae": "#d1495b",
     "plain": "#edae49",
+    "plain-bf16": "#b07d2b",
     "jax": "#30638e",
     "products": "#222222",
     "products-fp32": "#9a9a9a",
@@ -113,7 +114,7 @@ def _times(axes: Axes, cases: list[str], rows: Rows) -> None:
         if "elboroom" not in rows[case]:
             continue
         ours = rows[case]["elboroom"]["images_per_second"]["median"]
-        for program in ("pythae", "plain", "jax"):
+        for program in ("pythae", "plain", "plain-bf16", "jax"):
             if program in rows[case]:
                 times = ours / rows[case][program]["images_per_second"]["median"]
                 axes.barh(number, times, 0.8, color=COLORS[program])

@@ -22,6 +22,7 @@ SPEEDS = {
     "elboroom-fp32": 2000.0,
     "pythae": 1000.0,
     "plain": 1500.0,
+    "plain-bf16": 1500.0,
     "jax": 2500.0,
     "products": 3750.0,
     "products-fp32": 2500.0,

@@ -18,6 +18,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "elboroom-fp32": ("ours", "elboroom, fp32"),
     "pythae": ("rival_pythae", "Pythae"),
     "plain": ("plain", "plain PyTorch"),
+    "plain-bf16": ("plain", "plain PyTorch, bf16"),
     "jax": ("rival_jax", "JAX"),
     "products": ("products", "matrix products alone"),
     "products-fp32": ("products", "matrix products alone, fp32"),

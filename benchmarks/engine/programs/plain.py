@@ -1,4 +1,8 @@
-"""The usual PyTorch loop: a TensorDataset, a DataLoader and fused Adam."""
+"""The usual PyTorch loops with fused Adam.
+
+``plain`` has a TensorDataset and a DataLoader. ``plain-bf16`` takes its batches from a tensor in memory, which
+is faster, and computes networks and loss under autocast to bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,26 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _epochs(loader: DataLoader[tuple[Tensor, ...]]) -> Iterator[Tensor]:
+def _is_low(job: Job) -> bool:
+    return job.program == "plain-bf16"
+
+
+def _autocast(job: Job) -> torch.autocast:
+    return torch.autocast(job.device, torch.bfloat16, enabled=_is_low(job))
+
+
+def _epochs(job: Job) -> Iterator[Tensor]:
+    """Shuffled batches on the device, epoch after epoch."""
+    x, size = float_images(job.images), job.case.batch
+    if _is_low(job):
+        x = x.to(job.device)
+        while True:
+            for rows in torch.randperm(len(x), device=job.device).split(size):
+                yield x[rows]
+    loader = DataLoader(TensorDataset(x), batch_size=size, shuffle=True)
     while True:
-        for (x,) in loader:
-            yield x
+        for (batch,) in loader:
+            yield batch.to(job.device)
 
 
 def train(job: Job, count: int, done: Done) -> None:
@@ -37,11 +57,11 @@ def train(job: Job, count: int, done: Done) -> None:
     case = job.case
     encoder, decoder = (net.to(job.device) for net in make_nets(case.net))
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
-    loader = DataLoader(TensorDataset(float_images(job.images)), batch_size=case.batch, shuffle=True)
     steps, taken = math.ceil(count / case.batch), 0
     images, started = 0, time.perf_counter()
-    for x in _epochs(loader):
-        value = loss(encoder, decoder, x.to(job.device))
+    for x in _epochs(job):
+        with _autocast(job):
+            value = loss(encoder, decoder, x)
         optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -61,12 +81,16 @@ def nll(job: Job, count: int, done: Done) -> None:
     chunks = [min(most, samples - k) for k in range(0, samples, most)]
     while True:
         started = time.perf_counter()
-        mean, log_variance = encoder(x).chunk(2, -1)
+        with _autocast(job):
+            features = encoder(x)
+        mean, log_variance = features.float().chunk(2, -1)
         weights = []
         for k in chunks:
             noise = torch.randn(k, *mean.shape, device=job.device)
             z = mean + torch.exp(0.5 * log_variance) * noise
-            logits = decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+            with _autocast(job):
+                decoded = decoder(z.flatten(0, 1))
+            logits = decoded.float().unflatten(0, z.shape[:2])
             cross_entropy = F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
             prior_to_posterior = 0.5 * (noise.square() + log_variance - z.square()).sum(-1)
             weights.append(prior_to_posterior - cross_entropy.flatten(2).sum(-1))
@@ -82,8 +106,9 @@ def embed(job: Job, count: int, done: Done) -> None:
     x = float_images(job.images)
     while True:
         started = time.perf_counter()
-        features = [encoder(part.to(job.device)) for part in torch.split(x, _EMBED_BATCH)]
-        torch.cat(features).chunk(2, -1)[0].cpu()
+        with _autocast(job):
+            features = [encoder(part.to(job.device)) for part in torch.split(x, _EMBED_BATCH)]
+        torch.cat(features).float().chunk(2, -1)[0].cpu()
         done(len(x), time.perf_counter() - started)
 
 
