@@ -86,6 +86,18 @@ def bad_example(out: Path) -> None:
         Engine.__init__ = own  # type: ignore[method-assign]
 
 
+def freezes(out: Path) -> None:
+    """A gradient hook from the start, and a decoder that is frozen in the second epoch."""
+    vae = build()
+    vae.encoder[1].weight.register_hook(lambda g: g * torch.arange(len(g))[:, None].fmod(2))
+
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:  # in the first process only
+        vae.decoder.requires_grad_(row["epoch"] == 2)
+
+    decay = {"optimizer": "AdamW", "optimizer_options": {"weight_decay": 0.1}}
+    fit(vae, images(), out=out, on_epoch=on_epoch, **BASE | decay)
+
+
 def two_epochs(out: Path) -> None:
     fit(build(), images(), out=out, **BASE | {"epochs": 2})
 
@@ -125,7 +137,7 @@ def leaves(out: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
-        *(plain, few_examples, sharded, batch_norm, critic, layers, codes, bad_example),
+        *(plain, few_examples, sharded, batch_norm, critic, layers, codes, bad_example, freezes),
         *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )
 }

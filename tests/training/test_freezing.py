@@ -11,10 +11,14 @@ import torch
 from torch import nn
 
 from elboroom import VAE, Objective, fit
+from elboroom.config import Config
+from elboroom.data import load_data
+from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.objectives import prior_critic
 from elboroom.objectives.schedules import constant
 from elboroom.training.interventions import Watch
+from elboroom.training.loop import Training
 
 from .runs import assert_identical, build, checkpoint, images, timeless, train
 from .test_direct import engine_of
@@ -247,3 +251,20 @@ def test_watch_ignores_what_it_does_not_pass_over() -> None:
     assert not watch.is_disturbed()
     other.bias.requires_grad_(False)
     assert watch.is_disturbed()
+
+
+def test_hooks_that_only_the_first_process_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(build(), load_data(images()), Config().updated(batch_size=8), quiet=True)
+    monkeypatch.setattr(Workers, "alone", property(lambda _: False))
+    training.workers.size = 2
+    training.record.note_random()
+    training._call(lambda *_: None, {"epoch": 1})
+    with pytest.raises(UsageError, match="in the first of 2 processes only"):
+        training._call(lambda vae, _: vae.register_forward_hook(lambda *_: None), {"epoch": 1})
+
+
+def test_a_divided_optimiser_cannot_follow() -> None:
+    update = engine_of({}).update
+    update._shards = object()  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="shard_optimizer divides"):
+        update.treat_separately()

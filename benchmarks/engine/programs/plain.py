@@ -1,7 +1,7 @@
 """The usual PyTorch loops with fused Adam.
 
-``plain`` has a TensorDataset and a DataLoader. ``plain-bf16`` takes its batches from a tensor in memory, which
-is faster, and computes networks and loss under autocast to bfloat16.
+``plain`` has a TensorDataset and a DataLoader. ``plain-bf16`` takes its batches from a tensor in memory,
+which is faster, and computes networks and loss under autocast to bfloat16.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train a VAE in place.
 
-    With validation examples it ends with the weights of the best validation ELBO, else with the last.
+    With validation examples it ends with the weights of the best validation ELBO, else with the last. Hooks,
+    replaced methods, parametrizations and ``requires_grad`` act as in a plain loop over the same model and
+    objective; what cannot is refused.
 
     Parameters
     ----------
