@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,12 @@ from torch import Tensor
 # (first example of this process, how many it has, how many the batch has)
 _part: ContextVar[tuple[int, int, int] | None] = ContextVar("part of the batch", default=None)
 _sum_over_parts: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("sum over parts", default=None)
+
+Distribution = Literal["normal", "uniform"]
+Source = Callable[[Distribution, tuple[int, ...], Tensor], Tensor]
+"""(distribution, shape, tensor with the wanted dtype and device) → numbers of that shape."""
+_source: ContextVar[Source | None] = ContextVar("source of noise", default=None)
+_FROM_GENERATOR: dict[Distribution, Callable[..., Tensor]] = {"normal": torch.randn, "uniform": torch.rand}
 
 
 @contextmanager
@@ -42,6 +49,28 @@ def part_of_batch(
     finally:
         _part.reset(part)
         _sum_over_parts.reset(summed)
+
+
+@contextmanager
+def noise_from(source: Source) -> Iterator[None]:
+    """Take all noise of the block from a function instead of torch's generator.
+
+    Examples
+    --------
+    >>> with noise_from(lambda distribution, shape, like: torch.ones(shape).to(like)):
+    ...     normal(2, batch_dim=0, like=torch.zeros(())).tolist()
+    [1.0, 1.0]
+    """
+    before = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(before)
+
+
+def from_generator(distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Draw from torch's generator: the source where no other is set."""
+    return _FROM_GENERATOR[distribution](shape, dtype=like.dtype, device=like.device)
 
 
 def whole_batch(rows: Tensor) -> Tensor:
@@ -72,19 +101,18 @@ def normal(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
     like : Tensor
         For dtype and device.
     """
-    return _draw(torch.randn, shape, batch_dim, like)
+    return _draw("normal", shape, batch_dim, like)
 
 
 def uniform(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
     """Draw uniformly from [0, 1), as :func:`normal` does."""
-    return _draw(torch.rand, shape, batch_dim, like)
+    return _draw("uniform", shape, batch_dim, like)
 
 
-def _draw(draw: Callable[..., Tensor], shape: tuple[int, ...], batch_dim: int, like: Tensor) -> Tensor:
-    part = _part.get()
+def _draw(distribution: Distribution, shape: tuple[int, ...], batch_dim: int, like: Tensor) -> Tensor:
+    draw, part = _source.get() or from_generator, _part.get()
     if part is None or shape[batch_dim] != part[1]:  # the latter is no noise of this batch's examples
-        return draw(shape, dtype=like.dtype, device=like.device)
+        return draw(distribution, shape, like)
     start, count, total = part
-    whole = list(shape)
-    whole[batch_dim] = total
-    return draw(whole, dtype=like.dtype, device=like.device).narrow(batch_dim, start, count)
+    whole = (*shape[:batch_dim], total, *shape[batch_dim + 1 :])
+    return draw(distribution, whole, like).narrow(batch_dim, start, count)

@@ -71,14 +71,10 @@ class ChunkedAdam:
             copy.copy_(weight)
 
     def _state(self) -> dict[str, Tensor]:
-        (parameter,) = self.optimizer.param_groups[0]["params"]
-        state = self.optimizer.state[parameter]
-        if not state:  # as the optimiser itself begins
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
-            state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
+        state = adam_state(self.optimizer)
         if self._of is not state["exp_avg"]:  # loading a checkpoint puts others there
             self._of = state["exp_avg"]
+            (parameter,) = self.optimizer.param_groups[0]["params"]
             buffers = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"], self.gradient, self.shadow)
             scratch = torch.empty(_CHUNK)
             self._pieces = [
@@ -86,3 +82,15 @@ class ChunkedAdam:
                 for pieces in zip(*(buffer.split(_CHUNK) for buffer in buffers), strict=True)
             ]
         return state
+
+
+def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """State of an Adam or AdamW over one buffer; where there is none yet, as the optimiser itself begins."""
+    (parameter,) = optimizer.param_groups[0]["params"]
+    state: dict[str, Tensor] = optimizer.state[parameter]
+    if not state:
+        device = parameter.device
+        state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+        state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
+        state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
+    return state

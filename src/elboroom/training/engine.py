@@ -29,7 +29,7 @@ from elboroom.training.trainable import Trainable
 from elboroom.training.update import Update
 
 # A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
-_GRADIENT_NORM_EVERY = 10
+GRADIENT_NORM_EVERY = 10
 # By name; None where nothing was measured.
 Means = dict[str, float | None]
 
@@ -152,6 +152,9 @@ class Engine:
         if sums["examples"]:
             self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
+    def synchronize(self) -> None:
+        """Wait until all steps that were asked for are taken; here they always are."""
+
     def refresh(self) -> None:
         """Take note that something else has changed the weights."""
         self.paths.refresh()
@@ -206,7 +209,7 @@ class Engine:
         return ~torch.isfinite(torch.stack(sums)).all()
 
     def _gradient_norm(self) -> Tensor | None:
-        if self.update.clip is None and self.steps % _GRADIENT_NORM_EVERY:
+        if self.update.clip is None and self.steps % GRADIENT_NORM_EVERY:
             return None
         return self.update.norm()
 

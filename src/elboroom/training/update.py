@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from elboroom.config import OptimizerConfig
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
-from elboroom.training.chunked import ChunkedAdam
+from elboroom.training.chunked import ChunkedAdam, adam_state
 from elboroom.training.flat import FlatParameters
 from elboroom.training.lr_schedules import LearningRates
 from elboroom.training.optimizers import make_optimizer, works_elementwise
@@ -218,6 +218,16 @@ class Update:
             self.flat.hand_out()
             self.optimizer.step()
             self.flat.begin()
+
+    def adam_state(self) -> dict[str, Tensor]:
+        """State of an Adam or AdamW over one flat buffer, as it begins if there is none yet.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``step``, (), and ``exp_avg`` and ``exp_avg_sq``, (P,): those that the optimiser works on.
+        """
+        return adam_state(self.optimizer)
 
     @property
     def learning_rate(self) -> float:

@@ -1,0 +1,1 @@
+"""Several trainings of one composition, their steps taken as one batched step."""

@@ -1,0 +1,119 @@
+"""An engine whose steps wait until they can be taken together with those of other engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from elboroom.data.batches import Rows
+from elboroom.distributed.noise import noise_from
+from elboroom.distributed.processes import Part
+from elboroom.probability import Meter
+from elboroom.training.engine import GRADIENT_NORM_EVERY, Engine, Means
+from elboroom.training.together.tracing import Draw
+from elboroom.training.totals import Sums
+
+
+class Pending(NamedTuple):
+    """A step that was asked for and not taken yet: its number, the rows of its batch, and its noise."""
+
+    number: int
+    rows: Tensor
+    noise: list[Tensor]
+
+
+class Member(Engine):
+    """An engine that queues its steps while it belongs to a group.
+
+    The loop around it sees no difference: before anything reads what the steps change, :meth:`synchronize`
+    has them taken. The noise of a step is drawn when the step is queued, as if it were taken then.
+
+    Attributes
+    ----------
+    queue : list of Pending
+        Steps that were asked for.
+    draws : callable or None
+        Batch size → the noise that a step needs. None while the engine takes its steps itself.
+    wait : callable
+        Returns when all queued steps have been taken.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        self.queue: list[Pending] = []
+        self.draws: Callable[[int], list[Draw]] | None = None
+        self.wait: Callable[[], None] = lambda: None
+        super().__init__(*args, **options)
+
+    def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
+        """Queue a step, or take it at once outside a group."""
+        if self.draws is None:
+            super().step(rows, part, notes)
+            return
+        assert isinstance(rows, Tensor)
+        noise = [draw.take() for draw in self.draws(len(rows))]
+        self.queue.append(Pending(self.steps, rows, noise))
+        self.steps += 1
+
+    def step_alone(self, pending: Pending) -> None:
+        """Take a queued step by itself."""
+        supply = iter(pending.noise)
+        later, self.steps = self.steps, pending.number
+        with noise_from(lambda _distribution, _shape, _like: next(supply)):
+            super().step(pending.rows)
+        self.steps = later
+
+    def take_note(
+        self,
+        number: int,
+        examples: int,
+        sums: Sums,
+        norm: Tensor,
+        meters: Mapping[str, Meter],
+        *,
+        good: bool,
+    ) -> None:
+        """Count a step that was taken with others', as the engine's own step counts itself."""
+        self.skipped.note(not good, number)
+        measured = self.update.clip is not None or not number % GRADIENT_NORM_EVERY
+        self.totals.add(sums, examples, norm if measured else None, not good)
+        self.meters.hold(meters)
+        self.meters.add(examples, not good)
+        if number == 0:
+            self._note_first()
+
+    def gradient_of(self, pending: Pending) -> Tensor:
+        """Gradients (P,) of a batch, found without the others; nothing is changed."""
+        supply = iter(pending.noise)
+        self._set_coefficients(pending.number)
+        self.update.begin()
+        with noise_from(lambda _distribution, _shape, _like: next(supply)):
+            self._backward(pending.rows, Part(0, len(pending.rows), len(pending.rows), 1.0))
+        self.update.flat.collect()
+        return self.update.flat.gradients[0].float().clone()
+
+    def synchronize(self) -> None:
+        """Have all queued steps taken."""
+        while self.queue:
+            self.wait()
+
+    def means(self, *, everywhere: bool = True) -> Means:
+        """Means since :meth:`reset_meters`, queued steps included."""
+        self.synchronize()
+        return super().means(everywhere=everywhere)
+
+    def largest_norm(self) -> float:
+        """Largest norm of a tensor of weights, after all queued steps."""
+        self.synchronize()
+        return super().largest_norm()
+
+    def settle(self) -> None:
+        """Have all queued steps taken."""
+        self.synchronize()
+        super().settle()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, after all queued steps."""
+        self.synchronize()
+        return super().state_dict()

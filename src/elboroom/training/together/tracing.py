@@ -1,0 +1,207 @@
+"""Losses and gradients of several models of one composition, traced once into a graph of tensor operations.
+
+Tracing happens below Python: whatever classes a composition is made of, what remains is the list of operations
+that they call, batched over the models. Noise is an input of the graph, so that each model's comes from its own
+generator, in the order in which it would draw alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from elboroom.data.batches import Batches
+from elboroom.distributed.noise import Distribution, from_generator, noise_from
+from elboroom.models.vae import VAE
+from elboroom.objectives import Objective
+from elboroom.training.engine import Engine
+from elboroom.training.meters import columns
+
+
+class Batch(NamedTuple):
+    """One batch of each of S models: examples as stored (S, b, *shape), and conditions (S, b, C) if any."""
+
+    x: Tensor
+    condition: Tensor | None
+
+
+class Outcome(NamedTuple):
+    """What a batch gives for each of S models.
+
+    Attributes
+    ----------
+    loss, distortion, rate : Tensor
+        Loss per example, and sums over the batch, (S,), in nats.
+    gradients : Tensor
+        Gradients of the loss, (S, P), laid out as in the models' flat buffers.
+    totals : dict of str to Tensor
+        Further columns of the history, (S, ...).
+    """
+
+    loss: Tensor
+    distortion: Tensor
+    rate: Tensor
+    gradients: Tensor
+    totals: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of noise in a step: its distribution and its shape for one model."""
+
+    distribution: Distribution
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def take(self) -> Tensor:
+        """Draw from torch's generator."""
+        return from_generator(
+            self.distribution, self.shape, torch.empty((), dtype=self.dtype, device=self.device)
+        )
+
+
+class _Loss(nn.Module):
+    """Model and objective as one module: from a batch as stored to the loss."""
+
+    def __init__(self, engine: Engine):
+        super().__init__()
+        self.vae: VAE = engine.vae
+        self.objective: Objective = engine.objective
+        self.batches: Batches = engine.batches
+        self.reads: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+        self.precision = engine.precision
+
+    def forward(self, x: Tensor, condition: Tensor | None, coefficients: Tensor) -> tuple[Tensor, Any]:
+        with self.vae.lowered(self.precision):
+            terms = self.vae(self.batches.for_training(x), self.objective.num_samples, condition)
+        loss, penalties = self.objective.parts(terms, coefficients)
+        meters = columns(terms, penalties, {}, len(x))
+        self.reads = {name: meter.read for name, meter in meters.items()}
+        totals = {name: meter.total.detach() for name, meter in meters.items()}
+        return loss, (terms.distortion.detach().sum(), terms.rate.detach().sum(), totals)
+
+
+class Traced:
+    """Losses and gradients of S models for batches of one size.
+
+    Parameters
+    ----------
+    engines : sequence of Engine
+        Of models that differ in the numbers of their parameters and buffers only.
+    batch : Batch
+        One to trace with; later ones have its shapes.
+    coefficients : Tensor
+        (S, number of schedules).
+
+    Raises
+    ------
+    RuntimeError
+        By torch, if the composition cannot be batched: it reads its numbers on the host, or draws noise of its
+        own.
+    """
+
+    def __init__(self, engines: Sequence[Engine], batch: Batch, coefficients: Tensor):
+        first = engines[0]
+        self._loss = _Loss(first)
+        flat = first.update.flat
+        names = {parameter: name for name, parameter in self._loss.named_parameters()}
+        self._layout = [(names[p], p.shape, flat.offset(p)[1]) for p in flat.parameters]
+        self._width = flat.values[0].numel()
+        fixed = [_fixed(_Loss(engine), set(engine.update.flat.parameters)) for engine in engines]
+        self._fixed = {name: torch.stack([each[name] for each in fixed]) for name in fixed[0]}
+        self.draws = draws_of(first, batch)
+        values = torch.stack([engine.update.flat.values[0].detach() for engine in engines])
+        noise = [torch.stack([draw.take() for _ in engines]) for draw in self.draws]
+        with torch.random.fork_rng(devices=[first.device] if first.device.type == "cuda" else []):
+            self._graph: Callable[..., Any] = make_fx(lambda *inputs: self._compute(*inputs))(
+                values, batch.x, batch.condition, coefficients, noise
+            )
+
+    @property
+    def reads(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """How each of the totals becomes a column of the history."""
+        return self._loss.reads
+
+    def compile(self) -> None:
+        """Compile the graph with Inductor at its next call, which takes some seconds."""
+        self._graph = torch.compile(self._graph, fullgraph=True)
+
+    def __call__(
+        self, values: Tensor, batch: Batch, coefficients: Tensor, noise: Sequence[Tensor]
+    ) -> Outcome:
+        """Losses and gradients with the weights ``values`` (S, P) and noise (S, ...) for each of :attr:`draws`."""
+        found = self._graph(values, batch.x, batch.condition, coefficients, list(noise))
+        return Outcome(*found)
+
+    def _compute(
+        self,
+        values: Tensor,
+        x: Tensor,
+        condition: Tensor | None,
+        coefficients: Tensor,
+        noise: list[Tensor],
+    ) -> tuple[Any, ...]:
+        weights = {
+            name: values[:, start : start + shape.numel()].view(-1, *shape)
+            for name, shape, start in self._layout
+        }
+        in_dims = (0, 0, 0, None if condition is None else 0, 0, 0)
+        batched = vmap(grad_and_value(self._one, has_aux=True), in_dims=in_dims, randomness="error")
+        gradients, (loss, (distortion, rate, totals)) = batched(
+            weights, self._fixed, x, condition, coefficients, noise
+        )
+        return loss, distortion, rate, self._flat(gradients), totals
+
+    def _one(
+        self,
+        weights: dict[str, Tensor],
+        fixed: dict[str, Tensor],
+        x: Tensor,
+        condition: Tensor | None,
+        coefficients: Tensor,
+        noise: list[Tensor],
+    ) -> tuple[Tensor, Any]:
+        supply = iter(noise)
+        with noise_from(lambda _distribution, _shape, _like: next(supply)):
+            found: tuple[Tensor, Any] = functional_call(
+                self._loss, {**weights, **fixed}, (x, condition, coefficients)
+            )
+            return found
+
+    def _flat(self, gradients: dict[str, Tensor]) -> Tensor:
+        """Gradients side by side, with zeros in the gaps that align the parameters."""
+        pieces, end = [], 0
+        for name, _, start in sorted(self._layout, key=lambda one: one[2]):
+            gradient = gradients[name].flatten(1)
+            pieces += [gradient.new_zeros(len(gradient), start - end), gradient]
+            end = start + gradient.shape[1]
+        pieces.append(pieces[-1].new_zeros(len(pieces[-1]), self._width - end))
+        return torch.cat([piece for piece in pieces if piece.shape[1]], 1)
+
+
+def draws_of(engine: Engine, batch: Batch) -> list[Draw]:
+    """Run a model's loss on a batch, the first of ``batch``, and write down the noise that it asks for."""
+    found: list[Draw] = []
+
+    def note(distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        found.append(Draw(distribution, tuple(shape), like.dtype, like.device))
+        return from_generator(distribution, shape, like)
+
+    condition = None if batch.condition is None else batch.condition[0]
+    devices = [engine.device] if engine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), noise_from(note), torch.no_grad():
+        _Loss(engine)(batch.x[0], condition, engine.coefficients)
+    return found
+
+
+def _fixed(loss: nn.Module, trained: set[nn.Parameter]) -> dict[str, Tensor]:
+    """Parameters that are not trained, and buffers."""
+    kept = {name: p.detach() for name, p in loss.named_parameters() if p not in trained}
+    return kept | dict(loss.named_buffers())
