@@ -152,6 +152,11 @@ class Engine:
         if sums["examples"]:
             self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
+    @property
+    def moves_buffers(self) -> bool:
+        """Whether a batch changes something besides the weights, such as running means or a codebook."""
+        return bool(self._moving)
+
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""
 

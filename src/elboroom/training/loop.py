@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class Training:
         *,
         quiet: bool = False,
         workers: Workers | None = None,
+        engine: type[Engine] = Engine,
     ):
         device = find_device(config.training.device)
         self.workers = workers or Workers(device)
@@ -81,7 +83,7 @@ class Training:
             objective = objective or Objective.from_config(
                 self.config.objective, self.epoch_steps, vae=vae, examples=len(self.train_indices)
             )
-        self.engine = Engine(vae, objective, batches, self.config, device, self.workers)
+        self.engine = engine(vae, objective, batches, self.config, device, self.workers)
         self.notices = Notices(quiet=self.quiet, silent=not self.workers.is_first)
         self.storage = Storage(
             self.engine,
@@ -142,8 +144,10 @@ class Training:
         for line in found:
             self.notices.advise(f"warning: {line}")
 
-    def run(self, on_epoch: OnEpoch | None = None) -> list[dict[str, Any]]:
-        """Train up to the configured epoch and return the history."""
+    def run(
+        self, on_epoch: OnEpoch | None = None, request: StopRequest | None = None
+    ) -> list[dict[str, Any]]:
+        """Train up to the configured epoch and return the history; ``request`` is another's wish to stop."""
         self._start()
         self._warn_of_schedules()
         total = self.config.training.epochs * self.epoch_steps
@@ -153,7 +157,7 @@ class Training:
         try:
             with (
                 self._own_randomness(),
-                stop_on_signal(0.0 if self.workers.alone else _HARD_STOP_AFTER) as request,
+                self._stop_request(request) as request,
                 bar,
             ):
                 try:
@@ -180,6 +184,11 @@ class Training:
                 f"stopped after the last epoch; the model{where} is complete", request.signal_number
             )
         return self.record.history
+
+    def _stop_request(self, request: StopRequest | None) -> AbstractContextManager[StopRequest]:
+        if request is not None:
+            return nullcontext(request)
+        return stop_on_signal(0.0 if self.workers.alone else _HARD_STOP_AFTER)
 
     def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
         self.record.restore_random()
@@ -219,7 +228,7 @@ class Training:
         for batch, part in zip(batches, parts[done:], strict=True):
             engine.step(batch, part, () if self.workers.alone else self._requests(request, now))
             now = time.perf_counter()
-            if now - shown > _BAR_SECONDS:
+            if now - shown > _BAR_SECONDS and not self.quiet:
                 self._show(
                     bar, epoch, part.total * (engine.steps - epoch * self.epoch_steps - done), now - started
                 )
@@ -260,6 +269,7 @@ class Training:
         bar.update(self.engine.steps, epoch + 1, shown, examples / seconds)
 
     def _recover_if_needed(self, order: Order, epoch: int, *, at_end: bool = False) -> None:
+        self.engine.synchronize()
         reason = self.recovery.needed(order, epoch * self.epoch_steps, at_end=at_end)
         if reason is not None:
             raise DivergingError(reason)

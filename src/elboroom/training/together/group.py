@@ -44,9 +44,9 @@ class Group:
         coefficients = torch.stack([member.coefficients for member in members])
         self._traced = {size: Traced(members, self._some(size), coefficients) for size in sizes}
 
-    def compile(self, size: int) -> None:
-        """Compile the step for batches of a size at its next use, which takes some seconds."""
-        self._traced[size].compile()
+    def compile(self, size: int) -> str | None:
+        """Compile the step for batches of a size, which takes some seconds; if that fails, say why."""
+        return self._traced[size].compile(lambda: self.check(size))
 
     def draws(self, size: int) -> list[Draw]:
         """Noise that the step of one member needs for a batch of ``size`` examples."""
@@ -79,12 +79,12 @@ class Group:
         traced = self._traced[size]
         step = [Pending(0, self._rows(size), [draw.take() for draw in traced.draws]) for _ in self.members]
         found = _Stacked(self.members, traced).outcome(step).gradients
-        worst = 0.0
+        differences = []
         for batched, member, pending in zip(found, self.members, step, strict=True):
             alone = member.gradient_of(pending)
             off = torch.linalg.vector_norm(batched - alone)
-            worst = max(worst, (off / torch.linalg.vector_norm(alone).clamp(min=1e-12)).item())
-        return worst
+            differences.append(off / torch.linalg.vector_norm(alone).clamp(min=1e-12))
+        return float(torch.stack(differences).max())  # nan if one is
 
     def _rows(self, size: int) -> Tensor:
         return torch.arange(size, device=self.members[0].device)

@@ -25,7 +25,7 @@ class Pending(NamedTuple):
 
 
 class Member(Engine):
-    """An engine that queues its steps while it belongs to a group.
+    """An engine that queues its steps once it has joined a group.
 
     The loop around it sees no difference: before anything reads what the steps change, :meth:`synchronize`
     has them taken. The noise of a step is drawn when the step is queued, as if it were taken then.
@@ -34,25 +34,33 @@ class Member(Engine):
     ----------
     queue : list of Pending
         Steps that were asked for.
-    draws : callable or None
-        Batch size → the noise that a step needs. None while the engine takes its steps itself.
-    wait : callable
-        Returns when all queued steps have been taken.
     """
 
     def __init__(self, *args: Any, **options: Any):
         self.queue: list[Pending] = []
-        self.draws: Callable[[int], list[Draw]] | None = None
-        self.wait: Callable[[], None] = lambda: None
+        self._draws: Callable[[int], list[Draw]] | None = None
+        self._wait: Callable[[], None] = lambda: None
         super().__init__(*args, **options)
+
+    def join(self, draws: Callable[[int], list[Draw]], wait: Callable[[], None]) -> None:
+        """Queue steps from now on.
+
+        Parameters
+        ----------
+        draws : callable
+            Batch size → the noise that a step needs.
+        wait : callable
+            Returns when some queued steps may have been taken.
+        """
+        self._draws, self._wait = draws, wait
 
     def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
         """Queue a step, or take it at once outside a group."""
-        if self.draws is None:
+        if self._draws is None:
             super().step(rows, part, notes)
             return
         assert isinstance(rows, Tensor)
-        noise = [draw.take() for draw in self.draws(len(rows))]
+        noise = [draw.take() for draw in self._draws(len(rows))]
         self.queue.append(Pending(self.steps, rows, noise))
         self.steps += 1
 
@@ -96,7 +104,7 @@ class Member(Engine):
     def synchronize(self) -> None:
         """Have all queued steps taken."""
         while self.queue:
-            self.wait()
+            self._wait()
 
     def means(self, *, everywhere: bool = True) -> Means:
         """Means since :meth:`reset_meters`, queued steps included."""

@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from elboroom.data.batches import Batches
 from elboroom.distributed.noise import Distribution, from_generator, noise_from
+from elboroom.errors import reason_of
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.engine import Engine
@@ -129,9 +130,16 @@ class Traced:
         """How each of the totals becomes a column of the history."""
         return self._loss.reads
 
-    def compile(self) -> None:
-        """Compile the graph with Inductor at its next call, which takes some seconds."""
-        self._graph = torch.compile(self._graph, fullgraph=True)
+    def compile(self, use: Callable[[], object]) -> str | None:
+        """Compile the graph with Inductor, and ``use`` it once; if that fails, keep it as it is and say why."""
+        plain = self._graph
+        self._graph = torch.compile(plain, fullgraph=True)
+        try:
+            use()
+        except Exception as error:  # compilers fail in many ways
+            self._graph = plain
+            return reason_of(error)
+        return None
 
     def __call__(
         self, values: Tensor, batch: Batch, coefficients: Tensor, noise: Sequence[Tensor]
