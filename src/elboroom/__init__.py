@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from elboroom.objectives import Objective
     from elboroom.objectives.recipes import recipe
     from elboroom.runs.run import Run, load
-    from elboroom.training import fit
+    from elboroom.training import fit, fit_many
 
 # Imported at first use, so that the command line answers at once. "module:name", or a module by itself.
 _HOME = {
@@ -42,6 +42,7 @@ _HOME = {
     "evaluation": "elboroom.evaluation",
     "figures": "elboroom.figures",
     "fit": "elboroom.training:fit",
+    "fit_many": "elboroom.training:fit_many",
     "latent": "elboroom.latent",
     "load": "elboroom.runs.run:load",
     "load_data": "elboroom.data:load_data",
@@ -67,6 +68,7 @@ __all__ = [
     "evaluation",
     "figures",
     "fit",
+    "fit_many",
     "latent",
     "load",
     "load_data",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from elboroom.comparison.plan import Plan, names_of, sift, wants_all
 from elboroom.comparison.progress import ComparisonProgress
 from elboroom.comparison.report import Comparison
-from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_in
+from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_in, train_at_once
 from elboroom.comparison.summary import Summary
 from elboroom.comparison.variants import split_variant
 from elboroom.config import Config
@@ -36,6 +36,7 @@ def compare(
     seeds: int = 3,
     nll_samples: int = 100,
     config: Config | None = None,
+    together: bool = True,
     quiet: bool = False,
     **options: Any,
 ) -> Comparison:
@@ -58,6 +59,9 @@ def compare(
         Importance samples of each example for the NLL.
     config : Config, optional
         What recipes are laid over. Nothing is held out for validation if it does not say so.
+    together : bool
+        Train the seeds of a recipe with batched steps where that is possible and pays. Their weights are
+        those of runs trained one at a time, to rounding; their ``seconds`` are those of all seeds at once.
     quiet : bool
         Show no progress.
     **options
@@ -96,7 +100,15 @@ def compare(
     first = next(iter(configs.values())).data
     loaded = load_data(data, size=first.size, channels=first.channels, strict=first.strict)
     return compare_configs(
-        loaded, configs, refused, Path(out), seeds, nll_samples, leave_out=everything, quiet=quiet
+        loaded,
+        configs,
+        refused,
+        Path(out),
+        seeds,
+        nll_samples,
+        leave_out=everything,
+        together=together,
+        quiet=quiet,
     )
 
 
@@ -109,6 +121,7 @@ def compare_configs(
     nll_samples: int,
     *,
     leave_out: bool,
+    together: bool = True,
     quiet: bool,
 ) -> Comparison:
     """Compare configurations of recipes; see :func:`elboroom.compare`.
@@ -125,8 +138,8 @@ def compare_configs(
         As in :func:`elboroom.compare`.
     leave_out : bool
         Leave out further recipes that do not fit the data, instead of refusing them.
-    quiet : bool
-        Show no progress.
+    together, quiet
+        As in :func:`elboroom.compare`.
     """
     for option, value in (("seeds", seeds), ("nll_samples", nll_samples)):
         if value < 1:
@@ -150,7 +163,7 @@ def compare_configs(
     lock = lock_folder(out)
     try:
         plan.write(out)
-        failures = _carry_out(jobs, data, plan, refused, quiet=quiet)
+        failures = _carry_out(jobs, data, plan, refused, together=together, quiet=quiet)
         found = _collect(out, plan, refused, failures)
         _write(found, out)
         write_atomic(out / "table.png", to_png(found.figure()))
@@ -177,7 +190,13 @@ def _with_one_split(config: Config) -> Config:
 
 
 def _carry_out(
-    jobs: Sequence[Job], data: Dataset, plan: Plan, refused: Mapping[str, str], *, quiet: bool
+    jobs: Sequence[Job],
+    data: Dataset,
+    plan: Plan,
+    refused: Mapping[str, str],
+    *,
+    together: bool,
+    quiet: bool,
 ) -> Failures:
     """Carry out all runs; a failed one is recorded, and the others continue."""
     failures: Failures = {}
@@ -185,6 +204,8 @@ def _carry_out(
     with ComparisonProgress(jobs, quiet=quiet) as shown:
         for name, why in refused.items():
             shown.say(f"{name} is left out: {why}")
+        if together:
+            _train_seeds_at_once(jobs, data, shown)
         for job in jobs:
             shown.begin(job)
             try:
@@ -204,6 +225,23 @@ def _carry_out(
             done += 1
             _write(_collect(job.folder.parents[1], plan, refused, failures), job.folder.parents[1])
     return failures
+
+
+def _train_seeds_at_once(jobs: Sequence[Job], data: Dataset, shown: ComparisonProgress) -> None:
+    """Train the seeds of each recipe together where they can be; what fails here is tried again by itself."""
+    for recipe in dict.fromkeys(job.recipe for job in jobs):
+        seeds = [job for job in jobs if job.recipe == recipe]
+        if len(seeds) < 2:
+            continue
+        try:
+            train_at_once(seeds, data, shown.say, partial(shown.epochs, seeds[0]))
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "signal_number", signal.SIGINT)
+            raise Stopped(
+                f"stopped while {recipe} was trained; the same command goes on from here", number
+            ) from None
+        except ElboroomError:  # reported when the run is carried out
+            continue
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,11 @@ from elboroom.evaluation import evaluate
 from elboroom.io.files import json_text, read_json, write_atomic
 from elboroom.runs.run import Run
 from elboroom.training.devices import find_device
-from elboroom.training.loop import Training
+from elboroom.training.engine import Engine
+from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.prepare import build
+from elboroom.training.together.member import Member
+from elboroom.training.together.train import group_of, misfit, too_short, train_together
 
 FILE = "comparison.json"
 WITHOUT_RATE = tuple(name for name, row in POSTERIORS.items() if not row.has_rate)
@@ -68,7 +71,7 @@ def measured_part(data: Dataset) -> Part:
     )
 
 
-def begin(config: Config, data: Dataset) -> Training:
+def begin(config: Config, data: Dataset, engine: type[Engine] = Engine) -> Training:
     """Build model, objective and engine as the seed draws them; what cannot be is refused here.
 
     Raises
@@ -80,7 +83,51 @@ def begin(config: Config, data: Dataset) -> Training:
         raise UsageError(
             f"model.shape = {config.model.shape}, and {data.name} holds examples of {data.shape}"
         )
-    return Training(build(config, data), data, config, quiet=True)
+    return Training(build(config, data), data, config, quiet=True, engine=engine)
+
+
+def opened(job: Job, data: Dataset, engine: type[Engine] = Engine) -> Training:
+    """Begin a run in its folder, or resume what is there."""
+    training = begin(job.config, data, engine)
+    if any((job.folder / "checkpoints").glob("*/*.safetensors")):
+        training.open(Run(job.folder), finish=True)
+    else:  # nothing there, or what was killed before its first checkpoint
+        training.create(job.folder, overwrite=(job.folder / "config.json").exists())
+    return training
+
+
+def train_at_once(
+    jobs: Sequence[Job], data: Dataset, say: Callable[[str], None], on_epochs: Callable[[int], None]
+) -> None:
+    """Train runs of one recipe with their steps batched, if they can be; :func:`carry_out` does what is left.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of one recipe.
+    data : Dataset
+        As loaded.
+    say : callable
+        Is given a line on what is done.
+    on_epochs : callable
+        Called with the number of epochs that the first run has done.
+
+    Raises
+    ------
+    Stopped
+        On Ctrl-C or SIGTERM, after saving.
+    """
+    trainings = [begin(job.config, data, Member) for job in jobs[:2]]
+    if misfit(trainings) is not None or too_short(trainings[0]):
+        return
+    trainings = [opened(job, data, Member) for job in jobs]
+    group = group_of(trainings, say)
+    if isinstance(group, str):
+        return
+    say(f"{jobs[0].recipe}: training {len(jobs)} seeds at once")
+    notes: list[OnEpoch | None] = [None] * len(jobs)
+    notes[0] = lambda _, row: on_epochs(row["epoch"])
+    train_together(trainings, group, notes)
 
 
 def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[int], None]) -> Row:
@@ -104,11 +151,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     Stopped
         On Ctrl-C or SIGTERM, after saving.
     """
-    training = begin(job.config, data)
-    if any((job.folder / "checkpoints").glob("*/*.safetensors")):
-        training.open(Run(job.folder), finish=True)
-    else:  # nothing there, or what was killed before its first checkpoint
-        training.create(job.folder, overwrite=(job.folder / "config.json").exists())
+    training = opened(job, data)
     on_epochs(training.epochs_done)
     history = training.run(lambda _, row: on_epochs(row["epoch"]))
     training.workers.close()

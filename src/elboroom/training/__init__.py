@@ -3,5 +3,6 @@
 from elboroom.training.allocator import keep_freed_memory
 from elboroom.training.fitting import fit
 from elboroom.training.signals import Stopped
+from elboroom.training.together.fitting import Fitted, fit_many
 
-__all__ = ["Stopped", "fit", "keep_freed_memory"]
+__all__ = ["Fitted", "Stopped", "fit", "fit_many", "keep_freed_memory"]

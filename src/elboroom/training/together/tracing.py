@@ -1,8 +1,8 @@
-"""Losses and gradients of several models of one composition, traced once into a graph of tensor operations.
+"""Losses and gradients of several models of one composition, traced once into a graph of operations.
 
-Tracing happens below Python: whatever classes a composition is made of, what remains is the list of operations
-that they call, batched over the models. Noise is an input of the graph, so that each model's comes from its own
-generator, in the order in which it would draw alone.
+Tracing happens below Python: whatever classes a composition is made of, what remains is the list of the
+operations that they call, batched over the models. Noise is an input of the graph, so that each model's
+comes from its own generator, in the order in which it would draw alone.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Traced:
     Raises
     ------
     RuntimeError
-        By torch, if the composition cannot be batched: it reads its numbers on the host, or draws noise of its
+        By torch, if the composition cannot be batched: it reads numbers on the host, or draws noise of its
         own.
     """
 
@@ -131,7 +131,7 @@ class Traced:
         return self._loss.reads
 
     def compile(self, use: Callable[[], object]) -> str | None:
-        """Compile the graph with Inductor, and ``use`` it once; if that fails, keep it as it is and say why."""
+        """Compile the graph with Inductor, and ``use`` it once; if that fails, keep the graph and say why."""
         plain = self._graph
         self._graph = torch.compile(plain, fullgraph=True)
         try:
@@ -144,7 +144,7 @@ class Traced:
     def __call__(
         self, values: Tensor, batch: Batch, coefficients: Tensor, noise: Sequence[Tensor]
     ) -> Outcome:
-        """Losses and gradients with the weights ``values`` (S, P) and noise (S, ...) for each of :attr:`draws`."""
+        """Losses and gradients for weights (S, P) and noise, one (S, ...) for each of :attr:`draws`."""
         found = self._graph(values, batch.x, batch.condition, coefficients, list(noise))
         return Outcome(*found)
 

@@ -41,6 +41,8 @@ def misfit(trainings: Sequence[Training]) -> str | None:
         return "they differ in more than seed, beta and learning rate"
     if any(one.data.x is not first.data.x for one in trainings):
         return "they do not share their data"
+    if any(engine.steps != engines[0].steps for engine in engines):
+        return "they have not taken equally many steps"
     for engine in engines:
         reason = _misfit_of(engine)
         if reason is not None:
@@ -85,9 +87,9 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
     members = [training.engine for training in trainings]
     for member in members[1:]:
         member.batches = members[0].batches  # one copy of the data
-    sizes = _sizes(trainings[0])
-    if not sizes:
+    if too_short(trainings[0]):
         return f"fewer than {_TRACED_FROM:,} steps do not repay tracing the step"
+    sizes = _sizes(trainings[0])
     try:
         group = Group(members, list(sizes))
     except Exception as error:  # torch says in many ways what it cannot batch
@@ -102,6 +104,11 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
         if failed is not None:
             say(f"compiling failed ({failed}); the step runs as it is")
     return group
+
+
+def too_short(training: Training) -> bool:
+    """Whether a training has too few steps for tracing its step to pay."""
+    return not _sizes(training)
 
 
 def _sizes(training: Training) -> dict[int, int]:
@@ -119,8 +126,8 @@ def train_together(
 ) -> list[History | Exception]:
     """Train up to the configured epochs, the steps of all trainings taken as one.
 
-    Each training keeps its own order, noise, schedules, checkpoints and history, and ends with the weights that it
-    would have by itself, to rounding.
+    Each training keeps its own order, noise, schedules, checkpoints and history, and ends with the weights
+    that it would have by itself, to rounding.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from elboroom.training.checkpoints.state import random_state, set_random_state
 
 
 class Turn(threading.Thread):
-    """A function in a thread of its own, which runs only between :meth:`resume` and its next :meth:`give_way`.
+    """A function in a thread of its own that runs only from :meth:`resume` to its next :meth:`give_way`.
 
     Parameters
     ----------
