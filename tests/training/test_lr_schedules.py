@@ -19,6 +19,7 @@ from elboroom.training import Stopped, fit
 from elboroom.training.checkpoints.state import save_state
 from elboroom.training.loop import Training
 from elboroom.training.lr_schedules import lr_warnings, rehearse
+from elboroom.training.prepare import build as prepared_model
 
 from .runs import (
     after_step,
@@ -211,3 +212,15 @@ def test_warnings_are_said_once_and_logged(
     told = [capsys.readouterr().err, (tmp_path / "run" / "log.txt").read_text()]
     assert [text.count("warning: ") for text in told] == [0 if quiet else 2, 2]
     assert "warning: StepLR never changes the learning rate in 2 epochs" in told[1]
+
+
+def test_weights_that_are_stepped_by_a_kernel_follow_their_schedule_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    digits = load_data("digits")
+    options = {"lr_schedule": "ExponentialLR", "lr_schedule_options": {"gamma": 0.5}, "lr": 1e-3}
+    config = Config().updated(hidden=[8], epochs=2, precision="bf16", **options)
+    training = Training(prepared_model(config, digits), digits, config, quiet=True)
+    training.run()
+    assert training.engine.learning_rate == pytest.approx(0.25e-3)
+    assert not [str(warning.message) for warning in recwarn]

@@ -1,4 +1,4 @@
-"""Models trained at once have the weights, histories and generators that each has when it is trained alone."""
+"""Models trained at once have the weights and histories that each has when it is trained alone."""
 
 from __future__ import annotations
 

@@ -229,8 +229,8 @@ def _carry_out(
 
 def _train_seeds_at_once(jobs: Sequence[Job], data: Dataset, shown: ComparisonProgress) -> None:
     """Train the seeds of each recipe together where they can be; what fails here is tried again by itself."""
-    for recipe in dict.fromkeys(job.recipe for job in jobs):
-        seeds = [job for job in jobs if job.recipe == recipe]
+    for name in dict.fromkeys(job.recipe for job in jobs):
+        seeds = [job for job in jobs if job.recipe == name]
         if len(seeds) < 2:
             continue
         try:
@@ -238,7 +238,7 @@ def _train_seeds_at_once(jobs: Sequence[Job], data: Dataset, shown: ComparisonPr
         except KeyboardInterrupt as stop:
             number = getattr(stop, "signal_number", signal.SIGINT)
             raise Stopped(
-                f"stopped while {recipe} was trained; the same command goes on from here", number
+                f"stopped while {name} was trained; the same command goes on from here", number
             ) from None
         except ElboroomError:  # reported when the run is carried out
             continue

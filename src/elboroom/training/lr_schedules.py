@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +75,10 @@ class LearningRates:
         if self.schedule is None:
             return
         try:
-            self.schedule.step(*([loss] if _follows_a_measure(type(self.schedule)) else []))
+            with warnings.catch_warnings():
+                # Some optimisers are stepped by a kernel of their own, which torch's schedules do not see.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+                self.schedule.step(*([loss] if _follows_a_measure(type(self.schedule)) else []))
         except Exception as error:
             name = type(self.schedule).__name__
             raise UsageError(f"{name} fails at step {step}: {error}; change --lr-schedule-options") from None

@@ -55,9 +55,9 @@ def fit_many(
 ) -> list[Fitted]:
     """Build and train a model for each configuration, their steps taken as one batched step where possible.
 
-    Small networks leave most of a processor idle, which a batched step uses. Each model is trained as by itself:
-    with the initial weights, the order of the data and the noise of its seed, with its own checkpoints and
-    history, and it has the same weights at the end, to rounding.
+    Small networks leave most of a processor idle, which a batched step uses. Each model is trained as by
+    itself: with the initial weights, the order of the data and the noise of its seed, with its own
+    checkpoints and history, and it has the same weights at the end, to rounding.
 
     Configurations that differ in ``seed``, ``beta`` and ``lr`` only are batched, unless a part is trained
     against the model (a critic), the model keeps statistics that each batch changes (batch normalisation, a

@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from elboroom.data.batches import Batches
 from elboroom.distributed.noise import Distribution, from_generator, noise_from
 from elboroom.errors import reason_of
+from elboroom.models.inference import Precision
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.engine import Engine
@@ -77,7 +78,7 @@ class _Loss(nn.Module):
         self.objective: Objective = engine.objective
         self.batches: Batches = engine.batches
         self.reads: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-        self.precision = engine.precision
+        self.precision: Precision = "bf16" if engine.precision == "bf16" else "fp32"
 
     def forward(self, x: Tensor, condition: Tensor | None, coefficients: Tensor) -> tuple[Tensor, Any]:
         with self.vae.lowered(self.precision):

@@ -84,7 +84,7 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
     reason = misfit(trainings)
     if reason is not None:
         return reason
-    members = [training.engine for training in trainings]
+    members = _members_of(trainings)
     for member in members[1:]:
         member.batches = members[0].batches  # one copy of the data
     if too_short(trainings[0]):
@@ -154,7 +154,7 @@ def train_together(
             for training, on_epoch in zip(trainings, on_epochs, strict=True)
         ]
         try:
-            _take_turns(turns, [training.engine for training in trainings], group)
+            _take_turns(turns, _members_of(trainings), group)
         finally:
             for turn in turns:
                 turn.end()
@@ -167,9 +167,14 @@ def train_together(
 
 
 def _turn(training: Training, group: Group, on_epoch: OnEpoch | None, request: StopRequest) -> Turn:
-    turn = Turn(lambda: training.run(on_epoch, request), training.engine.device)
-    training.engine.join(group.draws, turn.give_way)
+    (member,) = _members_of([training])
+    turn = Turn(lambda: training.run(on_epoch, request), member.device)
+    member.join(group.draws, turn.give_way)
     return turn
+
+
+def _members_of(trainings: Sequence[Training]) -> list[Member]:
+    return [training.engine for training in trainings if isinstance(training.engine, Member)]
 
 
 def _take_turns(turns: Sequence[Turn], members: Sequence[Member], group: Group) -> None:
