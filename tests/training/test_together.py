@@ -228,3 +228,20 @@ def test_comparing_is_the_same(tmp_path: Path) -> None:
         for a, b in zip(one.rows, other.rows, strict=True):
             assert a["nll"] == pytest.approx(b["nll"], rel=1e-4)
             assert np.isfinite(a["seconds"])
+
+
+def test_what_is_done_to_a_model_meanwhile_is_honoured(digits: Dataset) -> None:
+    """A gradient hook and a frozen layer, set after the first epoch, act as in a training alone."""
+    configs = [config(seed=seed, epochs=3) for seed in SEEDS]
+
+    def disturb(i: int, vae: VAE, row: dict[str, Any]) -> None:
+        if row["epoch"] == 1 and i == 0:
+            next(vae.decoder.parameters()).register_hook(torch.zeros_like)
+        if row["epoch"] == 1 and i == 1:
+            next(vae.encoder.parameters()).requires_grad_(False)
+
+    found = fit_many(configs, digits, on_epoch=disturb)
+    for i, settings in enumerate(configs):
+        training = Training(build(settings, digits), digits, settings, quiet=True)
+        training.run(lambda vae, row, i=i: disturb(i, vae, row))
+        assert_equal(found[i], training)

@@ -129,6 +129,13 @@ class Watch:
         )
 
 
+def watch(*models: nn.Module) -> Watch:
+    """Notice whatever acts on any part of models."""
+    modules = [module for model in models for module in model.modules()]
+    parameters = [parameter for model in models for parameter in model.parameters()]
+    return Watch(modules, parameters, parameters)
+
+
 def hooks_of(*models: nn.Module) -> set[tuple[int, Any]]:
     """Identify all hooks and replaced methods of models, to tell whether there are others later."""
     return set(_identified(models))

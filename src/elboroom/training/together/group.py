@@ -40,6 +40,7 @@ class Group:
 
     def __init__(self, members: Sequence[Member], sizes: Sequence[int]):
         self.members = list(members)
+        self._batches = True
         self._draws: dict[int, list[Draw]] = {}
         coefficients = torch.stack([member.coefficients for member in members])
         self._traced = {size: Traced(members, self._some(size), coefficients) for size in sizes}
@@ -60,8 +61,11 @@ class Group:
         due = [[member.queue[i] for member in waiting] for i in range(count)]
         for member in waiting:
             del member.queue[:count]
+        # The trace knows of nothing that has begun to act on a model since.
+        self._batches = self._batches and all(member.is_as_joined for member in self.members)
+        together = self._batches and len(waiting) == len(self.members)
         for sizes, steps in groupby(due, lambda step: [len(pending.rows) for pending in step]):
-            if len(waiting) == len(self.members) and len(set(sizes)) == 1 and sizes[0] in self._traced:
+            if together and len(set(sizes)) == 1 and sizes[0] in self._traced:
                 _Stacked(self.members, self._traced[sizes[0]]).take(list(steps))
                 continue
             for step in steps:

@@ -12,6 +12,7 @@ from elboroom.distributed.noise import noise_from
 from elboroom.distributed.processes import Part
 from elboroom.probability import Meter
 from elboroom.training.engine import GRADIENT_NORM_EVERY, Engine, Means
+from elboroom.training.interventions import Watch, watch
 from elboroom.training.together.tracing import Draw
 from elboroom.training.totals import Sums
 
@@ -40,6 +41,7 @@ class Member(Engine):
         self.queue: list[Pending] = []
         self._draws: Callable[[int], list[Draw]] | None = None
         self._wait: Callable[[], None] = lambda: None
+        self._watch: Watch | None = None
         super().__init__(*args, **options)
 
     def join(self, draws: Callable[[int], list[Draw]], wait: Callable[[], None]) -> None:
@@ -53,6 +55,12 @@ class Member(Engine):
             Returns when some queued steps may have been taken.
         """
         self._draws, self._wait = draws, wait
+        self._watch = watch(self.vae, self.objective)
+
+    @property
+    def is_as_joined(self) -> bool:
+        """Whether nothing has begun to act on the model from outside: no hook, nothing frozen or freed."""
+        return self._watch is not None and not self._watch.is_disturbed()
 
     def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
         """Queue a step, or take it at once outside a group."""
@@ -98,7 +106,7 @@ class Member(Engine):
         self.update.begin()
         with noise_from(lambda _distribution, _shape, _like: next(supply)):
             self._backward(pending.rows, Part(0, len(pending.rows), len(pending.rows), 1.0))
-        self.update.flat.collect()
+        self.update.collect()
         return self.update.flat.gradients[0].float().clone()
 
     def synchronize(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from elboroom.errors import reason_of
 from elboroom.training.chunked import ChunkedAdam
+from elboroom.training.interventions import hooks_of
 from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.order import epoch_order
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
@@ -65,6 +66,8 @@ def _misfit_of(engine: Any) -> str | None:
         return "they are distributed over several processes"
     if len(engine.updates) > 1:
         return "a part is trained against the model"
+    if hooks_of(engine.vae, engine.objective) or not engine.update.is_whole:
+        return "hooks act on the model, or a part of it is frozen"
     if engine.moves_buffers:
         return "the model has statistics that each batch changes, such as a codebook"
     if engine.average.weights is not None:
