@@ -16,7 +16,7 @@ PARALLEL := --numprocesses logical --dist worksteal
 .PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lowest docs lint types format clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"elboroom needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
@@ -24,9 +24,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces]"
 	@touch $@
 
-install: $(READY)  ## make .venv with elboroom and its dependencies at the pinned versions
+install: $(READY)  ## make .venv with elboroom and its pinned dependencies
 
-demo: $(READY)  ## train on 5,000 real digits and draw every figure (two minutes)
+demo: $(READY)  ## train on 5,000 digits and draw every figure (two minutes)
 	$(BIN)/elboroom train mnist-5k --preset demo --out runs/demo --overwrite
 
 pictures: $(READY)  ## redraw the README's pictures
@@ -34,11 +34,11 @@ pictures: $(READY)  ## redraw the README's pictures
 	mkdir -p docs/pictures
 	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
 
-pictures-dogpeople: $(READY)  ## redraw the README's morphs from people to dogs (needs ELBOROOM_DATA; half an hour)
+pictures-dogpeople: $(READY)  ## redraw the README's morphs of people and dogs (30 minutes)
 	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople.npz --preset dogpeople --out runs/dogpeople --overwrite
 	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
 
-bench: $(READY)  ## compare speed and results with other programs (minutes to an hour)
+bench: $(READY)  ## compare with other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json
 	$(BIN)/python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
@@ -46,25 +46,25 @@ bench: $(READY)  ## compare speed and results with other programs (minutes to an
 	$(BIN)/python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
 	$(BIN)/python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
 
-soak: $(READY)  ## train a tiny model for millions of steps and watch its memory (hours)
+soak: $(READY)  ## watch memory over millions of training steps (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json
 
-faults: $(READY)  ## long tests of killed processes, full disks and damaged files (two minutes)
+faults: $(READY)  ## long tests of crashes and full disks (two minutes)
 	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
 
-hostile: $(READY)  ## long tests of invalid files, runs, command lines and arguments (minutes)
+hostile: $(READY)  ## long tests of invalid files and arguments (minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_HOSTILE=long $(BIN)/python -m pytest tests/hostile
 
-battery: $(READY)  ## train every combination of recipe, network and likelihood (20 minutes)
+battery: $(READY)  ## train recipes × networks × likelihoods (20 minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all $(BIN)/python -m pytest tests/battery
 
-copies: $(READY)  ## list near-copies of code in the package, longest first
+copies: $(READY)  ## list near-copies of code, longest first
 	$(BIN)/python tests/core/near_copies.py
 
 test: lint types $(READY)  ## run lint, format, type checks, tests and doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-lowest:  ## try the lowest allowed version of every dependency (gigabytes; less with KEEP=torch)
+lowest:  ## try the lowest versions allowed; smaller with KEEP=torch
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/install/lowest.py --keep $(KEEP) > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt ".[$(EXTRAS)]"
@@ -73,7 +73,7 @@ lowest:  ## try the lowest allowed version of every dependency (gigabytes; less 
 	$(LOWEST)/bin/elboroom morph $(LOWEST)/run test:0 test:1 --out $(LOWEST)/morph.png
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default $(filter-out $(SLOW),$(wildcard tests/*/))
 
-docs: $(READY)  ## build the documentation and run its tutorials (three minutes)
+docs: $(READY)  ## build the documentation and run tutorials (three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -b html -W --keep-going --nitpicky docs docs/_build/html
 
