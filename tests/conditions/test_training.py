@@ -168,7 +168,7 @@ def test_two_processes_train_as_one(tmp_path: Path, free_port: Callable[[], int]
     try:
         for kind in KINDS:
             job.train(kind, tmp_path / "one" / kind)
-        assert [process.wait(timeout=100) for process in processes] == [0, 0]
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

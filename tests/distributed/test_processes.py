@@ -28,7 +28,7 @@ CLOSE = {"rel": 2e-4, "abs": 1e-5}
 
 
 def launch(
-    size: int, folder: Path, names: list[str], port: int, timeout: float = 100
+    size: int, folder: Path, names: list[str], port: int, timeout: float = 300
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run a job in processes as a launcher would start them."""
     shared = os.environ | {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
