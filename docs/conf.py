@@ -14,7 +14,7 @@ import generated  # noqa: E402
 import elboroom  # noqa: E402
 
 project = "elboroom"
-author = "the elboroom developers"
+author = copyright = "the elboroom developers"
 version = release = elboroom.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
@@ -34,7 +34,7 @@ nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types and shapes are in the docstrings
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True

@@ -64,3 +64,13 @@ def test_every_command_and_option_of_the_readme_exists() -> None:
 def test_pictures_and_pages_that_are_linked_are_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/performance.md", "docs/recipes.md"]
+)
+def test_source_files_that_a_page_names_are_there(page: str) -> None:
+    named = re.findall(r"`([a-z_/]+/[a-z_]*(?:\.py)?)`", (ROOT / page).read_text(encoding="utf-8"))
+    assert named
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "src" / "elboroom" / path).exists(), path
