@@ -82,12 +82,14 @@ def test_a_plain_loop_trains_what_fit_trains(as_one: bool, fitted: dict[str, Ten
     assert_same(vae.state_dict(), fitted)
 
 
-def test_accelerate_trains_what_fit_trains(fitted: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("as_one", [False, True])
+def test_accelerate_trains_what_fit_trains(as_one: bool, fitted: dict[str, Tensor]) -> None:
     accelerate = pytest.importorskip("accelerate")
-    vae = job.build()
+    vae, objective = job.build(), job.objective()
     accelerator = accelerate.Accelerator(cpu=True)
-    model, optimizer = accelerator.prepare(vae, torch.optim.Adam(vae.parameters(), lr=1e-3))
-    loss_of = job.two_calls(model, job.objective())
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    model, optimizer = accelerator.prepare(Loss(vae, objective) if as_one else vae, optimizer)
+    loss_of = model if as_one else job.two_calls(model, objective)
     job.train(None, loss_of, optimizer=optimizer, backward=accelerator.backward)
     assert_same(vae.state_dict(), fitted)
 
