@@ -1,4 +1,4 @@
-"""What one sees while recipes are compared: which run of how many, and how long it may still take."""
+"""Progress of a comparison: the current run, and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elboroom.training.terminal import PlainConsole
 
 
 def seconds_left(done: Sequence[tuple[str, float]], left: Sequence[str]) -> float | None:
-    """Guess how long the runs that are left will take.
+    """Estimate the time of the remaining runs.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def seconds_left(done: Sequence[tuple[str, float]], left: Sequence[str]) -> floa
 
 
 class ComparisonProgress:
-    """A bar over all epochs on a terminal, and a line for every run that ends.
+    """A bar over all epochs on a terminal, and a line for every finished run.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ class ComparisonProgress:
         self._bar.console.print(line, markup=False)
 
     def begin(self, job: Job) -> None:
-        """Turn to the next run."""
+        """Start the next run."""
         self._number += 1
         self._started = time.perf_counter()
         what = f"run {self._number} of {len(self._jobs)}  {job.recipe} seed {job.seed}"
         self._bar.update(self._task, description=what, numbers=self._left())
 
     def epochs(self, job: Job, done: int) -> None:
-        """So many epochs of this run are done."""
+        """Update the number of finished epochs of this run."""
         note = f"epoch {done}/{job.config.training.epochs}  {self._left()}"
         self._bar.update(self._task, completed=self._before + done, numbers=note)
 
@@ -117,7 +117,7 @@ _LESS = ("rate", "distortion", "left", "took", "run")
 
 
 def numbers_of(row: Row | Mapping[str, Any]) -> dict[str, str]:
-    """A run's numbers in a few words, nats per example.
+    """Format the numbers of a run, in nats per example.
 
     Examples
     --------

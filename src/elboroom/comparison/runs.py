@@ -1,4 +1,4 @@
-"""One run of a comparison: an ordinary run folder, trained or gone on with, and its numbers."""
+"""One run of a comparison: a run folder, trained or resumed, and its numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from elboroom.training.together.train import group_of, misfit, too_short, train_
 FILE = "comparison.json"
 WITHOUT_RATE = tuple(name for name, row in POSTERIORS.items() if not row.has_rate)
 WITHOUT_DENSITY = tuple(name for name, row in POSTERIORS.items() if not row.has_density)
-_EVALUATION_SEED = 0  # that of 'elboroom evaluate', and the same noise for all
+_EVALUATION_SEED = 0  # the default of 'elboroom evaluate', the same for all runs
 _VALUES = ("elbo", "distortion", "rate", "nll", "nll_stderr")
 
 Part = Literal["test", "validation"]
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One recipe with one seed, and where it is kept."""
+    """One recipe with one seed, and its folder."""
 
     recipe: str
     seed: int
@@ -50,12 +50,12 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has been trained and measured."""
+        """Whether it has been trained and evaluated."""
         return (self.folder / FILE).exists()
 
 
 def measured_part(data: Dataset) -> Part:
-    """Which part of the data is compared on: test, or validation if there is none.
+    """Choose the part of the data to evaluate on: test, or validation if there is none.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def measured_part(data: Dataset) -> Part:
 
 
 def begin(config: Config, data: Dataset, engine: type[Engine] = Engine) -> Training:
-    """Build model, objective and engine as the seed draws them; what cannot be is refused here.
+    """Build model, objective and engine with the seed of a run, which refuses invalid combinations.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def train_at_once(
 
 
 def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[int], None]) -> Row:
-    """Train a run, or the rest of it, measure it, and keep the numbers beside it.
+    """Train or resume a run, evaluate it, and write the numbers to its folder.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     run = Run(job.folder)
     part = measured_part(training.data)
     device = find_device(job.config.training.device)
-    # Read again, so that it is what any other verb gets to see.
+    # Read again, as any other verb would.
     vae = run.model().to(device)
     model = run.config.model
     measured = evaluate(
@@ -194,7 +194,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
 
 
 def rows_in(out: Path, recipe: str) -> list[Row]:
-    """Rows of all runs of a recipe that are done, by seed.
+    """Read the rows of all finished runs of a recipe, by seed.
 
     Raises
     ------
@@ -208,6 +208,6 @@ def rows_in(out: Path, recipe: str) -> list[Row]:
             rows.append({**row, "seed": int(row["seed"])})
         except (ValueError, KeyError, TypeError):
             raise UsageError(
-                f"{path} is damaged; remove it, and the same command measures the run again"
+                f"{path} is damaged; remove it, and the same command evaluates the run again"
             ) from None
     return sorted(rows, key=lambda row: int(row["seed"]))

@@ -1,4 +1,4 @@
-"""Many seeds as one number: means, intervals, and who is better by more than noise."""
+"""Summaries over seeds: means, intervals, and which recipe is significantly best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Metric:
-    """A column: key in a row, heading, digits after the point, and which side wins, if one does."""
+    """A column: key in a row, heading, decimals, and whether high or low values are better, if either."""
 
     name: str
     title: str
@@ -40,12 +40,12 @@ class Interval(NamedTuple):
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Lower and upper end; the mean twice if there is no interval."""
+        """Lower and upper limit; the mean twice if there is no interval."""
         return self.mean - (self.half or 0.0), self.mean + (self.half or 0.0)
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of n values with Student's 95 % interval: t(n − 1) · s / √n, s with n − 1 below.
+    """Mean of n values with Student's 95 % interval t(n − 1) · s / √n, s² divided by n − 1.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """A recipe over its seeds.
+    """The runs of a recipe over its seeds.
 
     Attributes
     ----------
@@ -86,11 +86,11 @@ class Summary:
     left_out: str | None = None
 
     def values(self, metric: str) -> list[float]:
-        """Of each run, or none where the metric has no meaning, or was not known when it was measured."""
+        """Values of the runs; empty if the metric does not apply or was not measured."""
         return [row[metric] for row in self.rows if row.get(metric) is not None]
 
     def interval(self, metric: str) -> Interval | None:
-        """Mean and interval over the seeds, if there is anything to take them of."""
+        """Mean and interval over the seeds; None without values."""
         values = self.values(metric)
         return interval(values) if values else None
 
@@ -101,19 +101,19 @@ class Summary:
         return math.hypot(*errors) / len(errors) if errors else None
 
     def known(self, name: str) -> Any:
-        """What is the same for all runs, such as ``likelihood``; None if there is none."""
+        """A value that all runs share, such as ``likelihood``; None without runs."""
         return self.rows[0][name] if self.rows else None
 
     @property
     def measure(self) -> str | None:
-        """What its nats are of, a density or the probability of what; None without runs."""
+        """The kind of likelihood: a density, or a probability and of what; None without runs."""
         likelihood = self.known("likelihood")
         row = LIKELIHOODS.get(likelihood)
         return likelihood if row is None else row.measure
 
 
 def groups(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """Those whose nats can be set against each other, by their first; those without a run are left out."""
+    """Group summaries whose nats are comparable, by the first of each; those without a run are left out."""
     found: dict[str, list[Summary]] = {}
     for one in summaries:
         if one.measure is not None:
@@ -122,7 +122,7 @@ def groups(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
 
 
 def winner(summaries: Sequence[Summary], metric: Metric) -> Summary | None:
-    """The one whose interval lies clear of all others on the better side; None if it is not decided.
+    """The recipe whose interval is better than all others and overlaps none; None if there is no such.
 
     With a single seed there is no interval, and so none to compare with.
     """

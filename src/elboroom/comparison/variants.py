@@ -1,4 +1,4 @@
-"""A recipe with values of its own, written behind its name: ``beta-vae:beta=2:latent-dim=5``."""
+"""Variants of recipes, with fields after the name: ``beta-vae:beta=2:latent-dim=5``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VALUE = re.compile(r"[\w.+\- ]+")
 
 
 def split_variant(name: str) -> tuple[str, dict[str, Any]]:
-    """Read a recipe's name with its fields; numbers with spaces between are a list.
+    """Split a recipe's name from its fields; numbers separated by spaces are a list.
 
     Raises
     ------
@@ -33,10 +33,14 @@ def split_variant(name: str) -> tuple[str, dict[str, Any]]:
     for pair in pairs:
         field, equals, text = (part.strip() for part in pair.partition("="))
         if not equals or not _VALUE.fullmatch(text):
-            raise UsageError(f"{name!r}: after a colon comes FIELD=VALUE, as in {recipe}:latent-dim=5")
+            raise UsageError(
+                f"{name!r}: a colon must be followed by FIELD=VALUE, as in {recipe}:latent-dim=5"
+            )
         field = field.replace("-", "_")
         if field in DataConfig.model_fields or field == "seed":
-            raise UsageError(f"{name!r}: {field} is the same for all that are compared; give it for all")
+            raise UsageError(
+                f"{name!r}: {field} must be the same for all recipes; set it for the whole comparison"
+            )
         if field in fields:
             raise UsageError(f"{name!r}: {field} is given twice; give it once")
         fields[field] = _value(text)
@@ -44,7 +48,7 @@ def split_variant(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def own_fields(name: str) -> set[str]:
-    """What a recipe or a variant of it sets; of one that there no longer is, nothing is known."""
+    """Return the fields that a recipe or variant sets; none for a recipe that no longer exists."""
     try:
         recipe, fields = split_variant(name)
     except UsageError:
@@ -53,7 +57,7 @@ def own_fields(name: str) -> set[str]:
 
 
 def folder_name(name: str) -> str:
-    """Where runs of a recipe, or a variant of it, are kept.
+    """Name the folder of the runs of a recipe or variant.
 
     Examples
     --------
