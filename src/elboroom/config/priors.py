@@ -48,7 +48,7 @@ PRIORS: dict[str, PriorRow] = {
 
 
 def _misfit(posterior: str, prior: str) -> str | None:
-    """Say why a prior has no use beside a posterior; None if it has."""
+    """Say why a prior does not fit a posterior; None if it fits."""
     q, p = POSTERIORS[posterior], PRIORS[prior]
     if p.of_posteriors:
         if "density" in q.has:
@@ -85,7 +85,7 @@ def prior_of(posterior: str, prior: str) -> str:
 
 
 def check_prior(posterior: str, prior: str) -> None:
-    """Refuse a prior that has no use beside a posterior.
+    """Refuse a prior that does not fit a posterior.
 
     Raises
     ------
