@@ -114,7 +114,7 @@ def test_the_commands_know_layers(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(found["rate_of_layers"]) == 2
     assert sum(found["rate_of_layers"]) == pytest.approx(found["rate"], rel=1e-5)
     assert main(["evaluate", str(run), "--split", "all", "--num-samples", "0"]) == 0
-    assert "the top layer first" in capsys.readouterr().out
+    assert "top layer first" in capsys.readouterr().out
     assert main(["traverse", str(run), "--layer", "3"]) == 2
     assert "layer = 3: the model has 2 stochastic layers, 1 the top" in capsys.readouterr().err
 
