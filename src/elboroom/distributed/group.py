@@ -1,4 +1,4 @@
-"""How one of several processes finds the others, and how it leaves them."""
+"""The group of processes that train together: joining it and leaving it."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from elboroom.errors import FailureError, UsageError
 STORE = "ELBOROOM_STORE"
 """Environment variable with the path of the file through which processes of ``--devices`` find each other."""
 
-# A process that dies breaks its connections at once; this is for one that hangs, or prepares data for long.
+# For a process that hangs or takes long to prepare data; one that dies breaks its connections at once.
 _TIMEOUT = timedelta(minutes=10)
 _TO_SAVE = 60.0  # seconds
 _UNSET = "launch with torchrun or --devices, or unset WORLD_SIZE"
 
 
 def world_size() -> int:
-    """Number of processes that train together, as a launcher has set it.
+    """Return the number of processes that train together, as set by a launcher.
 
     Raises
     ------
     UsageError
-        If WORLD_SIZE is not a whole number from 1.
+        If WORLD_SIZE is not a whole number of at least 1.
     """
     return _whole("WORLD_SIZE", "1", 1, None)
 
 
 def rank() -> int:
-    """Number of this process among them.
+    """Return the number of this process among them.
 
     Raises
     ------
     UsageError
-        If RANK is not a whole number from 0 and below WORLD_SIZE.
+        If RANK is not a whole number from 0 to WORLD_SIZE − 1.
     """
     size = world_size()
     return _whole("RANK", "0", 0, size - 1) if size > 1 else 0
@@ -61,7 +61,7 @@ def join(device: torch.device) -> None:
     UsageError
         If the environment that a launcher sets is incomplete or wrong.
     FailureError
-        If the others cannot be reached.
+        If the other processes cannot be reached.
     """
     options: dict[str, Any] = {"timeout": _TIMEOUT, "rank": rank(), "world_size": world_size()}
     if device.type == "cuda":
@@ -84,11 +84,11 @@ def join(device: torch.device) -> None:
 
 
 def _import_before_joining() -> None:
-    """Import modules of PyTorch whose functions have the group that is there at import time as a default.
+    """Import PyTorch modules whose functions have the group at import time as a default argument.
 
-    They would keep it for ever, and with it gloo's threads, long after it was left: such a thread aborts the
-    process ("terminate called without an active exception") when it is met by the interpreter's end. An
-    optimiser imports them at its first step.
+    They would keep the group, and the threads of gloo with it, after it was left. Such a thread aborts the
+    process ("terminate called without an active exception") when the interpreter ends. An optimiser imports
+    these modules at its first step.
     """
     for name in ("torch.distributed.nn.functional", "torch.distributed.optim"):
         with contextlib.suppress(ImportError):
@@ -105,7 +105,7 @@ def _store(path: Path) -> FileStore:
 
 
 def leave() -> None:
-    """Close the connections, whose threads end with them."""
+    """Close the connections and end their threads."""
     if not dist.is_initialized():
         return
     dist.destroy_process_group()
@@ -115,7 +115,7 @@ def leave() -> None:
 
 
 def has_left(folder: Path, number: int) -> bool:
-    """Whether a process has left the others in good order, so that they no longer need it."""
+    """Whether a process has left the group in good order and is no longer needed."""
     return _mark(folder, number).exists()
 
 
@@ -142,7 +142,7 @@ def _check_environment() -> None:
         are = "is" if len(missing) == 1 else "are"
         raise UsageError(f"WORLD_SIZE is {world_size()}, and {', '.join(missing)} {are} not set: {_UNSET}")
     port = _whole("MASTER_PORT", "", 1, 65535)
-    # torchrun keeps the port for its processes; without it the first of them opens it.
+    # torchrun opens the port itself; without it the first process does.
     if rank() == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -157,7 +157,7 @@ def _check_environment() -> None:
 
 
 def _end_with_launcher() -> None:
-    """Watch for the end of the launcher, which holds the other end of standard input: save, and end."""
+    """Save and end when the launcher, which has the other end of standard input, ends."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):

@@ -1,7 +1,8 @@
-"""``--devices N``: run the same command in N processes of this machine that talk over loopback only.
+"""The launcher for ``--devices N``: the same command in N processes of this machine.
 
-The processes find each other through a file in a folder that only this user can enter. There is no rendezvous
-server, nothing listens on an address that another machine can reach, and nothing received is unpickled.
+They communicate over loopback only, and find each other through a file in a folder that only this user can
+enter. There is no rendezvous server, nothing listens on an address that another machine can reach, and
+nothing received is unpickled.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from elboroom.errors import ElboroomError, FailureError, UsageError
 # The current folder is not searched for modules (-P); PYTHONPATH is, and last where this package came from.
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from elboroom.cli.main import main; sys.exit(main())"
 _POLL = 0.05
-_TO_NOTICE = 15.0  # seconds for the others to say who is gone, and to save what they have
+_TO_NOTICE = 15.0  # seconds for the others to report who is gone, and to save
 _TO_END = 15.0
 
 
 class LaunchFailedError(ElboroomError):
-    """A process ended badly; it has said itself what was wrong, or this does."""
+    """A process failed; the message is empty if the process has reported the reason itself."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -40,31 +41,32 @@ class LaunchFailedError(ElboroomError):
 
 
 def launch(devices: int, arguments: Sequence[str]) -> None:
-    """Run ``elboroom`` with these arguments in several processes and wait for all.
+    """Run ``elboroom`` with these arguments in several processes and wait for all of them.
 
-    SIGINT, SIGTERM and SIGHUP are passed on to them. They end when this process does, however it ends.
+    SIGINT, SIGTERM and SIGHUP are passed on to them. They end when this process ends in any way.
 
     Parameters
     ----------
     devices : int
-        How many; on a machine with GPUs each gets one of its own.
+        Number of processes; on a machine with GPUs each gets its own.
     arguments : sequence of str
-        The command line, from which ``--devices`` is taken out.
+        The command line, from which ``--devices`` is removed.
 
     Raises
     ------
     LaunchFailedError
-        If one of them failed; the others are ended within a minute. Empty if it has given the reason itself.
+        If one of them failed; the others are ended within a minute. The message is empty if the process has
+        reported the reason itself.
     FailureError
         If a process cannot be started, or the machine has no loopback interface.
     """
     folder = Path(tempfile.mkdtemp(prefix="elboroom-"))  # readable, writable and searchable by this user only
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        with _heard() as signals:
+        with _caught_signals() as signals:
             shared = _environment(devices, folder / "store")
             own = without_devices(arguments)
-            for rank in range(devices):  # not a list that would be lost when one cannot be started
+            for rank in range(devices):  # a comprehension would lose those started before a failure
                 processes += [_start(rank, shared, own)]
             failed = _wait(processes, signals, folder)
     except OSError as error:
@@ -73,7 +75,7 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
         ) from None
     finally:
         for process in processes:
-            process.kill()  # no process that is alive here is of use; the others are not touched
+            process.kill()  # those that have ended are not affected
         for process in processes:
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +87,7 @@ def launch(devices: int, arguments: Sequence[str]) -> None:
 
 
 def without_devices(arguments: Sequence[str]) -> list[str]:
-    """Take ``--devices N`` out of a command line.
+    """Remove ``--devices N`` from a command line.
 
     Examples
     --------
@@ -103,25 +105,25 @@ def without_devices(arguments: Sequence[str]) -> list[str]:
 
 
 def check_devices(devices: int) -> None:
-    """Refuse a number of processes that cannot be.
+    """Refuse an impossible number of processes.
 
     Raises
     ------
     UsageError
-        Below 1.
+        If it is below 1.
     """
     if devices < 1:
         raise UsageError(f"--devices {devices}: at least 1")
 
 
 def _environment(devices: int, store: Path) -> dict[str, str]:
-    """What all processes are given."""
+    """Return the environment variables of all processes."""
     loopback = _loopback()
     shared = {
         STORE: str(store),
         "WORLD_SIZE": str(devices),
         "LOCAL_WORLD_SIZE": str(devices),
-        # Otherwise both libraries listen on the interface that leads to other machines.
+        # By default both libraries listen on the interface that leads to other machines.
         "GLOO_SOCKET_IFNAME": loopback,
         "NCCL_SOCKET_IFNAME": f"={loopback}",
     }
@@ -131,7 +133,7 @@ def _environment(devices: int, store: Path) -> dict[str, str]:
 
 
 def _loopback() -> str:
-    """Name of the interface of 127.0.0.1: lo on Linux, lo0 on a Mac."""
+    """Return the name of the interface of 127.0.0.1: lo on Linux, lo0 on a Mac."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(address.address == "127.0.0.1" for address in addresses):
             return name
@@ -145,15 +147,15 @@ def _start(rank: int, shared: Mapping[str, str], arguments: Sequence[str]) -> su
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _START, home, *arguments],
         env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        # A pipe that nothing is written to: its end is the end of this process, which they watch for.
+        # Nothing is written to this pipe: it closes when this process ends, which they watch for.
         stdin=subprocess.PIPE,
-        # A terminal's Ctrl-C comes here alone, and is passed on once.
+        # Ctrl-C in a terminal reaches this process only, and is passed on once.
         start_new_session=True,
     )
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]], signals: list[int], folder: Path) -> int | None:
-    """Wait for all and pass signals on; the number of the process that failed first, if one did."""
+    """Wait for all, pass signals on, and return the number of the process that failed first, if any."""
     failed: int | None = None
     asked_to_stop, ended, since = False, False, 0.0
     while any(process.poll() is None for process in processes):
@@ -171,7 +173,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]], signals: list[int], fold
 
 
 def _first_failed(processes: Sequence[subprocess.Popen[bytes]], folder: Path | None = None) -> int | None:
-    """A process that ended badly; with a folder, only one that the others still needed."""
+    """Return a process that failed; with a folder, only one that the others still needed."""
     for rank, process in enumerate(processes):
         if process.poll() and not (folder is not None and has_left(folder, rank)):
             return rank
@@ -180,26 +182,26 @@ def _first_failed(processes: Sequence[subprocess.Popen[bytes]], folder: Path | N
 
 def _send(processes: Sequence[subprocess.Popen[bytes]], number: int) -> None:
     for process in processes:
-        process.send_signal(number)  # does nothing to one that has ended
+        process.send_signal(number)  # has no effect on one that has ended
 
 
 @contextmanager
-def _heard() -> Iterator[list[int]]:
+def _caught_signals() -> Iterator[list[int]]:
     """Collect the signals that ask this process to stop."""
-    heard: list[int] = []
+    caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield heard  # only the main thread may set handlers
+        yield caught  # only the main thread may set handlers
         return
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        heard.append(number)
+        caught.append(number)
 
     wanted = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         wanted.append(signal.SIGHUP)
     previous = {each: signal.signal(each, on_signal) for each in wanted}
     try:
-        yield heard
+        yield caught
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
@@ -211,5 +213,5 @@ def _describe(rank: int, process: subprocess.Popen[bytes], devices: int) -> str:
     name = signal.Signals(-process.returncode).name
     return (
         f"process {rank} of {devices} (pid {process.pid}) was ended by {name}, and the others "
-        "with it; 'elboroom resume RUN' goes on from the last checkpoint"
+        "with it; 'elboroom resume RUN' continues from the last checkpoint"
     )

@@ -1,7 +1,7 @@
-"""Random numbers of a batch that several processes share.
+"""Random numbers of a batch that is divided among processes.
 
-Each process draws the noise of the whole batch and keeps its own examples' part, so that a training
-sees the same noise whether one process runs it or a hundred, and all generators stay in step.
+Each process draws the noise of the whole batch and keeps the part of its own examples. A training therefore
+sees the same noise with any number of processes, and all generators stay in step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# (first example of this process, how many it has, how many the batch has)
+# (first example of this process, its number of examples, that of the whole batch)
 _part: ContextVar[tuple[int, int, int] | None] = ContextVar("part of the batch", default=None)
 _sum_over_parts: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("sum over parts", default=None)
 
@@ -29,9 +29,9 @@ _FROM_GENERATOR: dict[Distribution, Callable[..., Tensor]] = {"normal": torch.ra
 def part_of_batch(
     start: int, count: int, total: int, sum_over_parts: Callable[[Tensor], Tensor] | None = None
 ) -> Iterator[None]:
-    """Let noise for ``count`` examples be that of rows ``start``… of a batch of ``total``.
+    """Draw noise for ``count`` examples as rows from ``start`` of the noise of a batch of ``total``.
 
-    ``sum_over_parts`` is what :func:`whole_batch` asks the other processes by.
+    ``sum_over_parts`` is the sum over processes that :func:`whole_batch` uses.
 
     Examples
     --------
@@ -74,10 +74,10 @@ def from_generator(distribution: Distribution, shape: tuple[int, ...], like: Ten
 
 
 def whole_batch(rows: Tensor) -> Tensor:
-    """Rows (m · examples, ...) of all processes in the batch's order; ``rows`` itself if there is but one.
+    """Return the rows (m · examples, ...) of all processes in the order of the batch.
 
-    All processes must ask, in the same order. For statistics that must be the same in all of them, such as a
-    codebook's.
+    With one process these are ``rows`` themselves. All processes must call this in the same order. It serves
+    statistics that must be equal in all of them, such as those of a codebook.
     """
     part, sum_over_parts = _part.get(), _sum_over_parts.get()
     if part is None or sum_over_parts is None:
@@ -95,11 +95,11 @@ def normal(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
     Parameters
     ----------
     *shape : int
-        What is wanted here.
+        Shape of the result in this process.
     batch_dim : int
-        Which of its dimensions counts the examples of the batch.
+        The dimension that counts the examples of the batch.
     like : Tensor
-        For dtype and device.
+        Tensor with the wanted dtype and device.
     """
     return _draw("normal", shape, batch_dim, like)
 
@@ -111,7 +111,7 @@ def uniform(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
 
 def _draw(distribution: Distribution, shape: tuple[int, ...], batch_dim: int, like: Tensor) -> Tensor:
     draw, part = _source.get() or from_generator, _part.get()
-    if part is None or shape[batch_dim] != part[1]:  # the latter is no noise of this batch's examples
+    if part is None or shape[batch_dim] != part[1]:  # or not one draw for each example
         return draw(distribution, shape, like)
     start, count, total = part
     whole = (*shape[:batch_dim], total, *shape[batch_dim + 1 :])

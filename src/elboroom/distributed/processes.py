@@ -1,4 +1,4 @@
-"""Several processes, one training: who is who, sums over all, and what to say when one is gone."""
+"""Processes that train together: ranks, sums over all of them, and messages when one is gone."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _SECONDS_TO_DIE = 3.0
 
 @dataclass(frozen=True)
 class Part:
-    """Share of a batch that one process has: rows ``start`` to ``stop`` of ``total``.
+    """The part of a batch that one process computes: rows ``start`` to ``stop`` of ``total``.
 
-    ``weight`` is its share of the batch's mean. A batch with fewer examples than there are processes leaves
-    some without: they compute one of another's with weight 0, so that all take part in every sum.
+    ``weight`` is its share in the mean of the batch. If there are fewer examples than processes, some compute
+    an example of another process with weight 0, as all must take part in every sum.
     """
 
     start: int
@@ -42,17 +42,17 @@ class Part:
 
     @property
     def counted(self) -> int:
-        """Examples that count."""
+        """Number of examples that count."""
         return self.stop - self.start if self.weight else 0
 
 
 class Workers:
-    """The processes of one training; one alone if nothing has launched more.
+    """The processes of one training; a single one unless a launcher has started more.
 
     Parameters
     ----------
     device : torch.device
-        CPU processes talk through gloo, those with a GPU each through nccl.
+        Device of this process: those on a CPU communicate through gloo, those with a GPU each through nccl.
 
     Raises
     ------
@@ -73,33 +73,33 @@ class Workers:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes and speaks."""
+        """Whether this process is the one that writes and prints."""
         return self.rank == 0
 
     @property
     def alone(self) -> bool:
-        """Whether there are no others."""
+        """Whether this is the only process."""
         return self.size == 1
 
     def part(self, total: int) -> Part:
-        """Which rows of a batch of ``total`` are this process's."""
+        """Return the rows of a batch of ``total`` that this process computes."""
         start, stop = self.rank * total // self.size, (self.rank + 1) * total // self.size
         if start == stop:
             return Part(0, min(1, total), total, 0.0)
         return Part(start, stop, total, (stop - start) / total)
 
     def share(self, order: Sequence[NDArray[np.int64]]) -> tuple[list[NDArray[np.int64]], list[Part]]:
-        """Rows of each batch that are this process's, and which part they are."""
+        """Return the rows of each batch that this process computes, and the parts they are."""
         parts = [self.part(len(rows)) for rows in order]
         return [rows[part.start : part.stop] for rows, part in zip(order, parts, strict=True)], parts
 
     @contextmanager
     def noise_of(self, part: Part) -> Iterator[None]:
-        """Draw the noise of the whole batch and take this part's."""
+        """Draw the noise of the whole batch and use that of this part, while the context lasts."""
         if self.alone:
             yield
             return
-        # One that has another's examples adds nothing to what all have.
+        # A process that repeats an example of another must not count it twice.
         sum_over_parts = self.sum_ if part.weight else lambda rows: self.sum_(rows.zero_())
         with noise.part_of_batch(part.start, part.stop - part.start, part.total, sum_over_parts):
             yield
@@ -112,30 +112,30 @@ class Workers:
         return tensor
 
     def gather_into(self, whole: Tensor, own: Tensor) -> None:
-        """Join the processes' equal parts in the order of their ranks."""
+        """Join equal parts of all processes in the order of their ranks."""
         with self._explaining():
             _gather(whole, own)
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
-        """Give all processes the first one's values."""
+        """Give all processes the values of the first one."""
         if not self.alone:
             with self._explaining():
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
-    def agree(self, wish: bool) -> bool:
-        """Whether any process wishes it."""
+    def agree(self, wanted: bool) -> bool:
+        """Whether any process wants it; all must call this."""
         if self.alone:
-            return wish
-        return bool(self.sum_(torch.tensor(float(wish), device=self.device)).item())
+            return wanted
+        return bool(self.sum_(torch.tensor(float(wanted), device=self.device)).item())
 
     def together(self, action: Callable[[], T]) -> T:
-        """Do something in all processes, or fail in all of them: the first one raises what any has met.
+        """Do something in all processes; if it fails in one, raise in all of them.
 
         Raises
         ------
         ElboroomError
-            In the first process: what it met, or what another did.
+            In the first process: its own error.
         AnotherFailedError
             In the others, with the same exit code.
         """
@@ -147,17 +147,17 @@ class Workers:
             result.append(action())
         except ElboroomError as error:
             met = error
-        told = self._exchange(None if met is None else (str(met), met.exit_code))
-        failed = next((rank for rank, each in enumerate(told) if each is not None), None)
+        errors = self._exchange(None if met is None else (str(met), met.exit_code))
+        failed = next((rank for rank, each in enumerate(errors) if each is not None), None)
         if failed is None:
             return result[0]
         if self.is_first and met is not None:
             raise met
-        message, code = told[failed]
+        message, code = errors[failed]
         raise AnotherFailedError(f"process {failed}: {message}", code)
 
     def first(self, action: Callable[[], T]) -> T | None:
-        """Let the first process do something while the others wait; what fails there fails everywhere.
+        """Do something in the first process while the others wait; if it fails, raise in all.
 
         Returns
         -------
@@ -167,17 +167,17 @@ class Workers:
         return self.together(lambda: action() if self.is_first else None)
 
     def in_turn(self, action: Callable[[], T]) -> T:
-        """Let the first process do something before the others do it too: it fills the cache for all."""
+        """Do something in the first process, which may fill a cache, and then in the others."""
         done = self.together(lambda: [action()] if self.is_first else [])
         return self.together(lambda: done or [action()])[0]
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the process group."""
         if not self.alone:
             group.leave()
 
     def _exchange(self, own: Any) -> list[Any]:
-        """What each process says, as JSON: pickled objects that come from a socket could run code."""
+        """Exchange a value with all processes, as JSON: unpickling data from a socket could run code."""
         said = torch.tensor(list(json.dumps(own, allow_nan=False).encode()), dtype=torch.uint8)
         with self._explaining():
             lengths = torch.empty(self.size, dtype=torch.int64, device=self.device)
@@ -193,7 +193,7 @@ class Workers:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Turn a broken connection into one line that names who is gone."""
+        """Turn a broken connection into one line that names the process that is gone."""
         try:
             yield
         except (RuntimeError, dist.DistError) as error:
@@ -229,13 +229,13 @@ _gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
 def _lives(name: str) -> bool:
     host, pid = name.rsplit(" ", 1)
     if host != socket.gethostname():
-        return True  # not to be known from here
+        return True  # cannot be known from here
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(int(pid)).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     return False
 
 
 def _first_line(error: BaseException) -> str:
-    """What a library says, without where in its sources."""
+    """Return the message of a library without the place in its sources."""
     text = re.sub(r"^(\[[^\]]*\]\s*)+", "", str(error).strip())
     return text.splitlines()[0].split(". ")[0][:120] if text else type(error).__name__

@@ -1,7 +1,8 @@
-"""Linear layers as the training step runs them: all weights cast at once, gradients put in place.
+"""Chains of linear layers as one node of the autograd graph.
 
-Autograd's own way allocates each weight gradient and adds it to ``grad``; under autocast it casts each
-weight by itself; and each layer costs several calls. Here a whole chain of layers is one node of the graph.
+Autograd by itself allocates each weight gradient and adds it to ``grad``; under autocast it casts each weight
+separately; and each layer costs several calls. Here all weights are cast at once, and gradients are written
+straight into the flat buffer.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from elboroom.training.interventions import acts_everywhere, has_gradient_hooks,
 
 _aten = torch.ops.aten
 
-# Activation → (value of x, gradient from (gradient of y, x, y)).
+# Activation → (its value at x, the gradient by x from (gradient by y, x, y)).
 _ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
-    # In place where the gradient is read off the result.
+    # In place where the result alone gives the gradient.
     nn.ReLU: (torch.relu_, lambda g, _x, y: _aten.threshold_backward(g, y, 0)),
     nn.Tanh: (torch.tanh_, lambda g, _x, y: _aten.tanh_backward(g, y)),
     nn.Sigmoid: (torch.sigmoid_, lambda g, _x, y: _aten.sigmoid_backward(g, y)),
@@ -39,7 +40,7 @@ _FLATTEN, _UNFLATTEN = nn.Flatten, nn.Unflatten
 
 @dataclass(frozen=True)
 class Layer:
-    """One linear layer with the low-precision copies of its weights, and the activation after it."""
+    """A linear layer, the low-precision copies of its weights, and the activation after it."""
 
     own: nn.Linear
     weight: Tensor
@@ -53,17 +54,17 @@ Kept = list[tuple[Tensor, Tensor, Tensor]]
 class Chains:
     """Replaces the forward of a model's chains of linear layers while a step runs.
 
-    A chain is an ``nn.Sequential`` of flatten, linear, activation and unflatten alone, or a linear layer by
-    itself. Layers with hooks, parametrisations or frozen weights are left to autograd.
+    A chain is an ``nn.Sequential`` that consists of flatten, linear, activation and unflatten layers, or a
+    single linear layer. Layers with hooks, parametrizations or frozen weights are left to autograd.
 
     Parameters
     ----------
     model : nn.Module
-        Whose chains are taken.
+        The model whose chains are replaced.
     flat : FlatParameters
-        Of all trained parameters.
+        Buffers of all trained parameters.
     dtype : torch.dtype
-        Of the products; the hardware keeps the sums inside them in float32.
+        Precision of the matrix products; the hardware accumulates them in float32.
     """
 
     def __init__(self, model: nn.Module, flat: FlatParameters, dtype: torch.dtype):
@@ -78,7 +79,7 @@ class Chains:
         self.find()
 
     def find(self) -> None:
-        """Look for the chains anew, as the model may have been changed."""
+        """Find the chains again after the model may have changed."""
         self.layers: dict[nn.Module, list[Layer]] = {}
         self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
         self._held: set[nn.Parameter] = set()
@@ -111,17 +112,17 @@ class Chains:
 
     @property
     def hold_everything(self) -> bool:
-        """Whether all that is trained is in them."""
+        """Whether the chains hold all parameters that are trained."""
         return self._held.issuperset(p for p in self.flat.parameters if p.requires_grad)
 
     @property
     def hold_all_products(self) -> bool:
-        """Whether no other layer has weights to multiply with."""
+        """Whether the chains hold all weight matrices of the model."""
         return all(p in self._held for p in self._model.parameters() if p.dim() > 1)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Let the chains run this way."""
+        """Replace the forward of the chains while the context lasts."""
         for module, forward in self._forwards:
             module.__dict__["forward"] = forward
         try:
@@ -131,7 +132,7 @@ class Chains:
                 del module.__dict__["forward"]
 
     def refresh(self) -> None:
-        """Cast all weights, in one call."""
+        """Cast all weights in one call."""
         for values, shadow in zip(self.flat.values, self.shadows, strict=True):
             if shadow.dtype != values.dtype:
                 shadow.copy_(values.detach())
@@ -155,9 +156,9 @@ class Chains:
 
 
 class _Chain(torch.autograd.Function):
-    """x → W x + b → activation → …; gradients of W and b go into the flat buffer, not to autograd.
+    """x → W x + b → activation → …; the gradients of W and b go into the flat buffer, not to autograd.
 
-    One weight is an argument only so that autograd calls backward for inputs that need no gradient.
+    A weight is among the arguments because autograd would otherwise not call backward if x needs no gradient.
     """
 
     @staticmethod
@@ -177,14 +178,14 @@ class _Chain(torch.autograd.Function):
 
 
 def run(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Kept]:
-    """Rows (n, d) through a chain: what comes out, and what :func:`run_back` needs of each layer."""
+    """Apply a chain to rows (n, d); return its output and what :func:`run_back` needs of each layer."""
     kept: Kept = []
     y = x
     for layer in layers:
         rows = y.to(layer.weight.dtype)
         before = y = torch.mm(rows, layer.weight.t())
         if layer.bias is not None:
-            y.add_(layer.bias)  # faster than the product that adds it
+            y.add_(layer.bias)  # faster than addmm
         if layer.activation is not None:
             y = _ACTIVATIONS[layer.activation][0](before)
         kept.append((rows, before, y))
@@ -194,7 +195,7 @@ def run(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Kept]:
 def run_back(
     layers: Sequence[Layer], kept: Kept, gradient: Tensor, flat: FlatParameters, *, to_input: bool
 ) -> Tensor | None:
-    """From the gradient of what came out (n, d') to that of what went in; the weights' go into ``flat``."""
+    """Turn the gradient of the output (n, d') into that of the input; those of weights go into ``flat``."""
     g = gradient
     for i in reversed(range(len(layers))):
         layer, (rows, before, y) = layers[i], kept[i]
@@ -233,7 +234,7 @@ def _sum_into(flat: FlatParameters, parameter: Tensor, rows: Tensor) -> None:
 
 
 def _layers_of(module: nn.Module, known: set[nn.Parameter]) -> list[tuple[nn.Linear, type | None]]:
-    """Linear layers with the activation after each, or [] if the module is no chain."""
+    """Return the linear layers, each with its activation, or [] if the module is not a chain."""
     if _is_plain_linear(module, known):
         return [(module, None)]  # type: ignore[list-item]
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
@@ -264,7 +265,7 @@ def _is_plain_linear(layer: nn.Module, known: set[nn.Parameter]) -> bool:
 
 
 def _is_plain_activation(layer: nn.Module) -> bool:
-    """Whether it is a known one with its options as they come."""
+    """Whether it is a known activation with default options."""
     kind = type(layer)
     return kind in _ACTIVATIONS and repr(layer).replace("inplace=True", "") == repr(kind())
 

@@ -1,7 +1,7 @@
-"""Adam in pieces that fit into the cache: cast the gradient, update the weights, cast them for the products.
+"""Adam in chunks that fit into the cache: cast the gradient, update the weights, cast them for the products.
 
-Done over whole buffers, each of the three streams megabytes through the cache; with small batches that is
-most of a step.
+Over whole buffers, each of the three operations would stream megabytes through the cache; with small batches
+that is most of a step.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: tor
 
 
 class ChunkedAdam:
-    """Steps an Adam or AdamW whose gradients are in low precision.
+    """Step an Adam or AdamW optimiser from gradients in low precision.
 
-    The optimiser keeps its settings and state, so schedules and checkpoints see nothing of this.
+    Settings and state stay in the optimiser, where schedules and checkpoints find them.
 
     Parameters
     ----------
     optimizer : torch.optim.Adam or AdamW
-        Of one flat buffer on the CPU.
+        An optimiser of one flat buffer on the CPU.
     gradient : Tensor
-        Of the same length, in the precision of the products.
+        Gradient buffer of the same length, in the precision of the matrix products.
     shadow : Tensor
         Copy of the weights for the products, kept up to date.
     """
@@ -43,7 +43,7 @@ class ChunkedAdam:
 
     @staticmethod
     def fits(optimizer: Optimizer) -> bool:
-        """Whether the optimiser is one of these, as it comes."""
+        """Whether the optimiser is a fused Adam or AdamW without special options."""
         group = optimizer.param_groups[0]
         special = any(
             group.get(name) for name in ("amsgrad", "maximize", "capturable", "differentiable", "foreach")
@@ -52,7 +52,7 @@ class ChunkedAdam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update weights, moments and the copy."""
+        """Update the weights, the moments and the copy."""
         state, group = self._state(), self.optimizer.param_groups[0]
         beta1, beta2 = group["betas"]
         settings = {
@@ -72,7 +72,7 @@ class ChunkedAdam:
 
     def _state(self) -> dict[str, Tensor]:
         state = adam_state(self.optimizer)
-        if self._of is not state["exp_avg"]:  # loading a checkpoint puts others there
+        if self._of is not state["exp_avg"]:  # loading a checkpoint replaces them
             self._of = state["exp_avg"]
             (parameter,) = self.optimizer.param_groups[0]["params"]
             buffers = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"], self.gradient, self.shadow)

@@ -1,4 +1,4 @@
-"""Network and likelihood where the configuration leaves them to the data."""
+"""Network and likelihood chosen by the data, if the configuration leaves them open."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ def is_photos(data: Dataset) -> bool:
 
 
 def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
-    """Choose network and likelihood, where they are "auto", and say what was chosen and why.
+    """Choose network and likelihood if they are "auto", and describe the choice.
 
-    Photos get convolutions and a Gaussian whose standard deviation is learned: an mlp has no notion of
-    neighbouring pixels, and Bernoulli is a density for values of 0 and 1 only. All other data get an mlp and
-    Bernoulli. Options of the mlp, such as ``hidden``, make it an mlp.
+    Photos get convolutions and a Gaussian with a learned standard deviation: an mlp does not know which
+    pixels are neighbours, and Bernoulli is a density for the values 0 and 1 only. All other data get an mlp
+    and Bernoulli. An option of the mlp, such as ``hidden``, selects the mlp.
 
     Returns
     -------
     ModelConfig
-        With both named.
+        The configuration with both filled in.
     str
-        What was chosen for photos, in a line; empty if nothing was.
+        One line on what was chosen for photos; empty if nothing was.
 
     Raises
     ------
     UsageError
-        If other options do not go with the choice.
+        If other options do not fit the choice.
     """
-    model, chosen, told = config.model, {}, []
+    model, chosen, described = config.model, {}, []
     if is_photos(data) and model.network == "auto" and not _asks_for_mlp(model):
         chosen["network"] = "conv"
-        told.append("--network conv")
+        described.append("--network conv")
     if is_photos(data) and model.likelihood == "auto" and config.data.binarize == "none":
         chosen |= _gaussian(data, config.data.pixel_scale or data.scale)
-        told.append("--likelihood gaussian with a learned scale")
+        described.append("--likelihood gaussian with a learned scale")
     kind = "grey" if data.shape[-1] == 1 else "colour"
     size = "×".join(map(str, data.shape[:2]))
-    words = f"chosen for {kind} images of {size}: {' and '.join(told)}" if told else ""
+    words = f"chosen for {kind} images of {size}: {' and '.join(described)}" if described else ""
     return model.without_auto(**chosen), words
 
 

@@ -1,4 +1,4 @@
-"""Which device, and in which precision its matrix products are made."""
+"""The choice of a device and of the precision of its matrix products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from elboroom.errors import UsageError
 
-# Multiply-adds of a step below which casting costs more than the faster products save (2 AVX-512 cores).
+# Multiply-adds per step below which casting costs more than faster products save (2 AVX-512 cores).
 _PAYS_FROM = 20_000_000
 
 
@@ -19,12 +19,12 @@ def find_device(name: str) -> torch.device:
     Raises
     ------
     UsageError
-        If the name is not a device, or the device is not there.
+        If there is no device of that name.
     """
     have = ["cpu"]
     have += [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     have += ["mps"] if torch.backends.mps.is_available() else []
-    if name in ("auto", "cuda") and len(have) > 2:  # each process of a launcher has one of its own
+    if name in ("auto", "cuda") and len(have) > 2:  # each process of a launcher has its own
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if name == "auto":
         return torch.device(have[1] if len(have) > 1 else "cpu")
@@ -52,11 +52,11 @@ def find_precision(name: str, device: torch.device, model: nn.Module, batch_size
     name : {"auto", "fp32", "bf16"}
         "bf16" multiplies in bfloat16 and keeps weights, sums, densities and the optimiser in float32.
     device : torch.device
-        Where it trains.
+        Device that it is trained on.
     model : nn.Module
-        Its weights are counted; those of a convolution work at many places, which only adds to its case.
+        Its weights are counted. Convolutions use each weight many times, which favours bf16 further.
     batch_size : int
-        Examples a step.
+        Examples per step.
     """
     if name != "auto":
         return name

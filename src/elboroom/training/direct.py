@@ -1,7 +1,7 @@
-"""The plain VAE's step without autograd: two MLPs, a diagonal Gaussian, a standard normal, the ELBO.
+"""The step of a plain VAE without autograd: two MLPs, a diagonal Gaussian, a standard normal prior, the ELBO.
 
-On small networks autograd's bookkeeping takes as long as the arithmetic. This is the same arithmetic, with
-the derivatives of the few operations between the networks written out.
+On small networks the bookkeeping of autograd takes as long as the arithmetic. This is the same arithmetic,
+with the derivatives of the few operations between the networks written out.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Direct:
-    """Loss and gradients of a batch in one call.
+    """Compute loss and gradients of a batch in one call.
 
     Parameters
     ----------
     vae : VAE
-        One that :meth:`of` has found to fit.
+        A model that :meth:`of` has accepted.
     chains : Chains
-        With the layers of both networks.
+        Chains of linear layers, with those of both networks.
     encoder, decoder : list of Layer
-        These.
+        The layers of the two networks.
     """
 
     vae: VAE
@@ -45,7 +45,7 @@ class Direct:
 
     @classmethod
     def of(cls, vae: VAE, objective: Objective, chains: Chains) -> Direct | None:
-        """Make one, or None if anything is not as it is written out here."""
+        """Make one, or return None if model or objective differ from what is written out here."""
         encoder, decoder = chains.layers.get(vae.encoder), chains.layers.get(vae.decoder)
         plain = (
             type(vae) is VAE
@@ -98,7 +98,7 @@ class Direct:
         return torch.sigmoid(raw) if head.scale == "softplus" else 0.5 * (scale - head.min_scale)
 
     def _distortion(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """−log p(x|z) summed over the batch, and its gradient by the features (b, D), the caller's own."""
+        """Return −log p(x|z), summed, and its gradient by the features (b, D) as a new tensor."""
         head = self.vae.likelihood
         if isinstance(head, BernoulliHead):
             nats = F.binary_cross_entropy_with_logits(features, x, reduction="sum")

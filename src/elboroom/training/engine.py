@@ -1,4 +1,4 @@
-"""One training step over a batch, and the means it adds up on the device."""
+"""The training step over a batch, and the state between steps."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from elboroom.training.totals import Sums, Totals
 from elboroom.training.trainable import Trainable
 from elboroom.training.update import Update
 
-# A pass over all gradients costs as much as a small layer; without clipping, one in ten is enough.
+# A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
 GRADIENT_NORM_EVERY = 10
-# By name; None where nothing was measured.
+# Means by name; None if nothing was measured.
 Means = dict[str, float | None]
 
 
 class First(NamedTuple):
-    """Of the first step, with the weights that training begins with; nats per example."""
+    """Distortion and rate in the first step, before any update; nats per example."""
 
     distortion: float
     rate: float
@@ -47,15 +47,15 @@ class Engine:
     Parameters
     ----------
     vae, objective
-        What is trained; both may own parameters.
+        Model and objective; both may have parameters.
     batches : Batches
         Data on the same device.
     config : Config
-        Its optimizer and training sections.
+        Configuration, of which the optimizer and training sections are used.
     device : torch.device
-        Where all of it is.
+        Device of all of these.
     workers : Workers, optional
-        The processes that train together, each with an engine of its own.
+        The processes that train together, each with its own engine.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Engine:
         self.meters = Meters(self.workers)
         self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device)
-        # What a batch changes besides weights (running means, codebooks); a skipped step may not.
+        # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
         self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
 
     @property
@@ -109,16 +109,16 @@ class Engine:
         return self.update.parameters
 
     def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
-        """Update the weights; the host waits for nothing.
+        """Update the weights without waiting for the device.
 
         Parameters
         ----------
         rows : Rows
             A batch of :meth:`Batches.stream`.
         part : Part, optional
-            Which part of the whole batch it is, if other processes have the rest.
+            Which part of the whole batch this is, if other processes have the rest.
         notes : tuple of float
-            Summed over all processes on the way; :attr:`summed_notes` has the sums.
+            Numbers that are summed over all processes along with the gradients, into :attr:`summed_notes`.
         """
         self._set_coefficients(self.steps)
         if self.paths.is_disturbed():
@@ -147,7 +147,7 @@ class Engine:
             self._note_first()
 
     def _note_first(self) -> None:
-        """Keep what the first step measured, if it was finite; here the host waits for the device."""
+        """Keep what the first step measured, if it was finite. The host waits for the device here."""
         sums = self.totals.read()
         if sums["examples"]:
             self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
@@ -161,7 +161,7 @@ class Engine:
         """Wait until all steps that were asked for are taken; here they always are."""
 
     def refresh(self) -> None:
-        """Take note that something else has changed the weights."""
+        """Account for weights that something else has changed."""
         self.paths.refresh()
 
     def follow_model(self) -> None:
@@ -188,14 +188,14 @@ class Engine:
         return Sums(loss.detach(), terms.distortion.detach().sum(), terms.rate.detach().sum())
 
     def losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
-        """What the model minimises and what its opponents do; what else there is to tell goes to meters."""
+        """Return the loss of the model and those of its opponents, and pass other columns to ``meters``."""
         loss, penalties = call_objective(self.objective, terms, self.coefficients)
         against = self.objective.own_losses(terms)
         meters.hold(columns(terms, penalties, against, examples))
         return loss, list(against.values())
 
     def _collect(self, loss: Tensor, part: Part, notes: tuple[float, ...]) -> Tensor:
-        """Bring the gradients of all processes together, and with them the loss of the whole batch."""
+        """Sum the gradients over all processes; return the loss of the whole batch."""
         if self.workers.alone:
             for update in self.updates:
                 update.collect()
@@ -207,7 +207,7 @@ class Engine:
         return summed[0]
 
     def _is_bad(self, loss: Tensor) -> Tensor | bool:
-        """Whether the loss or a gradient is not finite; on the CPU it costs nothing to know at once."""
+        """Return whether the loss or a gradient is not finite; on a GPU without waiting for it."""
         sums = [loss, *(total for update in self.updates for total in update.totals())]
         if self.device.type == "cpu":
             return not all(math.isfinite(each.item()) for each in sums)
@@ -226,16 +226,16 @@ class Engine:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """With a running average, let the model have its weights for a while."""
+        """Give the model the running average of its weights, if there is one, while the context lasts."""
         with self.average.applied():
             self.refresh()
             yield
         self.refresh()
 
     def means(self, *, everywhere: bool = True) -> Means:
-        """Means since :meth:`reset_meters`, per example in nats; here the host waits for the device.
+        """Return means since :meth:`reset_meters`, per example in nats. The host waits for the device here.
 
-        With ``everywhere`` all processes must ask, and get the means over all of them.
+        With ``everywhere`` they are over all processes, all of which must call this.
         """
         means = self.totals.means(everywhere=everywhere)
         norm, rate = means.pop("grad_norm"), means["rate"]
@@ -244,25 +244,25 @@ class Engine:
         return {**means, "rate_per_dim": rate / self.vae.latent_dim, "grad_norm": norm, **further}
 
     def largest_norm(self) -> float:
-        """Largest norm of a tensor of weights, inf from 1e19 on; here the host waits for the device."""
+        """Return the largest norm of a weight tensor, inf from 1e19. The host waits for the device here."""
         squares = torch.stack([p.detach().float().square().sum() for p in self.parameters])
         return math.sqrt(squares.max().item())
 
     def reset_meters(self) -> None:
-        """Start new means."""
+        """Start the means again."""
         self.totals.reset()
         self.meters.reset()
         self.skipped.reset()
 
     @contextmanager
     def same_noise(self, seed: int) -> Iterator[None]:
-        """Draw from a seed, and leave training's generators as they were."""
+        """Draw from a seed while the context lasts, without a change to the random state of the training."""
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
 
     def explain(self, indices: NDArray[np.int64]) -> Finding | None:
-        """Say what is not finite when these examples are looked at again, with the weights as they are."""
+        """Run these examples again with the present weights and return what is not finite."""
         with self.same_noise(0):
             rows = torch.from_numpy(indices).to(self.device)
             x, condition = self.batches[rows], self.batches.conditions(rows)
@@ -270,7 +270,7 @@ class Engine:
 
     @property
     def learning_rate(self) -> float:
-        """Of the model's optimiser."""
+        """Learning rate of the model's optimiser."""
         return self.update.learning_rate
 
     @property
@@ -284,22 +284,22 @@ class Engine:
             update.lower_learning_rate(factor)
 
     def end_epoch(self, loss: float) -> None:
-        """Step the learning-rate schedule; one that follows a measure gets ``loss``."""
+        """Step the learning-rate schedule; ``loss`` is for one that watches the loss."""
         self.update.end_epoch(loss, self.steps)
 
     def release(self) -> None:
-        """Give all weights storages of their own again; after that there are no more steps."""
+        """Give each parameter its own storage again; no step may follow."""
         for update in self.updates:
             update.flat.release()
 
     def settle(self) -> None:
-        """Where processes have running statistics of their own, take the mean."""
+        """Average running statistics over the processes, each of which has its own."""
         if not self.workers.alone:
             for buffer in self._moving:
                 self.workers.sum_(buffer).div_(self.workers.size)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, but the data and the random generators."""
+        """Return everything that the next step depends on, except data and random generators."""
         return {
             "steps": self.steps,
             "meters": self.totals.summed(),
@@ -313,19 +313,19 @@ class Engine:
         }
 
     def use_weights(self, state: dict[str, Any]) -> None:
-        """Leave the model with a state's weights, or with their running average if there is one."""
+        """Give the model the weights of a state, or their running average if there is one."""
         self.vae.load_state_dict(state["model"])
         if state["average"] is not None:
             self.average.copy_to_model(state["average"])
             self.refresh()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         self.steps = state["steps"]
         self.skipped.load(state["skipped"])
         self.skipped.set_clock(self.steps)
         self.totals.load(state["meters"])
-        # Runs of earlier versions have neither of the two.
+        # Runs of earlier versions have neither "further" nor "first".
         self.meters.load_state_dict(state.get("further", {}))
         self.first = First(*state["first"]) if state.get("first") is not None else None
         self.vae.load_state_dict(state["model"])

@@ -40,19 +40,19 @@ def fit(
     Parameters
     ----------
     vae : VAE
-        Moved to the device it is trained on.
+        The model; it is moved to the device that it is trained on.
     data : Dataset, array or source
         An array (n, h, w[, c]) or (n, d), or anything :func:`elboroom.load_data` takes.
     out : path, optional
-        Folder of the run; without it nothing is written.
+        Run folder; without it nothing is written.
     config : Config, optional
-        Defaults that ``options`` replace.
+        Base configuration, which ``options`` override.
     objective : Objective, optional
-        Instead of the ELBO with the configuration's beta schedule.
+        Objective to use instead of the configured one.
     resume : bool
-        Go on from the checkpoint in ``out``, up to ``epochs``.
+        Resume from the checkpoint in ``out`` and train up to ``epochs``.
     overwrite : bool
-        Replace a run that is in ``out``.
+        Replace the run in ``out``.
     on_epoch : callable, optional
         Called with (vae, row of history) after every epoch.
     quiet : bool
@@ -63,19 +63,19 @@ def fit(
     Returns
     -------
     list of dict
-        One per epoch: ``epoch step loss distortion rate rate_per_dim beta learning_rate grad_norm
+        One row per epoch: ``epoch step loss distortion rate rate_per_dim beta learning_rate grad_norm
         images_per_second seconds`` and the same measured on validation as ``val_*``; nats per example.
-        Without ``clip`` the gradient's norm is measured in every tenth step, and is None for an epoch without
-        such a step. Some parts add columns: ``rate_1`` … of a hierarchy's layers, ``perplexity`` of a
-        codebook, ``penalty_NAME`` before it is weighted, a critic's ``loss_NAME``.
+        Without ``clip`` the gradient norm is measured in every tenth step, and is None for an epoch without
+        such a step. Some parts add columns: ``rate_1`` … for the layers of a hierarchy, ``perplexity`` for a
+        codebook, ``penalty_NAME`` for an unweighted penalty, ``loss_NAME`` for a critic.
 
     Raises
     ------
     UsageError
-        If a value does not fit: an option, the data's shape or range, the output folder; or if an option is
-        part of the model and not what ``vae`` was built with.
+        If an option, the shape or range of the data, or the output folder is not acceptable; or if an option
+        belongs to the model and differs from what ``vae`` was built with.
     FailureError
-        If the loss is not finite, or the disk is full.
+        If training diverges, or the disk is full.
     Stopped
         On Ctrl-C or SIGTERM, after saving.
 
@@ -88,10 +88,10 @@ def fit(
     [1, 2]
     """
     if resume and out is None:
-        raise UsageError("resume=True needs out=, the folder of the run to go on with")
+        raise UsageError("resume=True needs out=, the folder of the run to resume")
     folder = Run(out) if resume and out is not None else None
     config = config or (folder.config if folder else Config())
-    if isinstance(data, str | os.PathLike):  # so that the command line finds them again
+    if isinstance(data, str | os.PathLike):  # the command line then finds them again
         options = {"source": full_name(os.fspath(data)), **options}
     _check_model_options(vae, options)
     data = load_data(data)
@@ -109,25 +109,25 @@ def fit(
 
 
 def _check_model_options(vae: VAE, options: Mapping[str, Any]) -> None:
-    """Refuse options that say what the model is like where it is like something else.
+    """Refuse options of the model that differ from what it was built with.
 
     Raises
     ------
     UsageError
-        With the first of them.
+        For the first of them.
     """
     asked = {name: value for name, value in options.items() if name in ModelConfig.model_fields}
     if asked and vae.config is None:
         name, value = next(iter(asked.items()))
         raise UsageError(
-            f"{name} = {value!r} is part of the model, and this VAE was composed in Python; give it to the "
-            "parts it is composed of"
+            f"{name} = {value!r} is part of the model, and this VAE was composed in Python; give it to "
+            "the parts it is composed of"
         )
     wanted = vae.config and ModelConfig(**{**dict(vae.config), **asked})
     for name in asked:
         here, there = getattr(wanted, name), getattr(vae.config, name)
         if here != there:
             raise UsageError(
-                f"{name} = {here!r} is part of the model, which was built with {name} = {there!r}; give it "
-                "to VAE.build"
+                f"{name} = {here!r} is part of the model, which was built with {name} = {there!r}; give "
+                "it to VAE.build"
             )

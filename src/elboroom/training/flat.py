@@ -1,4 +1,4 @@
-"""All weights in one buffer, all gradients in another: one optimiser call, one norm, one all-reduce."""
+"""Flat buffers for all weights and all gradients: one optimiser call, one norm, one all-reduce."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _ALIGNMENT = 64
 
 
 class FlatParameters:
-    """Parameters as views of one buffer for each dtype, their gradients as views of another.
+    """Parameters as views of one buffer for each dtype, and their gradients as views of another.
 
-    The parameters stay the same objects; only their storage moves. Gaps between them, which align them,
-    stay zero. :meth:`release` gives each its own storage again.
+    The parameters stay the same objects; only their storage moves. The gaps that align them stay zero.
+    :meth:`release` gives each parameter its own storage again.
 
     Parameters
     ----------
     parameters : sequence of nn.Parameter
         All on one device.
     multiple : int
-        Each buffer can be cut into this many equal parts.
+        Number of equal parts into which each buffer can be divided.
 
     Attributes
     ----------
     values : list of nn.Parameter
         One buffer for each dtype.
     gradients : list of Tensor
-        Theirs; also as ``grad``.
+        Their gradients; also in their ``grad``.
     sizes : list of int
-        How long each would be with ``multiple`` = 1.
+        Length that each buffer would have with ``multiple`` = 1.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class FlatParameters:
         self.sizes.append(size)
         size = -(-size // (step * self.multiple)) * step * self.multiple
         values = torch.zeros(size, dtype=like.dtype, device=like.device)
-        # Behind the gradients there is room for notes that travel with them.
+        # Behind the gradients is room for notes that are summed along with them.
         self._messages.append(torch.zeros(size + step, dtype=like.dtype, device=like.device))
         gradients = self._messages[-1][:size]
         for start, parameter in zip(starts, parameters, strict=True):
@@ -113,7 +113,7 @@ class FlatParameters:
             parameter.data = own
 
     def lower(self, dtype: torch.dtype) -> None:
-        """Keep gradients in another precision; ``grad`` of the buffers is then left alone."""
+        """Keep gradients in another precision; ``grad`` of the buffers is then not set."""
         self._lowered = True
         for i, values in enumerate(self.values):
             values.grad = None
@@ -136,12 +136,12 @@ class FlatParameters:
             self._own_gradient[parameter] = own.view(parameter.shape)
 
     def offset(self, parameter: Tensor) -> tuple[int, int]:
-        """Which buffer a parameter is in, and where it starts there."""
+        """Return the buffer that a parameter is in, and its position there."""
         buffer = next(i for i, values in enumerate(self.values) if values.dtype == parameter.dtype)
         return buffer, int(parameter.storage_offset())
 
     def gradient(self, parameter: Tensor) -> Tensor:
-        """View of a parameter's part of the gradient buffer."""
+        """Return the parameter's part of the gradient buffer."""
         return self._own_gradient[parameter]
 
     def begin(self) -> None:
@@ -151,7 +151,7 @@ class FlatParameters:
             parameter.grad = None
 
     def write(self, parameter: Tensor, gradient: Tensor) -> None:
-        """Add a gradient that autograd does not see; the first of a step replaces what is there."""
+        """Add a gradient from outside autograd; the first one of a step overwrites the buffer."""
         own = self._own_gradient[parameter]
         if parameter in self._written:
             own.add_(gradient.view(own.shape))
@@ -160,7 +160,7 @@ class FlatParameters:
             self._written.add(parameter)
 
     def slot(self, parameter: Tensor) -> Tensor | None:
-        """Buffer to write the first gradient of a step into, or None if there is one already."""
+        """Return the buffer for the first gradient of a step, or None if it has been written already."""
         if parameter in self._written:
             return None
         self._written.add(parameter)
@@ -192,7 +192,7 @@ class FlatParameters:
                 values.grad = gradients
 
     def sum_over(self, add_up: Callable[[Tensor], Tensor], notes: Tensor) -> Tensor:
-        """Sum the gradients of all processes, and with them a few numbers; these are returned."""
+        """Sum the gradients over all processes, along with a few numbers whose sums are returned."""
         room = self._messages[0][len(self.gradients[0]) :]
         room[: len(notes)] = notes
         for message in self._messages:
@@ -205,7 +205,7 @@ class FlatParameters:
             parameter.grad = None if parameter in self.without_gradient else own
 
     def release(self) -> None:
-        """Give each parameter a storage of its own, without a gradient."""
+        """Give each parameter its own storage, without a gradient."""
         for parameter in self.parameters:
             parameter.data = parameter.detach().clone()
             parameter.grad = None

@@ -40,7 +40,8 @@ from elboroom.training.start import start_from_data
 from elboroom.training.storage import Storage
 
 _BAR_SECONDS = 0.5
-_HARD_STOP_AFTER = 10.0
+# Seconds in which a launcher may pass on a signal that the terminal has sent already.
+_IGNORE_REPEATS = 10.0
 
 OnEpoch = Callable[[VAE, dict[str, Any]], None]
 
@@ -188,7 +189,7 @@ class Training:
     def _stop_request(self, request: StopRequest | None) -> AbstractContextManager[StopRequest]:
         if request is not None:
             return nullcontext(request)
-        return stop_on_signal(0.0 if self.workers.alone else _HARD_STOP_AFTER)
+        return stop_on_signal(0.0 if self.workers.alone else _IGNORE_REPEATS)
 
     def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
         self.record.restore_random()

@@ -1,4 +1,4 @@
-"""Learning-rate schedules of torch, by name; the length of one follows the epochs unless it is given."""
+"""PyTorch's learning-rate schedules by name; their length follows the epochs unless it is given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError
 from elboroom.training.optimizers import classes, construct, find, make_optimizer, refusal
 
-# Option that holds the length of a schedule that ends; torch's own default, where it has one, is 5 epochs.
+# Option with the length of a schedule that ends; PyTorch's own default, if there is one, is 5 epochs.
 _LENGTH = {
     "CosineAnnealingLR": "T_max",
     "OneCycleLR": "total_steps",
@@ -22,33 +22,33 @@ _LENGTH = {
     "PolynomialLR": "total_iters",
 }
 _OPTIONS = "lr_schedule_options"
-# Options that are wrong show within a few epochs, and what does not is caught when its epoch comes.
+# Wrong options show within a few epochs; those that do not are reported in the epoch in which they do.
 _REHEARSED = 1000
 
 
 class LearningRates:
-    """The schedule that a configuration names, stepped once an epoch.
+    """The schedule that a configuration names, stepped once per epoch.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rate it sets.
+        Optimiser whose learning rate it sets.
     config : OptimizerConfig
-        Names the schedule.
+        Configuration that names the schedule.
     epochs : int
-        Of the whole training.
+        Epochs of the whole training.
 
     Attributes
     ----------
     schedule : LRScheduler or None
-        torch's.
+        The schedule of PyTorch.
     length : int or None
-        Epochs that it was laid out over because no length was given; None if it has no length or its own.
+        Number of epochs it follows because no length was given; None if it has no length, or a given one.
 
     Raises
     ------
     UsageError
-        If torch has none of that name, or it does not take the options.
+        If PyTorch has no schedule of that name, or it does not accept the options.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class LearningRates:
             self.length = epochs
 
     def step(self, loss: float, step: int) -> None:
-        """Go on to the next epoch; a schedule that follows a measure gets ``loss``."""
+        """Advance to the next epoch; ``loss`` is for a schedule that watches the loss."""
         if self.schedule is None:
             return
         try:
@@ -84,7 +84,7 @@ class LearningRates:
             raise UsageError(f"{name} fails at step {step}: {error}; change --lr-schedule-options") from None
 
     def scale(self, factor: float) -> None:
-        """Multiply the learning rate, and all that the schedule will make of it."""
+        """Multiply the learning rate, now and in the rest of the schedule."""
         for group in self._optimizer.param_groups:
             for name in ("lr", "initial_lr", "max_lr", "min_lr"):
                 if name in group:
@@ -94,15 +94,15 @@ class LearningRates:
                 setattr(self.schedule, name, [lr * factor for lr in getattr(self.schedule, name)])
 
     def state_dict(self) -> dict[str, Any]:
-        """The schedule's state, and the length it was laid out over."""
+        """Return the state of the schedule, and the number of epochs that it follows."""
         state = self.schedule.state_dict() if self.schedule is not None else None
         return {"lr_schedule": state, "lr_length": self.length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave, after the optimiser's own state.
+        """Restore what :meth:`state_dict` returned, after the state of the optimiser.
 
-        A schedule that follows the epochs, of which there are now more or fewer, is laid out anew: it goes on
-        with the learning rate that one of the new length has in this epoch.
+        If the number of epochs has changed, a schedule that follows it is adapted: it continues with the
+        learning rate that a schedule of the new length has in this epoch.
         """
         if self.schedule is None or state["lr_schedule"] is None:
             return
@@ -112,10 +112,10 @@ class LearningRates:
         if before is None:
             self.length = None
         elif before != self.length:
-            self._lay_out_anew(self.schedule.base_lrs[0] / fresh[0])
+            self._adapt_length(self.schedule.base_lrs[0] / fresh[0])
 
-    def _lay_out_anew(self, lowered: float) -> None:
-        """Take the state that a schedule of the new length would have by now."""
+    def _adapt_length(self, lowered: float) -> None:
+        """Take the state that a schedule of the new length would have now."""
         rehearsal = _Rehearsal(self._config, self._epochs)
         for _ in range(self.schedule.last_epoch):
             rehearsal.schedule.step()
@@ -127,14 +127,14 @@ class LearningRates:
 
 
 def rehearse(config: OptimizerConfig, epochs: int) -> list[float]:
-    """Learning rate of each epoch, at most of the first 1,000, by stepping the schedule on a dummy.
+    """Return the learning rate of each epoch, up to the first 1,000, by stepping the schedule on a dummy.
 
-    Some options are found to be wrong only on the way. One that follows a measure sees no progress.
+    Some options fail only after some epochs. A schedule that watches the loss sees no progress.
 
     Raises
     ------
     UsageError
-        If torch does not take the options.
+        If PyTorch does not accept the options.
 
     Examples
     --------
@@ -161,17 +161,17 @@ def rehearse(config: OptimizerConfig, epochs: int) -> list[float]:
 
 
 class _Rehearsal:
-    """The schedule over a dummy with the same options."""
+    """The schedule with the same options, on a dummy optimiser."""
 
     def __init__(self, config: OptimizerConfig, epochs: int):
         kind, options = _chosen(config, epochs)
         self.optimizer = make_optimizer([nn.Parameter(torch.zeros(1))], config, torch.device("cpu"))
         self.schedule = construct(kind, self.optimizer, options=options, named=_OPTIONS)
-        self.optimizer.step()  # torch warns of a schedule that is stepped before it
+        self.optimizer.step()  # PyTorch warns if the schedule is stepped first
 
 
 def _chosen(config: OptimizerConfig, epochs: int) -> tuple[type, dict[str, Any]]:
-    """Class and options, with the length filled in."""
+    """Return class and options, with the length filled in."""
     assert config.lr_schedule is not None
     without = {"LRScheduler", "LambdaLR", "MultiplicativeLR"}
     kind = find(
@@ -185,7 +185,7 @@ def _chosen(config: OptimizerConfig, epochs: int) -> tuple[type, dict[str, Any]]
 
 
 def _length_option(kind: type, config: OptimizerConfig) -> str | None:
-    """The option that is to follow the epochs."""
+    """Return the option that follows the number of epochs, if any."""
     name, given = _LENGTH.get(kind.__name__), config.lr_schedule_options
     if name in given or (kind is lr_scheduler.OneCycleLR and {"epochs", "steps_per_epoch"} & set(given)):
         return None
@@ -197,7 +197,7 @@ def _follows_a_measure(kind: type) -> bool:
 
 
 def lr_warnings(config: OptimizerConfig, epochs: int) -> list[str]:
-    """What is odd about a learning-rate schedule over so many epochs, a sentence each.
+    """Return warnings about a learning-rate schedule over so many epochs, one sentence each.
 
     Examples
     --------
@@ -233,7 +233,7 @@ and the schedule follows the number of epochs
 
 
 def _given_length(kind: type, options: dict[str, Any]) -> tuple[str, int] | None:
-    """Option and epochs of a schedule, or of its first cycle."""
+    """Return the length option and the epochs of a schedule, or of its first cycle."""
     if kind is lr_scheduler.OneCycleLR and "total_steps" not in options:
         return "epochs", int(options.get("epochs", 1)) * int(options.get("steps_per_epoch", 1))
     if kind is lr_scheduler.CyclicLR:

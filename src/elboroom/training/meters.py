@@ -1,4 +1,4 @@
-"""Means that a run's history holds beside loss, distortion and rate: of layers, codebooks, penalties."""
+"""Additional means in the history: rates of layers, codebook perplexities, penalties, critics' losses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from elboroom.probability import Meter
 def columns(
     terms: Terms, penalties: Mapping[str, Tensor], own_losses: Mapping[str, Tensor], examples: int
 ) -> dict[str, Meter]:
-    """What a batch adds to the history: its terms' meters, ``penalty_NAME``, an opponent's ``loss_NAME``.
+    """Return a batch's columns: the meters of its terms, ``penalty_NAME``, and ``loss_NAME`` of opponents.
 
-    A penalty and a loss are means over the batch, and so weigh as many ``examples`` as it has.
+    Penalties and losses are means over the batch, and are weighted by its number of ``examples``.
     """
     found = terms.meters
     found |= {f"penalty_{name}": Meter(value * examples) for name, value in penalties.items()}
@@ -26,15 +26,15 @@ def columns(
 
 
 class Meters:
-    """Totals of what each batch offers, added up on the device.
+    """Totals of the columns of each batch, added up on the device.
 
-    What there is to add up is known from the first batch on; from then on it is one static buffer, so that
-    the step may be captured. Without anything to add up nothing is done.
+    The first batch decides which columns there are. From then on they are one static buffer, as a captured
+    step needs. Without columns nothing is done.
 
     Parameters
     ----------
     workers : Workers
-        The processes whose totals are summed, and the device.
+        The processes whose totals are summed, and their device.
 
     Examples
     --------
@@ -56,11 +56,11 @@ class Meters:
         self._loaded: Mapping[str, Any] = {}
 
     def hold(self, found: Mapping[str, Meter]) -> None:
-        """Keep a batch's until :meth:`add` says whether it counts."""
+        """Keep the columns of a batch until :meth:`add` decides whether they count."""
         self._held = {name: Meter(meter.total.detach(), meter.read) for name, meter in found.items()}
 
     def add(self, examples: int, bad: Tensor | bool = False) -> None:
-        """Take in what is held, of so many examples; of none, or from a bad step, it is left out."""
+        """Add what :meth:`hold` has kept, unless there are no examples or the step is bad."""
         held, self._held = self._held, {}
         if not held:
             return
@@ -73,9 +73,9 @@ class Meters:
         self._sums += batch if bad is False else torch.where(bad, 0.0, batch)
 
     def means(self, *, everywhere: bool = True) -> dict[str, float]:
-        """Columns of the history; here the host waits for the device.
+        """Return the means by column. The host waits for the device here.
 
-        With ``everywhere`` all processes must ask, and get those of all of them.
+        With ``everywhere`` they are over all processes, all of which must call this.
         """
         if not self._known:
             return {}
@@ -84,20 +84,22 @@ class Meters:
         return {name: self._known[name][1](total, counted).item() for name, total in totals.items()}
 
     def reset(self) -> None:
-        """Start anew."""
+        """Start again from zero."""
         self._sums.zero_()
         self._loaded = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Totals over all processes, which must all ask."""
+        """Return totals over all processes, all of which must call this."""
         if not self._known:
             return dict(self._loaded)
         examples, totals = self._split(self._summed())
         return {"examples": examples, "totals": totals}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave."""
-        self._loaded = state if self._workers.is_first else {}  # the first has what all had
+        """Restore what :meth:`state_dict` returned."""
+        self._loaded = (
+            state if self._workers.is_first else {}
+        )  # the first process continues with the totals of all
         if self._known:
             self._restore()
 

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients are not finite: counted on the device, explained on the host."""
+"""Steps with a non-finite loss or gradient: counted on the device, explained on the host."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHOWN_ROWS = 8
 
 
 class SkippedSteps:
-    """How many steps were left out: in a row up to now, and since :meth:`reset`, with the first of these.
+    """Counts of skipped steps: consecutive ones up to now, and those since :meth:`reset` with the first.
 
-    Counters live on the device, so that the host need not wait to know.
+    The counters are on the device, and the host does not wait for it.
 
     Examples
     --------
@@ -33,10 +33,10 @@ class SkippedSteps:
 
     def __init__(self, device: torch.device):
         self.counts = torch.tensor([0, 0, -1, 0], device=device)
-        self._clean = True  # on the CPU, where a look costs nothing
+        self._clean = True  # on the CPU, where a check costs nothing
 
     def note(self, bad: Tensor | bool, step: int) -> None:
-        """Count one step; on a GPU the steps are counted there, so that the call may be captured."""
+        """Count one step; on a GPU the count is kept there, as a captured step needs."""
         if self._clean and bad is False:
             return
         in_a_row, total, first, clock = self.counts.unbind()
@@ -50,16 +50,19 @@ class SkippedSteps:
         clock.add_(1)
 
     def set_clock(self, step: int) -> None:
-        """Say which step comes next."""
+        """Set the number of the next step."""
         self.counts[3] = step
 
     def read(self) -> tuple[int, int, int]:
-        """In a row, since the last reset, and the first of these (−1: none); here the host waits."""
+        """Return consecutive skips, skips since the last reset, and the first of these (−1: none).
+
+        The host waits for the device here.
+        """
         in_a_row, total, first, _ = self.counts.tolist()
         return in_a_row, total, first
 
     def reset(self, *, row_too: bool = False) -> None:
-        """Forget all but how many came in a row; that too after the weights were changed."""
+        """Clear all but the count of consecutive skips; with ``row_too`` that as well."""
         self.counts[1] = 0
         self.counts[2] = -1
         if row_too:
@@ -67,23 +70,23 @@ class SkippedSteps:
             self._clean = True
 
     def load(self, counts: Tensor) -> None:
-        """Put saved counts back."""
+        """Restore saved counts."""
         self.counts[:3] = counts
         self._clean = not self.counts[0].item()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The first tensor in the order of computation that is not finite.
+    """The first non-finite tensor in the order of computation.
 
     Attributes
     ----------
     tensor : str
-        Which: the data, a weight, a layer's output, a term of the loss, a gradient.
+        What it is: the data, a weight, a layer's output, a term of the loss, a gradient.
     statistic : str
         How many of its numbers are nan or infinite, and the largest of the others.
     rows : list of int
-        Positions in the batch that are concerned; all of them where it is not per example.
+        Affected positions in the batch; all of them if the tensor is not per example.
     """
 
     tensor: str
@@ -91,7 +94,7 @@ class Finding:
     rows: list[int]
 
     def describe(self, indices: list[int]) -> str:
-        """One line; ``indices`` are the batch's rows of the data set."""
+        """Return one line of text; ``indices`` are the rows of the batch in the data set."""
         named = [indices[row] for row in self.rows]
         shown = ", ".join(map(str, named[:_SHOWN_ROWS]))
         more = f" and {len(named) - _SHOWN_ROWS} more" if len(named) > _SHOWN_ROWS else ""
@@ -101,23 +104,23 @@ class Finding:
 def find_first(
     vae: VAE, objective: Objective, x: Tensor, coefficients: Tensor, condition: Tensor | None = None
 ) -> Finding | None:
-    """Run a batch again, looking at every tensor on the way.
+    """Run a batch again and check every tensor.
 
     Parameters
     ----------
     vae, objective
-        As they were in the step; no weight is changed.
+        Model and objective as they were in the step; no weight is changed.
     x : Tensor
         The batch (b, *shape) in model units.
     coefficients : Tensor
-        Of the objective's schedules.
+        Values of the objective's schedules.
     condition : Tensor, optional
-        Of a conditional model's examples, (b, C).
+        Conditions of the examples of a conditional model, (b, C).
 
     Returns
     -------
     Finding or None
-        None if all is finite this time: then the noise of that step had a part in it.
+        None if everything is finite this time: then the noise of that step contributed to it.
     """
     seen: list[Finding] = []
 
@@ -137,7 +140,7 @@ def find_first(
     if not seen:
         parameters = [(name, p) for name, p in vae.named_parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, [p for _, p in parameters], allow_unused=True)
-        # Backwards: the decoder's last layer is the first to get one.
+        # In reverse: the last layer of the decoder gets its gradient first.
         for (name, _), gradient in reversed(list(zip(parameters, gradients, strict=True))):
             look(f"gradient of {name}", gradient, per_example=False)
     return seen[0] if seen else None
@@ -153,7 +156,7 @@ def _look_at_terms(terms: Terms, look: Any) -> None:
 
 @contextmanager
 def _outputs_of(vae: VAE, look: Any) -> Iterator[None]:
-    """Look at what each layer puts out, in the order of computation."""
+    """Check the output of each layer, in the order of computation."""
     hooks = []
     for name, module in vae.named_modules():
         if name and not any(module.children()):

@@ -1,4 +1,4 @@
-"""Optimisers of torch, by name; and how any class of torch is found and called with options."""
+"""PyTorch's optimisers by name, and the look-up and construction of PyTorch classes with options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError, nearest
 
-# These cannot be driven by one backward pass over dense gradients.
+# These need more than one backward pass, or sparse gradients.
 _UNFIT = {"LBFGS", "SparseAdam", "Optimizer"}
-# These treat each number by itself, so all weights may be one long tensor.
+# These treat each weight separately, so that all weights can be one long tensor.
 _ELEMENTWISE = {
     *("adadelta", "adagrad", "adam", "adamax", "adamw", "asgd"),
     *("nadam", "radam", "rmsprop", "rprop", "sgd"),
@@ -24,7 +24,7 @@ _ELEMENTWISE = {
 
 
 def works_elementwise(config: OptimizerConfig) -> bool:
-    """Whether the optimiser that ``config`` names gives the same for one long tensor as for its parts."""
+    """Whether the optimiser gives the same result for one long tensor as for its parts."""
     return config.optimizer.lower() in _ELEMENTWISE
 
 
@@ -36,25 +36,25 @@ def make_optimizer(
     Raises
     ------
     UsageError
-        If torch.optim has none of that name, or it does not take the options.
+        If torch.optim has no optimiser of that name, or it does not accept the options.
     """
     kinds = classes(torch.optim, Optimizer, without=_UNFIT)
     kind = find(config.optimizer, kinds, "optimizer")
     options = dict(config.optimizer_options)
-    # One kernel for all parameters: about three times as fast as the loop over tensors.
+    # A single kernel for all parameters is about three times as fast as a loop over tensors.
     if "fused" in inspect.signature(kind).parameters and device.type in ("cpu", "cuda"):
         options.setdefault("fused", True)
     return construct(kind, list(parameters), lr=config.lr, options=options, named="optimizer_options")
 
 
 def classes(module: Any, base: type, without: set[str]) -> dict[str, type]:
-    """Public subclasses of ``base`` in a module, by name."""
+    """Return the public subclasses of ``base`` in a module, by name."""
     found = inspect.getmembers(module, lambda item: inspect.isclass(item) and issubclass(item, base))
     return {name: kind for name, kind in found if name not in without and not name.startswith("_")}
 
 
 def find(name: str, kinds: dict[str, type], field: str) -> type:
-    """Look a class up, however its name is capitalised; ``field`` is what asks for it."""
+    """Look up a class by its name in any capitalisation; ``field`` is the option that names it."""
     by_lower_case = {known.lower(): kind for known, kind in kinds.items()}
     if name.lower() not in by_lower_case:
         raise UsageError(f"{field} = {name!r} is not one of torch's; {nearest(name, kinds)}")
@@ -62,7 +62,7 @@ def find(name: str, kinds: dict[str, type], field: str) -> type:
 
 
 def construct(kind: type, *args: Any, options: dict[str, Any], named: str, **fixed: Any) -> Any:
-    """Make an object with options that a user wrote into the field ``named``."""
+    """Construct an object with the options that a user gave in the field ``named``."""
     try:
         return kind(*args, **fixed, **options)
     except Exception as error:  # torch checks few of them itself
@@ -70,7 +70,7 @@ def construct(kind: type, *args: Any, options: dict[str, Any], named: str, **fix
 
 
 def refusal(kind: type, named: str, options: dict[str, Any], error: Exception) -> str:
-    """What to answer where torch does not take the options."""
+    """Return the message for options that PyTorch does not accept."""
     shown = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if unknown:

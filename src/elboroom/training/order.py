@@ -1,4 +1,4 @@
-"""Which examples a step sees: a function of seed and epoch alone."""
+"""The examples of each step, as a function of seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def steps_per_epoch(examples: int, config: TrainingConfig) -> int:
 
 
 def epoch_order(indices: NDArray[np.int64], config: TrainingConfig, epoch: int) -> list[NDArray[np.int64]]:
-    """Batches of one epoch, a function of seed and epoch alone, so that any epoch can be had again.
+    """Return the batches of an epoch, which depend on seed and epoch alone and can be recomputed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Before the first step: the validation part, and whether data, model and configuration fit each other."""
+"""Preparation of a training: the validation part, and checks that data, model and configuration fit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer"}
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:
-    """Hold out the validation part and set the pixel scale that the configuration asks for.
+    """Hold out the validation part and set the pixel scale, as the configuration says.
 
-    By default a tenth is held out, or nothing of data with a published split.
+    By default a tenth is held out, or nothing if the data have a published split.
     """
     fraction = config.data.validation
     if fraction is None:
@@ -41,12 +41,12 @@ def prepare(data: Dataset, config: Config) -> Dataset:
 
 
 def _scale_of(config: Config, data: Dataset) -> float:
-    """Give the pixel value that is 1 to the model: with noise from [0, 1) added, the one above the highest.
+    """Return the pixel value that is 1 in model units; with noise from [0, 1), one more than the highest.
 
     Raises
     ------
     UsageError
-        If there is noise to add, and the data are no whole numbers.
+        If noise is to be added and the data are not 8-bit integers.
     """
     given, spread = config.data.pixel_scale, config.data.dequantize != "none"
     if spread and data.x.dtype != np.uint8:
@@ -58,52 +58,53 @@ def _scale_of(config: Config, data: Dataset) -> float:
 
 
 def preparation_of(data: Dataset) -> Preparation:
-    """How the examples were made, as far as that is known, and the values that are black and white."""
+    """Return how the examples were made, as far as known, and the values of black and white."""
     made = data.preparation or Preparation()
     return replace(made, value_range=value_range_of(data.x, data.scale)) if data.is_image else made
 
 
 def build(config: Config, data: Dataset) -> VAE:
-    """Make the configuration's model for data, with the weights of its seed; torch's generator is left alone.
+    """Build the configured model for data with the initial weights of its seed.
 
-    Network and likelihood that are "auto" are chosen by `elboroom.training.defaults.fitting_model`.
+    `elboroom.training.defaults.fitting_model` chooses a network and a likelihood that are "auto". The state
+    of PyTorch's random generator does not change.
 
     Raises
     ------
     UsageError
-        If the configuration does not fit the data: a conditional model and no labels or vectors, say.
+        If the configuration does not fit the data, as a conditional model without labels or vectors.
     """
     kind = config.model.condition
-    told: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     if kind != "none":
-        told = {"condition_dim": condition_size(data, kind)}
+        conditions = {"condition_dim": condition_size(data, kind)}
         if kind == "labels":
-            told |= {"condition_names": data.label_names, "condition_ids": label_ids(data)}
+            conditions |= {"condition_names": data.label_names, "condition_ids": label_ids(data)}
     scale = _scale_of(config, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model, _ = fitting_model(config, data)
-        return VAE.build(model, shape=data.shape, scale=scale, **told)
+        return VAE.build(model, shape=data.shape, scale=scale, **conditions)
 
 
 def adopt_labels(vae: VAE, data: Dataset) -> None:
-    """Let a model whose labels are known by their order only keep what they are called in its data.
+    """Give a model that knows its labels by their order only the names that they have in the data.
 
-    So data with other classes, or the same in another order, are not taken for these later.
+    Data with other classes, or with the same classes in another order, are then not mistaken for these.
     """
-    told = vae.conditioning
-    if told is None or told.kind != "labels" or told.names or told.ids or data.labels is None:
+    own = vae.conditioning
+    if own is None or own.kind != "labels" or own.names or own.ids or data.labels is None:
         return
     names, ids = data.label_names, label_ids(data)
-    if len(names or ids) != told.size:
+    if len(names or ids) != own.size:
         return
-    told.names, told.ids = names, ids
+    own.names, own.ids = names, ids
     if vae.config is not None:
         vae.config = ModelConfig(**{**dict(vae.config), "condition_names": names, "condition_ids": ids})
 
 
 def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
-    """Fill in what data and model settle, after checking that they fit each other."""
+    """Check that data and model fit each other, and fill in what they determine."""
     if data.shape != vae.shape:
         raise UsageError(
             f"{data.name} holds examples of shape {data.shape} and the model takes {vae.shape}; "
@@ -140,10 +141,11 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
 
 
 def in_sums(config: Config, shape: Sequence[int]) -> Config:
-    """Turn beta and the optimiser's eps into those of a loss that is summed over an example's D numbers.
+    """Convert beta and the optimiser's eps to those of a loss that is summed over an example's D numbers.
 
-    A loss that is averaged over them is the same divided by D: so are its gradients, beside which eps stands,
-    and the weight of its KL, which is divided by the batch size too if the KL is summed over the batch.
+    A loss that is averaged over them is the same divided by D. So are its gradients, to whose size eps is
+    relative, and the weight of its KL, which is also divided by the batch size if the KL is summed over the
+    batch.
 
     Examples
     --------
@@ -163,12 +165,12 @@ def in_sums(config: Config, shape: Sequence[int]) -> Config:
 
 
 def check_same(folder: Run, config: Config, *, custom_objective: bool, state: dict[str, Any]) -> None:
-    """Make sure that a run goes on as it began: only its length and where it runs may change.
+    """Make sure that a run is resumed with its own options; only its length and place may change.
 
     Raises
     ------
     UsageError
-        If another option differs from the run's, or its own objective is not given again.
+        If another option differs from that of the run, or a custom objective is not given again.
     """
     for section in Config.model_fields:
         if section == "model" and folder.custom_model:
@@ -181,13 +183,11 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
                     f"{getattr(before, name)!r}; only {', '.join(sorted(_MAY_CHANGE))} may change on resuming"
                 )
     if state["custom_objective"] and not custom_objective:
-        raise UsageError(
-            f"{folder.path} was trained with an objective of its own; pass it again as objective="
-        )
+        raise UsageError(f"{folder.path} was trained with a custom objective; pass it again as objective=")
 
 
 def _check_batch_norm(vae: VAE, data: Dataset, config: Config) -> None:
-    """A batch of one has no variance to normalise by."""
+    """Refuse batch normalisation with a batch of one example, which has no variance."""
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in vae.modules()):
         return
     n, size = len(data.indices("train")), config.training.batch_size

@@ -19,7 +19,7 @@ _LEFT = len("about 99 min left")
 
 
 def words(seconds: float) -> str:
-    """Say a time roughly.
+    """Return a duration in words, roughly.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def words(seconds: float) -> str:
 
 
 class TimeLeft(ProgressColumn):
-    """How long the whole task may still take, in words that say so."""
+    """The estimated time left, in words."""
 
     max_refresh = 0.5
 
@@ -40,13 +40,13 @@ class TimeLeft(ProgressColumn):
         super().__init__(Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
-        """Show nothing as long as it cannot be told."""
+        """Show the time left, or nothing while it is unknown."""
         left = task.time_remaining
         return Text("" if left is None or task.finished else f"about {words(left)} left")
 
 
 def bar_of(console: Console, *, shown: bool, timed: bool = True) -> Progress:
-    """A bar that fills what its texts leave of the line; its task has a field ``numbers``."""
+    """Return a progress bar as wide as its texts allow; its task has a field ``numbers``."""
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=_BAR)),
@@ -60,16 +60,16 @@ def bar_of(console: Console, *, shown: bool, timed: bool = True) -> Progress:
 
 
 class TrainingProgress:
-    """A bar over all steps with the running numbers, above it one line per finished epoch.
+    """A progress bar over all steps with running means, and a line for each finished epoch above it.
 
     Parameters
     ----------
     total_steps, done_steps : int
-        Of the whole run.
+        Steps of the whole run, and those already done.
     epochs : int
-        That these are.
+        Number of epochs of the whole run.
     console : Console, optional
-        Where to show it; standard error if not given.
+        Console to print to; standard error by default.
     quiet : bool
         Show nothing.
     """
@@ -98,7 +98,7 @@ class TrainingProgress:
         self._bar.stop()
 
     def update(self, step: int, epoch: int, means: Mapping[str, float | None], rate: float) -> None:
-        """Move the bar and show running means and examples per second, as many as there is room for."""
+        """Move the bar, and show as many of the running means and the examples per second as fit."""
         numbers = {name: f"{name} {_nats(value)}" for name, value in means.items() if value is not None}
         numbers["speed"] = f"{rate:,.0f}/s"
         what = f"epoch {epoch}/{self._epochs}"
@@ -107,7 +107,7 @@ class TrainingProgress:
         self._bar.update(self._task, completed=step, description=what, numbers=shown)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print a finished epoch's line above the bar; on a terminal, what fits into one line."""
+        """Print the line of a finished epoch above the bar; on a terminal, as much as fits into one line."""
         self.say(epoch_line(row, self._epochs, self.console.width if self.console.is_terminal else None))
 
     def say(self, line: str) -> None:
@@ -116,7 +116,7 @@ class TrainingProgress:
 
 
 def fitted(parts: Mapping[str, str], less: Sequence[str], width: int | None) -> str:
-    """Join texts by two spaces, without as many as need be to fit.
+    """Join texts by two spaces, leaving out as many as necessary to fit.
 
     Parameters
     ----------
@@ -141,14 +141,14 @@ def fitted(parts: Mapping[str, str], less: Sequence[str], width: int | None) -> 
     return line
 
 
-# More would make the line of an epoch too long; the history has them all.
+# The line of an epoch has no room for more; the history has them all.
 _SHOWN_LAYERS = 3
-# What a narrow terminal does without, first to last; the run's log has all of it.
+# Left out on a narrow terminal, in this order; the log of the run has everything.
 _LESS = ("speed", "layers", "beta", "perplexity", "seconds", "distortion", "rate", "val ELBO")
 
 
 def epoch_line(row: Mapping[str, Any], epochs: int, width: int | None = None) -> str:
-    """One line for a row of history; numbers in nats per example.
+    """Return one line for a row of the history, in nats per example.
 
     Parameters
     ----------
@@ -188,5 +188,5 @@ def epoch_line(row: Mapping[str, Any], epochs: int, width: int | None = None) ->
 
 
 def _nats(value: float) -> str:
-    """Two digits after the point, as long as that is readable."""
+    """Format with two decimals, or with an exponent if the number is long."""
     return f"{value:.2f}" if abs(value) < 1e7 else f"{value:.3e}"

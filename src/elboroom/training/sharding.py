@@ -1,4 +1,4 @@
-"""The optimiser's state cut into equal shares, one a process (ZeRO stage 1, arXiv:1910.02054)."""
+"""The optimiser's state divided equally among processes (ZeRO stage 1, arXiv:1910.02054)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from elboroom.training.flat import FlatParameters
 
 
 class Shards:
-    """One process's share of each flat buffer, which alone its optimiser moves.
+    """The share of each flat buffer that this process's optimiser updates.
 
-    Adam keeps two numbers for each weight; cut into N shares they take 1/N of the memory each. Weights and
-    gradients stay whole, so the model must fit.
+    Adam keeps two numbers for each weight; divided among N processes they take 1/N of the memory in each.
+    Weights and gradients stay whole in every process.
 
     Parameters
     ----------
     flat : FlatParameters
-        Of buffers that divide into equal parts.
+        Buffers that divide into equal parts.
     workers : Workers
-        Who takes which.
+        The processes that train together.
     """
 
     def __init__(self, flat: FlatParameters, workers: Workers):
@@ -41,16 +41,16 @@ class Shards:
 
     @torch.no_grad()
     def gather(self) -> None:
-        """After a step: give all processes all shares of the weights."""
+        """Give all processes all shares of the weights after a step."""
         for whole, share in zip(self.flat.values, self.values, strict=True):
             self.workers.gather_into(whole.detach(), share.detach().clone())
 
     def whole(self, state: dict[str, Any]) -> dict[str, Any]:
-        """An optimiser's state as one process alone would have it."""
+        """Return an optimiser's state as a single process would have it."""
         return self._each(state, self._join)
 
     def own(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Take one process's share of such a state."""
+        """Return this process's share of such a state."""
         return self._each(state, self._cut)
 
     def _each(self, state: dict[str, Any], change: Callable[[Tensor, int], Tensor]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Shards:
     def _join(self, share: Tensor, buffer: int) -> Tensor:
         whole = torch.empty_like(self.flat.values[buffer], dtype=share.dtype, requires_grad=False)
         self.workers.gather_into(whole, share)
-        # Shares are rounded up to equal length; one process would not have the rest.
+        # Shares are rounded up to equal length; a single process has no such padding.
         return whole[: self.flat.sizes[buffer]]
 
     def _cut(self, whole: Tensor, buffer: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal as a wish to stop after the current step."""
+"""Ctrl-C, SIGTERM and a lost terminal as requests to stop after the current step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was asked to stop, and has saved all it needs to go on.
+    """Training was asked to stop and has saved what it needs to be resumed.
 
     Attributes
     ----------
     signal_number : int
-        SIGINT, SIGTERM or SIGHUP; a shell's exit code is 128 more.
+        SIGINT, SIGTERM or SIGHUP; the exit code in a shell is this plus 128.
     """
 
     def __init__(self, message: str, signal_number: int):
@@ -26,20 +26,20 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Set by the first signal; ``signal_number`` is None until then."""
+    """A request to stop; ``signal_number`` is None until the first signal."""
 
     signal_number: int | None = None
 
 
 @contextmanager
-def stop_on_signal(deaf_for: float = 0.0) -> Iterator[StopRequest]:
-    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would have without us.
+def stop_on_signal(ignore_repeats_for: float = 0.0) -> Iterator[StopRequest]:
+    """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would by default.
 
     Parameters
     ----------
-    deaf_for : float
-        Seconds in which another signal is taken for the same: a launcher passes on what a terminal has sent
-        to all processes already.
+    ignore_repeats_for : float
+        Seconds in which another signal counts as the same one: a launcher passes on what a terminal has
+        already sent to all processes.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -52,13 +52,13 @@ def stop_on_signal(deaf_for: float = 0.0) -> Iterator[StopRequest]:
         if request.signal_number is None:
             request.signal_number = number
             heard.append(time.monotonic())
-            if deaf_for:
+            if ignore_repeats_for:
                 return
-        elif time.monotonic() < heard[0] + deaf_for:
+        elif time.monotonic() < heard[0] + ignore_repeats_for:
             return
         for each, handler in previous.items():
             signal.signal(each, handler)
-        if deaf_for:  # this was the second one
+        if ignore_repeats_for:  # this was the second one
             signal.raise_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Parts of a model that start from examples instead of noise."""
+"""Initialisation of model parts from examples instead of noise."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _ROWS = 4096
 
 
 def start_from_data(engine: Engine, indices: NDArray[np.int64], seed: int) -> None:
-    """Give the parts of a new model that want examples those of the training set, once.
+    """Initialise the parts of a new model that start from training examples, once.
 
-    A model that standardises takes their means and deviations. A prior that wants examples
-    (:class:`VampPrior`) gets random ones; all processes choose the same. Where there are fewer than it wants,
-    the rest of its pseudo-inputs stay as they are: equal ones would move as one for ever.
+    A model that standardises takes their means and standard deviations. A prior with pseudo-inputs
+    (:class:`VampPrior`) gets random examples, the same in all processes. If there are fewer examples than
+    pseudo-inputs, the others stay as they are: equal pseudo-inputs would remain equal for ever.
 
     Parameters
     ----------
     engine : Engine
-        Of the training.
+        Engine of the training.
     indices : array
-        Of the training examples.
+        Rows of the training examples.
     seed : int
-        Of the choice; no other randomness is touched.
+        Seed of the choice; other random states are left alone.
     """
     head = engine.vae.likelihood
     if hasattr(head, "standardize") and not head.fitted:

@@ -1,4 +1,4 @@
-"""Text on a terminal as it is: nothing in a path or a name is markup, and nothing in it is obeyed."""
+"""Plain text on a terminal: paths and names are neither markup nor control sequences."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from elboroom.errors import printable
 
 
 class PlainConsole(Console):
-    r"""Prints strings as they are: no markup, no names of emoji, control characters as \\x1b and the like.
+    r"""Console that prints strings as they are: no markup, no emoji names, control characters escaped.
 
     Parameters
     ----------
     **options
-        As of `rich.console.Console`.
+        Options of `rich.console.Console`.
 
     Examples
     --------
@@ -28,13 +28,13 @@ class PlainConsole(Console):
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print strings as they are, and other things as rich does."""
+        """Print strings as they are, and other objects as rich does."""
         shown = (printable_lines(each) if isinstance(each, str) else each for each in objects)
         super().print(*shown, **options)
 
 
 def printable_lines(text: str) -> str:
-    r"""Escape what a terminal would obey, but for the ends of lines.
+    r"""Escape control characters, except line breaks.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From gradients to new weights: clipping, the optimiser, its schedule, bad steps left out."""
+"""From gradients to new weights: clipping, the optimiser, its schedule, skipped steps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from elboroom.training.sharding import Shards
 
 
 class Update:
-    """Parameters that one optimiser moves.
+    """A group of parameters with their optimiser.
 
     Parameters
     ----------
     parameters : sequence of nn.Parameter
-        All on one device; from here on views of flat buffers.
+        Parameters on one device; they become views of flat buffers.
     config : OptimizerConfig
         Optimiser, learning rate and its schedule, clipping.
     epochs : int
-        Of the whole training, for the schedule.
+        Epochs of the whole training, for the schedule.
     workers : Workers
         The processes that train together.
     shard : bool
-        Let each of them keep the optimiser's state of an equal share of the weights only.
+        Divide the optimiser's state equally among the processes.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class Update:
         device = self.parameters[0].device
         self.optimizer = make_optimizer(trained, config, device)
         self.rates = LearningRates(self.optimizer, config, epochs)
-        # On a GPU the fused optimisers can be told on the device to leave a step out.
+        # On a GPU the fused optimisers read on the device whether to skip a step.
         self._skips_on_device = device.type == "cuda" and getattr(
             self.optimizer, "_step_supports_amp_scaling", False
         )
 
     def lower_gradients(self, shadows: Sequence[Tensor]) -> bool:
-        """Keep gradients in the products' precision, if the optimiser can be stepped from there.
+        """Keep gradients in the precision of the products, if the optimiser can use them so.
 
         Parameters
         ----------
         shadows : sequence of Tensor
-            Copies of the flat buffers that the products are made with; from here on :meth:`apply` keeps
-            them up to date.
+            Copies of the flat buffers that the matrix products use; :meth:`apply` then keeps them up to
+            date.
         """
         if not (
             self._whole and self.workers.alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)
@@ -108,10 +108,10 @@ class Update:
             self._watched = self.flat.gradients
 
     def treat_separately(self, more: Sequence[nn.Parameter] = ()) -> None:
-        """From here on let the optimiser treat each parameter by itself, and ``more`` of them.
+        """Make the optimiser treat each parameter separately from now on, and add ``more`` to it.
 
-        One without a gradient then keeps its value and its state, as in a plain loop: no weight decay, no
-        fading moments, no step counted.
+        A parameter without a gradient then keeps its value and its state, as in a plain loop: there is no
+        weight decay, the moments do not fade, and no step is counted.
 
         Raises
         ------
@@ -156,21 +156,21 @@ class Update:
         return {parameter: state for parameter, state in found.items() if state}
 
     def begin(self) -> None:
-        """Forget the gradients of the last step."""
+        """Clear the gradients of the last step."""
         self.flat.begin()
 
     def collect(self, notes: Sequence[Tensor] = ()) -> Tensor:
-        """Bring the gradients of all processes together.
+        """Collect the gradients and sum them over all processes.
 
         Parameters
         ----------
         notes : sequence of Tensor
-            Scalars to be summed over all processes with them.
+            Scalars that are summed along with them.
 
         Returns
         -------
         Tensor
-            Their sums, (len(notes),).
+            The sums of the notes, (len(notes),).
         """
         self.flat.collect()
         if self.workers.alone:
@@ -183,21 +183,21 @@ class Update:
         return self.flat.sum_over(self.workers.sum_, numbers)
 
     def watch(self, covered: set[Tensor]) -> None:
-        """Leave some parameters out of :meth:`totals`."""
+        """Leave out of :meth:`totals` what other gradients cover."""
         watched = [p for p in self.parameters if p not in covered]
         some = len(watched) < len(self.parameters)
         self._watched = [self.flat.gradient(p) for p in watched] if some else self.flat.gradients
 
     def totals(self) -> list[Tensor]:
-        """Sums of the gradients: not finite if one is not, and cheaper to have than their norm."""
+        """Return sums of the gradients: not finite if a gradient is not, and cheaper than the norm."""
         return [gradients.sum() for gradients in self._watched]
 
     def norm(self) -> Tensor:
-        """Norm of all gradients before clipping; they are clipped if that is wished."""
+        """Return the norm of all gradients, then clip them if ``clip`` is set."""
         norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.flat.gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms))
         if self.clip is not None:
-            # A nan would stay in the gaps between gradients, which no step writes to.
+            # A nan would remain in the gaps between gradients, which no step overwrites.
             scale = torch.clamp(self.clip / (norm + 1e-6), max=1.0).nan_to_num(1.0)
             torch._foreach_mul_(self.flat.gradients, scale)
         return norm
@@ -231,19 +231,19 @@ class Update:
 
     @property
     def learning_rate(self) -> float:
-        """Of the first parameter group."""
+        """Learning rate of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def lower_learning_rate(self, factor: float) -> None:
-        """Multiply the learning rate, and all that a schedule will make of it."""
+        """Multiply the learning rate, now and in the rest of the schedule."""
         self.rates.scale(factor)
 
     def end_epoch(self, loss: float, step: int) -> None:
-        """Step the learning-rate schedule; one that follows a measure gets ``loss``."""
+        """Step the learning-rate schedule; ``loss`` is for one that watches the loss."""
         self.rates.step(loss, step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser and schedule; of a sharded optimiser the whole, which all processes must ask for."""
+        """Return the state of optimiser and schedule; if it is sharded, all processes must call this."""
         state = self.optimizer.state_dict()
         return {
             "optimizer": state if self._shards is None else self._shards.whole(state),
@@ -252,7 +252,7 @@ class Update:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave, in any number of processes."""
+        """Restore what :meth:`state_dict` returned, with any number of processes."""
         optimizer = state["optimizer"]
         self.optimizer.load_state_dict(optimizer if self._shards is None else self._shards.own(optimizer))
         self.rates.load_state_dict(state)

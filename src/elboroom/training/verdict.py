@@ -1,4 +1,4 @@
-"""Has training diverged, and what is the cause where it is not the learning rate."""
+"""Whether training has diverged, and the cause if it is not the learning rate."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from elboroom.training.engine import Engine, First
 
-# No model that learns gets so much worse than the one that it began as.
+# A model that learns never becomes so much worse than it was at the start.
 _WORSE = 1e3
-# Nats per dimension beyond which float32 has no digits left for what a step changes.
+# Nats per dimension beyond which float32 cannot represent the change of one step.
 _HOPELESS = 1e12
-# Data, or a weight in the objective, of this size leave none either.
+# Data, or a coefficient of the objective, of this size have the same effect.
 _HUGE = 1e6
 _LOOKED_AT, _CHUNK = 4096, 256
 
 
 class Loss(NamedTuple):
-    """What is judged: distortion + beta · rate, nats per example; penalties may be of any size."""
+    """The loss that is judged: distortion + beta · rate, nats per example, without penalties."""
 
     distortion: float
     rate: float
@@ -30,21 +30,21 @@ class Loss(NamedTuple):
 
     @property
     def value(self) -> float:
-        """In nats; a rate that has no weight does not count, however large."""
+        """The loss in nats; a rate with beta = 0 does not count."""
         return self.distortion + (self.beta * self.rate if self.beta else 0.0)
 
 
 def diverged(row: Mapping[str, Any], first: First | None, dimensions: int) -> str | None:
-    """Say how an epoch's finite numbers show that training has diverged; None if they do not.
+    """Return how the finite numbers of an epoch show that training has diverged, or None.
 
     Parameters
     ----------
     row : mapping
-        Of the history. Where there is validation, that is judged.
+        Row of the history; if there is a validation part, its loss is judged.
     first : First or None
-        Of the first step, before any weight was changed.
+        Loss of the first step, before any weight was changed.
     dimensions : int
-        Numbers of one example: a sensible loss is of the order of a nat for each.
+        Numbers in one example: a sensible loss is of the order of one nat for each.
 
     Examples
     --------
@@ -55,23 +55,23 @@ def diverged(row: Mapping[str, Any], first: First | None, dimensions: int) -> st
     """
     part = "val_" if "val_distortion" in row else ""
     now = Loss(row[f"{part}distortion"], row[f"{part}rate"], row["beta"]).value
-    told = f"the loss in epoch {row['epoch']} is {now:.3g} nats per example"
+    found = f"the loss in epoch {row['epoch']} is {now:.3g} nats per example"
     if first is not None:
         before = Loss(first.distortion, first.rate, row["beta"]).value
         if now > before + _WORSE * (abs(before) + dimensions):
-            return f"{told}, and was {before:.3g} in the first step"
-    return told if abs(now) > _HOPELESS * dimensions else None
+            return f"{found}, and was {before:.3g} in the first step"
+    return found if abs(now) > _HOPELESS * dimensions else None
 
 
 def other_cause(engine: Engine, indices: NDArray[np.int64]) -> str | None:
-    """What makes training diverge whatever the learning rate; None if that may be the cause.
+    """Return the cause of divergence if it is not the learning rate, else None.
 
     Parameters
     ----------
     engine : Engine
-        As it is when its numbers are found to be bad.
+        Engine of the training, in the state that was found to be bad.
     indices : array
-        Of the training examples.
+        Rows of the training examples.
     """
     largest = _largest(engine, indices[:_LOOKED_AT])
     first = engine.first
@@ -94,7 +94,7 @@ def other_cause(engine: Engine, indices: NDArray[np.int64]) -> str | None:
 
 
 def _largest(engine: Engine, indices: NDArray[np.int64]) -> float:
-    """Size of the largest number in these examples, in the units that the model sees."""
+    """Return the largest absolute value in these examples, in model units."""
     found = 0.0
     for start in range(0, len(indices), _CHUNK):
         rows = torch.from_numpy(indices[start : start + _CHUNK]).to(engine.device)
