@@ -9,6 +9,7 @@ from draw_packages import draw
 from elboroom.cli.help import help_text
 from elboroom.cli.verbs import VERBS
 from elboroom.config import preset_names
+from elboroom.figures.standard_figures import STANDARD_FIGURES
 from elboroom.figures.style import to_png
 
 
@@ -18,6 +19,7 @@ def write_all(docs: Path) -> None:
     folder.mkdir(exist_ok=True)
     _write(folder / "packages.png", to_png(draw(docs.parent / "src" / "elboroom")))
     _write(folder / "command-line.part.md", _command_line().encode())
+    _write(folder / "figures.part.md", _standard_figures().encode())
 
 
 def _command_line() -> str:
@@ -26,6 +28,15 @@ def _command_line() -> str:
         text = help_text(verb, f"elboroom {name}", everything=True, width=88)
         parts.append(f"## elboroom {name}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def _standard_figures() -> str:
+    """A table of the standard figures."""
+    rows = ["| file | shows | drawn |", "|---|---|---|"]
+    for figure in STANDARD_FIGURES:
+        when = f"needs {figure.needs}" if figure.needs else "on request" if figure.on_demand else "always"
+        rows.append(f"| `{figure.name}.png` | {figure.shows} | {when} |")
+    return "\n".join(rows)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -24,7 +24,8 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw three of the figures."""
-    monkeypatch.setattr(standard_set, "_chosen", lambda *_: [name[:-4] for name in DRAWN])
+    known = {f"{figure.name}.png": figure for figure in standard_set.STANDARD_FIGURES}
+    monkeypatch.setattr(standard_set, "_chosen", lambda *_: [known[name] for name in DRAWN])
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:

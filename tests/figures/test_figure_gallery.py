@@ -9,8 +9,9 @@ from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
 from elboroom.figures import standard_set
-from elboroom.figures.choices import morph_ends
 from elboroom.figures.grids import ImageGrid
+from elboroom.figures.scene import Scene, morph_endpoints
+from elboroom.figures.standard_figures import STANDARD_FIGURES
 from elboroom.models.vae import VAE, Array
 
 from .conftest import SHAPES, build, dataset, history
@@ -61,30 +62,29 @@ def test_only_what_was_asked_for(tmp_path: Path, vae: VAE) -> None:
 def test_without_a_history_the_loss_is_left_out(
     tmp_path: Path, vae: VAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        standard_set, "_FIGURES", {name: standard_set._FIGURES[name] for name in ("loss", "samples")}
-    )
+    few = [figure for figure in STANDARD_FIGURES if figure.name in ("loss", "samples")]
+    monkeypatch.setattr(standard_set, "STANDARD_FIGURES", few)
     paths = standard_set.draw_all(vae, dataset((8, 8, 1)), [], tmp_path)
     assert [path.name for path in paths] == ["samples.png"]
-    with pytest.raises(UsageError, match="needs a history"):
+    with pytest.raises(UsageError, match="needs a training history"):
         standard_set.draw_all(vae, dataset((8, 8, 1)), [], tmp_path, only=["loss"])
 
 
 def test_test_examples_are_shown_if_there_are_any(vae: VAE) -> None:
     with_test, without = (dataset((8, 8, 1), test=test) for test in (True, False))
-    assert standard_set._Scene(vae, with_test, [], None).rows.tolist() == list(range(1, 40, 2))
-    assert standard_set._Scene(vae, without, [], None).rows.tolist() == list(range(40))
+    assert Scene(vae, with_test).rows.tolist() == list(range(1, 40, 2))
+    assert Scene(vae, without).rows.tolist() == list(range(40))
 
 
 def test_the_morph_joins_different_labels(vae: VAE) -> None:
-    scene = standard_set._Scene(vae, dataset((8, 8, 1)), [], None)
-    a, b = (next(i for i, one in enumerate(scene.x) if np.array_equal(one, end)) for end in scene.ends)
+    scene = Scene(vae, dataset((8, 8, 1)))
+    a, b = (next(i for i, one in enumerate(scene.x) if np.array_equal(one, end)) for end in scene.endpoints)
     assert scene.labels is not None
     assert scene.labels[a] != scene.labels[b]
-    torch.testing.assert_close(scene.path[[0, -1]], vae.embed(np.stack(scene.ends)))
+    torch.testing.assert_close(scene.path[[0, -1]], vae.embed(np.stack(scene.endpoints)))
 
 
-def test_the_ends_are_well_rebuilt_for_their_contrast() -> None:
+def test_the_endpoints_are_well_rebuilt_for_their_contrast() -> None:
     class Halves(VAE):
         """Rebuilds the left half of each row and puts 0 in the right."""
 
@@ -98,8 +98,8 @@ def test_the_ends_are_well_rebuilt_for_their_contrast() -> None:
 
     left, right, dull = [3.0, -3.0, 0, 0], [0, 0, 3.0, -3.0], [0.01, 0, 0.01, 0]
     x = np.array([right, dull, left, right, dull, [-5.0, 5.0, 0, 0]], dtype=np.float32)
-    assert morph_ends(Halves(), x, None) == (2, 5)
-    assert morph_ends(Halves(), x, np.array([0, 0, 0, 1, 1, 1])) == (2, 5)
+    assert morph_endpoints(Halves(), x, None) == (2, 5)
+    assert morph_endpoints(Halves(), x, np.array([0, 0, 0, 1, 1, 1])) == (2, 5)
 
 
 @pytest.mark.parametrize(("shape", "latent_dim"), [("colour", 2), ("flat", 1), ("grey", 5)])

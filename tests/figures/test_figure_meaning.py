@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from elboroom import figures, pictures
 from elboroom.figures import by_class, conditional, grids, latent_maps, morphs, standard_set, style
+from elboroom.figures.scene import Scene
 from elboroom.latent import arrays
 from elboroom.latent.arrays import Numbers
 from elboroom.latent.planes import plane_between, principal_plane
@@ -38,22 +39,22 @@ def test_every_figure_of_the_standard_set_says_whose_images_it_shows(latent_dim:
     torch.manual_seed(0)
     given = {"condition": condition, "condition_dim": 3} if condition != "none" else {}
     vae = VAE.build(shape=(8, 8, 1), latent_dim=latent_dim, hidden=[16], **given)
-    scene = standard_set._Scene(vae, dataset((8, 8, 1)), history(2), {})
-    own = {"manifold": "codes decode to", "samples": "Samples", "samples_by_class": "Samples"}
+    scene = Scene(vae, dataset((8, 8, 1)), history(2))
+    own = {"manifold": "Decoded codes", "samples": "Samples", "samples_by_class": "Samples"}
     own |= {"loss": "training and validation examples", "examples_by_class": "Training examples"}
-    names = standard_set._chosen(scene, None)
-    assert {"examples_by_class", "samples_by_class"} <= set(names)
-    for name in names:
-        assert own.get(name, "est examples") in titles(standard_set._FIGURES[name](scene)), name
+    shown = standard_set._chosen(scene, None)
+    assert {"examples_by_class", "samples_by_class"} <= {figure.name for figure in shown}
+    for figure in shown:
+        assert own.get(figure.name, "est examples") in titles(figure(scene)), figure.name
 
 
 def test_of_data_without_a_test_part_nothing_is_called_a_test_example() -> None:
     vae, data = build((8, 8, 1), 3), dataset((8, 8, 1), test=False)
-    scene = standard_set._Scene(vae, data, [], {})
-    for name in standard_set._chosen(scene, None):
-        said = titles(standard_set._FIGURES[name](scene))
-        assert "test" not in said.lower(), name
-        assert "All examples" not in said, name
+    scene = Scene(vae, data)
+    for figure in standard_set._chosen(scene, None):
+        said = titles(figure(scene))
+        assert "test" not in said.lower(), figure.name
+        assert "All examples" not in said, figure.name
     assert "Examples of each class" in titles(by_class.reconstructions_by_class(vae, data, part="all"))
 
 

@@ -28,12 +28,12 @@ from elboroom.models.vae import VAE, Array
 _LINE = 20  # letters of a name in a line
 
 
-def whose(part: Part, noun: str = "examples") -> str:
+def examples_of_part(part: Part, noun: str = "examples") -> str:
     """What titles call the examples of a part.
 
     Examples
     --------
-    >>> whose("train"), whose("all"), whose("test", "example")
+    >>> examples_of_part("train"), examples_of_part("all"), examples_of_part("test", "example")
     ('training examples', 'examples', 'test example')
     """
     return {"train": "training ", "all": ""}.get(part, f"{part} ") + noun
@@ -64,7 +64,7 @@ def examples_by_class(data: Dataset, n: int = 10, part: Part = "train", *, vae: 
     values = data.values(np.concatenate(chosen))
     drawn = as_images(values) if vae is None else images_of(vae, values)
     images = in_rows(drawn, [*map(len, chosen)], n)
-    title = f"{whose(part).capitalize()} of each class, as they are in the data"
+    title = f"{examples_of_part(part).capitalize()} of each class, as they are in the data"
     grid = ImageGrid(images, n, row_labels=[wrapped(name) for name, _ in kinds])
     return stack(grid, title=title if vae is None else titled(vae, title))
 
@@ -86,7 +86,7 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     above, below = (in_rows(half, counts, n) for half in (both[: len(x)], both[len(x) :]))
     pairs = np.stack([rows.reshape(len(kinds), n, *both.shape[1:]) for rows in (above, below)], 1)
     names = [word for name, _ in kinds for word in (wrapped(name), "rebuilt")]
-    title = f"{whose(part).capitalize()} of each class, and below each its reconstruction"
+    title = f"{examples_of_part(part).capitalize()} of each class, and below each its reconstruction"
     return stack(ImageGrid(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
 
@@ -219,7 +219,7 @@ def transformation(
         Morph(walk(a, b, steps), x, y, name, condition=condition)
         for a, b, x, y in zip(*codes, *shown, strict=True)
     ]
-    title = f"From {names[0]} to {names[1]}, {whose(part)}: decoded codes on the way"
+    title = f"From {names[0]} to {names[1]}, {examples_of_part(part)}: decoded codes on the way"
     title += ", the originals at both ends" if originals else ""
     return sheet(vae, rows, steps, title=title)
 

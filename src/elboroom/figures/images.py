@@ -249,7 +249,7 @@ def manifold(
     return stack(manifold_image_grid(vae, grid, dims), title=titled(vae, title))
 
 
-def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") -> Figure:
+def best_and_worst(vae: VAE, x: Array, n: int = 10, *, noun: str = "examples") -> Figure:
     """Draw the examples with the lowest and the highest −ELBO beside their reconstructions.
 
     Parameters
@@ -261,7 +261,7 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") 
         Examples (m, *shape).
     n : int
         How many of each, at most half of all.
-    whose : str
+    noun : str
         What the titles call them.
 
     Raises
@@ -279,6 +279,6 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, whose: str = "examples") 
         captions = [with_error(values[i], errors[i]).replace(" ±", "\n±") for i in best]
         image_grids.append(pairs(vae, x[candidates[best]], title=f"{name} loss", captions=captions))
     title = (
-        f"Best and worst of {len(x):,} {whose} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
+        f"Best and worst of {len(x):,} {noun} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     )
     return stack(*image_grids, title=titled(vae, title))

@@ -51,8 +51,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     train["elbo"] = train["distortion"] + train["rate"]
     held_out["elbo"] = held_out["distortion"] + held_out["rate"]
     best = int(np.nanargmin(held_out["elbo"])) if np.isfinite(held_out["elbo"]).any() else None
-    whose = "training examples" if best is None else "training and validation examples"
-    figure, head = titled_canvas(1500, 920, f"Means over the {whose}, epoch by epoch")
+    noun = "training examples" if best is None else "training and validation examples"
+    figure, head = titled_canvas(1500, 920, f"Means over the {noun}, epoch by epoch")
     titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
     for i, (name, title) in enumerate(titles.items()):
         axes = panel(figure, 110 + 760 * (i % 2), head + 40 + 450 * (i // 2), 600, 320)
@@ -123,7 +123,7 @@ def _draw_schedule(axes: Axes, epochs: Numbers, values: Numbers, color: str) -> 
 
 
 def loss_histogram(
-    vae: VAE, x: Array, marks: Mapping[str, Array] | None = None, *, whose: str = "examples"
+    vae: VAE, x: Array, marks: Mapping[str, Array] | None = None, *, noun: str = "examples"
 ) -> Figure:
     """Draw how −ELBO is spread over examples, and where some particular ones lie.
 
@@ -136,7 +136,7 @@ def loss_histogram(
     marks : mapping of str to array, optional
         Named examples (*shape) to point out, such as one that may be an anomaly; each with its loss as the
         mean of 32 draws, and the standard error.
-    whose : str
+    noun : str
         What the title calls the examples.
 
     Raises
@@ -147,7 +147,7 @@ def loss_histogram(
     losses = losses_of(vae, x)
     losses = losses[np.isfinite(losses)]
     at = {name: losses_with_errors(vae, one[None]) for name, one in (marks or {}).items()}
-    title = f"Loss of {len(losses):,} {whose}, one draw each"
+    title = f"Loss of {len(losses):,} {noun}, one draw each"
     if len(losses):
         mean, spread = (_rounded(value, 4) for value in (losses.mean(), losses.std()))
         title += f": mean {mean}, standard deviation {spread} nats"

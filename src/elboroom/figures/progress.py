@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from elboroom.data.dataset import Dataset, Part
 from elboroom.evaluation.examples import examples_of
 from elboroom.figures import conditional, grids, images, latent_maps, style
-from elboroom.figures.by_class import whose
+from elboroom.figures.by_class import examples_of_part
 from elboroom.figures.grids import ImageGrid
 from elboroom.io.files import write_atomic
 from elboroom.latent import arrays
@@ -53,7 +53,7 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
     part, rows = next((part, data.indices(part)) for part in parts if len(data.indices(part)))
     rows = rows[evenly(len(rows), 2000)]
     x, labels = examples_of(vae, data, rows), None if data.labels is None else np.asarray(data.labels)[rows]
-    above = images.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {whose(part)}")
+    above = images.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {examples_of_part(part)}")
     if vae.condition is not None:
         below = conditional.conditional_grid(vae, *conditional.conditions_to_show(vae, x, _TOLD), n=8)
         below.title = "Samples"
