@@ -140,7 +140,7 @@ def test_a_map_of_many_dimensions_shows_the_direction_that_parts_the_classes() -
     labels = np.arange(2000) % 2
     codes = rng.normal(size=(2000, 3)) * scale + labels[:, None] * np.array([0.5, 0.0, 1.0])
     plane = latent_maps._plane(codes)
-    (parted,) = latent_maps._parting(codes, labels, None)
+    (parted,) = latent_maps._separating(codes, labels, None)
 
     def gap(points: Numbers) -> Numbers:
         a, b = points[labels == 0], points[labels == 1]
@@ -168,8 +168,8 @@ def test_directions_fitted_to_training_examples_are_honest_about_test_examples()
         points = view.project(codes)[:, 0]
         return float(abs(points[labels == 0].mean() - points[labels == 1].mean()) / points.std())
 
-    (honest,) = latent_maps._parting(codes, labels, (rng.normal(size=(3000, 30)), np.arange(3000) % 2))
-    (fitted,) = latent_maps._parting(codes, labels, None)
+    (honest,) = latent_maps._separating(codes, labels, (rng.normal(size=(3000, 30)), np.arange(3000) % 2))
+    (fitted,) = latent_maps._separating(codes, labels, None)
     assert gap(honest) < 0.8 < gap(fitted)
     assert "training" in honest.names[0]
 
@@ -177,8 +177,8 @@ def test_directions_fitted_to_training_examples_are_honest_about_test_examples()
 @pytest.mark.parametrize("labels", [np.zeros(40), np.linspace(0, 1, 40), np.arange(40)])
 def test_one_class_or_no_classes_are_not_parted(labels: Numbers) -> None:
     codes = np.random.default_rng(0).normal(size=(40, 4))
-    assert latent_maps._parting(codes, labels, None) == []
-    assert latent_maps._parting(np.ones((40, 4)), np.arange(40) % 2, None) == []
+    assert latent_maps._separating(codes, labels, None) == []
+    assert latent_maps._separating(np.ones((40, 4)), np.arange(40) % 2, None) == []
     figures.latent_scatter(build((6,), 4), examples((6,)), labels).draw_without_rendering()
 
 

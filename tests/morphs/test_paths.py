@@ -39,7 +39,7 @@ def test_every_walk_has_exact_ends_and_leaves_the_noise_alone(name: str, d: int)
         assert path.isfinite().all()
     assert torch.equal(walk(a, a, 5), a.expand(5, d))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(UsageError, match=r"steps = 1: a walk needs at least 2"):
+    with pytest.raises(UsageError, match=r"steps = 1: a path needs at least 2"):
         walk(a, b, 1)
 
 
@@ -128,7 +128,7 @@ def test_the_density_of_codes_is_a_kernel_estimate() -> None:
     expected = torch.logsumexp(kernels.log_prob(z[..., None, :]), -1) - math.log(40)
     torch.testing.assert_close(code_density(codes.numpy())(z), expected, rtol=1e-4, atol=1e-5)
     for few in (np.zeros((1, 2)), np.ones((4, 2))):
-        with pytest.raises(UsageError, match="needs 2 different ones"):
+        with pytest.raises(UsageError, match="needs at least 2 different codes"):
             code_density(few)
 
 

@@ -190,7 +190,7 @@ def test_people_turn_into_dogs(vae: VAE, data: Dataset) -> None:
     assert words(figure) == ["person → dog"] * 3
     assert to_png(figure) == to_png(by_class.transformation(vae, data, 0, 1, n=3))
     assert len(words(by_class.transformation(vae, data, 0, 1, n=100))) == 10  # as many as there are of each
-    with pytest.raises(UsageError, match="no test example has label '7'; choose of person, dog"):
+    with pytest.raises(UsageError, match="no test example has label '7'; choose from person, dog"):
         by_class.transformation(vae, data, 0, 7)
 
 

@@ -1,4 +1,4 @@
-"""Sheets for data of several kinds: each with its reconstructions, friends, and one kind into another."""
+"""Sheets by class: examples, reconstructions and transformations; also named images, neighbours and UMAP."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from elboroom.latent.paths import LatentPath, linear
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
 
-_LINE = 20  # letters of a name in a line
+_LINE = 20  # characters in a line of a row label
 
 
 def examples_of_part(part: Part, noun: str = "examples") -> str:
-    """What titles call the examples of a part.
+    """Name the examples of a part, for titles.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def examples_of_part(part: Part, noun: str = "examples") -> str:
 
 
 def examples_by_class(data: Dataset, n: int = 10, part: Part = "train", *, vae: VAE | None = None) -> Figure:
-    """Draw n examples of each class, evenly taken, a row each: what there is to learn, and no model's work.
+    """Draw n examples of each class from the data, a row for each class.
 
     Parameters
     ----------
@@ -51,49 +51,49 @@ def examples_by_class(data: Dataset, n: int = 10, part: Part = "train", *, vae: 
     part : {"train", "test", "validation", "all"}
         Which examples.
     vae : VAE, optional
-        The model whose black and white, or whose standardisation of numbers, to draw them in.
+        The model whose value range or standardisation to draw them with.
 
     Raises
     ------
     UsageError
         If the data have no labels or the part no examples.
     """
-    kinds = list(_kinds(data, part))
-    n = min(n, max(len(rows) for _, rows in kinds))
-    chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
+    classes = list(_classes(data, part))
+    n = min(n, max(len(rows) for _, rows in classes))
+    chosen = [rows[evenly(len(rows), n)] for _, rows in classes]
     values = data.values(np.concatenate(chosen))
     drawn = as_images(values) if vae is None else images_of(vae, values)
     images = in_rows(drawn, [*map(len, chosen)], n)
-    title = f"{examples_of_part(part).capitalize()} of each class, as they are in the data"
-    grid = ImageGrid(images, n, row_labels=[wrapped(name) for name, _ in kinds])
+    title = f"{examples_of_part(part).capitalize()} of each class, from the data"
+    grid = ImageGrid(images, n, row_labels=[wrapped(name) for name, _ in classes])
     return stack(grid, title=title if vae is None else titled(vae, title))
 
 
 def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = "test") -> Figure:
-    """Draw n examples of each class, evenly taken, above what the model makes of them.
+    """Draw n examples of each class above their reconstructions.
 
     Raises
     ------
     UsageError
         If the data have no labels or the part no examples.
     """
-    kinds = list(_kinds(data, part))
-    n = min(n, max(len(rows) for _, rows in kinds))
-    chosen = [rows[evenly(len(rows), n)] for _, rows in kinds]
+    classes = list(_classes(data, part))
+    n = min(n, max(len(rows) for _, rows in classes))
+    chosen = [rows[evenly(len(rows), n)] for _, rows in classes]
     x = examples_of(vae, data, np.concatenate(chosen))
     both = images_of(vae, torch.cat([vae.as_input(apart(x)[0]), vae.reconstruct(x)]))
     counts = [*map(len, chosen)]
     above, below = (in_rows(half, counts, n) for half in (both[: len(x)], both[len(x) :]))
-    pairs = np.stack([rows.reshape(len(kinds), n, *both.shape[1:]) for rows in (above, below)], 1)
-    names = [word for name, _ in kinds for word in (wrapped(name), "rebuilt")]
+    pairs = np.stack([rows.reshape(len(classes), n, *both.shape[1:]) for rows in (above, below)], 1)
+    names = [word for name, _ in classes for word in (wrapped(name), "rebuilt")]
     title = f"{examples_of_part(part).capitalize()} of each class, and below each its reconstruction"
     return stack(ImageGrid(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
 
-def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def _classes(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Name and rows of each label that occurs in a part."""
     if data.labels is None:
-        raise UsageError(f"{data.name} has no labels, so there are no kinds to tell apart; use labelled data")
+        raise UsageError(f"{data.name} has no labels to group examples by; use labelled data")
     rows = data.indices(part)
     if not len(rows):
         raise UsageError(f"{data.name} has no {part} examples; choose another part")
@@ -102,25 +102,25 @@ def _kinds(data: Dataset, part: Part) -> Iterator[tuple[str, NDArray[np.int64]]]
 
 
 def in_rows(images: Numbers, counts: Sequence[int], n: int) -> Numbers:
-    """Images, so many of each row one after the other, with white ones where a row has fewer than n."""
+    """Arrange images in rows of n, ``counts`` images in each; the rest of a row is white."""
     filled = np.ones((len(counts) * n, *images.shape[1:]), images.dtype)
     filled[[i * n + j for i, count in enumerate(counts) for j in range(count)]] = images
     return filled
 
 
 def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | None = None) -> Figure:
-    """Draw images from outside beside their reconstructions, each a row with its name and its loss.
+    """Draw named images beside their reconstructions, a row each with name and loss.
 
     Parameters
     ----------
     vae : VAE
-        The model; the loss is −ELBO as the mean of 32 draws, with its standard error.
+        The model; the loss is −ELBO, the mean of 32 draws with its standard error.
     images : array
         (n, *shape); of a conditional model with their conditions.
     names : sequence of str
-        One per image; long ones go on in further lines.
+        One per image; long names are wrapped.
     refined : Tensor, optional
-        Codes (n, d) that :func:`elboroom.latent.targets.refine` found, to show what they decode to as well.
+        Codes (n, d) from :func:`elboroom.latent.targets.refine`, to show decoded as well.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
     """
     if not len(images) or len(names) != len(images):
         raise UsageError(
-            f"got {len(names)} names for {len(images)} images; give at least one image, and its name"
+            f"got {len(names)} names for {len(images)} images; give at least one image, and one name for each"
         )
     plain, condition = apart(images)
     columns = [vae.as_input(plain), vae.reconstruct(images)]
@@ -141,12 +141,12 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
         row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
         captions=["original", "rebuilt", "refined"][: len(columns)],
     )
-    title = f"Named images and what the model makes of them; loss: −ELBO, mean of {DRAWS} draws"
+    title = f"Named images and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     return stack(grid, title=titled(vae, title))
 
 
 def wrapped(name: str, width: int = _LINE) -> str:
-    """Break a name into lines, for there is little room beside a row of images.
+    """Break a name into lines that fit beside a row of images.
 
     Examples
     --------
@@ -165,12 +165,12 @@ def transformation(
     n: int = 8,
     *,
     part: Part = "test",
-    walk: LatentPath = linear,
+    path: LatentPath = linear,
     steps: int = 9,
     seed: int = 0,
     originals: bool = True,
 ) -> Figure:
-    """Draw held-out examples of one kind on their way to held-out ones of another: a row each.
+    """Draw morphs from examples of one class to examples of another, a row for each pair.
 
     Parameters
     ----------
@@ -179,48 +179,50 @@ def transformation(
     data : Dataset
         Labelled.
     from_label, to_label : int
-        The two kinds.
+        The two classes.
     n : int
-        Rows; fewer if there are not so many examples.
+        Number of rows; fewer if a class has fewer examples.
     part : {"train", "test", "validation", "all"}
         Which examples.
-    walk : callable
-        The way between two codes, one of :mod:`elboroom.latent.paths`.
+    path : callable
+        The path between two codes, one of :mod:`elboroom.latent.paths`.
     steps : int
-        Codes on the way.
+        Number of codes of a path.
     seed : int
-        Which examples are paired; the caller's random state is left alone.
+        Seed for the pairing; the caller's random state is left alone.
     originals : bool
-        Show the examples themselves at both ends; without them the sheet holds nothing but the model's own
-        pictures, for data that may not be shown.
+        Show the examples themselves at both endpoints. Without them the sheet holds only decoded images, for
+        data that may not be shown.
 
     Raises
     ------
     UsageError
-        If the part has no example of a kind.
+        If the part has no example of a class.
     """
-    kinds = dict(_kinds(data, part))
+    classes = dict(_classes(data, part))
     names = [data.label_name(label) for label in (from_label, to_label)]
     rng = np.random.default_rng(seed)
     drawn = []
     for name in names:
-        if name not in kinds:
+        if name not in classes:
             raise UsageError(
-                f"{data.name}: no {part} example has label {name!r}; choose of {', '.join(kinds)}"
+                f"{data.name}: no {part} example has label {name!r}; choose from {', '.join(classes)}"
             )
-        drawn.append(rng.permutation(kinds[name])[:n])
+        drawn.append(rng.permutation(classes[name])[:n])
     starts, ends = (examples_of(vae, data, rows[: min(map(len, drawn))]) for rows in drawn)
     codes = vae.embed(starts), vae.embed(ends)
     shown = (numbers(starts), numbers(ends)) if originals else ([None] * len(starts),) * 2
     name = f"{names[0]} → {names[1]}"
     first, last = (vae.condition_vectors(apart(x)[1], len(x)) for x in (starts, ends))
-    condition = None if first is None or last is None else linear(first[0], last[0], steps)  # alike in all
+    condition = (
+        None if first is None or last is None else linear(first[0], last[0], steps)
+    )  # the same in all rows
     rows = [
-        Morph(walk(a, b, steps), x, y, name, condition=condition)
+        Morph(path(a, b, steps), x, y, name, condition=condition)
         for a, b, x, y in zip(*codes, *shown, strict=True)
     ]
-    title = f"From {names[0]} to {names[1]}, {examples_of_part(part)}: decoded codes on the way"
-    title += ", the originals at both ends" if originals else ""
+    title = f"From {names[0]} to {names[1]}, {examples_of_part(part)}: decoded codes along the path"
+    title += ", originals at both endpoints" if originals else ""
     return sheet(vae, rows, steps, title=title)
 
 
@@ -234,8 +236,8 @@ def neighbour_sheet(
 ) -> Figure:
     """Draw queries (m, *shape) beside the examples nearest to each, with their distances.
 
-    A query that is (nearly) a copy of the nearest says so under its name. With a model, images are drawn in
-    its black and white, and numbers standardised if it standardises them.
+    A query that is a copy, or nearly one, of its nearest example is labelled so. With a model, images are
+    drawn in its value range, and numbers standardised if it standardises them.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def neighbour_sheet(
     words = [wrapped(name) for name in names]
     for i in np.flatnonzero(found.copied):
         words[i] += "\n(nearly) a copy"
-    title = "Each image and, right of it, the training examples nearest to it, with their distances"
+    title = "Each image (left) and the training examples nearest to it, with their distances"
     return stack(
         *(
             ImageGrid(row, n + 1, row_labels=[word], captions=["", *(f"{value:.3f}" for value in distances)])
@@ -279,15 +281,15 @@ def latent_umap(
     vae : VAE
         Embeds the examples.
     x : array
-        Examples (n, *shape), at least 5; of more than 10,000, that many evenly taken ones are drawn.
+        Examples (n, *shape), at least 5; of more than 10,000, that many are drawn, taken evenly.
     labels : array, optional
         (n,).
     label_names : sequence of str
         Names of labels 0, 1, …
     seed : int
-        Of UMAP; the caller's random state is left alone.
+        Seed of UMAP; the caller's random state is left alone.
     title : str
-        Says whose codes they are.
+        Title of the figure.
 
     Raises
     ------
@@ -303,7 +305,7 @@ def latent_umap(
     chosen = evenly(len(x))
     codes = codes_of(vae, x[chosen])
     near = min(15, len(codes) - 1)
-    # With a seed it runs on one core, and says so if not told.
+    # A seed makes UMAP use one core; without n_jobs=1 it warns about that.
     points = umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(codes)
     figure = canvas(990 if labels is None else 1240, 960)
     axes = panel(figure, 110, 60, 840, 810)

@@ -19,17 +19,14 @@ from elboroom.latent.planes import Plane
 from elboroom.models.conditioning import Condition, Examples, apart
 from elboroom.models.vae import VAE, Array
 
-GIVEN_EACH = "Samples given each class: the same draws of the prior, decoded in each row"
+GIVEN_EACH = "Samples given each class: every row decodes the same draws"
 _LABELS, _GRIDS = 20, 12  # most labels in a sheet, and grids side by side
-_SORTED, _JUDGES, _VOTES = (
-    1000,
-    5000,
-    10,
-)  # draws sorted by class, training examples to do it by, votes of each
+_SORTED = 1000  # draws that are sorted by class
+_REFERENCE, _NEIGHBOURS = 5000, 10  # training examples to sort them by, and how many vote
 
 
 def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], list[str]]:
-    """Conditions of a conditional model to draw it by, with names: its labels, or some examples' vectors."""
+    """Conditions to draw a conditional model with, and their names: labels, or some examples' vectors."""
     assert vae.condition is not None
     if vae.condition.kind == "labels":
         places = evenly(vae.condition.size, most)
@@ -40,18 +37,18 @@ def conditions_to_show(vae: VAE, x: Array, most: int) -> tuple[list[Condition], 
 
 
 def name_of(vae: VAE, condition: Condition) -> str:
-    """What to call one condition of a conditional model: the name of its label, if it is one."""
+    """Name a condition of a conditional model: by its label if it is one."""
     assert vae.condition is not None
-    told = vae.condition_vectors(condition, 1)
-    if told is None or vae.condition.kind != "labels" or not bool((told == 1).sum() == 1):
+    vector = vae.condition_vectors(condition, 1)
+    if vector is None or vae.condition.kind != "labels" or not bool((vector == 1).sum() == 1):
         return "one condition"
-    return vae.condition.name_of(int(told[0].argmax()))
+    return vae.condition.name_of(int(vector[0].argmax()))
 
 
 def conditional_grid(
     vae: VAE, conditions: Sequence[Condition], names: Sequence[str], n: int = 10, seed: int = 0
 ) -> ImageGrid:
-    """Samples of a conditional model, a row of n for each condition, from the same noise in each row.
+    """Sample a conditional model: a row of n for each condition, with the same noise in each row.
 
     Parameters
     ----------
@@ -60,9 +57,9 @@ def conditional_grid(
     conditions : sequence
         Labels or vectors.
     names : sequence of str
-        To write beside the rows.
+        Labels of the rows.
     n : int
-        Samples in a row.
+        Number of samples in a row.
     seed : int
         The same seed draws the same samples; the caller's random state is left alone.
     """
@@ -74,11 +71,11 @@ def conditional_grid(
 
 
 def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Figure:
-    """Draw samples of a model by class, a row of n each, whether or not it knows of classes.
+    """Draw samples by class, a row of n for each.
 
-    A model that is conditional on labels draws given each label. Of any other, 1,000 draws from the prior are
-    decoded, encoded again, and sorted by the class of the ten training examples whose codes are nearest; the
-    share of the draws that fell to a class stands beside its row, which has white places if they were few.
+    A model conditional on labels samples given each label. For an unconditional model, 1,000 draws from the
+    prior are decoded, encoded again and assigned to the majority class of the ten training examples with the
+    nearest codes. Each row is labelled with its class's share of the draws; it is not full if they are few.
 
     Raises
     ------
@@ -90,11 +87,11 @@ def samples_by_class(vae: VAE, data: Dataset, n: int = 10, seed: int = 0) -> Fig
         return stack(grid, title=titled(vae, GIVEN_EACH))
     if data.labels is None or vae.condition is not None:
         raise UsageError(
-            f"samples by class need labels and a model conditional on nothing else; {data.name} has "
-            f"{'no ' if data.labels is None else ''}labels"
+            "samples by class need labelled data and an unconditional or label-conditional model; "
+            f"{data.name} has {'no ' if data.labels is None else ''}labels"
         )
     rows = data.indices("train")
-    rows = rows[evenly(len(rows), _JUDGES)]
+    rows = rows[evenly(len(rows), _REFERENCE)]
     with seeded(vae, seed):
         drawn = vae.sample(_SORTED)
     labels = data.labels[rows]
@@ -121,7 +118,7 @@ def nearest_class(codes: Numbers, known: Numbers, labels: Numbers) -> Numbers:
     """
     from sklearn.neighbors import KNeighborsClassifier  # over a second to import
 
-    votes = min(_VOTES, max(1, len(known) // 2))
+    votes = min(_NEIGHBOURS, max(1, len(known) // 2))
     found: Numbers = KNeighborsClassifier(votes, algorithm="brute").fit(known, labels).predict(codes)
     return found
 

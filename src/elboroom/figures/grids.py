@@ -1,4 +1,4 @@
-"""Images side by side: tiles, and grids of labelled tiles on a sheet."""
+"""Images side by side: tiles, and labelled grids on a sheet."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from elboroom.figures.style import LETTER, PALETTE, panel, tidy, titled_canvas
 from elboroom.latent.arrays import Numbers, numbers, standardized, standardizes
 from elboroom.models.vae import VAE, Array
 
-_WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most screen pixels of a grid, and of an image that is enlarged
-_SKETCH = (100, 150)  # height and width of the line chart that stands for a row of numbers
+_WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most pixels of a grid, and of an enlarged image
+_SKETCH = (100, 150)  # height and width of the line chart that shows a row of numbers
 
 
 def to_uint8(images: Array) -> Numbers:
-    """Turn model units into 8-bit pixels: clipped to [0, 1] and rounded, never wrapped; NaN becomes black.
+    """Convert model units to 8-bit pixels, clipped to [0, 1] and rounded; NaN becomes black.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
     images : array
         (n, h, w, c) in model units; clipped to [0, 1]. Grey for c = 1, else the first three channels.
     columns : int
-        Images in a row; a last row that is not full ends in white.
+        Images in a row; the last row is filled with white.
     gap : int
         White pixels between two images.
 
@@ -53,7 +53,7 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
     Raises
     ------
     UsageError
-        If the images are not (n, h, w, c), or there is no column.
+        If the images are not (n, h, w, c), or ``columns`` < 1.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
 
 
 def on_white(images: Numbers) -> Numbers:
-    """Show images (n, h, w, c) with alpha, of 2 or 4 channels in [0, 1], over white; others as they are.
+    """Blend images (n, h, w, c) with alpha (2 or 4 channels, in [0, 1]) over white; others are unchanged.
 
     Examples
     --------
@@ -91,22 +91,22 @@ def on_white(images: Numbers) -> Numbers:
 
 
 def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float, float] = (0, 1)) -> Numbers:
-    """Turn examples into images with values in [0, 1]: rows of numbers and time series as line charts.
+    """Convert examples to images with values in [0, 1]; rows of numbers and time series become line charts.
 
     Parameters
     ----------
     *curves : array
-        Images (n, h, w, c), of which there may be one; or rows (n, d) or time series (n, t, d), of which
-        several are drawn in one chart.
+        One array of images (n, h, w, c); or rows (n, d) or time series (n, t, d), several of which share a
+        chart.
     size : tuple of int
         Height and width of a chart.
     span : tuple of float
-        The values of images that become black and white.
+        The values of images that are drawn black and white.
 
     Returns
     -------
     numpy.ndarray
-        (n, h, w, c), without alpha. All charts of one call have one vertical scale.
+        (n, h, w, c), without alpha. All charts of a call share one vertical scale.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
     lines = np.stack([one[..., None] if one.ndim == 2 else one for one in values], 1)  # (n, curves, t, d)
     finite = lines[np.isfinite(lines)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    fine = 3  # drawn three times as large and then shrunk, for smooth lines
+    fine = 3  # drawn at three times the size and reduced, for smooth lines
     h, w = size[0] * fine, size[1] * fine
     steps, channels = lines.shape[2:]
     x = np.linspace(0.06, 0.94, steps) * w if steps > 1 else np.array([0.5 * w])
@@ -140,22 +140,22 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
 
 
 def _colors(curves: int, channels: int) -> list[str]:
-    """Of the lines of a chart: where two are compared, the first is grey."""
+    """Colours of the lines of a chart; the first of two curves is grey."""
     own = [PALETTE[(i + (channels == 1 and curves > 1)) % len(PALETTE)] for i in range(channels)]
     return own if curves == 1 else ["#999999"] * channels + own
 
 
 def range_of(vae: VAE) -> tuple[float, float]:
-    """Lowest and highest value of the pictures that a model was trained on: what is drawn black and white."""
+    """Lowest and highest value of a model's training images, which are drawn black and white."""
     low, high = getattr(vae, "value_range", None) or (0.0, 1.0)
     return float(low), float(high)
 
 
 def images_of(vae: VAE, *curves: Array, size: tuple[int, int] = _SKETCH) -> Numbers:
-    """Turn a model's examples or what it decodes into images, as :func:`as_images`, in the model's range.
+    """Convert examples or decoded codes to images with :func:`as_images`, in the model's value range.
 
-    The numbers of a model that standardises them are drawn standardised, as otherwise the column of the
-    largest values would flatten all others.
+    If the model standardises its numbers they are drawn standardised; otherwise the column with the largest
+    values would flatten all others.
     """
     if standardizes(vae):
         return as_images(*(standardized(vae, curve) for curve in curves), size=size)
@@ -163,7 +163,7 @@ def images_of(vae: VAE, *curves: Array, size: tuple[int, int] = _SKETCH) -> Numb
 
 
 def titled(vae: VAE, title: str) -> str:
-    """Add to a title what black and white stand for, if not for 0 and 1, or that numbers are standardised.
+    """Append to a title the values of black and white if not 0 and 1, or that numbers are standardised.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def titled(vae: VAE, title: str) -> str:
 
 
 def resized(images: Array, height: int, width: int) -> Numbers:
-    """Bring images (n, h, w, c) smoothly to another size, (n, height, width, c), clipped to [0, 1]."""
+    """Resize images (n, h, w, c) to (n, height, width, c), bicubically, clipped to [0, 1]."""
     planes = torch.from_numpy(np.nan_to_num(numbers(images)).clip(0, 1)).permute(0, 3, 1, 2)
     if planes.shape[2:] != (height, width):
         planes = interpolate(planes, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
@@ -188,7 +188,7 @@ def resized(images: Array, height: int, width: int) -> Numbers:
 
 @dataclass
 class ImageGrid:
-    """Images in rows with words at their edges.
+    """Images in rows, with labels.
 
     Attributes
     ----------
@@ -197,13 +197,13 @@ class ImageGrid:
     columns : int
         Images in a row.
     row_labels, captions : sequence of str
-        Left of each row and under each column; those that do not fit are left out evenly.
+        Left of each row and below each column; if they do not fit, only every k-th is shown.
     title, x_label, y_label : str
-        Above, below and left of it all.
+        Above, below and left of the grid.
     gap : int
-        White pixels of the screen between two images.
+        White screen pixels between two images.
     framed : tuple of int
-        Images to draw a frame around.
+        Indices of images to frame.
     """
 
     images: Numbers
@@ -217,7 +217,7 @@ class ImageGrid:
     framed: tuple[int, ...] = ()
 
     def scale(self, width: float = _WIDTH, height: float = _HEIGHT) -> float:
-        """Screen pixels per image pixel, so that all fits and no small image becomes very large."""
+        """Screen pixels per image pixel: the grid fits, and small images are not enlarged too much."""
         rows = -(-len(self.images) // self.columns)
         h, w = self.images.shape[1:3]
         across = (width + self.gap) / self.columns - self.gap
@@ -225,23 +225,23 @@ class ImageGrid:
         return min(across / w, down / h, max(1, _TILE / max(h, w)))
 
     def step(self, scale: float) -> tuple[int, int]:
-        """Screen pixels from one image to the next, downwards and to the right."""
+        """Screen pixels from one image to the next, down and right."""
         h, w = self.images.shape[1:3]
         return max(1, int(h * scale)) + self.gap, max(1, int(w * scale)) + self.gap
 
     def size(self, scale: float) -> tuple[int, int]:
-        """Height and width of all images in screen pixels."""
+        """Height and width of the grid in screen pixels."""
         rows, (down, right) = -(-len(self.images) // self.columns), self.step(scale)
         return rows * down - self.gap, self.columns * right - self.gap
 
     @property
     def margins(self) -> tuple[int, int, int]:
-        """Screen pixels that the words take on the left, above and below."""
+        """Screen pixels of the labels left, above and below."""
         left = 30 + _letters(self.row_labels) * LETTER + (34 if self.y_label else 0)
         return left, 55 if self.title else 15, 25 + 26 * _lines(self.captions) + 34 * bool(self.x_label)
 
     def draw(self, figure: Figure, left: float, top: float, scale: float) -> None:
-        """Draw it on a figure, the images' upper left corner at a place given in pixels."""
+        """Draw the grid on a figure, with its upper left corner at a position in pixels."""
         (height, width), (down, right) = self.size(scale), self.step(scale)
         axes = panel(figure, left, top, width, height)
         sheet = tile(resized(self.images, down - self.gap, right - self.gap), self.columns, self.gap)
@@ -265,7 +265,7 @@ class ImageGrid:
 
 
 def _letters(texts: Sequence[str]) -> int:
-    """Letters of the longest line, mathematical markup aside."""
+    """Characters of the longest line, without mathematical markup."""
     plain = (re.sub(r"\$[^$]*\$", lambda math: re.sub(r"[${}_\\]", "", math[0]), text) for text in texts)
     return max((len(line) for text in plain for line in text.split("\n")), default=0)
 
@@ -275,7 +275,7 @@ def _lines(texts: Sequence[str]) -> int:
 
 
 def lay_out(image_grids: Sequence[ImageGrid], columns: int, title: str = "") -> Figure:
-    """Draw grids of one size side by side, ``columns`` in a row, under a title."""
+    """Draw grids of equal size side by side, ``columns`` in a row, under a title."""
     rows = -(-len(image_grids) // columns)
     left, above, below = (max(each) for each in zip(*(grid.margins for grid in image_grids), strict=True))
     scale = min(p.scale(1.3 * _WIDTH / columns - left, 1.3 * _HEIGHT / rows - above) for p in image_grids)
@@ -288,7 +288,7 @@ def lay_out(image_grids: Sequence[ImageGrid], columns: int, title: str = "") -> 
 
 
 def stack(*image_grids: ImageGrid, title: str = "") -> Figure:
-    """Draw grids one under another, all at one scale, under a title."""
+    """Draw grids below one another, at one scale, under a title."""
     scale = min(grid.scale(height=_HEIGHT / len(image_grids)) for grid in image_grids)
     left = max(grid.margins[0] for grid in image_grids)
     sizes = [grid.size(scale) for grid in image_grids]

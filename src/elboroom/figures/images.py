@@ -1,8 +1,7 @@
-"""Pictures of examples: reconstructions, samples, decoded maps; and, of a file of their own, traversals.
+"""Sheets of images: reconstructions, samples, manifolds and traversals.
 
-What a model of images makes is drawn as images; rows of numbers are drawn as small line charts in their
-place, so that every function here serves both. Values are in model units; images are clipped to the range
-that the model was trained on. Each function takes a title, and has one of its own if none is given.
+The examples of a model of images are drawn as images; rows of numbers and time series are drawn as small line
+charts. Values are in model units; images are clipped to the range of the training images.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from elboroom.latent.planes import Plane
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
 
-_DRAWS = 500  # from a prior without quantiles
+_DRAWS = 500  # to estimate the quantiles of a prior that has none
 
 
 def pairs(vae: VAE, x: Array, **words: object) -> ImageGrid:
-    """Examples (n, *shape) above their reconstructions, or as lines in one chart."""
+    """Examples (n, *shape) above their reconstructions; rows of numbers share a chart with them."""
     shown, rebuilt = vae.as_input(apart(x)[0]), vae.reconstruct(x)
     if len(vae.shape) == 3:
         images, names = images_of(vae, torch.cat([shown, rebuilt])), ["input", "reconstruction"]
@@ -48,18 +47,18 @@ def pairs(vae: VAE, x: Array, **words: object) -> ImageGrid:
 def reconstructions(
     vae: VAE, x: Array, n: int = 10, *, title: str = "Examples and their reconstructions"
 ) -> Figure:
-    """Draw the first n examples of x above what the model makes of their codes.
+    """Draw the first n examples of x above their reconstructions.
 
     Parameters
     ----------
     vae : VAE
-        The model; nothing is drawn at random.
+        The model; reconstructions decode posterior means, without sampling.
     x : array
         Examples (m, *shape).
     n : int
-        Of these, how many to show.
+        How many to show.
     title : str
-        Says whose images they are.
+        Title of the figure.
 
     Raises
     ------
@@ -85,11 +84,11 @@ def samples(
     vae : VAE
         The model.
     n : int
-        How many, in a square.
+        How many.
     seed : int
         The same seed draws the same codes; the caller's random state is left alone.
     title : str
-        Says what they are.
+        Title of the figure.
 
     Raises
     ------
@@ -97,7 +96,7 @@ def samples(
         If n is below 1.
     """
     if n < 1:
-        raise UsageError(f"n = {n} samples; draw at least 1")
+        raise UsageError(f"n = {n}: draw at least 1 sample")
     with seeded(vae, seed):
         drawn = vae.sample(n)
     return stack(ImageGrid(images_of(vae, drawn), int(np.ceil(np.sqrt(n)))), title=titled(vae, title))
@@ -111,22 +110,22 @@ def manifold_grid(
     radius: float | None = None,
     dims: Sequence[int] = (0, 1),
 ) -> Tensor:
-    """Codes on a square grid in two latent dimensions; a row of them if there is one.
+    """Codes on a square grid in two latent dimensions; in a row with one latent dimension.
 
     Parameters
     ----------
     vae : VAE
-        Its prior says where codes are to be expected.
+        Its prior determines the range of the grid.
     steps : int
-        g, codes along a side.
+        g, the number of codes along a side.
     center : array, optional
-        Code (d,) that the other dimensions keep; the prior's median if not given.
+        Code (d,) that gives the other dimensions; the prior's median if not given.
     radius : float, optional
-        Half the side of a square around ``center``. If not given, the grid is at the prior's quantiles 0.02
-        to 0.98, so that each code stands for as much probability as the next. Of a prior that knows none,
-        they are those of each dimension by itself, among draws that are always the same.
+        Half the side of a square around ``center``. If not given, the grid is evenly spaced in the prior's
+        quantiles from 0.02 to 0.98, and all cells have equal probability. For a prior without quantiles,
+        they are estimated for each dimension from draws with a fixed seed.
     dims : sequence of int
-        The dimension that grows to the right and the one that grows upwards.
+        The dimensions that increase to the right and upwards.
 
     Returns
     -------
@@ -149,7 +148,7 @@ def manifold_grid(
     if steps < 1 or (radius is not None and not radius > 0):
         raise UsageError(f"got steps = {steps}, radius = {radius}; give at least 1 step and a radius above 0")
     if center is not None and radius is None and d <= len(dims):
-        raise UsageError("got a center and no radius; give the half-side of the square, as in radius=1.0")
+        raise UsageError("got a center but no radius; give half the side of the square, as in radius=1.0")
     weight = next(vae.parameters())
     line = torch.linspace(-1, 1, steps).to(weight) if steps > 1 else torch.zeros(1).to(weight)
     offset = weight.new_zeros(steps if len(dims) > 1 else 1, steps, d)
@@ -169,7 +168,7 @@ def manifold_grid(
 
 
 def _quantiles(vae: VAE) -> Callable[[Tensor], Tensor]:
-    """Function u (..., d) in (0, 1) → codes (..., d): the prior's own, or of each dimension by itself."""
+    """Function from u (..., d) in (0, 1) to codes (..., d): the prior's, or estimated for each dimension."""
     if hasattr(vae.prior, "quantile"):
         own: Callable[[Tensor], Tensor] = vae.prior.quantile
         return own
@@ -192,7 +191,7 @@ def _code(vae: VAE, code: Array) -> Tensor:
 
 
 def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> ImageGrid:
-    """Decode a grid (g, g, d) into a seamless sheet, with the latent values at its edges."""
+    """Decode a grid (g, g, d), with the latent values at the edges; images have no gaps."""
     tall = len(grid) > 1
     return ImageGrid(
         _decoded(vae, grid),
@@ -206,7 +205,7 @@ def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) ->
 
 
 def plane_image_grid(vae: VAE, plane: Plane, steps: int = 15) -> ImageGrid:
-    """Decode the codes of a plane into a seamless sheet, with the distances from its middle at the edges."""
+    """Decode the codes of a plane, with distances from its centre at the edges; images have no gaps."""
     across, up = (np.linspace(-edge, edge, steps) for edge in plane.ticks)
     return ImageGrid(
         _decoded(vae, plane.grid(vae, steps)),
@@ -231,12 +230,12 @@ def manifold(
     radius: float | None = None,
     dims: Sequence[int] = (0, 1),
     plane: Plane | None = None,
-    title: str = "What codes on a grid decode to",
+    title: str = "Decoded codes on a grid",
 ) -> Figure:
-    """Draw what codes on a grid decode to; the arguments are those of :func:`manifold_grid`.
+    """Draw decoded codes on a grid; the arguments are those of :func:`manifold_grid`.
 
     With a ``plane`` (:func:`elboroom.latent.planes.principal_plane`) the grid lies in it, and ``center``,
-    ``radius`` and ``dims`` have no use: of more than two latent dimensions, two by themselves say little.
+    ``radius`` and ``dims`` are ignored.
 
     Raises
     ------
@@ -255,14 +254,14 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, noun: str = "examples") -
     Parameters
     ----------
     vae : VAE
-        Its ELBO is taken with one draw per example to find them, and with 32 draws for the loss that stands
-        under each with its standard error, the same noise for each.
+        The model. Examples are ranked by the ELBO with one draw each; the loss below each is the mean of 32
+        draws with its standard error, with the same noise for all.
     x : array
         Examples (m, *shape).
     n : int
         How many of each, at most half of all.
     noun : str
-        What the titles call them.
+        What the title calls the examples.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The map of codes: where each example lies, coloured by its label or value."""
+"""The map of codes: a point for each example, coloured by label or value."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers
 from elboroom.latent.planes import principal_directions
 from elboroom.models.vae import VAE, Array
 
-_SIDE, _HALF = 840, 560  # screen pixels of a map that stands alone, and of one of two
+_SIDE, _HALF = 840, 560  # screen pixels of a single map, and of each of two
 
 
 @dataclass(frozen=True)
 class _View:
-    """How codes (..., d) become points (n, 2), and what the two axes are."""
+    """A projection of codes (..., d) to points (n, 2), and the names of its axes."""
 
     project: Callable[[Array], Numbers]
     names: tuple[str, str]
@@ -43,37 +43,37 @@ def latent_scatter(
     reference: tuple[Array, Array] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw the codes of examples, coloured by label: a map of the latent space.
+    """Draw a map of the codes of examples, coloured by label.
 
-    One latent dimension becomes a strip per label, as thick as the codes are dense; two are drawn as they
-    are, and of more the two principal components; with a few classes, beside them the two directions that
-    part the classes best (linear discriminant analysis).
+    One latent dimension is drawn as a strip for each label, whose thickness shows the density. Two are
+    drawn as they are. Of more, the first two principal components are drawn; with a few classes also,
+    beside them, the two directions that separate the classes best (linear discriminant analysis).
 
     Parameters
     ----------
     vae : VAE
-        Embeds the examples.
+        Encodes the examples.
     x : array
-        Examples (n, *shape); of more than 10,000, that many evenly taken ones are drawn.
+        Examples (n, *shape); of more than 10,000, that many are drawn, taken evenly.
     labels : array, optional
-        (n,); up to 20 different whole numbers get a legend, anything else a colour bar.
+        (n,); up to 20 different integers get a legend, anything else a colour bar.
     label_names : sequence of str
         Names of labels 0, 1, …
     path : array, optional
-        Codes (steps, d) to join by a line from start to end, such as a morph's.
+        Codes (steps, d) to connect by a line, such as those of a morph.
     grid : array, optional
-        Codes (g, g, d) to outline, such as those of :func:`elboroom.figures.images.manifold_grid`; only the
-        principal components are drawn then.
+        Codes (g, g, d) to outline, such as those of :func:`elboroom.figures.images.manifold_grid`; then only
+        the principal components are drawn.
     reference : tuple of array, optional
-        Codes (m, d) and labels (m,) of other examples, to find what parts the classes; directions fitted to
-        the examples shown make classes look further apart than they are.
+        Codes (m, d) and labels (m,) of other examples, to fit the separating directions to. Fitted to the
+        examples shown, they exaggerate the separation.
     title : str
-        Says whose codes they are; their count if not given.
+        Title of the figure; names the number of examples if not given.
 
     Raises
     ------
     UsageError
-        If there are no examples or not as many labels.
+        If there are no examples, or the number of labels differs.
     """
     chosen = evenly(len(x))
     if labels is not None:
@@ -83,7 +83,7 @@ def latent_scatter(
     codes = codes_of(vae, x[chosen])
     views = [_plane(codes)]
     if labels is not None and grid is None and codes.shape[1] > 2:
-        views += _parting(codes, labels, reference)
+        views += _separating(codes, labels, reference)
     side = _SIDE if len(views) == 1 else _HALF
     width = 110 + len(views) * (side + 110) - 70
     if labels is not None or path is not None or grid is not None:
@@ -117,7 +117,7 @@ def draw_codes(
     points = view.project(codes)
     if codes.shape[1] == 1:
         points[:, 1] = _strips(codes[:, 0], np.zeros(len(codes)) if classes is None else classes[0])
-    # Shuffled, so that data sorted by label do not hide one class under another.
+    # Shuffled: in data sorted by label, the last class would cover the others.
     order = np.random.default_rng(0).permutation(len(codes))
     dots = axes.scatter(
         points[order, 0],
@@ -139,8 +139,8 @@ def draw_codes(
     shown = _overlay(axes, view.project, path, grid)
     if classes is not None:
         names = [_name_of(value, label_names) for value in classes[1].astype(float)]
-        ends = None if path is None else view.project(path)[[0, -1]]
-        _write_names(axes, points, classes[0], names, ends)
+        endpoints = None if path is None else view.project(path)[[0, -1]]
+        _write_names(axes, points, classes[0], names, endpoints)
         style: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 7}
         shown = [
             Line2D([], [], color=PALETTE[i], label=name, **style) for i, name in enumerate(names)
@@ -160,7 +160,7 @@ def draw_codes(
 
 
 def _plane(codes: Numbers) -> _View:
-    """The latent dimensions themselves if they are one or two, else the principal components."""
+    """One or two latent dimensions as they are, or the first two principal components of more."""
     d = codes.shape[1]
     if d == 1:
         return _View(
@@ -173,16 +173,16 @@ def _plane(codes: Numbers) -> _View:
     return _View(lambda z: (numbers(z).reshape(-1, d) - mean) @ directions.T, names)
 
 
-def _parting(codes: Numbers, labels: Numbers, reference: tuple[Array, Array] | None) -> list[_View]:
-    """The directions that part a few classes best; of two classes one, and across it that of most variance.
+def _separating(codes: Numbers, labels: Numbers, reference: tuple[Array, Array] | None) -> list[_View]:
+    """The two directions that separate classes best; of two classes, one and the orthogonal of most variance.
 
-    None where they cannot be found: with one class, few examples, or codes that do not vary.
+    Empty if they are undefined: with one class, few examples, or codes that do not vary.
     """
     fitted = (codes, labels) if reference is None else (numbers(reference[0]), np.asarray(reference[1]))
     z, classes = fitted[0], _classes(fitted[1])
     if classes is None or len(classes[1]) < 2 or len(z) < 3 * len(classes[1]) or not (z.std(0) > 0).any():
         return []
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # over a second to import
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # takes over a second to import
 
     lda = LinearDiscriminantAnalysis(
         solver="eigen", shrinkage="auto", n_components=min(2, len(classes[1]) - 1)
@@ -192,14 +192,14 @@ def _parting(codes: Numbers, labels: Numbers, reference: tuple[Array, Array] | N
     except (np.linalg.LinAlgError, ValueError):
         return []
     axes, mean = lda.scalings_[:, :2], z.mean(0)
-    names = ["LDA axis 1: where the classes part most", "LDA axis 2"]
+    names = ["LDA axis 1: best separation of the classes", "LDA axis 2"]
     if len(classes[1]) == 2:
         along = axes[:, :1] / np.linalg.norm(axes[:, :1])
         rest = z - mean - (z - mean) @ along @ along.T
         axes = np.concatenate([axes[:, :1], principal_directions(rest)[1][:1].T], 1)
-        names[1] = "direction of most variance across it"
+        names[1] = "orthogonal direction of most variance"
     if reference is not None:
-        names[0] = "LDA axis 1: where training examples' classes part most"
+        names[0] = "LDA axis 1: best separation of the training classes"
     return [_View(lambda w: (numbers(w).reshape(-1, len(mean)) - mean) @ axes, (names[0], names[1]))]
 
 
@@ -210,7 +210,7 @@ def _name_of(value: float, label_names: Sequence[str]) -> str:
 
 
 def _classes(labels: Numbers) -> tuple[Numbers, Numbers] | None:
-    """Index of each label among the different ones, and those; None if they are many or continuous."""
+    """Index of each label among the distinct labels, and these; None if they are many or continuous."""
     values, index = np.unique(labels, return_inverse=True)
     few = len(values) <= len(PALETTE) and np.array_equal(values, np.round(values))
     return (index, values) if few else None
@@ -227,7 +227,7 @@ def _strips(codes: Numbers, index: Numbers) -> Numbers:
 def _overlay(
     axes: Axes, project: Callable[[Array], Numbers], path: Array | None, grid: Array | None
 ) -> list[Line2D]:
-    """Draw a grid and a path over the codes; return what the legend shows of them."""
+    """Draw a grid and a path over the codes; return their legend entries."""
     shown: list[Line2D] = []
     if grid is not None:
         rows = numbers(grid)
@@ -245,9 +245,9 @@ def _overlay(
 
 
 def _write_names(
-    axes: Axes, points: Numbers, index: Numbers, names: Sequence[str], ends: Numbers | None
+    axes: Axes, points: Numbers, index: Numbers, names: Sequence[str], endpoints: Numbers | None
 ) -> None:
-    """Write short names in the midst of their classes, moved apart where they would lie on one another."""
+    """Write short names at the medians of their classes, moved apart where they would overlap."""
     if len(names) < 2:
         return
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 13, "fontweight": "bold"}
@@ -267,7 +267,7 @@ def _write_names(
     boxes = [text.get_window_extent() for text in texts]
     at = axes.transData.transform(np.array(places))
     half = np.array([[box.width, box.height] for box in boxes]) / 2 + 2
-    fixed = np.empty((0, 2)) if ends is None else axes.transData.transform(ends)
+    fixed = np.empty((0, 2)) if endpoints is None else axes.transData.transform(endpoints)
     frame = axes.get_window_extent()
     moved = moved_apart(at, half, fixed, (frame.x0, frame.y0, frame.x1, frame.y1))
     for text, place, (x, y), (px, py), color in zip(
@@ -287,7 +287,7 @@ def _write_names(
 
 
 def _bar(axes: Axes, dots: PathCollection) -> None:
-    """Say right of the axes what the colours of many labels mean."""
+    """Draw a colour bar for the labels, right of the axes."""
     inset = axes.inset_axes((1.03, 0.3, 0.03, 0.7))
     opaque = ScalarMappable(norm=dots.norm, cmap=dots.cmap)
     figure = axes.get_figure(root=True)

@@ -1,4 +1,4 @@
-"""Walks through the latent space as pictures: strips, sheets of several, frames, GIFs and films."""
+"""Paths through the latent space as pictures: strips, sheets of several, GIFs and MP4 films."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from elboroom.models.conditioning import Examples, apart, together
 from elboroom.models.vae import VAE, Array
 
 _COLUMNS = 12  # most images in a row
-_REST = 10  # times as long as the others that the first and last frame stay
-_ROUNDS = 3  # times that a film, which cannot say that it loops, runs there and back
+_REST = 10  # how many times longer the first and last frame are shown
+_ROUNDS = 3  # how often a film, which cannot loop, runs forwards and backwards
 _TIMEOUT = 300  # seconds that ffmpeg may take
 
 
 @dataclass
 class Morph:
-    """A walk with what stands at its ends.
+    """A path with the examples at its endpoints.
 
     Attributes
     ----------
     path : Tensor
         Codes (steps, d).
     start, end : array, optional
-        The examples (*shape) that the first and the last code were made from, where there are such.
+        The examples (*shape) whose codes are the endpoints, if any.
     name : str
-        What to write beside it; may have several lines.
+        Label of its row; may have several lines.
     refined : bool
-        The first code is not the encoder's but a better one (:func:`elboroom.latent.targets.refine`).
+        Whether the first code was optimised (:func:`elboroom.latent.targets.refine`).
     condition : Tensor, optional
-        Of a conditional model what each code is decoded with, (steps, C).
+        Of a conditional model, the condition of each code, (steps, C).
     """
 
     path: Tensor
@@ -57,38 +57,40 @@ class Morph:
     condition: Tensor | None = None
 
 
-_STRIP = "From one example (framed) to another: decoded codes on the straight line between theirs"
+_STRIP = "From one example (framed) to another: decoded codes along the straight line"
 
 
 def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25, *, title: str = _STRIP) -> Figure:
-    """Draw the way from example a to example b: the two framed, and between them their decoded straight line.
+    """Draw a morph: the examples a and b, framed, and between them decoded codes along the straight line.
 
     Parameters
     ----------
     vae : VAE
         The model.
     a, b : array
-        Examples (*shape); of a conditional model with their conditions, which change along with the code.
+        Examples (*shape); of a conditional model with their conditions, which are interpolated like the
+        codes.
     steps : int
-        Decoded images, the reconstructions of a and b among them; long strips go on in further rows.
+        Number of decoded images, including the reconstructions of a and b; long strips continue in further
+        rows.
     title : str
-        Says whose images they are.
+        Title of the figure.
 
     Raises
     ------
     UsageError
-        If ``steps`` < 2 or an example is not of the model's shape.
+        If ``steps`` < 2 or an example does not have the model's shape.
     """
     return strip(vae, between(vae, a, b, steps), title=title)
 
 
 def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
-    """Draw one walk, its examples framed at both ends; long ones go on in further rows.
+    """Draw one path with the examples at its endpoints framed; long strips continue in further rows.
 
     Raises
     ------
     UsageError
-        If a code or an example is not of the model's shape.
+        If a code or an example does not have the model's shape.
     """
     images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
     framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
@@ -101,28 +103,28 @@ def sheet(
     morphs: Sequence[Morph],
     steps: int = 9,
     *,
-    title: str = "From one example to another: decoded codes on the way",
+    title: str = "From one example to another: decoded codes along the path",
 ) -> Figure:
-    """Draw several walks one under another, each a row with its name.
+    """Draw several paths, a row each.
 
-    From left to right: the example it starts from; what its posterior mean decodes to, if the walk starts
-    from a refined code; the decoded codes; the example it leads to. What a row does not have stays white.
+    From left to right: the first example; its reconstruction, if the path starts from a refined code; the
+    decoded codes; the last example. A cell without an image stays white.
 
     Parameters
     ----------
     vae : VAE
         The model.
     morphs : sequence of Morph
-        At least one, all of one number of steps.
+        At least one, all with the same number of steps.
     steps : int
-        Most codes of a walk to show, evenly taken.
+        Most codes of a path to show, evenly spaced.
     title : str
-        Says whose images they are.
+        Title of the figure.
 
     Raises
     ------
     UsageError
-        If there is no walk, or a code or an example is not of the model's shape.
+        If there is no path, or a code or an example does not have the model's shape.
     """
     if not morphs:
         raise UsageError("got 0 morphs to draw; give at least one")
@@ -146,19 +148,19 @@ def sheet(
 
 
 def _some(morph: Morph, steps: Tensor) -> Morph:
-    """A walk of which only some steps are left."""
+    """The path at some of its steps."""
     condition = None if morph.condition is None else morph.condition[steps]
     return replace(morph, path=morph.path[steps], condition=condition)
 
 
 def _row(vae: VAE, morph: Morph, *, rebuilt: bool) -> list[Array | None]:
-    """What stands in a morph's row: examples (*shape), or None where there is none."""
+    """The cells of a morph's row: examples (*shape), or None."""
     first = [] if not rebuilt else [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
     return [morph.start, *first, *vae.decode(morph.path, morph.condition).mean, morph.end]
 
 
 def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
-    """Images (n, h, w, c) of examples, white ones in place of None."""
+    """Images (n, h, w, c) of examples; white in place of None."""
     there = [i for i, one in enumerate(cells) if one is not None]
     shown = [apart(one)[0] for one in cells if one is not None]
     images = images_of(vae, torch.cat([vae.as_input(one[None]) for one in shown]))
@@ -168,32 +170,32 @@ def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
 
 
 def between(vae: VAE, a: Array, b: Array, steps: int) -> Morph:
-    """Walk the straight line from example a to example b (*shape); their conditions change along with it.
+    """Return the straight path between the codes of examples a and b (*shape), with conditions interpolated.
 
     Raises
     ------
     UsageError
-        If ``steps`` < 2 or an example is not of the model's shape.
+        If ``steps`` < 2 or an example does not have the model's shape.
     """
     if not isinstance(a, Examples):
         start, end = vae.embed(torch.cat([vae.as_input(apart(one)[0][None]) for one in (a, b)]))
         return Morph(linear(start, end, steps), a, b)
-    ends = together([a, b])
-    start, end = vae.embed(ends)
-    c = vae.condition_vectors(apart(ends)[1], 2)
+    endpoints = together([a, b])
+    start, end = vae.embed(endpoints)
+    c = vae.condition_vectors(apart(endpoints)[1], 2)
     assert c is not None
     return Morph(linear(start, end, steps), a, b, condition=linear(c[0], c[1], steps))
 
 
 def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
-    """Decode the straight line between the codes of a and b (*shape): uint8 (steps, h, w, c).
+    """Decode the straight line between the codes of a and b (*shape) into frames, uint8 (steps, h, w, c).
 
     Rows of numbers become line charts (steps, h, w, 3).
 
     Raises
     ------
     UsageError
-        If ``steps`` < 2 or an example is not of the model's shape.
+        If ``steps`` < 2 or an example does not have the model's shape.
     """
     morph = between(vae, a, b, steps)
     return path_frames(vae, morph.path, condition=morph.condition)
@@ -202,13 +204,13 @@ def morph_frames(vae: VAE, a: Array, b: Array, steps: int = 25) -> Numbers:
 def path_frames(vae: VAE, *paths: Tensor, condition: Tensor | None = None) -> Numbers:
     """Decode codes (steps, d) into frames, uint8 (steps, h, w, c).
 
-    Several paths of one length run side by side in each frame, up to four in a row. A conditional model
-    takes the ``condition`` of each code, all paths' one after the other.
+    Several paths of equal length are shown side by side, up to four in a row. A conditional model takes the
+    ``condition`` of each code (paths · steps, C).
 
     Raises
     ------
     UsageError
-        If codes are not of the model's shape.
+        If codes do not have the model's shape.
     """
     images = images_of(vae, vae.decode(torch.cat(paths), condition).mean, size=(160, 240))
     by_path = images.reshape(len(paths), -1, *images.shape[1:])
@@ -222,18 +224,18 @@ def path_frames(vae: VAE, *paths: Tensor, condition: Tensor | None = None) -> Nu
 def save_gif(
     frames: Numbers, path: str | os.PathLike[str], *, size: int = 256, milliseconds: int = 60
 ) -> None:
-    """Write frames as an animation that runs forwards and backwards for ever, resting at both ends.
+    """Write frames as a GIF that loops forwards and backwards and rests at both endpoints.
 
     Parameters
     ----------
     frames : numpy.ndarray
         uint8 (n, h, w, c), as :func:`morph_frames` makes them.
     path : path
-        Written as a whole or not at all.
+        Written whole or not at all.
     size : int
-        Small frames are enlarged by the largest whole factor that keeps both sides within so many pixels.
+        Small frames are enlarged by the largest integer factor that keeps both sides within this many pixels.
     milliseconds : int
-        Time of one frame; the first and last stay ten times as long.
+        Duration of a frame; the first and last are shown ten times as long.
 
     Raises
     ------
@@ -241,9 +243,9 @@ def save_gif(
         If the file cannot be written.
     """
     pixels = _enlarged(frames, size)
-    if pixels.shape[3] < 3:  # 64 greys look no different and halve the file
+    if pixels.shape[3] < 3:  # 64 grey levels look the same and halve the file
         images = [Image.fromarray(frame) for frame in to_uint8((pixels[..., 0] * 63).round() / 63)]
-    else:  # one palette for all frames: palettes of their own would flicker
+    else:  # one palette for all frames: separate palettes would flicker
         colors = to_uint8(pixels[..., :3])
         palette = Image.fromarray(colors.reshape(-1, *colors.shape[2:])).quantize(256)
         images = [Image.fromarray(frame).quantize(palette=palette) for frame in colors]
@@ -258,9 +260,9 @@ def save_gif(
 def save_mp4(
     frames: Numbers, path: str | os.PathLike[str], *, size: int = 512, milliseconds: int = 60
 ) -> None:
-    """Write frames as a film that runs there and back three times, through the ffmpeg that is installed.
+    """Write frames as an MP4 film that runs forwards and backwards three times, with the installed ffmpeg.
 
-    The parameters are those of :func:`save_gif`; the pixels are stored as 4:2:0, which all players show.
+    The parameters are those of :func:`save_gif`. Pixels are stored as 4:2:0, which all players support.
 
     Raises
     ------
@@ -274,7 +276,7 @@ def save_mp4(
     n, h, w, c = pixels.shape
     colors = np.broadcast_to(pixels, (n, h, w, 3)) if c < 3 else pixels[..., :3]
     shown = [i for i, times in _there_and_back(n) for _ in range(times)]
-    with tempfile.TemporaryDirectory() as folder:  # the film's index is written last, so no pipe will do
+    with tempfile.TemporaryDirectory() as folder:  # MP4 needs a file that can seek, not a pipe
         film = Path(folder) / "film.mp4"
         arguments = f"-loglevel error -f rawvideo -pix_fmt rgb24 -s {w}x{h} -r 1000/{milliseconds} -i - "
         arguments += f"-vf loop={_ROUNDS - 1}:{len(shown)} -pix_fmt yuv420p -movflags +faststart -y"
@@ -294,7 +296,7 @@ def save_mp4(
 
 
 def find_ffmpeg(path: str | os.PathLike[str]) -> str:
-    """Where ffmpeg is, to write the film ``path``.
+    """Find the ffmpeg program to write the film ``path``.
 
     Raises
     ------
@@ -308,7 +310,7 @@ def find_ffmpeg(path: str | os.PathLike[str]) -> str:
 
 
 def _enlarged(frames: Numbers, size: int, *, even: bool = False) -> Numbers:
-    """Frames (n, h, w, c) as floats, their sides times a whole number, and made even if asked for."""
+    """Frames (n, h, w, c) as floats, enlarged by an integer factor, with even sides if asked for."""
     h, w = frames.shape[1:3]
     factor = max(1, size // max(h, w))
     sides = [side * factor + (even and side * factor % 2) for side in (h, w)]
@@ -316,5 +318,5 @@ def _enlarged(frames: Numbers, size: int, *, even: bool = False) -> Numbers:
 
 
 def _there_and_back(n: int) -> list[tuple[int, int]]:
-    """Frames in the order shown, with how many times as long as the others each stays."""
+    """Indices of the frames in the order shown, each with its duration in frames."""
     return [(i, _REST if i in (0, n - 1) else 1) for i in [*range(n), *range(n - 2, 0, -1)]]

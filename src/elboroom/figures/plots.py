@@ -1,7 +1,7 @@
-"""Plots of numbers: how training went, where the codes lie, how the loss is spread.
+"""Plots of numbers: training curves, the map of codes and the histogram of losses.
 
-Each function returns a matplotlib figure that belongs to nobody else: save it with ``figure.savefig(path)``,
-or let a notebook show it. Nothing here needs a display, and no random state but its own is touched.
+Each function returns a new matplotlib figure: save it with ``figure.savefig(path)``, or let a notebook show
+it. No display is needed, and the global random state is left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from elboroom.models.vae import VAE, Array
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw −ELBO, distortion and rate over the epochs, with the schedules of β and the learning rate.
+    """Draw −ELBO, distortion and rate over the epochs, and the schedules of β and the learning rate.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     held_out["elbo"] = held_out["distortion"] + held_out["rate"]
     best = int(np.nanargmin(held_out["elbo"])) if np.isfinite(held_out["elbo"]).any() else None
     noun = "training examples" if best is None else "training and validation examples"
-    figure, head = titled_canvas(1500, 920, f"Means over the {noun}, epoch by epoch")
+    figure, head = titled_canvas(1500, 920, f"Means over the {noun} in each epoch")
     titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
     for i, (name, title) in enumerate(titles.items()):
         axes = panel(figure, 110 + 760 * (i % 2), head + 40 + 450 * (i // 2), 600, 320)
@@ -100,7 +100,7 @@ def _whole_epochs(axes: Axes, epochs: Numbers) -> None:
 def _draw_schedules(
     figure: Figure, left: float, top: float, epochs: Numbers, history: Sequence[Mapping[str, Any]]
 ) -> None:
-    # Each has a panel of its own: on a shared one a constant line would cover another.
+    # Separate panels: in a shared one, two constant lines would cover each other.
     axes = panel(figure, left, top, 600, 135)
     tidy(axes, "β, weight of the rate")
     _draw_schedule(axes, epochs, _column(history, "beta"), PALETTE[2])
@@ -125,24 +125,24 @@ def _draw_schedule(axes: Axes, epochs: Numbers, values: Numbers, color: str) -> 
 def loss_histogram(
     vae: VAE, x: Array, marks: Mapping[str, Array] | None = None, *, noun: str = "examples"
 ) -> Figure:
-    """Draw how −ELBO is spread over examples, and where some particular ones lie.
+    """Draw a histogram of the −ELBO of examples, and mark those of some named examples.
 
     Parameters
     ----------
     vae : VAE
-        Its ELBO is taken with one draw per example, always the same noise.
+        The model; its ELBO is computed with one draw per example, with a fixed seed.
     x : array
         Examples (n, *shape).
     marks : mapping of str to array, optional
-        Named examples (*shape) to point out, such as one that may be an anomaly; each with its loss as the
-        mean of 32 draws, and the standard error.
+        Named examples (*shape) to mark, such as a possible anomaly; each with the mean of 32 draws and its
+        standard error.
     noun : str
         What the title calls the examples.
 
     Raises
     ------
     UsageError
-        If there are no examples, or one is not of the model's shape.
+        If there are no examples, or one does not have the model's shape.
     """
     losses = losses_of(vae, x)
     losses = losses[np.isfinite(losses)]
@@ -155,7 +155,7 @@ def loss_histogram(
     figure, head = titled_canvas(1300, 660, title)
     axes = panel(figure, 120, head + 20, 1140, 550)
     if len(losses):
-        # Bars as wide as suits the bulk: a few outliers would otherwise squeeze it into one.
+        # Bar widths follow the bulk of the data: a few outliers would otherwise squeeze it into one bar.
         low, high = np.percentile(losses, [0.1, 99.9])
         fine = np.clip(2 * len(losses) ** 0.5, 8, 60)
         bars = int(np.clip(fine * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
@@ -167,10 +167,10 @@ def loss_histogram(
 
 
 def _draw_marks(axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
-    """A dashed line per mark; each label on a level of its own, so that none covers another."""
+    """Draw a dashed line for each mark, with labels at different heights."""
     top = axes.get_ylim()[1]
     for value, _ in at.values():
-        axes.axvline(value, color="none")  # first all of them, so that the limits are final
+        axes.axvline(value, color="none")  # fixes the limits before the labels are placed
     low, high = axes.get_xlim()
     for level, (name, (value, error)) in enumerate(sorted(at.items(), key=lambda item: item[1])):
         color = PALETTE[(level + 1) % 10]
@@ -190,7 +190,7 @@ def _draw_marks(axes: Axes, at: Mapping[str, tuple[float, float]]) -> None:
 
 
 def _rounded(value: float, digits: int) -> str:
-    """Write a number with so many digits, or all of its whole part, and never with an exponent.
+    """Format a number with this many significant digits, or all integer digits, without an exponent.
 
     Examples
     --------

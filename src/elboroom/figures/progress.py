@@ -1,4 +1,4 @@
-"""A quick picture to watch while a model learns."""
+"""A quick picture of a model during training."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from elboroom.latent import arrays
 from elboroom.latent.arrays import Numbers, evenly
 from elboroom.models.vae import VAE
 
-_TOLD = 10  # most conditions that samples are drawn by
+_MOST_CONDITIONS = 10  # that samples are drawn for
 
 
 def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLike[str]) -> Path:
-    """Draw how far training has come as one picture: reconstructions, the latent map, what codes decode to.
+    """Draw reconstructions, the map of codes and samples in one picture, to follow training.
 
-    With two latent dimensions or one, the decoded grid over the prior is shown, else samples, always from
-    the same codes; of a conditional model samples of several conditions. It takes about a second.
+    With one or two latent dimensions a decoded grid over the prior replaces the samples, which always have
+    the same codes; a conditional model is sampled with several conditions. Takes about a second.
 
     Parameters
     ----------
     vae : VAE
-        The model under way; its random state and mode are left as they were.
+        The model in training; its random state and mode are left as they were.
     data : Dataset
-        Validation examples are shown if there are any, else test examples, else all.
+        Validation examples are shown if there are any, otherwise test examples, otherwise all.
     epoch : int
-        Names the file: ``progress/epoch_0005.png``.
+        Number in the file name: ``progress/epoch_0005.png``.
     out_dir : path
-        Where the folder ``progress`` is or comes to be.
+        Folder that holds ``progress``.
 
     Returns
     -------
@@ -55,11 +55,13 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
     x, labels = examples_of(vae, data, rows), None if data.labels is None else np.asarray(data.labels)[rows]
     above = images.pairs(vae, x[evenly(len(x), 10)], title=f"Epoch {epoch}: {examples_of_part(part)}")
     if vae.condition is not None:
-        below = conditional.conditional_grid(vae, *conditional.conditions_to_show(vae, x, _TOLD), n=8)
+        below = conditional.conditional_grid(
+            vae, *conditional.conditions_to_show(vae, x, _MOST_CONDITIONS), n=8
+        )
         below.title = "Samples"
     elif vae.latent_dim <= 2:
         below = images.manifold_image_grid(vae, images.manifold_grid(vae, 15))
-        below.title = "What codes over the prior decode to"
+        below.title = "Decoded codes on a grid over the prior"
     else:
         with arrays.seeded(vae, 0):
             below = ImageGrid(grids.images_of(vae, vae.sample(64)), 8, gap=2, title="Samples")
@@ -72,7 +74,7 @@ def draw_progress(vae: VAE, data: Dataset, epoch: int, out_dir: str | os.PathLik
 def _compose(
     above: ImageGrid, below: ImageGrid, codes: Numbers, labels: Numbers | None, label_names: Sequence[str]
 ) -> Figure:
-    """Lay out one grid above, the map of codes below it, and the other grid right of that."""
+    """Place one grid at the top, and below it the map of codes and the other grid."""
     side, left, right = 600, 110, 950
     scale = above.scale(width=right + side - 200)
     head = 55 + above.size(scale)[0] + 60

@@ -1,4 +1,4 @@
-"""What all drawings share: the sheet, its colours and type, and numbers of a model that are drawn."""
+"""What all figures share: canvas, axes, colours, type and number format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elboroom.latent.arrays import Numbers
 DPI = 150
 LETTER = 11  # width of a wide letter in screen pixels
 INK, FAINT = "#333333", "#dddddd"
-# Okabe and Ito's colours, which colour-blind readers can tell apart, four more, and lighter or darker ones.
+# Okabe and Ito's colours, safe for colour-blind readers, four more, and lighter and darker variants.
 PALETTE = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *("#5D3A9B", "#8A5A2B", "#4D4D4D", "#A8B400"),
@@ -24,26 +24,26 @@ PALETTE = (
     *("#1B3A5C", "#AE9CCD", "#C9AD90", "#A6A6A6", "#5E6400"),
 )
 
-_DOT = 8.0  # half the side in screen pixels of what is kept free around a point
-_NARROWEST = 700  # screen pixels of a figure with a title, so that it takes few lines
+_DOT = 8.0  # half the side of the square kept free around a point, in screen pixels
+_NARROWEST = 700  # screen pixels of a figure with a title, which then takes few lines
 
 
 class Picture(Figure):
-    """A figure with a canvas of its own, which notebooks show without pyplot."""
+    """A figure with its own canvas, which notebooks show without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return to_png(self)
 
 
 def canvas(width: float, height: float) -> Picture:
-    """Make an empty white figure of this many pixels."""
+    """Create an empty white figure of this size in pixels."""
     figure = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def titled_canvas(width: float, height: float, title: str) -> tuple[Picture, int]:
-    """Make an empty figure with a title above, in as many lines as it takes; return it and their pixels."""
+    """Create an empty figure with a wrapped title; return it and the height of the title in pixels."""
     if not title:
         return canvas(width, height), 0
     width = max(width, _NARROWEST)
@@ -56,13 +56,13 @@ def titled_canvas(width: float, height: float, title: str) -> tuple[Picture, int
 
 
 def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add axes at a place given in pixels from the figure's upper left corner."""
+    """Add axes at a position in pixels from the figure's upper left corner."""
     across, down = figure.get_size_inches() * DPI
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
-    """Give axes the style that all figures share: thin grey lines, a title flush left."""
+    """Apply the common style to axes: thin grey lines, left-aligned title."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
@@ -77,21 +77,21 @@ def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
 def moved_apart(
     at: Numbers, half: Numbers, fixed: Numbers, frame: tuple[float, float, float, float]
 ) -> Numbers:
-    """Find places for boxes so that none lies on another: each, in turn, the nearest that is free.
+    """Move boxes apart until none overlaps another: each, in turn, to the nearest free position.
 
     Parameters
     ----------
     at, half : numpy.ndarray
-        Middle and half width and height of each box, (n, 2).
+        Centre, and half of width and height, of each box, (n, 2).
     fixed : numpy.ndarray
         Points (m, 2) that no box may cover.
     frame : tuple of float
-        Left, lower, right and upper edge, within which the boxes stay.
+        Left, lower, right and upper edge of the area for the boxes.
 
     Returns
     -------
     numpy.ndarray
-        New middles, (n, 2).
+        New centres, (n, 2).
 
     Examples
     --------
@@ -101,12 +101,12 @@ def moved_apart(
     """
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False) + np.pi / 2
     rings = np.arange(0, 80)[:, None, None] * half.min() / 3
-    ways = (rings * np.stack([np.cos(angles), np.sin(angles)], -1)).reshape(-1, 2)
+    offsets = (rings * np.stack([np.cos(angles), np.sin(angles)], -1)).reshape(-1, 2)
     low, high = np.array(frame[:2]) + half, np.array(frame[2:]) - half
     middles, sizes = fixed.astype(np.float64), np.full((len(fixed), 2), _DOT)
     moved = at.astype(np.float64)
-    for i in range(len(at)):  # the first free place on rings around where it would be
-        tried = (at[i] + ways).clip(low[i], np.maximum(low[i], high[i]))
+    for i in range(len(at)):  # the first free position on rings around the wanted one
+        tried = (at[i] + offsets).clip(low[i], np.maximum(low[i], high[i]))
         lap = sizes + half[i] - np.abs(tried[:, None] - middles)
         free = (lap <= 0).any(-1).all(-1)
         moved[i] = tried[free.argmax()]
@@ -117,13 +117,13 @@ def moved_apart(
 def to_png(figure: Figure) -> bytes:
     """Encode a figure as PNG."""
     buffer = BytesIO()
-    # Level 4 takes half the time of the usual 6 for files of the same size.
+    # Level 4 takes half the time of the default 6 for files of the same size.
     figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
     return buffer.getvalue()
 
 
 def written(values: Numbers) -> list[str]:
-    """Write values with as many decimals as their spread calls for."""
+    """Format values with decimals that suit their range."""
     spread = float(np.ptp(values))
     decimals = max(0, 1 - int(np.floor(np.log10(spread)))) if spread > 0 else 1
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.round(decimals)]

@@ -1,4 +1,4 @@
-"""What changes in the picture when one latent dimension does."""
+"""Traversals: decoded codes that differ in one latent dimension."""
 
 from __future__ import annotations
 
@@ -28,36 +28,35 @@ def traversals(
     layer: int | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw what changes when one latent dimension does: a row each, all else being equal.
+    """Draw traversals: each row varies one latent dimension and keeps the others.
 
-    Where the prior is normal, and in each of several stochastic layers, a dimension moves in units of its
-    prior (:meth:`elboroom.VAE.standardized`); the layers below follow, each code keeping its place in a prior
-    that has moved.
+    If the prior is normal, and in each of several stochastic layers, a dimension varies in standard
+    deviations of its prior (:meth:`elboroom.VAE.standardized`). In the layers below, codes keep their
+    position relative to the prior, which changes with the layers above.
 
     Parameters
     ----------
     vae : VAE
         The model.
     x : array, optional
-        Examples (n, *shape). The other dimensions keep the mean of their codes, which of a single example
-        is its code; 0 without. Of several, the dimensions whose codes vary most come first, and each row
-        says the standard deviation of its codes: near 0, the dimension is not in use.
+        Examples (n, *shape). The other dimensions have the mean of their codes; 0 if not given. With several
+        examples, dimensions are ordered by the standard deviation of the codes, which labels each row: near
+        0, the dimension is inactive.
     steps : int
         Images in a row.
     dims : sequence of int, optional
-        Which dimensions, in this order; if not given at most 12, as many of each stochastic layer.
+        Which dimensions, in this order; if not given at most 12, equally many of each stochastic layer.
     span : float
         The dimension takes values from −span to span.
     layer : int, optional
-        In place of ``dims``: those of this stochastic layer, 1 being the top.
+        Instead of ``dims``: the dimensions of this stochastic layer, 1 being the top.
     title : str
-        Says around what they are; if not given, around how many examples.
+        Title of the figure.
 
     Raises
     ------
     UsageError
-        If ``dims`` or ``layer`` are not of the model, or both are given; if ``steps`` < 1, or x holds no
-        example.
+        If ``dims`` or ``layer`` are out of range, or both are given; if ``steps`` < 1, or x is empty.
     """
     if layer is not None:
         _check_layer(vae, layer, dims)
@@ -77,8 +76,8 @@ def traversals(
     grid = ImageGrid(images_of(vae, decoded), steps, row_labels=names, captions=written(numbers(values)))
     if not title:
         count = len(known) if x is not None else 0
-        around = ("the middle of the prior", "one example's code")[count] if count < 2 else _MEAN
-        title = f"What changes when one latent dimension does, around {around}"
+        around = ("the centre of the prior", "the code of one example")[count] if count < 2 else _MEAN
+        title = f"Traversals: each row varies one latent dimension around {around}"
     return stack(grid, title=titled(vae, title))
 
 
@@ -93,7 +92,7 @@ def _check_layer(vae: VAE, layer: int, dims: Sequence[int] | None) -> None:
 
 
 def _most_active(vae: VAE, spread: Numbers, layer: int | None) -> list[int]:
-    """Dimensions whose codes vary most: at most 12, all of one layer or as many of each."""
+    """Dimensions whose codes vary most: at most 12, of one layer or equally many of each."""
     layers = vae.layers[:_ROWS] if layer is None else vae.layers[layer - 1 : layer]
     each = max(1, _ROWS // len(layers))
     ranked = [one.start + np.argsort(-spread[one], kind="stable")[:each] for one in layers]
@@ -101,6 +100,6 @@ def _most_active(vae: VAE, spread: Numbers, layer: int | None) -> list[int]:
 
 
 def _dim_name(vae: VAE, dim: int) -> str:
-    """What a dimension is called; with several stochastic layers, in which it is."""
+    """Label of a dimension, with its layer if there are several."""
     (layer,) = (i for i, layer in enumerate(vae.layers, 1) if layer.start <= dim < layer.stop)
     return f"$z_{{{dim}}}$" if len(vae.layers) == 1 else f"layer {layer}  $z_{{{dim}}}$"

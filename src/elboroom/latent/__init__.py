@@ -1,1 +1,1 @@
-"""What one does in the latent space, without drawing: paths, targets, codes and losses of many examples."""
+"""Work in the latent space: paths, targets, planes, and the codes and losses of many examples."""

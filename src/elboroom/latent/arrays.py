@@ -1,4 +1,4 @@
-"""Arrays of codes and losses of many examples, and the helpers that choose and draw them."""
+"""Codes and losses of many examples, and helpers to select and format them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,15 @@ from elboroom.models.vae import VAE, Array
 
 Numbers = NDArray[Any]
 
+DRAWS = 32  # of the code, for the loss reported of one image
 
 _BATCH = 2000
-
-
 _POINTS = 10_000
-
-
-DRAWS = 32  # of the code of an image whose loss is told
 
 
 @contextmanager
 def seeded(vae: VAE, seed: int) -> Iterator[None]:
-    """Draw from ``seed`` inside, and leave the caller's random state as it was."""
+    """Seed the random generators inside the block, and restore the caller's state after it."""
     device = next(vae.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # torch.manual_seed would also reset the devices that were not forked.
@@ -40,7 +36,7 @@ def seeded(vae: VAE, seed: int) -> Iterator[None]:
 
 
 def evenly(n: int, limit: int = _POINTS) -> NDArray[np.int64]:
-    """Indices of at most ``limit`` of n examples, evenly taken from first to last.
+    """Indices of at most ``limit`` of n examples, evenly spaced from first to last.
 
     Examples
     --------
@@ -56,9 +52,9 @@ def codes_of(vae: VAE, x: Array) -> Numbers:
 
 
 def losses_of(vae: VAE, x: Array, seed: int = 0) -> Numbers:
-    """−ELBO of each example of x (n, *shape) with one draw each, nats: float32 (n,).
+    """−ELBO of each example of x (n, *shape) with one draw each, in nats, float32 (n,).
 
-    Quick, for how the losses of many are spread; the loss of one image is :func:`losses_with_errors`.
+    For distributions of losses. For the loss of a single image use :func:`losses_with_errors`.
     """
     with seeded(vae, seed):
         return _in_batches(lambda part: -vae.elbo(part), x)
@@ -67,8 +63,8 @@ def losses_of(vae: VAE, x: Array, seed: int = 0) -> Numbers:
 def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numbers]:
     """−ELBO of each example as the mean over 32 draws of its code, and the standard error of that mean.
 
-    This is the loss of an image wherever one is written down. The same image always has the same one: each
-    gets the same noise, whatever others stand beside it.
+    This is the loss reported for an image. Each example gets the same noise, so its loss does not depend on
+    the other examples.
 
     Parameters
     ----------
@@ -77,7 +73,7 @@ def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numb
     x : array
         Examples (n, *shape), of a conditional model with their conditions.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
@@ -93,7 +89,7 @@ def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numb
 
 
 def with_error(value: float, error: float) -> str:
-    """Write a value with its standard error, to the error's first digit.
+    """Write a value with its standard error, rounded to the error's first digit.
 
     Examples
     --------
@@ -102,7 +98,7 @@ def with_error(value: float, error: float) -> str:
     """
     if not (np.isfinite(value) and np.isfinite(error)):
         return f"{value:.4g}"
-    if error <= 1e-6 * max(1.0, abs(value)):  # nothing is drawn: all that differs is rounding
+    if error <= 1e-6 * max(1.0, abs(value)):  # a deterministic loss: the rest is rounding
         return f"{value:,.2f}".replace("-", "−")
     decimals = max(0, -int(np.floor(np.log10(error))))
     return f"{value:,.{decimals}f} ± {error:,.{decimals}f}".replace("-", "−")
@@ -115,18 +111,18 @@ def _in_batches(function: Callable[[Array], Tensor], x: Array) -> Numbers:
 
 
 def numbers(values: Array) -> Numbers:
-    """Bring an array or a tensor from any device to a float32 numpy array."""
+    """Convert an array, or a tensor on any device, to a float32 numpy array."""
     array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else values
     return np.asarray(array, dtype=np.float32)
 
 
 def standardizes(vae: VAE) -> bool:
-    """Whether a model of rows or time series has means and standard deviations of its own for them."""
+    """Whether a model standardises its rows or time series."""
     return len(vae.shape) != 3 and hasattr(getattr(vae, "likelihood", None), "standardize")
 
 
 def standardized(vae: VAE, x: Array) -> NDArray[np.float64]:
-    """Rows or time series (n, *shape) as a model that standardises them sees them; others as they are."""
+    """Rows or time series (n, *shape) in standard deviations if the model standardises them."""
     values = numbers(x).astype(np.float64)
     if not standardizes(vae):
         return values
@@ -134,12 +130,12 @@ def standardized(vae: VAE, x: Array) -> NDArray[np.float64]:
 
 
 def known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:
-    """Return different latent dimensions as they were given.
+    """Check that latent dimensions exist and are distinct, and return them.
 
     Raises
     ------
     UsageError
-        If one is twice among them or not of the model, or there is none.
+        If there is none, or one is repeated or out of range.
     """
     known = [dim for dim in dict.fromkeys(dims) if 0 <= dim < vae.latent_dim]
     if known != list(dims) or not known:

@@ -1,7 +1,8 @@
-"""Ways through the latent space, from one code to another.
+"""Paths through the latent space, from one code to another.
 
-A *walk* is a plain function from two codes (d,) and a number of steps to the codes on the way, (steps, d),
-with exact ends. ``PATHS`` names them; where to go is in :mod:`elboroom.latent.targets`.
+A path is computed by a function of two codes (d,) and a number of steps that returns codes (steps, d), whose
+first and last are exactly the endpoints. ``PATHS`` names these functions; :mod:`elboroom.latent.targets`
+finds endpoints.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from elboroom.models.vae import Array
 from elboroom.probability.posteriors import unit_vector
 
 LogDensity = Callable[[Tensor], Tensor]
-"""From codes (..., d) to the logarithm of a density, (...), differentiably; in nats."""
+"""From codes (..., d) to the logarithm of a density (...), in nats; differentiable."""
 
 LatentPath = Callable[[Tensor, Tensor, int], Tensor]
-"""From two codes (d,) and a number of steps to the codes on the way, (steps, d)."""
+"""From two endpoints (d,) and a number of steps to the codes of the path, (steps, d)."""
 
-_PIECES = 128  # straight pieces of the curve that is optimised
-_BENDS = 8  # sine waves that may be added to the straight line
+_PIECES = 128  # straight segments of the optimised curve
+_BENDS = 8  # sine waves added to the straight line
 _LANDMARKS = 2000  # most codes whose density is estimated
 
 
 def linear(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """Walk the straight line from code a to code b (d,): (steps, d).
+    """Return codes (steps, d) on the straight line from code a to code b (d,), evenly spaced.
 
     Raises
     ------
@@ -44,16 +45,16 @@ def linear(a: Tensor, b: Tensor, steps: int) -> Tensor:
     [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
     """
     weights = _fractions(steps).to(a.dtype).to(a.device)[:, None]
-    return _with_ends(torch.lerp(a[None], b[None], weights), a, b)
+    return _with_endpoints(torch.lerp(a[None], b[None], weights), a, b)
 
 
 def spherical(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """Walk from code a to code b (d,) by turning evenly while the norm changes evenly: (steps, d).
+    """Return codes (steps, d) from code a to code b (d,) whose direction turns and whose norm changes evenly.
 
-    In many dimensions a normal prior's codes lie near a sphere of radius √d; the straight line leaves it, and
-    this walk does not (arXiv:1609.04468). From a zero vector, or between parallel ones, it is the straight
-    line; between opposite ones, where every half circle is as short, it passes the axis that is farthest from
-    both. In one dimension there is no turning and the walk is the straight line.
+    In many dimensions a normal prior's codes lie near a sphere of radius √d; this path stays near it, and
+    the straight line does not (arXiv:1609.04468). In one dimension, between parallel vectors, or if one of
+    them is zero, it is the straight line. Between opposite vectors, where all half circles are equally
+    short, it passes through the axis farthest from both.
 
     Raises
     ------
@@ -74,22 +75,21 @@ def spherical(a: Tensor, b: Tensor, steps: int) -> Tensor:
     along = v @ u
     aside = v - along * u
     angle = torch.atan2(aside.norm(), along)
-    if aside.norm() < 1e-7:  # parallel or opposite: any direction aside will do
+    if aside.norm() < 1e-7:  # parallel or opposite: any orthogonal direction will do
         axis = torch.eye(len(a), dtype=u.dtype)[u.abs().argmin()]
         aside = axis - (axis @ u) * u
         angle = torch.pi * (along < 0)
     direction = torch.cos(t * angle) * u + torch.sin(t * angle) * aside / aside.norm()
-    return _with_ends((torch.lerp(from_norm, to_norm, t) * direction).to(a.dtype).to(a.device), a, b)
+    return _with_endpoints((torch.lerp(from_norm, to_norm, t) * direction).to(a.dtype).to(a.device), a, b)
 
 
 def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iterations: int = 80) -> Tensor:
-    """Walk from code a to code b (d,) where codes are dense, in equal steps along the way: (steps, d).
+    """Return codes (steps, d) from code a to code b (d,) through dense regions, evenly spaced along the path.
 
-    The way minimises ∫ p(z)^(−1/d) |dz|, its length measured in the typical distance p^(−1/d) between
-    neighbours there: the fewest neighbours' steps from a to b, a density-based distance as in
-    arXiv:1810.09398. It is the straight line bent by eight sine waves, whose sizes L-BFGS finds by minimising
-    the energy of which that length is the lower bound. It is never longer, so measured, than the straight
-    line.
+    The path minimises ∫ p(z)^(−1/d) |dz|, its length in units of the typical distance p^(−1/d) between
+    neighbouring codes, a density-based distance as in arXiv:1810.09398. It is the straight line plus eight
+    sine waves, whose amplitudes L-BFGS finds by minimising the energy of the curve, which bounds that length
+    from above. By this measure it is never longer than the straight line.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iteratio
     steps : int
         At least 2.
     log_density : callable
-        Of codes (..., d), differentiable: ``vae.prior.log_prob``, or :func:`code_density` of encoded data.
+        Log density of codes (..., d), differentiable: ``vae.prior.log_prob``, or :func:`code_density`.
     iterations : int
-        Most iterations of the optimiser.
+        Maximum number of L-BFGS iterations.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iteratio
     line = torch.lerp(a.detach(), b.detach(), t[:, None])
     wave = torch.arange(1, _BENDS + 1).to(a)
     basis = torch.sin(torch.pi * t[:, None] * wave) / wave
-    # A slight bend, always the same: a symmetric obstacle would hold the straight line in balance.
+    # A slight fixed bend breaks the symmetry: at a symmetric obstacle the straight line has no gradient.
     bend = torch.randn(_BENDS, len(a), generator=torch.Generator().manual_seed(0)).to(a)
     bend = (bend * 1e-3 * distance).requires_grad_()
     optimizer = torch.optim.LBFGS([bend], max_iter=iterations, line_search_fn="strong_wolfe")
@@ -123,7 +123,9 @@ def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iteratio
     def energy() -> Tensor:
         optimizer.zero_grad()
         logs = torch.logsumexp(2 * _log_pieces(line + basis @ bend, log_density), 0)
-        (bend.grad,) = torch.autograd.grad(logs, bend)  # and none for the density's own parameters
+        (bend.grad,) = torch.autograd.grad(
+            logs, bend
+        )  # leaves the density's own parameters without gradients
         return logs.detach()
 
     with torch.enable_grad():
@@ -131,11 +133,11 @@ def dense(a: Tensor, b: Tensor, steps: int, log_density: LogDensity, *, iteratio
     curve = line + basis @ bend.detach()
     if not density_length(curve, log_density) < density_length(line, log_density):
         return straight
-    return _with_ends(_evenly_spaced(curve, steps), a, b)
+    return _with_endpoints(_evenly_spaced(curve, steps), a, b)
 
 
 def density_length(path: Tensor, log_density: LogDensity) -> float:
-    """Logarithm of Σ p^(−1/d) |Δz| along codes (steps, d), the density taken in the middle of each piece."""
+    """Logarithm of Σ p^(−1/d) |Δz| along codes (steps, d), with the density at the middle of each segment."""
     with torch.no_grad():
         return float(torch.logsumexp(_log_pieces(path, log_density), 0))
 
@@ -147,7 +149,7 @@ def _log_pieces(path: Tensor, log_density: LogDensity) -> Tensor:
 
 
 def _evenly_spaced(path: Tensor, steps: int) -> Tensor:
-    """Points (steps, d) on a polyline, each as far from the last as the next, measured along it."""
+    """Points (steps, d) on a polyline, at equal distances along it."""
     done = torch.cat([path.new_zeros(1), path.diff(dim=0).norm(dim=-1).cumsum(0)])
     wanted = _fractions(steps).to(path.dtype).to(path.device) * done[-1]
     piece = torch.searchsorted(done, wanted).clamp(1, len(path) - 1)
@@ -156,13 +158,13 @@ def _evenly_spaced(path: Tensor, steps: int) -> Tensor:
 
 
 def code_density(codes: Array) -> LogDensity:
-    """Estimate how dense encoded data are, by a normal kernel around each code.
+    """Estimate the density of encoded data with a normal kernel around each code.
 
     Parameters
     ----------
     codes : array
-        (n, d); of more than 2,000, that many evenly taken ones. The kernel's standard deviation is Scott's
-        n^(−1/(d+4)) times the root of the mean variance of the dimensions.
+        (n, d); of more than 2,000, that many are used, taken evenly. The kernel's standard deviation is
+        Scott's n^(−1/(d+4)) times the root of the mean variance of the dimensions.
 
     Returns
     -------
@@ -172,14 +174,16 @@ def code_density(codes: Array) -> LogDensity:
     Raises
     ------
     UsageError
-        If there are fewer than 2 codes, or they are all the same.
+        If there are fewer than 2 codes, or all are equal.
     """
     known = torch.as_tensor(codes).detach()
     known = known[torch.from_numpy(evenly(len(known), _LANDMARKS)).to(known.device)]
     n, d = known.shape
     spread = float(known.var(0, correction=0).mean()) if n > 1 else 0.0
     if not spread > 0:
-        raise UsageError(f"got {n} codes with a spread of {spread:g}; a density needs 2 different ones")
+        raise UsageError(
+            f"got {n} codes with variance {spread:g}; a density needs at least 2 different codes"
+        )
     variance = spread * n ** (-2 / (d + 4))
 
     def log_density(z: Tensor) -> Tensor:
@@ -191,32 +195,32 @@ def code_density(codes: Array) -> LogDensity:
     return log_density
 
 
-def _where_codes_are(prior: Any, walk: LatentPath) -> LatentPath:
-    """The walk itself, or where codes are points on a sphere, drawn out to it from the middle."""
+def _on_space(prior: Any, path: LatentPath) -> LatentPath:
+    """The path itself; if codes lie on a sphere, its projection onto the sphere."""
     if getattr(prior, "space", None) != "sphere":
-        return walk
+        return path
 
     def on_sphere(a: Tensor, b: Tensor, steps: int) -> Tensor:
-        return _with_ends(unit_vector(walk(a, b, steps)), a, b)
+        return _with_endpoints(unit_vector(path(a, b, steps)), a, b)
 
     return on_sphere
 
 
 PATHS: dict[str, Callable[[Any, Callable[[], Array]], LatentPath]] = {
-    "linear": lambda prior, _codes: _where_codes_are(prior, linear),
+    "linear": lambda prior, _codes: _on_space(prior, linear),
     "spherical": lambda _prior, _codes: spherical,
-    "dense": lambda prior, _codes: _where_codes_are(prior, partial(dense, log_density=prior.log_prob)),
-    "data": lambda prior, codes: _where_codes_are(prior, partial(dense, log_density=code_density(codes()))),
+    "dense": lambda prior, _codes: _on_space(prior, partial(dense, log_density=prior.log_prob)),
+    "data": lambda prior, codes: _on_space(prior, partial(dense, log_density=code_density(codes()))),
 }
-"""How each walk is made from a prior and a function that returns codes (n, d) of encoded data."""
+"""By name, how each path is made from a prior and a function that returns codes (n, d) of encoded data."""
 
 
 def _fractions(steps: int) -> Tensor:
     if steps < 2:
-        raise UsageError(f"steps = {steps}: a walk needs at least 2, its two ends")
+        raise UsageError(f"steps = {steps}: a path needs at least 2, its endpoints")
     return torch.linspace(0, 1, steps, dtype=torch.float64)
 
 
-def _with_ends(path: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    path[0], path[-1] = a, b  # exactly, whatever was rounded on the way
+def _with_endpoints(path: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    path[0], path[-1] = a, b  # exact, without rounding errors
     return path
