@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from draw_packages import draw
 
+import elboroom
 from elboroom.cli.help import help_text
 from elboroom.cli.verbs import VERBS
-from elboroom.config import preset_names
+from elboroom.config import Config, preset_names
 from elboroom.figures.standard_figures import STANDARD_FIGURES
 from elboroom.figures.style import to_png
 
@@ -20,6 +23,7 @@ def write_all(docs: Path) -> None:
     _write(folder / "packages.png", to_png(draw(docs.parent / "src" / "elboroom")))
     _write(folder / "command-line.part.md", _command_line().encode())
     _write(folder / "figures.part.md", _standard_figures().encode())
+    _write(folder / "configuration.part.md", _configuration().encode())
 
 
 def _command_line() -> str:
@@ -37,6 +41,25 @@ def _standard_figures() -> str:
         when = f"needs {figure.needs}" if figure.needs else "on request" if figure.on_demand else "always"
         rows.append(f"| `{figure.name}.png` | {figure.shows} | {when} |")
     return "\n".join(rows)
+
+
+def _configuration() -> str:
+    """A table of fields for each section of the configuration."""
+    parts = []
+    for name, section in Config.model_fields.items():
+        kind: Any = section.annotation
+        exported = "elboroom" if kind.__name__ in elboroom.__all__ else "elboroom.config"
+        parts.append(
+            f"## {name}\n\n```{{eval-rst}}\n.. py:class:: {exported}.{kind.__name__}(**fields)\n```\n"
+        )
+        parts.append("| field | default | meaning |\n|---|---|---|")
+        for field, info in kind.model_fields.items():
+            default = info.get_default(call_default_factory=True)
+            meaning = " ".join((info.description or "").split()).replace("|", r"\|")
+            meaning = re.sub(r"(--[a-z][a-z.-]*[a-z])", r"`\1`", meaning)
+            parts.append(f"| `{field}` | `{default!r}` | {meaning} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 def _write(path: Path, content: bytes) -> None:

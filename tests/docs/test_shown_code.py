@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import elboroom
 from elboroom.cli.help import help_text
 from elboroom.cli.verbs import VERBS
-from elboroom.config import preset_names
+from elboroom.config import Config, preset_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,3 +75,17 @@ def test_source_files_that_a_page_names_are_there(page: str) -> None:
     assert named
     for path in named:
         assert (ROOT / path).exists() or (ROOT / "src" / "elboroom" / path).exists(), path
+
+
+def test_every_public_name_is_in_the_api_reference() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+    pages += (ROOT / "docs" / "generated.py").read_text(encoding="utf-8") + _public_sections()
+    for name in elboroom.__all__:
+        module, _, attribute = elboroom._HOME[name].partition(":")
+        documented = f"elboroom.{name}" if attribute else module
+        assert re.search(rf"{re.escape(documented)}\b", pages), name
+
+
+def _public_sections() -> str:
+    """What ``docs/generated.py`` writes a table of."""
+    return " ".join(f"elboroom.{section.annotation.__name__}" for section in Config.model_fields.values())
