@@ -70,7 +70,7 @@ lowest:  ## try the lowest versions allowed; smaller with KEEP=torch
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt ".[$(EXTRAS)]"
 	$(LOWEST)/bin/elboroom train mnist-5k --epochs 2 --hidden 64 --out $(LOWEST)/run
 	$(LOWEST)/bin/elboroom evaluate $(LOWEST)/run
-	$(LOWEST)/bin/elboroom morph $(LOWEST)/run test:0 test:1 --out $(LOWEST)/morph.png
+	$(LOWEST)/bin/elboroom morph $(LOWEST)/run mnist-5k:0 mnist-5k:1 --out $(LOWEST)/morph.png
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default $(filter-out $(SLOW),$(wildcard tests/*/))
 
 docs: $(READY)  ## build the documentation and run tutorials (three minutes)
