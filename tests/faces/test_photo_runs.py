@@ -190,6 +190,7 @@ def test_every_verb_takes_such_photos_and_shows_them_as_the_model_gets_them(tmp_
         ("morph {} {} {}:2 --steps 2 --out r/m.gif", ["m-ends.png", "m.gif"]),
         ("neighbours {} {} {}:2 --out r/n.png", ["n.png"]),
         ("figures {} --mark {} {}:2 --only loss_histogram --out r", ["loss_histogram.png", "marked.png"]),
+        ("figures {} --mark {} {}:2 --only friends --out r", ["friends.png"]),
         ("traverse {} --at {} --out r/t.png", ["t-at.png", "t.png"]),
     ):
         assert main(line.format(run.path, *[path] * 2).split()) == 0

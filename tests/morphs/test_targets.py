@@ -80,7 +80,7 @@ def test_members_that_cannot_be_chosen() -> None:
     codes, labels, _ = planted()
     with pytest.raises(UsageError, match="no example has label 9"):
         class_target(codes, labels, 9, "mean")
-    with pytest.raises(UsageError, match="nearest to what"):
+    with pytest.raises(UsageError, match="needs a code"):
         class_target(codes, labels, 1)
     with pytest.raises(UsageError, match="how = 'neerest'; did you mean 'nearest'"):
         class_target(codes, labels, 1, "neerest")  # type: ignore[arg-type]

@@ -219,7 +219,7 @@ STANDARD_FIGURES = (
         "analogies",
         "Examples and their codes decoded with each label.",
         lambda scene, title: conditional.analogies(scene.vae, scene.x, title=title),
-        "{Examples}, and their codes decoded given each class",
+        "{Examples} and their codes decoded given each class",
         applies=lambda scene: scene.by_label,
         needs="a model conditional on labels",
     ),

@@ -1,4 +1,4 @@
-"""Planes through a latent space of more than two dimensions, along directions in which its codes vary."""
+"""Planes through a latent space of more than two dimensions, along directions of high variance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
 
-_REACH = 2.0  # standard deviations of the codes from the middle of a plane to its edge
+_REACH = 2.0  # standard deviations of the codes from the centre of a plane to its edge
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Plane:
     Attributes
     ----------
     center : Tensor
-        Code (d,) in its middle.
+        Code (d,) at its centre.
     across, up : Tensor
-        From the middle to the right edge and to the upper one, (d,).
+        Vectors (d,) from the centre to the right and to the upper edge.
     names : tuple of str
-        What to write at the two axes.
+        Labels of the two axes.
     ticks : tuple of float
-        What the right and the upper edge are called; the left and lower ones have the opposite sign.
+        Coordinates of the right and the upper edge; those of the left and the lower are their negatives.
     """
 
     center: Tensor
@@ -38,7 +38,7 @@ class Plane:
     ticks: tuple[float, float] = (_REACH, _REACH)
 
     def grid(self, vae: VAE, steps: int = 15) -> Tensor:
-        """Codes (steps, steps, d), the top row first; of a conditional model that is given its condition."""
+        """Codes (steps, steps, d), the top row first; a conditional model must be given its condition."""
         line = torch.linspace(-1, 1, steps)
         codes = self.center + line[:, None] * self.across + line.flip(0)[:, None, None] * self.up
         return vae.onto_space(vae.placed(codes.reshape(-1, len(self.center)))).reshape(codes.shape)
@@ -71,12 +71,12 @@ def principal_plane(vae: VAE, x: Array) -> Plane:
 
 
 def plane_between(vae: VAE, start: Tensor, end: Tensor, x: Array) -> Plane:
-    """Plane that holds the straight line between two codes (d,), from the left edge's middle to the right's.
+    """Plane whose horizontal centre line joins two codes (d,).
 
-    Upwards it follows the direction, at right angles to that line, in which the codes of x vary most.
+    Its vertical direction is the one orthogonal to that line in which the codes of x vary most.
     """
-    ends = vae.standardized(torch.stack([start, end])).cpu()
-    across = (ends[1] - ends[0]) / 2
+    endpoints = vae.standardized(torch.stack([start, end])).cpu()
+    across = (endpoints[1] - endpoints[0]) / 2
     codes = _standard_codes(vae, x)
     along = numbers(across / across.norm().clamp(min=1e-12))
     rest = codes - codes.mean(0)
@@ -85,13 +85,13 @@ def plane_between(vae: VAE, start: Tensor, end: Tensor, x: Array) -> Plane:
     spread = float((rest @ directions[0]).std())
     names = (
         "from the morph's start (−1) to its end (1)",
-        "direction of most variance beside it, standard deviations",
+        "orthogonal direction of most variance, standard deviations",
     )
     up = torch.from_numpy(_REACH * spread * directions[0]).float()
-    return Plane(ends.mean(0), across, up, names, (1.0, _REACH))
+    return Plane(endpoints.mean(0), across, up, names, (1.0, _REACH))
 
 
 def _standard_codes(vae: VAE, x: Array) -> Numbers:
-    """Codes of examples in units of the prior; of more than 10,000, of that many evenly taken ones."""
+    """Codes of examples in units of the prior; of more than 10,000, of that many, taken evenly."""
     shown = x[evenly(len(x))]
     return numbers(vae.standardized(codes_of(vae, shown), apart(shown)[1]))

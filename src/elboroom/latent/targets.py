@@ -1,4 +1,4 @@
-"""Where to go in the latent space: members and means of classes, attributes, and codes made better."""
+"""Endpoints of paths: members and means of classes, attribute directions, and refined codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def attribute_vector(codes: Array, labels: Array, positive: int, negative: int |
     codes : array
         (n, d).
     labels : array
-        (n,), whole numbers.
+        (n,), integers.
     positive : int
         The label to go towards.
     negative : int, optional
@@ -32,7 +32,7 @@ def attribute_vector(codes: Array, labels: Array, positive: int, negative: int |
     Returns
     -------
     Tensor
-        (d,): added to a code, it takes a typical member of the one class to the other.
+        (d,); added to the code of a typical member of one class, it leads to the other class.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def attribute_vector(codes: Array, labels: Array, positive: int, negative: int |
 
 
 def attribute_slope(codes: Array, values: Array) -> Tensor:
-    """Direction in which a numeric attribute grows: how codes change with it, by least squares.
+    """Direction in which a numeric attribute increases: the least-squares slope of the codes.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def attribute_slope(codes: Array, values: Array) -> Tensor:
 
 
 class Target(NamedTuple):
-    """Where to go: a code (d,) and, if it is an example's, the row of that example."""
+    """An endpoint: a code (d,) and, if it is the code of an example, the row of that example."""
 
     code: Tensor
     row: int | None
@@ -102,9 +102,9 @@ def class_target(
     codes : array
         Of examples, (n, d).
     labels : array
-        Theirs, (n,).
+        Their labels, (n,).
     label : int
-        Of the class.
+        The class.
     how : {"nearest", "mean", "random"}
         The member whose code is nearest to ``of``, the mean code, or a member drawn by ``seed``.
     of : array, optional
@@ -115,7 +115,7 @@ def class_target(
     Raises
     ------
     UsageError
-        If the class has no member, there is no such choice, or "nearest" has nothing to be near to.
+        If the class has no member, ``how`` is unknown, or "nearest" lacks ``of``.
 
     Examples
     --------
@@ -136,25 +136,25 @@ def class_target(
     elif of is not None:
         chosen = int((members - torch.as_tensor(of).to(members)).square().sum(-1).argmin())
     else:
-        raise UsageError("nearest to what? give the code (d,) to be near to as of=")
+        raise UsageError("how = 'nearest' needs a code (d,) to be near to; give it as of=")
     return Target(members[chosen], int(rows[chosen]))
 
 
 def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: float = 0.05) -> Tensor:
-    """Improve codes by gradient steps on what they decode to: for images unlike those of the training.
+    """Improve codes by gradient descent, for images unlike the training images.
 
-    The encoder's guess at an image from outside is often poor although the decoder could do better. Adam
-    minimises −log p(x|z) − log p(z), distortion plus the prior's cost, from that guess (semi-amortised
-    inference, arXiv:1802.02550, of a point instead of a posterior).
+    The encoder's code of such an image is often poor although the decoder could do better. From that code
+    Adam minimises −log p(x|z) − log p(z) (semi-amortised inference, arXiv:1802.02550, of a point instead of
+    a posterior).
 
     Parameters
     ----------
     vae : VAE
-        Its weights, their gradients and its mode stay as they are, and nothing is drawn at random.
+        The model; its weights, gradients and mode are left as they were, and nothing is sampled.
     x : array
         Examples (b, *shape); of a conditional model with their conditions.
     z : array, optional
-        Where to start, (b, d); the posterior means if not given.
+        Initial codes (b, d); the posterior means if not given.
     steps : int
         Gradient steps; 0 for none.
     lr : float
@@ -163,7 +163,7 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     Returns
     -------
     Tensor
-        (b, d), of each example the best code met, so never worse than the start.
+        (b, d), the best code found for each example, never worse than the initial one.
 
     Raises
     ------

@@ -47,6 +47,7 @@ class Figures(ImageVerb):
             place=lambda paths: free_files(paths, named=self.out is not None, overwrite=self.overwrite),
         ):
             wrote(path)
-        if any(is_changed(name, vae.shape, self.prepare) for name in self.mark):
+        drawn = not self.only or "friends" in self.only  # shows the marked images as well
+        if not drawn and any(is_changed(name, vae.shape, self.prepare) for name in self.mark):
             (place,) = free_files([folder / "marked.png"], named=False, overwrite=self.overwrite)
             save_seen(vae, self.mark, examples, place)
