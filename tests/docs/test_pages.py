@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from elboroom.cli.main import main
+
 from .shown import ROOT, Block, blocks, run
 
 PAGES = [
@@ -80,9 +82,14 @@ def _faces() -> None:
     drawn.write_landmarks(Path(), {f"{i}.png": drawn.turned(0, 0.8, (48, 48)) for i in range(12)}, "dogs.csv")
 
 
+def _run_of_digits() -> None:
+    assert main(["train", "digits", "--epochs", "1", "--out", "runs/digits", "--quiet"]) == 0
+
+
 BEFORE: dict[str, Callable[[], None]] = {
     "README": _readme,
     "faces": _faces,
+    "figures": _run_of_digits,
     "data-larger-than-memory": _shards,
     "units": _table,
     "people-and-dogs": _photos,
