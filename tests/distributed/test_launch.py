@@ -190,7 +190,7 @@ def test_one_that_fails_after_it_has_left_ends_no_other(
 
 
 def test_signals_are_passed_on(tmp_path: Path) -> None:
-    with launch._heard() as signals:
+    with launch._caught_signals() as signals:
         processes = processes_of(["import time; time.sleep(600)"] * 2)
         os.kill(os.getpid(), signal.SIGTERM)
         assert launch._wait(processes, signals, tmp_path) == 0
