@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elboroom.cli.main import main
-
 from .shown import ROOT, Block, blocks, run
 
 PAGES = [
@@ -82,17 +80,9 @@ def _faces() -> None:
     drawn.write_landmarks(Path(), {f"{i}.png": drawn.turned(0, 0.8, (48, 48)) for i in range(12)}, "dogs.csv")
 
 
-def _runs_of_digits() -> None:
-    quick = ["--epochs", "1", "--figures-every", "0", "--quiet"]
-    assert main(["train", "digits", "--out", "runs/digits", *quick]) == 0
-    assert main(["train", "digits", "--out", "runs/conditional", "--condition", "labels", *quick]) == 0
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save("photo.jpg")
-
-
 BEFORE: dict[str, Callable[[], None]] = {
     "README": _readme,
     "faces": _faces,
-    "figures": _runs_of_digits,
     "data-larger-than-memory": _shards,
     "units": _table,
     "people-and-dogs": _photos,
