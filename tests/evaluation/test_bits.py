@@ -193,7 +193,7 @@ def test_training_sees_noise_and_the_run_says_so(tmp_path: Path) -> None:
     [
         ({"likelihood": "categorical"}, "likelihood = 'categorical' is none"),
         ({"likelihood": "bernoulli"}, "likelihood = 'bernoulli' is none"),
-        ({"likelihood": "gaussian", "binarize": "threshold"}, "binarize = 'threshold' undoes that"),
+        ({"likelihood": "gaussian", "binarize": "threshold"}, "binarize = 'threshold' removes it"),
     ],
 )
 def test_noise_goes_with_densities_alone(fields: dict[str, Any], words: str) -> None:

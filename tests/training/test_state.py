@@ -112,5 +112,5 @@ def test_a_damaged_checkpoint_is_an_error_in_one_line(damage: str, tmp_path: Pat
     message = str(error.value)
     assert str(path) in message
     assert "\n" not in message
-    expected = {"nothing": "no checkpoint at", "other": "no checkpoint of elboroom"}
+    expected = {"nothing": "no checkpoint at", "other": "not a checkpoint of elboroom"}
     assert expected.get(damage, "is damaged or cut short") in message

@@ -22,7 +22,6 @@ Distribution = Literal["normal", "uniform"]
 Source = Callable[[Distribution, tuple[int, ...], Tensor], Tensor]
 """(distribution, shape, tensor with the wanted dtype and device) → numbers of that shape."""
 _source: ContextVar[Source | None] = ContextVar("source of noise", default=None)
-_FROM_GENERATOR: dict[Distribution, Callable[..., Tensor]] = {"normal": torch.randn, "uniform": torch.rand}
 
 
 @contextmanager
@@ -70,7 +69,8 @@ def noise_from(source: Source) -> Iterator[None]:
 
 def from_generator(distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Draw from torch's generator: the source where no other is set."""
-    return _FROM_GENERATOR[distribution](shape, dtype=like.dtype, device=like.device)
+    draw = torch.randn if distribution == "normal" else torch.rand
+    return draw(shape, dtype=like.dtype, device=like.device)
 
 
 def whole_batch(rows: Tensor) -> Tensor:
