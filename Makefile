@@ -43,6 +43,7 @@ bench: $(READY)  ## compare with other programs (minutes to an hour)
 	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json
 	$(BIN)/python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
 	$(BIN)/python benchmarks/processes.py --out benchmarks/results/processes.json
+	$(BIN)/python benchmarks/seeds.py --out benchmarks/results/seeds.json
 	$(BIN)/python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
 	$(BIN)/python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
 

@@ -22,9 +22,9 @@ from elboroom.config import Config
 from elboroom.data import Dataset, load_data
 from elboroom.io.files import write_atomic
 from elboroom.objectives.recipes import recipe
-from elboroom.training.engine import Engine
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build
+from elboroom.training.step.engine import Engine
 from elboroom.training.together.group import Group
 from elboroom.training.together.member import Member
 

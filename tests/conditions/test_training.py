@@ -26,8 +26,8 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.runs.run import load
 from elboroom.training.checkpoints.state import load_state
-from elboroom.training.engine import Engine
-from elboroom.training.nonfinite import find_first
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.nonfinite import find_first
 
 from . import job
 from .known import LAYERED, SIDE, build, images

@@ -19,7 +19,7 @@ from elboroom import VAE, Dataset, Objective, fit
 from elboroom.distributed.processes import Workers
 from elboroom.objectives import schedules
 from elboroom.objectives.critics import total_correlation_critic
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
 

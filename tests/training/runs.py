@@ -18,7 +18,7 @@ from elboroom.models.vae import VAE
 from elboroom.training import fit
 from elboroom.training.checkpoints import saving
 from elboroom.training.checkpoints.state import load_state
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 # They tell how long it took, and so are never the same twice.
 _TIMES = {"seconds", "images_per_second"}

@@ -11,7 +11,7 @@ from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.objectives import Objective
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from elboroom.training.checkpoints import saving
 from elboroom.training.checkpoints.links import NO_LINKS
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, load_state
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 from .runs import (
     after_step,

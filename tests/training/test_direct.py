@@ -14,8 +14,8 @@ from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.distributed.processes import Part
 from elboroom.objectives import iwae, schedules
-from elboroom.training.chunked import ChunkedAdam
-from elboroom.training.engine import Engine
+from elboroom.training.step.chunked import ChunkedAdam
+from elboroom.training.step.engine import Engine
 
 CPU = torch.device("cpu")
 MODELS: dict[str, dict[str, Any]] = {
@@ -103,7 +103,7 @@ def test_a_frozen_layer_or_a_hook_goes_through_autograd() -> None:
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
 def test_adam_in_pieces_is_adam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elboroom.training.chunked._CHUNK", 24)
+    monkeypatch.setattr("elboroom.training.step.chunked._CHUNK", 24)
     torch.manual_seed(0)
     start, kind = torch.randn(100), getattr(torch.optim, name)
     whole, pieces = (torch.nn.Parameter(start.clone()) for _ in range(2))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.config import Config
-from elboroom.training.chains import _ACTIVATIONS, Chains
-from elboroom.training.flat import FlatParameters
-from elboroom.training.optimizers import _ELEMENTWISE, make_optimizer
+from elboroom.training.step.chains import _ACTIVATIONS, Chains
+from elboroom.training.step.flat import FlatParameters
+from elboroom.training.step.optimizers import _ELEMENTWISE, make_optimizer
 
 Net = Callable[[], nn.Module]
 

@@ -17,8 +17,8 @@ from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.objectives import prior_critic
 from elboroom.objectives.schedules import constant
-from elboroom.training.interventions import Watch
 from elboroom.training.loop import Training
+from elboroom.training.step.interventions import Watch
 
 from .runs import assert_identical, build, checkpoint, images, timeless, train
 from .test_direct import engine_of

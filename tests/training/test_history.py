@@ -18,8 +18,8 @@ from elboroom.data.batches import Batches
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training import epoch_row
-from elboroom.training.engine import Engine
 from elboroom.training.order import epoch_order
+from elboroom.training.step.engine import Engine
 from elboroom.training.validation import measure
 
 from .runs import assert_identical, build, images, train

@@ -15,8 +15,8 @@ from torch.nn.modules import module as torch_module
 from elboroom import VAE, Dataset, Objective, fit
 from elboroom.config import Config
 from elboroom.objectives import iwae
-from elboroom.training.optimizers import make_optimizer
 from elboroom.training.order import epoch_order
+from elboroom.training.step.optimizers import make_optimizer
 
 # What torch says of a backward hook on a head, whose output is no tensor, and on a first layer.
 pytestmark = [

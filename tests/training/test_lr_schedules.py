@@ -18,8 +18,8 @@ from elboroom.objectives.choice import ramp_warnings
 from elboroom.training import Stopped, fit
 from elboroom.training.checkpoints.state import save_state
 from elboroom.training.loop import Training
-from elboroom.training.lr_schedules import lr_warnings, rehearse
 from elboroom.training.prepare import build as prepared_model
+from elboroom.training.step.lr_schedules import lr_warnings, rehearse
 
 from .runs import (
     after_step,

@@ -24,8 +24,8 @@ from elboroom.probability import Meter
 from elboroom.runs.run import Run
 from elboroom.training import Stopped, validation
 from elboroom.training.checkpoints.state import load_state, save_state
-from elboroom.training.meters import Meters
 from elboroom.training.prepare import prepare
+from elboroom.training.step.meters import Meters
 
 from .runs import after_step, assert_same_run, build, checkpoint, images, signal_self, train
 

@@ -23,9 +23,9 @@ from elboroom.objectives.schedules import constant
 from elboroom.runs.run import Run
 from elboroom.training import fit
 from elboroom.training.checkpoints.state import copy_state
-from elboroom.training.engine import Engine
 from elboroom.training.loop import Training
-from elboroom.training.nonfinite import find_first
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.nonfinite import find_first
 
 from .runs import after_step, assert_identical, build, checkpoint, train
 

@@ -18,9 +18,9 @@ from elboroom.evaluation import evaluate
 from elboroom.io.files import json_text, read_json, write_atomic
 from elboroom.runs.run import Run
 from elboroom.training.devices import find_device
-from elboroom.training.engine import Engine
 from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.prepare import build
+from elboroom.training.step.engine import Engine
 from elboroom.training.together.member import Member
 from elboroom.training.together.train import group_of, misfit, too_short, train_together
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elboroom.training.checkpoints.recovery import Order, Recovery
-from elboroom.training.engine import Engine, Means
+from elboroom.training.step.engine import Engine, Means
 from elboroom.training.validation import measure
 from elboroom.training.verdict import diverged
 

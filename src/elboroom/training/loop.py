@@ -27,16 +27,16 @@ from elboroom.training.checkpoints.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.checkpoints.saving import Checkpoints
 from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.devices import find_device
-from elboroom.training.engine import Engine
 from elboroom.training.epoch_row import DivergingError, finish_epoch
-from elboroom.training.interventions import hooks_of
-from elboroom.training.lr_schedules import lr_warnings
 from elboroom.training.notices import Notices
 from elboroom.training.order import epoch_order, steps_per_epoch
 from elboroom.training.prepare import preparation_of, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.start import start_from_data
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.interventions import hooks_of
+from elboroom.training.step.lr_schedules import lr_warnings
 from elboroom.training.storage import Storage
 
 _BAR_SECONDS = 0.5

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 _ROWS = 4096
 

@@ -20,10 +20,10 @@ from elboroom.runs.run import PREPARATION, Run
 from elboroom.runs.status import State
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.saving import Checkpoints
-from elboroom.training.engine import Engine
 from elboroom.training.notices import Notices
 from elboroom.training.prepare import check_same
-from elboroom.training.trainable import some
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.trainable import some
 
 
 class Storage:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elboroom.training.engine import Engine, Means
-from elboroom.training.meters import Meters
+from elboroom.training.step.engine import Engine, Means
+from elboroom.training.step.meters import Meters
 
 _BATCH = 1000
 

@@ -8,7 +8,7 @@ import torch
 
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, random_state, set_random_state
-from elboroom.training.engine import Engine
+from elboroom.training.step.engine import Engine
 
 
 class Record:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from elboroom.errors import DivergedError
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.saving import Checkpoints
-from elboroom.training.engine import Engine
-from elboroom.training.nonfinite import Finding
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.nonfinite import Finding
 from elboroom.training.verdict import other_cause
 
 # Steps between two reads of the counters; on a GPU each read synchronises with the device.

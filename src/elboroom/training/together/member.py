@@ -11,10 +11,10 @@ from elboroom.data.batches import Rows
 from elboroom.distributed.noise import noise_from
 from elboroom.distributed.processes import Part
 from elboroom.probability import Meter
-from elboroom.training.engine import GRADIENT_NORM_EVERY, Engine, Means
-from elboroom.training.interventions import Watch, watch
+from elboroom.training.step.engine import GRADIENT_NORM_EVERY, Engine, Means
+from elboroom.training.step.interventions import Watch, watch
+from elboroom.training.step.totals import Sums
 from elboroom.training.together.tracing import Draw
-from elboroom.training.totals import Sums
 
 
 class Pending(NamedTuple):

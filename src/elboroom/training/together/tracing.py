@@ -22,8 +22,8 @@ from elboroom.errors import reason_of
 from elboroom.models.inference import Precision
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.engine import Engine
-from elboroom.training.meters import columns
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.meters import columns
 
 
 class Batch(NamedTuple):

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elboroom.errors import reason_of
-from elboroom.training.chunked import ChunkedAdam
-from elboroom.training.interventions import hooks_of
 from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.order import epoch_order
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
+from elboroom.training.step.chunked import ChunkedAdam
+from elboroom.training.step.interventions import hooks_of
 from elboroom.training.together.group import Group
 from elboroom.training.together.member import Member
 from elboroom.training.together.turns import Turn

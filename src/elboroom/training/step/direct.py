@@ -17,9 +17,9 @@ from elboroom.distributed.noise import normal
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.training.chains import Chains, Layer, run, run_back
-from elboroom.training.interventions import is_modified
-from elboroom.training.totals import Sums
+from elboroom.training.step.chains import Chains, Layer, run, run_back
+from elboroom.training.step.interventions import is_modified
+from elboroom.training.step.totals import Sums
 
 _LOG_2PI = math.log(2 * math.pi)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.distributed.processes import Workers
-from elboroom.training.flat import FlatParameters
+from elboroom.training.step.flat import FlatParameters
 
 
 class Shards:

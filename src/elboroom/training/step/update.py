@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from elboroom.config import OptimizerConfig
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
-from elboroom.training.chunked import ChunkedAdam, adam_state
-from elboroom.training.flat import FlatParameters
-from elboroom.training.lr_schedules import LearningRates
-from elboroom.training.optimizers import make_optimizer, works_elementwise
-from elboroom.training.sharding import Shards
+from elboroom.training.step.chunked import ChunkedAdam, adam_state
+from elboroom.training.step.flat import FlatParameters
+from elboroom.training.step.lr_schedules import LearningRates
+from elboroom.training.step.optimizers import make_optimizer, works_elementwise
+from elboroom.training.step.sharding import Shards
 
 
 class Update:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError
-from elboroom.training.optimizers import classes, construct, find, make_optimizer, refusal
+from elboroom.training.step.optimizers import classes, construct, find, make_optimizer, refusal
 
 # Option with the length of a schedule that ends; PyTorch's own default, if there is one, is 5 epochs.
 _LENGTH = {

@@ -13,7 +13,7 @@ from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.update import Update
+from elboroom.training.step.update import Update
 
 
 class Trainable:

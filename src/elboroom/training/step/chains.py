@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from elboroom.training.flat import FlatParameters
-from elboroom.training.interventions import acts_everywhere, has_gradient_hooks, is_modified
+from elboroom.training.step.flat import FlatParameters
+from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified
 
 _aten = torch.ops.aten
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.chains import Chains
-from elboroom.training.direct import Direct
-from elboroom.training.interventions import Watch
-from elboroom.training.update import Update
+from elboroom.training.step.chains import Chains
+from elboroom.training.step.direct import Direct
+from elboroom.training.step.interventions import Watch
+from elboroom.training.step.update import Update
 
 # Where the optimiser keeps the low-precision copies up to date, they are renewed after so many steps all the
 # same, in case something else has changed the weights.

@@ -18,15 +18,15 @@ from elboroom.distributed.processes import Part, Workers
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.average import WeightAverage
 from elboroom.training.devices import find_precision
-from elboroom.training.interventions import call_objective
-from elboroom.training.meters import Meters, columns
-from elboroom.training.nonfinite import Finding, SkippedSteps, find_first
-from elboroom.training.paths import Paths
-from elboroom.training.totals import Sums, Totals
-from elboroom.training.trainable import Trainable
-from elboroom.training.update import Update
+from elboroom.training.step.average import WeightAverage
+from elboroom.training.step.interventions import call_objective
+from elboroom.training.step.meters import Meters, columns
+from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first
+from elboroom.training.step.paths import Paths
+from elboroom.training.step.totals import Sums, Totals
+from elboroom.training.step.trainable import Trainable
+from elboroom.training.step.update import Update
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
 GRADIENT_NORM_EVERY = 10
