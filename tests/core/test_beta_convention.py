@@ -1,4 +1,4 @@
-"""β here against "mean over pixels, sum over latents", the loss of the Haskell program (DESIGN §1)."""
+"""β here against "mean over pixels, sum over latents", the loss of the Haskell program."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def noise_of(terms: Terms) -> Array:
 
 
 def test_beta_seed_times_batch_times_pixels_is_beta() -> None:
-    assert pytest.approx(1e-4 * 32 * 784) == 2.5088  # the example of DESIGN §1
+    assert pytest.approx(1e-4 * 32 * 784) == 2.5088  # the example of docs/units.md
 
 
 def test_losses_differ_by_a_factor_and_a_constant() -> None:

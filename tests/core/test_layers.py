@@ -102,7 +102,7 @@ def _graph() -> dict[str, dict[str, list[str]]]:
 def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
     assert layer in MAY_IMPORT, (
         f"elboroom.{layer} has no place yet: add it to MAY_IMPORT in {Path(__file__).name} "
-        "with what it may import, and to DESIGN.md's layout"
+        "with what it may import, and to docs/architecture.md"
     )
     allowed = MAY_IMPORT[layer]
     if allowed is not None:

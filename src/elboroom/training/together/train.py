@@ -19,8 +19,8 @@ from elboroom.training.together.turns import Turn
 
 History = list[dict[str, Any]]
 
-# On a CPU, wide networks keep all cores busy by themselves. Measured with benchmarks/seeds.py.
-_MOST_WEIGHTS = 250_000
+# On a CPU, wider networks keep all cores busy by themselves: as traced, and compiled. See benchmarks/seeds.py.
+_MOST_WEIGHTS, _MOST_COMPILED = 50_000, 250_000
 # Steps that repay tracing a batch size (two seconds), and compiling it (twenty).
 _TRACED_FROM, _COMPILED_FROM = 1_000, 20_000
 # Largest difference between batched and single gradients that rounding explains.
@@ -48,8 +48,12 @@ def misfit(trainings: Sequence[Training]) -> str | None:
         reason = _misfit_of(engine)
         if reason is not None:
             return reason
-    if first.engine.device.type == "cpu" and len(engines[0].update.flat.values[0]) > _MOST_WEIGHTS:
-        return f"networks of more than {_MOST_WEIGHTS:,} weights keep a CPU busy one at a time"
+    weights, most = (
+        len(engines[0].update.flat.values[0]),
+        _MOST_COMPILED if _compiles(first) else _MOST_WEIGHTS,
+    )
+    if first.engine.device.type == "cpu" and weights > most:
+        return f"networks of {weights:,} weights keep a CPU busy one at a time; batched are those of up to {most:,}"
     return None
 
 
@@ -100,10 +104,9 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
     off, allowed = group.check(max(sizes)), _TOLERANCE[members[0].precision]
     if not off <= allowed:
         return f"batched gradients differ from single ones by {off:.1e} of their norm, more than {allowed:g}"
-    main, steps = max(sizes.items(), key=lambda size: size[1])
-    if steps >= _COMPILED_FROM and (members[0].device.type != "cpu" or shutil.which("g++")):
+    if _compiles(trainings[0]):
         say(f"compiling the step of {len(members)} runs; this takes some 20 seconds")
-        failed = group.compile(main)
+        failed = group.compile(max(sizes, key=lambda size: sizes[size]))
         if failed is not None:
             say(f"compiling failed ({failed}); the step runs as it is")
     return group
@@ -112,6 +115,12 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
 def too_short(training: Training) -> bool:
     """Whether a training has too few steps for tracing its step to pay."""
     return not _sizes(training)
+
+
+def _compiles(training: Training) -> bool:
+    """Whether compiling the step pays, and there is a compiler."""
+    steps = max(_sizes(training).values(), default=0)
+    return steps >= _COMPILED_FROM and (training.engine.device.type != "cpu" or bool(shutil.which("g++")))
 
 
 def _sizes(training: Training) -> dict[int, int]:
