@@ -19,7 +19,7 @@ from elboroom.training.together.turns import Turn
 
 History = list[dict[str, Any]]
 
-# On a CPU, wider networks keep all cores busy by themselves: as traced, and compiled. See benchmarks/seeds.py.
+# On a CPU, wider networks keep all cores busy by themselves: as traced, and compiled (benchmarks/seeds.py).
 _MOST_WEIGHTS, _MOST_COMPILED = 50_000, 250_000
 # Steps that repay tracing a batch size (two seconds), and compiling it (twenty).
 _TRACED_FROM, _COMPILED_FROM = 1_000, 20_000
@@ -53,7 +53,7 @@ def misfit(trainings: Sequence[Training]) -> str | None:
         _MOST_COMPILED if _compiles(first) else _MOST_WEIGHTS,
     )
     if first.engine.device.type == "cpu" and weights > most:
-        return f"networks of {weights:,} weights keep a CPU busy one at a time; batched are those of up to {most:,}"
+        return f"networks of {weights:,} weights keep a CPU busy by themselves; up to {most:,} are batched"
     return None
 
 
