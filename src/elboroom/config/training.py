@@ -74,7 +74,9 @@ class TrainingConfig(Section):
     epochs: Annotated[AtLeastOne, FLAT] = 20
     """Passes over the training data."""
     batch_size: Annotated[AtLeastOne, FLAT] = 100
-    """Examples per step."""
+    """Examples per batch; without --accumulate, examples per step."""
+    accumulate: Annotated[AtLeastOne, FLAT] = 1
+    """Batches whose gradients are added up for each step, for steps of more examples than fit into memory."""
     shuffle_chunk: Annotated[AtLeastOne, FLAT] = 1
     """Shuffle chunks of this many neighbouring examples, for data streamed from a slow disk. 1 shuffles
     single examples.
@@ -103,3 +105,8 @@ class TrainingConfig(Section):
     """With several devices: divide the optimiser's state among them to save memory (ZeRO stage 1)."""
     figures_every: Annotated[int, Field(ge=0), FLAT] = 5
     """Number of epochs between the figures drawn during training. 0 draws figures only at the end."""
+
+    @property
+    def step_size(self) -> int:
+        """Examples per step: ``batch_size`` × ``accumulate``."""
+        return self.batch_size * self.accumulate

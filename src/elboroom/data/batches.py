@@ -35,6 +35,9 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __getitem__(self, chosen: slice) -> Streamed:
+        return Streamed(self.x[chosen], self.rows[chosen])
+
 
 Rows = Tensor | Streamed
 """A batch: row numbers (b,), or rows as they are stored."""

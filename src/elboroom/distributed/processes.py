@@ -97,7 +97,11 @@ class Workers:
     def noise_of(self, part: Part) -> Iterator[None]:
         """Draw the noise of the whole batch and use that of this part, while the context lasts."""
         if self.alone:
-            yield
+            if part.stop - part.start == part.total:
+                yield
+            else:
+                with noise.part_of_batch(part.start, part.stop - part.start, part.total):
+                    yield
             return
         # A process that repeats an example of another must not count it twice.
         sum_over_parts = self.sum_ if part.weight else lambda rows: self.sum_(rows.zero_())

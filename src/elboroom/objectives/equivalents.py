@@ -35,7 +35,7 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
     >>> print(beta_in_words(Config().updated(likelihood="gaussian", beta=2.0), (28, 28, 1)))
     beta 2 weighs the rate in a loss summed over dimensions, where 1 gives the ELBO. With the squared...
     """
-    objective, batch = config.objective, config.training.batch_size
+    objective, batch = config.objective, config.training.step_size
     beta = objective.beta
     if not POSTERIORS[config.model.posterior].has_rate:
         return "This posterior has no rate, so beta has no effect."

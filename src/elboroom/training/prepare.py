@@ -16,7 +16,7 @@ from elboroom.data import Dataset
 from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.data.rows import extent
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, some
 from elboroom.evaluation.support import check_support
 from elboroom.models.vae import VAE
 from elboroom.runs.run import Run
@@ -116,6 +116,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"build it with scale={data.scale:g}"
         )
     _check_batch_norm(vae, data, config)
+    _check_accumulate(vae, config)
     spacing = getattr(vae.likelihood, "spacing", None)
     check_support(data, vae.likelihood.support, config.data.binarize, spacing)
     support = vae.likelihood.support
@@ -157,7 +158,7 @@ def in_sums(config: Config, shape: Sequence[int]) -> Config:
     if unit == "sum":
         return config
     size = math.prod(shape)
-    beta = config.objective.beta * size * (config.training.batch_size if unit == "mean_kl_sum" else 1)
+    beta = config.objective.beta * size * (config.training.step_size if unit == "mean_kl_sum" else 1)
     options = dict(config.optimizer.optimizer_options)
     if "eps" in options:
         options["eps"] *= size
@@ -184,6 +185,17 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
                 )
     if state["custom_objective"] and not custom_objective:
         raise UsageError(f"{folder.path} was trained with a custom objective; pass it again as objective=")
+
+
+def _check_accumulate(vae: VAE, config: Config) -> None:
+    """Refuse to divide batches whose examples change what the model keeps."""
+    saved = vae.state_dict(keep_vars=True)
+    moving = [name for name, buffer in vae.named_buffers() if name in saved and buffer.is_floating_point()]
+    if config.training.accumulate > 1 and moving:
+        raise UsageError(
+            f"accumulate = {config.training.accumulate}: the model keeps statistics of each batch "
+            f"({some(moving)}), so that a batch cannot be divided; set accumulate to 1"
+        )
 
 
 def _check_batch_norm(vae: VAE, data: Dataset, config: Config) -> None:

@@ -12,7 +12,7 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.preparation import Preparation
 from elboroom.distributed.processes import Workers
-from elboroom.errors import FailureError, UsageError
+from elboroom.errors import FailureError, UsageError, some
 from elboroom.io.files import check_space
 from elboroom.io.tensors import misfit
 from elboroom.runs import write_status
@@ -23,7 +23,6 @@ from elboroom.training.checkpoints.saving import Checkpoints
 from elboroom.training.notices import Notices
 from elboroom.training.prepare import check_same
 from elboroom.training.step.engine import Engine
-from elboroom.training.step.trainable import some
 
 
 class Storage:

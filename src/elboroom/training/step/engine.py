@@ -19,6 +19,7 @@ from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.devices import find_precision
+from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
@@ -80,6 +81,8 @@ class Engine:
         )
         parameters = self.trainable.parameters
         self.paths = Paths(self.vae, self.objective, self.update, self.precision, parameters)
+        self._divides = config.training.accumulate > 1
+        self._largest = -(-config.training.batch_size // self.workers.size)
         self.steps = 0
         self.first: First | None = None
         self.average = WeightAverage(list(vae.parameters()), config.training.ema)
@@ -128,7 +131,10 @@ class Engine:
         before = [buffer.clone() for buffer in self._moving]
         for update in self.updates:
             update.begin()
-        sums = self._backward(rows, part)
+        if len(rows) > self._largest:
+            sums = add_up(self._backward, rows, part, self._largest, self.device)
+        else:
+            sums = self._backward(rows, part)
         with torch.no_grad():
             whole = self._collect(sums.loss, part, notes)
             bad = self._is_bad(whole)
@@ -156,6 +162,11 @@ class Engine:
     def moves_buffers(self) -> bool:
         """Whether a batch changes something besides the weights, such as running means or a codebook."""
         return bool(self._moving)
+
+    @property
+    def divides_batches(self) -> bool:
+        """Whether the gradients of several batches are added up for each step."""
+        return self._divides
 
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""

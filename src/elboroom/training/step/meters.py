@@ -52,12 +52,16 @@ class Meters:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(0, device=device, dtype=dtype)  # examples, then all totals side by side
         self._known: dict[str, tuple[torch.Size, Callable[[Tensor, Tensor], Tensor]]] = {}
-        self._held: Mapping[str, Meter] = {}
+        self._held: dict[str, Meter] = {}
         self._loaded: Mapping[str, Any] = {}
 
     def hold(self, found: Mapping[str, Meter]) -> None:
-        """Keep the columns of a batch until :meth:`add` decides whether they count."""
-        self._held = {name: Meter(meter.total.detach(), meter.read) for name, meter in found.items()}
+        """Keep the columns of a batch, or of a piece of it, until :meth:`add` decides whether they count."""
+        for name, meter in found.items():
+            total = meter.total.detach()
+            if name in self._held:
+                total = self._held[name].total + total
+            self._held[name] = Meter(total, meter.read)
 
     def add(self, examples: int, bad: Tensor | bool = False) -> None:
         """Add what :meth:`hold` has kept, unless there are no examples or the step is bad."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from elboroom.config import Config, OptimizerConfig
 from elboroom.distributed.processes import Workers
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, some
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.step.update import Update
@@ -148,15 +148,3 @@ class Trainable:
             if "separate" in kept and not update.separate:
                 update.treat_separately()
             update.load_state_dict(kept)
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are.
-
-    Examples
-    --------
-    >>> some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -72,6 +72,8 @@ def _misfit_of(engine: Any) -> str | None:
         return "a part is trained against the model"
     if hooks_of(engine.vae, engine.objective) or not engine.update.is_whole:
         return "hooks act on the model, or a part of it is frozen"
+    if engine.divides_batches:
+        return "their batches are divided (accumulate)"
     if engine.moves_buffers:
         return "the model has statistics that each batch changes, such as a codebook"
     if engine.average.weights is not None:
