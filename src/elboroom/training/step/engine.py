@@ -131,6 +131,7 @@ class Engine:
         before = [buffer.clone() for buffer in self._moving]
         for update in self.updates:
             update.begin()
+        self.meters.begin()
         if len(rows) > self._largest:
             sums = add_up(self._backward, rows, part, self._largest, self.device)
         else:

@@ -55,6 +55,10 @@ class Meters:
         self._held: dict[str, Meter] = {}
         self._loaded: Mapping[str, Any] = {}
 
+    def begin(self) -> None:
+        """Begin a batch: forget what was kept of one that was not added."""
+        self._held = {}
+
     def hold(self, found: Mapping[str, Meter]) -> None:
         """Keep the columns of a batch, or of a piece of it, until :meth:`add` decides whether they count."""
         for name, meter in found.items():

@@ -94,6 +94,7 @@ class Member(Engine):
         self.skipped.note(not good, number)
         measured = self.update.clip is not None or not number % GRADIENT_NORM_EVERY
         self.totals.add(sums, examples, norm if measured else None, not good)
+        self.meters.begin()
         self.meters.hold(meters)
         self.meters.add(examples, not good)
         if number == 0:
