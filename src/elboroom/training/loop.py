@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -158,7 +157,7 @@ class Training:
         try:
             with (
                 self._own_randomness(),
-                self._stop_request(request) as request,
+                stop_on_signal(0.0 if self.workers.alone else _IGNORE_REPEATS, request) as request,
                 bar,
             ):
                 try:
@@ -185,11 +184,6 @@ class Training:
                 f"stopped after the last epoch; the model{where} is complete", request.signal_number
             )
         return self.record.history
-
-    def _stop_request(self, request: StopRequest | None) -> AbstractContextManager[StopRequest]:
-        if request is not None:
-            return nullcontext(request)
-        return stop_on_signal(0.0 if self.workers.alone else _IGNORE_REPEATS)
 
     def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
         self.record.restore_random()

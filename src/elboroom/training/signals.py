@@ -32,7 +32,9 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal(ignore_repeats_for: float = 0.0) -> Iterator[StopRequest]:
+def stop_on_signal(
+    ignore_repeats_for: float = 0.0, request: StopRequest | None = None
+) -> Iterator[StopRequest]:
     """Catch the first SIGINT, SIGTERM or SIGHUP; a second one acts as it would by default.
 
     Parameters
@@ -40,7 +42,12 @@ def stop_on_signal(ignore_repeats_for: float = 0.0) -> Iterator[StopRequest]:
     ignore_repeats_for : float
         Seconds in which another signal counts as the same one: a launcher passes on what a terminal has
         already sent to all processes.
+    request : StopRequest, optional
+        The request of a caller that catches signals itself; then no handler is set here.
     """
+    if request is not None:
+        yield request
+        return
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers

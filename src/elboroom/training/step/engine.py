@@ -81,7 +81,7 @@ class Engine:
         )
         parameters = self.trainable.parameters
         self.paths = Paths(self.vae, self.objective, self.update, self.precision, parameters)
-        self._divides = config.training.accumulate > 1
+        self.divides_batches = config.training.accumulate > 1
         self._largest = -(-config.training.batch_size // self.workers.size)
         self.steps = 0
         self.first: First | None = None
@@ -163,11 +163,6 @@ class Engine:
     def moves_buffers(self) -> bool:
         """Whether a batch changes something besides the weights, such as running means or a codebook."""
         return bool(self._moving)
-
-    @property
-    def divides_batches(self) -> bool:
-        """Whether the gradients of several batches are added up for each step."""
-        return self._divides
 
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""
