@@ -64,8 +64,8 @@ WRONG_OPTIONS = [
     ("--preset demoo", r"unknown preset 'demoo'; did you mean 'demo'\?"),
     ("--preset", r"--preset needs a value"),
     ("--config none.toml", r"cannot read the config none\.toml"),
-    ("--device cuda:99", r"--device cuda:99 is not there; this machine has cpu"),
-    ("--device gpu", r"--device gpu is not there; this machine has cpu"),
+    ("--device cuda:99", r"--device cuda:99 is not available; this machine has cpu"),
+    ("--device gpu", r"--device gpu is not available; this machine has cpu"),
     ("--optimizer Adan", r"--optimizer Adan is not one of torch's; did you mean 'Adam'\?"),
     ("--optimizer LBFGS", r"--optimizer LBFGS is not one of torch's"),
     ("--optimizer-options momentum=0.9", r"Adam has no option 'momentum'"),
@@ -129,13 +129,13 @@ def _write_data(kind: str) -> str:
     ("kind", "words"),
     [
         ("missing", r"no data set or path 'nowhere/x\.npy'"),
-        ("typing error", r"no data set or path 'digitz': did you mean 'digits'"),
+        ("typing error", r"no data set or path 'digitz': .*; did you mean 'digits'"),
         ("no name", r"no data set or path ''"),
-        ("empty", r"empty: holds no images .*give a folder that does"),
+        ("empty", r"empty: contains no images .*give a folder that does"),
         ("words.txt", r"words\.txt: a file ending in '\.txt' cannot be loaded"),
         (
             "objects.npz",
-            r"objects\.npz: entry 'x': holds arrays of Python objects, which are never unpickled",
+            r"objects\.npz: entry 'x': contains arrays of Python objects, which are never unpickled",
         ),
         ("cut.npz", r"cut\.npz: is damaged"),
         ("nan.npy", r"nan\.npy: 1 value\(s\) in 1 row\(s\) are nan.* row 3 .*remove or fill"),
@@ -178,7 +178,7 @@ WRONG_COMMANDS = [
     ("resume {run} --epochs x", r"--epochs x: must be a whole number"),
     ("resume {run}", r"--epochs 2, and .* has 2 epochs already; give --epochs 3"),
     ("resume {run} --epochs 1", r"give --epochs 3 or higher"),
-    ("resume {run} --epochs 5 --device cuda:99", r"--device cuda:99 is not there"),
+    ("resume {run} --epochs 5 --device cuda:99", r"--device cuda:99 is not available"),
     ("resume {run} --lr 3", r"unknown option --lr"),
     ("evaluate nowhere", r"no run at nowhere"),
     ("evaluate {run} --split tset", r"--split tset: did you mean 'test'"),
@@ -187,7 +187,7 @@ WRONG_COMMANDS = [
     ("evaluate {run} --data digits", r"examples of shape \(8, 8, 1\); the model takes \(6, 6, 1\)"),
     ("evaluate {run} --data nowhere", r"no data set or path 'nowhere'"),
     ("evaluate {photo_run} --split validation", r"has no validation examples; --split can be train, test"),
-    ("evaluate {run} --device cuda:99", r"--device cuda:99 is not there"),
+    ("evaluate {run} --device cuda:99", r"--device cuda:99 is not available"),
     ("figures {run} --only latnt --out out", r"unknown figure 'latnt'; did you mean 'latent'"),
     ("figures {run} --mark nowhere.png --out out", r"no image at nowhere\.png"),
     ("reconstruct {run} --out out", r"IMAGE|no image given"),
@@ -196,7 +196,7 @@ WRONG_COMMANDS = [
     ("reconstruct {run} :-1 --out out", r":-1: .*the index is 0 to 59"),
     ("reconstruct {run} :test:12 --out out", r"has 12 test examples; the index is 0 to 11"),
     ("reconstruct {run} digits:99999 --out out", r"digits|1,797"),
-    ("reconstruct {run} digits:3 --out out", r"digits holds examples of shape \(8, 8, 1\)"),
+    ("reconstruct {run} digits:3 --out out", r"digits has examples of shape \(8, 8, 1\)"),
     ("reconstruct {run} {photos}/a/00.png --prepare none --out o", r"10×8 and the model takes 6×6; .*none"),
     ("reconstruct {run} {table} --out out", r"table\.csv"),
     ("reconstruct {table_run} {photos}/a/00.png --out out", r"rows of 3 numbers, not images; .*SET:INDEX"),
@@ -205,7 +205,7 @@ WRONG_COMMANDS = [
     ("sample {run} --out s", r"--out s: cannot write a file without suffix; known: \.png, \.npy"),
     ("sample {table_run} --observe --out out.png", r"--observe needs images"),
     ("morph {run} :0", r"B is missing"),
-    ("morph {run} :0 digits:1 --out m.gif", r"digits holds examples of shape \(8, 8, 1\); the model takes"),
+    ("morph {run} :0 digits:1 --out m.gif", r"digits has examples of shape \(8, 8, 1\); the model takes"),
     ("morph {run} :0 :1 --steps 1 --out m.gif", r"--steps 1: must be at least 2"),
     ("morph {run} :0 :1 --milliseconds 0 --out m.gif", r"--milliseconds 0: must be at least 1"),
     ("morph {run} :0 :1 --out m.avi", r"cannot write a \.avi"),
@@ -224,7 +224,7 @@ WRONG_COMMANDS = [
     ("sample {run} -- --n 3", r"--n comes after '--', which ends the options; put it before"),
     ("traverse {run} --out t.gif", r"cannot write a \.gif"),
     ("embed {run} --out z.txt", r"--out z\.txt: cannot write a \.txt"),
-    ("embed {run} digits --out z.npy", r"digits holds examples of shape \(8, 8, 1\); the model takes"),
+    ("embed {run} digits --out z.npy", r"digits has examples of shape \(8, 8, 1\); the model takes"),
     ("data show nowhere", r"no data set or path 'nowhere'"),
     ("data import-haskell nowhere --out out", r"cannot read nowhere_front_nn_info\.txt"),
     ("data import-haskell nowhere", r"--out is missing"),
@@ -244,7 +244,7 @@ def test_wrong_commands(line: str, words: str, elboroom: Command, world: World, 
 def test_an_output_that_is_in_the_way(elboroom: Command, world: World) -> None:
     before = {path: path.read_bytes() for path in world.run.rglob("*") if path.is_file()}
     taken = elboroom("train", world.images, "--out", world.run)
-    assert_one_line(taken, 2, r"already holds a run; .*elboroom resume .*--overwrite")
+    assert_one_line(taken, 2, r"already contains a run; .*elboroom resume .*--overwrite")
     assert {path: path.read_bytes() for path in world.run.rglob("*") if path.is_file()} == before
     Path("file").write_text("mine")
     assert_one_line(
@@ -254,7 +254,7 @@ def test_an_output_that_is_in_the_way(elboroom: Command, world: World) -> None:
     Path("full").mkdir()
     Path("full/notes").write_text("mine")
     full = elboroom("train", world.images, "--out", "full", "--overwrite")
-    assert_one_line(full, 2, "full holds files but no run")
+    assert_one_line(full, 2, "full contains files but no run")
     assert below(Path("full")) == {"full/notes"}
     for line in ("sample {} --out file/s.png", "embed {} --out file/z.npy", "reconstruct {} :0 --out file"):
         assert_one_line(elboroom(*line.format(world.run).split()), 1, "file")

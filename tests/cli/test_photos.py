@@ -154,7 +154,9 @@ def test_photos_without_faces_are_refused_beside_a_run_of_faces_and_tars_warned_
         in folder.err
     )
     assert shard.code == 0
-    assert "warning: photos.tar holds photos, which were cropped to the middle, but the run was" in shard.err
+    assert (
+        "warning: photos.tar contains photos, which were cropped to the middle, but the run was" in shard.err
+    )
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
@@ -175,7 +177,7 @@ def test_image_files_get_the_range_of_a_run_of_floats(form: str, elboroom: Comma
     np.testing.assert_allclose(np.load("z.npy"), np.load("own.npy"), atol=1e-6)
     np.save("y.npy", pixels[..., None])  # what white is in an array, only its maker knows
     assert (
-        "holds 8-bit pixels, which the model gets as 0 to 1"
+        "contains 8-bit pixels, which the model gets as 0 to 1"
         in elboroom("embed", "run", "y.npy", "--out", "y.csv").err
     )
 

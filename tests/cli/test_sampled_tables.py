@@ -62,4 +62,4 @@ def test_without_the_training_table_columns_are_numbered(elboroom: Command, undr
 def test_pictures_are_no_table(elboroom: Command, world: World) -> None:
     result = elboroom("sample", world.run, "--out", "s.csv")
     assert result.code == 2
-    assert "examples have the shape (6, 6, 1), and a table holds rows of numbers" in result.err
+    assert "examples have the shape (6, 6, 1), and a table contains rows of numbers" in result.err

@@ -114,7 +114,7 @@ def test_all_that_fit_are_taken_and_the_others_told(
     monkeypatch.setattr("elboroom.comparison.plan.RECIPES", few)
     code, out, err = elboroom(*BASE, "--recipes", "all", "--seeds", "1", "--out", "cmp", "--latent-dim", "3")
     assert code == 0, err
-    assert "fsq was not trained: latent_dim = 3 goes with posterior = " in " ".join(out.split())
+    assert "fsq was not trained: latent_dim = 3 requires posterior = " in " ".join(out.split())
     assert {path.name for path in Path("cmp").iterdir() if path.is_dir()} == {"vae", "beta-vae"}
 
 

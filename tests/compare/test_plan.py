@@ -53,7 +53,7 @@ def test_what_holds_for_all_recipes_is_said_once() -> None:
 
 
 def test_a_refused_recipe_is_refused_before_anything_is_trained() -> None:
-    with pytest.raises(UsageError, match="recipe vq-vae is refused: latent_dim = 5 goes with posterior"):
+    with pytest.raises(UsageError, match="recipe vq-vae is refused: latent_dim = 5 requires posterior"):
         small("vae,vq-vae", latent_dim=5)
     assert not Path("cmp").exists()
 
@@ -121,7 +121,7 @@ def test_a_damaged_or_newer_plan_is_refused(content: str) -> None:
 def test_a_folder_with_other_files_is_refused() -> None:
     Path("cmp").mkdir()
     Path("cmp/thesis.tex").write_text("all of it")
-    with pytest.raises(UsageError, match="cmp holds files but no comparison"):
+    with pytest.raises(UsageError, match="cmp contains files but no comparison"):
         small("vae")
     Path("file").write_text("")
     with pytest.raises(UsageError, match="file is a file"):

@@ -200,7 +200,7 @@ def test_a_model_of_so_many_labels_learns_what_they_are_called(labels: Any, tmp_
             np.where(PLACES == 1, np.nan, PLACES),
             "of 90 examples is nan, first in row",
         ),
-        (PLACES + 0.5, "which is no whole number, first in row 0"),
+        (PLACES + 0.5, "which is not a whole number, first in row 0"),
         (np.where(PLACES == 1, np.inf, PLACES), "is inf, which is beyond 64 bits"),
         (PLACES.astype(np.uint64) + 2**63, "beyond 64 bits"),
         (PLACES.astype(complex), "labels hold complex128; they must be whole numbers or text"),

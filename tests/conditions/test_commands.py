@@ -170,10 +170,10 @@ def test_the_same_with_another_label_is_on_the_way(world: Path) -> None:
         ("neighbours {w}/run --samples 2", "--label is missing"),
         ("figures {w}/plain --only analogies", "needs a model conditional on labels"),
         ("figures {w}/run --only latent_grid", "needs one prior for all examples, or a condition"),
-        ("evaluate {w}/vectors --data digits", "holds examples of shape|has no vectors"),
+        ("evaluate {w}/vectors --data digits", "has examples of shape|has no vectors"),
         ("train digits --condition vectors", "digits has no vectors to be conditional on"),
         ("train {w}/told.npy --condition labels --likelihood gaussian", "has no labels to be conditional on"),
-        ("train digits --condition labels --condition-file x.npy", "goes with --condition vectors"),
+        ("train digits --condition labels --condition-file x.npy", "requires --condition vectors"),
         ("train digits --condition vectors --condition-file no.npy", "no.npy: cannot be read as numbers"),
         (
             "train digits --condition vectors --condition-file {w}/told.npy",

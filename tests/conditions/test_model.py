@@ -223,8 +223,8 @@ def test_conditions_where_none_or_another_kind_is_wanted(vae: VAE, x: Any) -> No
     [
         ({"condition_dim": None}, "condition_dim is not set"),
         ({"condition_names": ("cat",)}, "1 names for 2 labels"),
-        ({"condition": "none"}, "condition_dim = 2 goes with condition = 'labels' or 'vectors'"),
-        ({"condition_file": "a.npy"}, "condition_file = 'a.npy' goes with condition = 'vectors'"),
+        ({"condition": "none"}, "condition_dim = 2 requires condition = 'labels' or 'vectors'"),
+        ({"condition_file": "a.npy"}, "condition_file = 'a.npy' requires condition = 'vectors'"),
         ({"condition": "label"}, "must be 'none', 'labels' or 'vectors'"),
         ({"condition_parts": ("decodr",)}, "must be 'encoder', 'decoder' or 'prior'"),
         ({"condition_parts": ("prior", "prior")}, "name each part once"),

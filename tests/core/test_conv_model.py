@@ -51,13 +51,13 @@ def test_it_trains_resumes_and_reloads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"conv_width": 8}, "conv_width = 8 goes with network = 'conv'"),
-        ({"network": "conv", "hidden": (7,)}, r"hidden = \(7,\) goes with network = 'mlp'"),
-        ({"network": "conv", "init": "xavier"}, "init = 'xavier' goes with network = 'mlp'"),
+        ({"conv_width": 8}, "conv_width = 8 requires network = 'conv'"),
+        ({"network": "conv", "hidden": (7,)}, r"hidden = \(7,\) requires network = 'mlp'"),
+        ({"network": "conv", "init": "xavier"}, "init = 'xavier' requires network = 'mlp'"),
         ({"network": "mlp", "normalization": "group"}, "an mlp takes none, layer or batch"),
         (
             {"learn_scale": True},
-            "learn_scale = 'shared' goes with likelihood = 'gaussian', 'laplace' or 'student_t'",
+            "learn_scale = 'shared' requires likelihood = 'gaussian', 'laplace' or 'student_t'",
         ),
     ],
 )

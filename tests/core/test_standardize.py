@@ -90,9 +90,9 @@ def test_vamp_starts_from_standardised_examples():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"likelihood": "bernoulli"}, "standardize = True goes with likelihood = 'gaussian', 'laplace'"),
+        ({"likelihood": "bernoulli"}, "standardize = True requires likelihood = 'gaussian', 'laplace'"),
         ({"likelihood": "gaussian", "output": "sigmoid"}, "output = 'sigmoid'"),
-        ({"likelihood": "gaussian", "network": "chain"}, "standardize = True goes with network"),
+        ({"likelihood": "gaussian", "network": "chain"}, "standardize = True requires network"),
     ],
 )
 def test_what_it_does_not_go_with(more, words):

@@ -121,19 +121,19 @@ def test_npz_rows_with_words_for_labels(tmp_path):
         ({"images": np.zeros((2, 3))}, r"'images' has shape \(2, 3\)"),
         (
             {"x": np.array([["a", 1]], dtype=object)},
-            r"entry 'x': holds arrays of Python objects.*never unpickled",
+            r"entry 'x': contains arrays of Python objects.*never unpickled",
         ),
         (
             {"x": np.zeros((2, 3)), "labels": np.array(["a", 1], dtype=object)},
-            r"entry 'labels': holds arrays of",
+            r"entry 'labels': contains arrays of",
         ),
         (
             {"x": np.zeros((2, 3)), "labels": np.array([0.5, 1])},
-            "of 2 examples is 0.5, which is no whole",
+            "of 2 examples is 0.5, which is not a whole",
         ),
         ({"x": np.zeros((2, 3)), "labels": np.array([0])}, r"labels have shape \(1,\)"),
         ({"x": np.array([[1.0], [np.nan], [np.nan]])}, r"2 value\(s\) in 2 row\(s\).*first in row 1"),
-        ({"x": np.zeros((2, 3)), "split": np.array([0, 7])}, "split holds"),
+        ({"x": np.zeros((2, 3)), "split": np.array([0, 7])}, "split contains"),
     ],
 )
 def test_npz_that_cannot_be_used(tmp_path, entries, message):
@@ -146,13 +146,13 @@ def test_npz_that_cannot_be_used(tmp_path, entries, message):
 
 def test_pickles_and_damaged_files_are_refused(tmp_path):
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UsageError, match=r"object.npy: holds arrays of Python objects"):
+    with pytest.raises(UsageError, match=r"object.npy: contains arrays of Python objects"):
         load_data(tmp_path / "object.npy")
     (tmp_path / "pickle.npz").write_bytes(b"\x80\x04]\x94.")
-    with pytest.raises(UsageError, match=r"pickle.npz: is no .npz file"):
+    with pytest.raises(UsageError, match=r"pickle.npz: is not a .npz file"):
         load_data(tmp_path / "pickle.npz")
     (tmp_path / "empty.npy").touch()
-    with pytest.raises(UsageError, match=r"empty.npy: is no .npy file \(is empty\)"):
+    with pytest.raises(UsageError, match=r"empty.npy: is not a .npy file \(is empty\)"):
         load_data(tmp_path / "empty.npy")
     np.save(tmp_path / "whole.npy", np.zeros((10, 10)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:300])
@@ -175,7 +175,7 @@ def test_pickles_and_damaged_files_are_refused(tmp_path):
 
 def test_unknown_sources():
     with pytest.raises(
-        UsageError, match=r"no data set or path 'minst': did you mean 'mnist'\?.*neither a named set"
+        UsageError, match=r"no data set or path 'minst': it is neither a named set .*; did you mean 'mnist'\?"
     ):
         load_data("minst")
     for odd in ("", "a\0b", "x" * 5000, "~nobody-of-this-name/data"):

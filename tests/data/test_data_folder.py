@@ -120,7 +120,7 @@ def test_corrupt_images_are_skipped_and_rows_stay_aligned(tmp_path, monkeypatch,
 
 
 def test_folders_without_usable_images(tmp_path):
-    with pytest.raises(UsageError, match="holds no images"):
+    with pytest.raises(UsageError, match="contains no images"):
         load_data(tmp_path)
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(UsageError, match=r"none of 1 images can be used; the first, a.png, is not an image"):

@@ -36,8 +36,8 @@ def test_corrupt_files_are_skipped_with_the_reason(tmp_path):
         "2.txt": ("3,1,2,3", "has 3 pixels where the files before it have 4"),
         "3.txt": ("3,1,x,3,4", "has 'x' in column 3 where a number is wanted"),
         "4.txt": ("3,1,2,3,256", "has pixels from 1 to 256 where 0 to 255 is wanted"),
-        "5.txt": ("3,1,2,3,4.5", "has a value that is no whole number"),
-        "6.txt": ("3,1,2,3,nan", "has a value that is no whole number"),
+        "5.txt": ("3,1,2,3,4.5", "has a value that is not a whole number"),
+        "6.txt": ("3,1,2,3,nan", "has a value that is not a whole number"),
         "7.txt": ("3", "has no pixels after the label"),
         "8.txt": ("1,1,2,3,4\n1,1,2,3,4", "has 2 lines where one line label,p0,p1,… is wanted"),
     }

@@ -71,7 +71,7 @@ def test_floats_from_0_to_1(tmp_path):
         51,
         255,
     ]
-    with pytest.raises(UsageError, match="holds floats from 0 to 300 where 0 to 1 is wanted"):
+    with pytest.raises(UsageError, match="contains floats from 0 to 300 where 0 to 1 is wanted"):
         read_image(save(tmp_path, "b.tif", np.array([[0, 300]], np.float32)))
 
 

@@ -175,8 +175,8 @@ def test_local_files_in_any_form(tmp_path, monkeypatch, folder, form):
     [
         (SERVED["t10k-images-idx3-ubyte.gz"][:-12], "is a truncated or damaged gz"),
         (b"\x1f\x8b" + bytes(40), "is a truncated or damaged gz"),
-        (b"", r"is no gz file \(it starts with nothing\)"),
-        (CONTENTS["t10k-images-idx3-ubyte.gz"], r"is no gz file \(it starts with 00000803\)"),
+        (b"", r"is not a gz file \(it starts with nothing\)"),
+        (CONTENTS["t10k-images-idx3-ubyte.gz"], r"is not a gz file \(it starts with 00000803\)"),
         (
             gzip.compress(b"other", mtime=0),
             r"its contents have SHA-256 [0-9a-f]{12}…, those published [0-9a-f]{12}…",

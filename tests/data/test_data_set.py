@@ -64,7 +64,7 @@ def test_non_finite_values_are_counted_and_the_first_row_named(monkeypatch):
         ({"x": np.zeros(10, np.float32)}, r"shape \(10,\)"),
         ({"x": np.zeros((10, 2, 2), np.uint8)}, r"shape \(10, 2, 2\)"),
         ({"split": np.zeros(9)}, r"split has shape \(9,\).*\(10,\)"),
-        ({"split": np.full(10, 3)}, r"split holds .*3.*0 \(train\), 1 \(test\) or 2 \(validation\)"),
+        ({"split": np.full(10, 3)}, r"split contains .*3.*0 \(train\), 1 \(test\) or 2 \(validation\)"),
         ({"split": np.ones(10)}, "no example is for training"),
         ({"labels": np.zeros(9, np.int64)}, r"labels have shape \(9,\)"),
         ({"labels": np.full(10, np.nan)}, "the label of 10 of 10 examples is nan, first in row 0"),

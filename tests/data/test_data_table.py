@@ -74,11 +74,11 @@ def test_bad_first_line_without_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no row of numbers"),
-        ("\n\n", "holds no row of numbers"),
-        ("a,b\n", "holds no row of numbers"),
+        ("", "contains no row of numbers"),
+        ("\n\n", "contains no row of numbers"),
+        ("a,b\n", "contains no row of numbers"),
         ("a,b\nx,y\n", "no row of numbers: line 2 has 'x' in column 'a'"),
-        ("label\n1\n2\n", "holds labels only"),
+        ("label\n1\n2\n", "contains labels only"),
         (b"a,b\n1,\xff\xfe\n", "not a text table"),
         (b"\x00\x01\x02\x03,\x00\n1,2\x00\n", "t.csv"),
     ],

@@ -98,11 +98,11 @@ def test_few_rows_left_out_are_no_warning_and_many_are_counted(tmp_path):
 
 
 def test_identifiers_are_refused_where_they_would_become_the_same(tmp_path):
-    with pytest.raises(UsageError, match=r"column 'id' holds whole numbers above 16,777,216 .*3 become 2"):
+    with pytest.raises(UsageError, match=r"column 'id' contains whole numbers above 16,777,216 .*3 become 2"):
         table(tmp_path, "id,v\n20000000,1\n20000001,2\n20000002,3\n")
     # 20000001 → 20000000 and 20000003 → 20000004 as float32: rounded, and still two
     data = table(tmp_path, "id,v\n20000001,1\n20000003,2\n")
-    assert any("warning: column 'id' holds whole numbers" in note for note in data.notes)
+    assert any("warning: column 'id' contains whole numbers" in note for note in data.notes)
     assert len(table(tmp_path, "id,v\n20000002,1\n20000004,2\n").notes) < len(data.notes)  # all exact
 
 
@@ -117,7 +117,7 @@ def test_numbers_beyond_float32_are_named(tmp_path):
 
 def test_columns_of_words_are_named_in_one_line(tmp_path):
     with pytest.raises(
-        UsageError, match=r"columns 'name', 'city' hold no numbers .*remove .*or head a column 'label'"
+        UsageError, match=r"columns 'name', 'city' contain no numbers .*remove .*or head a column 'label'"
     ):
         table(tmp_path, "name,age,city\nann,3.5,rome\nbob,4.5,oslo\n")
 

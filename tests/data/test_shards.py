@@ -151,13 +151,13 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(tmp_path):
         "cut.png": "is damaged",
         "text.jpg": "is not an image that can be read",
         "empty.png": "is empty",
-        "two.png": "holds 2 images (png, jpg); each sample must have exactly one",
-        "lonely.cls": "holds no image",
+        "two.png": "contains 2 images (png, jpg); each sample must have exactly one",
+        "lonely.cls": "contains no image",
         "link.png": "is a link",
         "bad.png": "its .json is damaged",
         "list.png": "its label in .json is '[1, 2]'",
         "silent.png": "has no label, and others have",
-        "float.npy": "holds (5, 6) float64",
+        "float.npy": "contains (5, 6) float64",
         "liar.npy": "is damaged (29 bytes of values where shape (5, 6) is stated)",
         "objects.npy": "is damaged",
     }
@@ -226,7 +226,7 @@ def test_compressed_and_other_files_are_refused(tmp_path):
         path.unlink()
     for contents in (b"", b"PK\3\4" + whole, whole[:300]):
         (tmp_path / "c.tar").write_bytes(contents)
-        with pytest.raises(UsageError, match=r"c.tar: is no tar file"):
+        with pytest.raises(UsageError, match=r"c.tar: is not a tar file"):
             load_data(tmp_path / "c.tar")
 
 
@@ -275,7 +275,7 @@ def test_what_a_folder_is(tmp_path):
     pack(tmp_path / ".hidden.tar", samples(0, 3))
     assert find_shards(tmp_path) == [tmp_path / "a.tar"]
     np.save(tmp_path / "a.npy", np.zeros(3))
-    with pytest.raises(UsageError, match=r"holds both .tar and .npy files"):
+    with pytest.raises(UsageError, match=r"contains both .tar and .npy files"):
         load_data(tmp_path)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(png(1))  # then they lie beside a folder of images
@@ -355,10 +355,12 @@ def test_npy_shards_of_numbers(tmp_path):
     with pytest.raises(UsageError, match=r"1 value\(s\) in 1 row\(s\) are nan.* in row 12"):
         load_data(tmp_path)
     np.save(tmp_path / "1.npy", x[9:, :2])
-    with pytest.raises(UsageError, match=r"1.npy: holds rows of \(2,\) float64, and 0.npy of \(3,\) float64"):
+    with pytest.raises(
+        UsageError, match=r"1.npy: contains rows of \(2,\) float64, and 0.npy of \(3,\) float64"
+    ):
         load_data(tmp_path)
     np.save(tmp_path / "1.npy", x[0, 0])
-    with pytest.raises(UsageError, match=r"1.npy: holds an array of shape \(\); a shard must be"):
+    with pytest.raises(UsageError, match=r"1.npy: contains an array of shape \(\); a shard must be"):
         load_data(tmp_path)
     np.save(tmp_path / "1.npy", np.asfortranarray(x[9:]))
     with pytest.raises(UsageError, match=r"1.npy: is stored column by column"):

@@ -52,7 +52,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on(
         (["train", "digits", "--devices", "two"], "--devices two: must be a whole number"),
         (
             ["train", "digits", "--devices", "2", "--device", "tpu"],
-            "--device tpu is not there; this machine has cpu",
+            "--device tpu is not available; this machine has cpu",
         ),
         (["resume", "nowhere", "--devices", "2"], "no run at nowhere"),
     ],

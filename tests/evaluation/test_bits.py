@@ -132,7 +132,7 @@ def test_bits_of_a_linear_gaussian_are_the_integral_over_the_bin(value: int) -> 
             "gaussian",
             {},
             ALL,
-            "a density of whole numbers is no probability; train with --dequantize uniform",
+            "a density of whole numbers is not a probability; train with --dequantize uniform",
         ),
         ("gaussian", {}, ALL.astype(np.float32), "the data are not 8-bit numbers"),
     ],
@@ -204,7 +204,7 @@ def test_noise_goes_with_densities_alone(fields: dict[str, Any], words: str) -> 
 def test_noise_is_for_8_bit_data_within_the_support() -> None:
     floats = np.random.default_rng(0).random((50, 3), dtype=np.float32)
     vae = VAE.build(shape=(3,), likelihood="gaussian", hidden=[8])
-    with pytest.raises(UsageError, match=r"adds noise to 8-bit values, and .* holds float32"):
+    with pytest.raises(UsageError, match=r"adds noise to 8-bit values, and .* contains float32"):
         fit(vae, floats, dequantize="uniform", quiet=True)
     vae = VAE.build(shape=(1,), likelihood="continuous_bernoulli", hidden=[8], scale=255.0)
     with pytest.raises(UsageError, match=r"pixel_scale = 255, and with noise .* reaches 256"):

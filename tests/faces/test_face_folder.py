@@ -236,12 +236,12 @@ def test_wrong_folders(photos, tmp_path):
         ([], out, "no folder named"),
         ([tmp_path / "gone"], out, "does not exist"),
         ([file], out, "is a file"),
-        ([empty], out, r"holds no photos that can be read; 1 file is left out: a.psd is of a kind"),
+        ([empty], out, r"contains no photos that can be read; 1 file is left out: a.psd is of a kind"),
         ([people, twin], out, "have one name"),
         ([people], taken, "something other than prepared faces"),
         ([people], file, "is a file"),
         ([people], people / "faces", "whose photos are read"),
-        ([people], people.parent, "holds the photos"),
+        ([people], people.parent, "contains the photos"),
     ]:
         with pytest.raises(UsageError, match=reason):
             prepare_faces(folders, target, overwrite=True)
@@ -393,7 +393,7 @@ def test_crops_of_another_shape_are_not_taken_as_they_are(photos, tmp_path):
     [
         (["cats=crop"], "no folder is named 'cats'; known: dogs, people"),
         (["dog=crop"], "no folder is named 'dog'; did you mean 'dogs'?"),
-        (["dogs=cut"], "'cut' is no alignment method; choose one of auto, detect, landmarks, crop, none"),
+        (["dogs=cut"], "'cut' is not an alignment method; choose one of auto, detect, landmarks, crop, none"),
         (["dogs=crop", "dogs=none"], "'dogs' is given two methods, crop and none; give one"),
         (["crop", "none"], "all folders are given two methods, crop and none; give one"),
     ],

@@ -114,14 +114,18 @@ def test_sets_that_do_not_fit_are_refused_by_name(photos, tmp_path):
     }.items():
         np.save(tmp_path / f"{name}.npy", x)
     for one, two, reason in [
-        ("faces", "larger", r"larger holds examples of 64×64×1 and \S+faces of 32×32×3; .* --size 32 --rgb'"),
+        (
+            "faces",
+            "larger",
+            r"larger has examples of 64×64×1 and \S+faces of 32×32×3; .* --size 32 --rgb'",
+        ),
         (
             "grey.npy",
             "grey2.npy",
-            r"grey2\.npy holds examples of 16×32×1 and \S+grey\.npy of 32×32×1; .*other$",
+            r"grey2\.npy has examples of 16×32×1 and \S+grey\.npy of 32×32×1; .*other$",
         ),
         ("grey.npy", "bits.npy", r"in \S+bits\.npy the value 1 is seen as 1, and in \S+grey\.npy 255"),
-        ("grey.npy", "unit.npy", r"unit\.npy holds float32 values and \S+grey\.npy uint8"),
+        ("grey.npy", "unit.npy", r"unit\.npy contains float32 values and \S+grey\.npy uint8"),
         (
             "unit.npy",
             "signed.npy",

@@ -33,7 +33,7 @@ def test_two_trainings_in_one_folder(whole: Path, tmp_path: Path) -> None:
     assert len(refused) == 6
     for i, line in enumerate(refused):
         assert str(out) in line
-        assert ("already holds a run" if i % 3 == 0 else "is being written by another training") in line
+        assert ("already contains a run" if i % 3 == 0 else "is being written by another training") in line
     assert_same_end(out, whole)
     go_on(out, epochs=3)  # the lock is gone with the training
 

@@ -98,7 +98,7 @@ def test_a_numeric_attribute(elboroom: Any) -> None:
     np.save("age.npy", ages[:9])
     result = elboroom("morph RUN :0 --toward age.npy --out n.png")
     assert (result.code, Path("n.png").exists()) == (2, False)
-    assert re.search(r"age\.npy holds shape \(9,\); give one number per example .*\(60,\)", result.err)
+    assert re.search(r"age\.npy has shape \(9,\); give one number per example .*\(60,\)", result.err)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,9 @@ def test_report(elboroom: Any) -> None:
     result = elboroom("report RUN")
     assert result.code == 0
     assert re.search(
-        r"^ +examples +distortion +rate +mse +ssim +originals +rebuilt +codes$", result.out, re.MULTILINE
+        r"^ +examples +distortion +rate +mse +ssim +originals +reconstructions +codes$",
+        result.out,
+        re.MULTILINE,
     )
     assert re.search(
         r"^  dog +10 +[\d.]+ ± [\d.]+ +[\d.]+ +0\.\d+ +-?\d\.\d+ +100% +\d+% +\d+%$", result.out, re.MULTILINE

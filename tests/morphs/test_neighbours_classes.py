@@ -68,7 +68,7 @@ def test_neighbours_that_cannot_be_found(data: Dataset) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             nearest(data, x, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"got images \(2, 3\); toy holds examples \(12, 12, 1\)"):
+    with pytest.raises(UsageError, match=r"got images \(2, 3\); toy contains examples \(12, 12, 1\)"):
         nearest(data, np.zeros((2, 3)))
 
 

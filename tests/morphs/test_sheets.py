@@ -49,10 +49,10 @@ def test_a_sheet_says_what_each_column_is(vae: VAE, data: Dataset) -> None:
     whole = Morph(path, x[0], x[1], "a-very-long-name-of-a-file.jpg\n→ dog:nearest")
     figure = morphs.sheet(vae, [whole, whole])
     assert words(figure) == [whole.name] * 2
-    assert words(figure, "x") == ["original", "rebuilt", *[""] * 7, "rebuilt", "original"]
+    assert words(figure, "x") == ["original", "reconstruction", *[""] * 7, "reconstruction", "original"]
     assert in_view(figure)
     refined = Morph(path, x[0], None, "b", refined=True)
-    assert words(morphs.sheet(vae, [refined]), "x") == ["original", "rebuilt", "refined", *[""] * 8]
+    assert words(morphs.sheet(vae, [refined]), "x") == ["original", "reconstruction", "refined", *[""] * 8]
     bare = Morph(path, None, None, "c")
     assert words(morphs.sheet(vae, [bare]), "x")[1:] == [""] * 8
     both = words(morphs.sheet(vae, [bare, whole]), "x")  # what one of them lacks stays white
@@ -141,7 +141,12 @@ def test_ffmpeg_itself_takes_it() -> None:
 
 def test_sheets_of_each_kind(vae: VAE, data: Dataset) -> None:
     assert words(by_class.examples_by_class(data, 4)) == ["person", "dog"]
-    assert words(by_class.reconstructions_by_class(vae, data, 4)) == ["person", "rebuilt", "dog", "rebuilt"]
+    assert words(by_class.reconstructions_by_class(vae, data, 4)) == [
+        "person",
+        "reconstruction",
+        "dog",
+        "reconstruction",
+    ]
     for function in (
         by_class.examples_by_class,
         lambda d, **k: by_class.reconstructions_by_class(vae, d, **k),
@@ -175,9 +180,9 @@ def test_friends_stand_beside_their_reconstructions(vae: VAE, data: Dataset) -> 
     assert names[0].startswith("anna.jpg\n")
     assert names[1].splitlines()[:2] == ["grandmother-at-the-", "seaside-2019.jpg"]
     assert all(name.endswith(" nats") for name in names)
-    assert words(figure, "x") == ["original", "rebuilt", "refined"]
+    assert words(figure, "x") == ["original", "reconstruction", "refined"]
     assert in_view(figure)
-    assert words(by_class.friends(vae, x[:1], ["anna"]), "x") == ["original", "rebuilt"]
+    assert words(by_class.friends(vae, x[:1], ["anna"]), "x") == ["original", "reconstruction"]
     for images, few in ((x, ["anna"]), (x[:0], [])):
         with pytest.raises(UsageError, match=r"got \d names for \d images"):
             by_class.friends(vae, images, few)

@@ -129,7 +129,7 @@ def test_without_a_closed_form_of_each_part_it_is_refused(fields: dict[str, Any]
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"bound": "iwae", "num_samples": 5}, "goes with bound = 'elbo', and bound is 'iwae'"),
+        ({"bound": "iwae", "num_samples": 5}, "requires bound = 'elbo', and bound is 'iwae'"),
         ({"beta": 0}, "whose weight is beta = 0"),
         ({"free_bits": -1}, "must be at least 0"),
     ],

@@ -80,5 +80,5 @@ def test_tensors_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     write_tensors(path, {"a": torch.ones(1000)})
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000}))
-    with pytest.raises(FailureError, match=r"holds 0\.0 GB of tensors, and 0\.0 GB of memory are free"):
+    with pytest.raises(FailureError, match=r"contains 0\.0 GB of tensors, and 0\.0 GB of memory are free"):
         read_tensors(path)

@@ -159,7 +159,7 @@ def test_weights_that_two_parts_share_are_kept(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_run_is_refused_unless_overwritten(run: Path) -> None:
     before = files(run)
-    with pytest.raises(UsageError, match=r"already holds a run; .*elboroom resume .*--overwrite"):
+    with pytest.raises(UsageError, match=r"already contains a run; .*elboroom resume .*--overwrite"):
         train(run)
     assert files(run) == before
 
@@ -183,7 +183,7 @@ def test_overwriting_removes_the_runs_files_and_keeps_strangers(run: Path) -> No
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_other_files_is_refused(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="holds files but no run"):
+    with pytest.raises(UsageError, match="contains files but no run"):
         train(tmp_path, overwrite=overwrite)
     assert files(tmp_path) == {"thesis.tex": b"years of work"}
 

@@ -90,5 +90,5 @@ def test_presets_win(name: str) -> None:
 
 
 def test_options_of_a_likelihood_that_was_not_named_are_refused_as_before() -> None:
-    with pytest.raises(UsageError, match="learn_scale = 'shared' goes with likelihood = 'gaussian'"):
+    with pytest.raises(UsageError, match="learn_scale = 'shared' requires likelihood = 'gaussian'"):
         ModelConfig(learn_scale="shared")

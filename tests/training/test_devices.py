@@ -63,7 +63,7 @@ def test_a_process_of_a_launcher_takes_its_own_gpu(monkeypatch: pytest.MonkeyPat
     assert find_device("cuda:1") == torch.device("cuda:1")
     assert find_device("cpu") == CPU
     monkeypatch.setenv("LOCAL_RANK", "7")
-    with pytest.raises(UsageError, match="device = 'cuda:7' is not there"):
+    with pytest.raises(UsageError, match="device = 'cuda:7' is not available"):
         find_device("auto")
 
 

@@ -217,7 +217,7 @@ def test_options_lie_over_the_configuration(tmp_path: Path) -> None:
         ({"data": [[1, 2]]}, "data is a list"),
         ({"data": "digitz"}, "did you mean 'digits'"),
         ({"validation": 0.999}, "takes all 54 training examples"),
-        ({"device": "cuda:99"}, "device = 'cuda:99' is not there"),
+        ({"device": "cuda:99"}, "device = 'cuda:99' is not available"),
         ({"optimizer": "Adan"}, "did you mean 'Adam'"),
         ({"optimizer_options": {"betas": [2, 0]}}, "Adam does not take optimizer_options"),
         ({"optimizer_options": {"betas": [0.9]}}, "Adam does not take optimizer_options"),

@@ -107,7 +107,7 @@ def test_with_standardised_columns_the_error_elsewhere_is_in_their_standard_devi
     ("fields", "words"),
     [
         ({"posterior": "deterministic", "beta": 0.0}, "no rate, so beta has no effect"),
-        ({"beta": 0.0}, "With beta 0 the loss has no rate, and is no bound"),
+        ({"beta": 0.0}, "With beta 0 the loss has no rate, and is not a bound"),
         ({"bound": "capacity", "beta": 9.0}, "beta 9 weighs |rate - capacity|"),
         ({"bound": "iwae", "num_samples": 5}, "where 1 gives the bound itself"),
         ({"beta_schedule": "linear"}, "beta 1 at the end of its schedule weighs"),

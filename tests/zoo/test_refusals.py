@@ -99,14 +99,14 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
         "'shared' or 'pixel'",
     ),
     ({"likelihood": "poisson", "learn_scale": "shared"}, "'gaussian', 'laplace' or 'student_t'", "leave it"),
-    ({"network": "chain", "latent_dim": 5}, "goes with network = 'mlp' or 'conv'", "leave it out"),
+    ({"network": "chain", "latent_dim": 5}, "requires network = 'mlp' or 'conv'", "leave it out"),
     ({"posterior": "vq", "latent_dim": 5}, "and posterior is 'vq'", "leave it out"),
     ({"network": "chain", "posterior": "iaf"}, "and network is 'chain'", "set network = 'mlp'"),
     ({"network": "chain", "chain_dims": (5,)}, "one width for each of the 1", "chain_hidden"),
-    ({"codebook_size": 10}, "goes with posterior = 'vq'", "leave it out"),
-    ({"prior_components": 10}, "goes with prior = 'mixture' or 'vamp'", "leave it out"),
-    ({"capacity": 5.0}, "goes with bound = 'capacity'", "leave it out"),
-    ({"elbo_share": 0.1}, "goes with bound = 'ciwae'", "leave it out"),
+    ({"codebook_size": 10}, "requires posterior = 'vq'", "leave it out"),
+    ({"prior_components": 10}, "requires prior = 'mixture' or 'vamp'", "leave it out"),
+    ({"capacity": 5.0}, "requires bound = 'capacity'", "leave it out"),
+    ({"elbo_share": 0.1}, "requires bound = 'ciwae'", "leave it out"),
 ]
 
 
@@ -155,7 +155,7 @@ def test_parts_composed_in_python_are_checked_too() -> None:
     networks = nn.Linear(5, 4), nn.Linear(2, 5)
     with pytest.raises(UsageError, match="has codes on the sphere only"):
         VAE(*networks, UniformSphere(2), shape=(5,))
-    with pytest.raises(UsageError, match="a quantiser goes with UniformCodes or AutoregressiveCodes"):
+    with pytest.raises(UsageError, match="a quantiser requires UniformCodes or AutoregressiveCodes"):
         VAE(*networks, StandardNormal(4), posterior=VectorQuantizer((2, 2), 4), shape=(5,))
     with pytest.raises(UsageError, match="only one of the two has codes from a codebook"):
         check_pair(DiagonalGaussianHead(4), UniformCodes(VectorQuantizer((2, 2), 4)))
@@ -187,7 +187,7 @@ def rows(values: list[float], scale: float = 1.0) -> Any:
     ("values", "scale", "support", "spacing", "text"),
     [
         ([0, 3, 70_000], 1, (0, np.inf), 1.0, None),
-        ([0, 2.5], 1, (0, np.inf), 1.0, "holds 2.5, which is 2.5 to the model"),
+        ([0, 2.5], 1, (0, np.inf), 1.0, "contains 2.5, which is 2.5 to the model"),
         ([0, -1], 1, (0, np.inf), 1.0, "outside [0, ∞)"),
         ([0, 128 / 255, 1], 1, (0, 1), 1 / 255, None),
         ([0, 0.3333, 1], 1, (0, 1), 1 / 255, "set --data.pixel-scale 255"),

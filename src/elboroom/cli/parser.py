@@ -74,8 +74,8 @@ def in_options(message: str) -> str:
 
     Examples
     --------
-    >>> in_options("device = 'cuda:9' is not there; take prior='normal', or leave beta out")
-    '--device cuda:9 is not there; take --prior normal, or leave beta out'
+    >>> in_options("device = 'cuda:9' is not available; take prior='normal', or leave beta out")
+    '--device cuda:9 is not available; take --prior normal, or leave beta out'
     >>> in_options("hidden = (64, 0): take prior = 'normal', 'vamp' or 'flow'")
     '--hidden 64 0: take --prior normal, vamp or flow'
     """

@@ -29,7 +29,7 @@ _IDLE_NATS = 0.1
 
 
 def launched(devices: int, device: str) -> bool:
-    """Run this command line in several processes, if several are asked for and this is none of them."""
+    """Run this command line in several processes, if several are asked for and this is not one of them."""
     if devices == 1 or launched_by_torchrun():
         return False
     check_devices(devices)

@@ -137,7 +137,7 @@ class Plan:
         if not path.exists():
             if folder.exists() and not all(is_trace(child.name) for child in folder.iterdir()):
                 raise UsageError(
-                    f"{folder} holds files but no comparison; give an empty or a new folder as --out"
+                    f"{folder} contains files but no comparison; give an empty or a new folder as --out"
                 )
             return None
         try:
@@ -200,7 +200,7 @@ def _check_equal(config: Config, before: Config, free: set[str], folder: Path) -
 def _changed(field: str, now: Any, before: Any, folder: Path) -> UsageError:
     return UsageError(
         f"{field} = {now!r}, but {folder} was started with {before!r}; only recipes and seeds can be added: "
-        "give the same again, or another --out"
+        "repeat the earlier value, or give another --out"
     )
 
 

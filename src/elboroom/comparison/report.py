@@ -26,7 +26,9 @@ _BESIDE_NLL = ["± MC", "ESS", "k"]
 _DASH = "–"
 _LINE = 110
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_NO_RATE = "deterministic codes have no rate and no density for importance sampling; −distortion is no bound"
+_NO_RATE = (
+    "deterministic codes have no rate and no density for importance sampling; −distortion is not a bound"
+)
 _NO_DENSITY = "quantised codes have no density for importance sampling; the ELBO is a bound"
 
 

@@ -80,9 +80,7 @@ def begin(config: Config, data: Dataset, engine: type[Engine] = Engine) -> Train
         If data, model, objective and training do not fit each other.
     """
     if config.model.shape not in (None, data.shape):
-        raise UsageError(
-            f"model.shape = {config.model.shape}, and {data.name} holds examples of {data.shape}"
-        )
+        raise UsageError(f"model.shape = {config.model.shape}, and {data.name} has examples of {data.shape}")
     return Training(build(config, data), data, config, quiet=True, engine=engine)
 
 

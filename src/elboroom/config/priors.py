@@ -1,7 +1,7 @@
 """The priors by name: where their codes lie, what trains them, and their options; which fit a posterior.
 
 A new prior is a module in ``elboroom.probability``, a line in ``probability/choice.py`` and a row here. Its
-choice on the command line, its help, the posteriors that it goes with and the tests that hold for all priors
+choice on the command line, its help, the posteriors that it fits and the tests that hold for all priors
 follow from these.
 """
 

@@ -139,7 +139,7 @@ def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = 
             value = getattr(section, name)
             if value != type(section).model_fields[name].default:
                 raise ValueError(
-                    f"{name} = {value!r} goes with {part} = {either(choices)}, and {part} is {chosen!r}; "
+                    f"{name} = {value!r} requires {part} = {either(choices)}, and {part} is {chosen!r}; "
                     f"leave it out, or set {part} = {choices[0]!r}"
                 )
 

@@ -72,11 +72,13 @@ def from_array(
     if not isinstance(x, Joined | np.memmap):
         x = np.asarray(x)
     if x.dtype.hasobject:
-        raise UsageError(f"{name}: holds {_PICKLE}")
+        raise UsageError(f"{name}: contains {_PICKLE}")
     if x.dtype.kind not in "biuf":
-        raise UsageError(f"{name}: the array holds {shortened(str(x.dtype))}; it must hold plain numbers")
+        raise UsageError(
+            f"{name}: the array contains {shortened(str(x.dtype))}; it must contain plain numbers"
+        )
     if x.ndim < 2:
-        what = f"holds one number ({x.dtype})" if x.ndim == 0 else f"holds {len(x):,} numbers in a row"
+        what = f"contains one number ({x.dtype})" if x.ndim == 0 else f"contains {len(x):,} numbers in a row"
         raise UsageError(f"{name}: {what}; give an array of examples, (n, d) or (n, h, w, c)")
     if x.ndim == 3 and not (is_series(x) if series is None else series):
         x = x[..., None]
@@ -227,7 +229,9 @@ def map_numbers(path: Path, option: str) -> Array:
         reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{option} {path}: cannot be read as numbers ({reason})") from None
     if values.dtype.kind not in "biuf":
-        raise UsageError(f"{option} {path}: holds {shortened(str(values.dtype))}; it must hold plain numbers")
+        raise UsageError(
+            f"{option} {path}: contains {shortened(str(values.dtype))}; it must contain plain numbers"
+        )
     return values
 
 
@@ -253,8 +257,8 @@ def load_npz(path: Path) -> Dataset:
         held = [key for key in ("images", "x") if key in keys]
         if len(held) != 1:
             raise UsageError(
-                f"{path}: holds {'both' if held else 'neither'} 'images' {'and' if held else 'nor'} 'x' "
-                f"(found: {', '.join(keys) or 'nothing'}); it must hold one of them"
+                f"{path}: contains {'both' if held else 'neither'} 'images' {'and' if held else 'nor'} 'x' "
+                f"(found: {', '.join(keys) or 'nothing'}); it must contain one of them"
             )
         wanted = (held[0], "labels", "label_names", "split")
         weigh(archive.zip, wanted, path)
@@ -293,7 +297,7 @@ def _check_magic(path: Path) -> None:
     if not is_a:
         found = f"starts with {start!r}" if start else "is empty"
         raise UsageError(
-            f"{path}: is no {path.suffix} file ({found}); write it with numpy.save or numpy.savez"
+            f"{path}: is not a {path.suffix} file ({found}); write it with numpy.save or numpy.savez"
         )
 
 
@@ -305,7 +309,7 @@ def _entry(archive: Any, key: str, path: Path) -> Array:
     except Exception as error:
         raise UsageError(f"{path}: entry {key!r}: {_reason(error)}") from error
     if not isinstance(found, np.ndarray):  # numpy gives the bytes of a member that is no array
-        raise UsageError(f"{path}: entry {key!r} is no array; write the file with numpy.savez")
+        raise UsageError(f"{path}: entry {key!r} is not an array; write the file with numpy.savez")
     return found
 
 
@@ -313,7 +317,7 @@ def _reason(error: Exception) -> str:
     """Explain a failed read; numpy raises nearly any exception on damaged bytes."""
     text = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
     if "allow_pickle" in text or "Python objects" in text:
-        return f"holds {_PICKLE}"
+        return f"contains {_PICKLE}"
     if isinstance(error, MemoryError):
         return f"does not fit into memory ({text}); save fewer examples or a smaller type"
     return f"is damaged ({text}); write or copy it again"

@@ -302,7 +302,7 @@ def _checked_split(split: Array, n: int, name: str) -> Array:
     if not np.isin(split, (TRAIN, TEST, VALIDATION)).all():
         found = np.setdiff1d(split, (TRAIN, TEST, VALIDATION))[0].item()
         raise UsageError(
-            f"{name}: the split holds {found!r}; it must be 0 (train), 1 (test) or 2 (validation)"
+            f"{name}: the split contains {found!r}; it must be 0 (train), 1 (test) or 2 (validation)"
         )
     if not (split == TRAIN).any():
         raise UsageError(f"{name}: no example is for training; the split needs some 0 (train)")

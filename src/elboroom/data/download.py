@@ -133,7 +133,7 @@ def unpack(path: Path, file: RemoteFile, error_type: type[ElboroomError]) -> byt
             ) from error
     elif path.suffix == ".gz":
         raise error_type(
-            f"{path}: is no gz file (it starts with {raw[:4].hex() or 'nothing'}); download it again"
+            f"{path}: is not a gz file (it starts with {raw[:4].hex() or 'nothing'}); download it again"
         )
     found = sha256(contents)
     if file.content_hash and found != file.content_hash:

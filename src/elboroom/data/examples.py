@@ -37,7 +37,9 @@ def as_examples(x: Array, name: str) -> Array:
             )
         return convert(x, np.uint8, name)
     if x.dtype.kind != "f":
-        raise UsageError(f"{name}: the array holds {shortened(str(x.dtype))}; it must hold uint8 or float32")
+        raise UsageError(
+            f"{name}: the array contains {shortened(str(x.dtype))}; it must contain uint8 or float32"
+        )
     if x.dtype != np.float32:
         with np.errstate(over="ignore"):  # what does not fit turns infinite, and is reported as such below
             x = convert(x, np.float32, name)

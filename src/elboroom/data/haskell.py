@@ -106,7 +106,7 @@ def _parse(file: Path, count: int | None) -> tuple[int, Array]:
             f"has {shortened(cells[bad])} in column {bad + 1} where a number is wanted"
         ) from None
     if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
-        raise ValueError("has a value that is no whole number")
+        raise ValueError("has a value that is not a whole number")
     if abs(values[0]) > _LARGEST_LABEL:
         raise ValueError(f"has the label {values[0]:g}; it must be a whole number below 2^53")
     pixels = values[1:]

@@ -33,14 +33,15 @@ class Found:
 
 
 def why_empty(path: Path) -> str:
-    """Say what a folder without images holds instead."""
+    """Say what a folder without images contains instead."""
     names = [file.name for file in path.iterdir()]
     if any("-ubyte" in name for name in names):
         return (
-            "holds idx files; set ELBOROOM_DATA to this folder and load 'mnist', 'fashion-mnist' or 'kmnist'"
+            "contains idx files; set ELBOROOM_DATA to this folder and load 'mnist', "
+            "'fashion-mnist' or 'kmnist'"
         )
     suffixes = " ".join(sorted(suffix[1:] for suffix in images.SUFFIXES))
-    return f"holds no images ({suffixes}) and no <number>.txt files; give a folder that does"
+    return f"contains no images ({suffixes}) and no <number>.txt files; give a folder that does"
 
 
 def scan(root: Path) -> tuple[list[Found], list[Skipped]]:

@@ -220,7 +220,7 @@ def eight_bit(image: Any, white: int = WHITE) -> Any:
 
     if white < WHITE and is_deep(image) and not image.mode.startswith("I"):
         raise RangeError(
-            f"holds colours of at most {white:,} in 16 bits, of which only the upper 8 bits can be read; "
+            f"contains colours of at most {white:,} in 16 bits, of which only the upper 8 bits can be read; "
             "save it with 8 bits a channel"
         )
     if image.mode.startswith(("I", "F")):
@@ -239,8 +239,8 @@ def _deep_to_bytes(values: Array, white: int) -> Array:
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
-            raise RangeError(f"holds floats from {low:g} to {high:g} where 0 to 1 is wanted")
+            raise RangeError(f"contains floats from {low:g} to {high:g} where 0 to 1 is wanted")
         return np.rint(values * 255.0).astype(np.uint8)
     if low < 0 or high > 65535:
-        raise RangeError(f"holds values from {low} to {high} where 0 to 65535 is wanted")
+        raise RangeError(f"contains values from {low} to {high} where 0 to 65535 is wanted")
     return np.rint(values.clip(max=white) * 255.0 / white).astype(np.uint8)

@@ -146,12 +146,12 @@ def _check_alike(name: str, data: Dataset, other_name: str, other: Dataset) -> N
     if data.shape != other.shape:
         has, wanted = ("×".join(map(str, some.shape)) for some in (other, data))
         raise UsageError(
-            f"{other_name} holds examples of {has} and {name} of {wanted}; make one of the two again in the "
+            f"{other_name} has examples of {has} and {name} of {wanted}; make one of the two again in the "
             f"shape of the other{_remedy(data, other)}"
         )
     if data.x.dtype != other.x.dtype:
         raise UsageError(
-            f"{other_name} holds {other.x.dtype} values and {name} {data.x.dtype}; save both in one type"
+            f"{other_name} contains {other.x.dtype} values and {name} {data.x.dtype}; save both in one type"
         )
     if data.scale != other.scale:
         raise UsageError(

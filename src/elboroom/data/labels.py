@@ -49,7 +49,7 @@ def whole_labels(labels: Array, name: str) -> Array:
         missing, most = np.isnan(labels), 2.0**63
         for bad, what in (
             (missing, "is nan"),
-            (~missing & (labels != np.floor(labels)), "is {}, which is no whole number"),
+            (~missing & (labels != np.floor(labels)), "is {}, which is not a whole number"),
             (~missing & ~((labels >= -most) & (labels < most)), "is {}, which is beyond 64 bits"),
         ):
             rows = np.flatnonzero(bad)

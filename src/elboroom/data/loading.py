@@ -119,8 +119,8 @@ def _read(name: str, options: Options) -> Dataset:
         ending = f"a file ending in {path.suffix!r}" if path.suffix else "a file without an ending"
         raise UsageError(f"{path}: {ending} cannot be loaded; give {listed()}")
     raise UsageError(
-        f"no data set or path {name!r}: {nearest(name, NAMED)} "
-        "(it is neither a named set nor an existing path)"
+        f"no data set or path {name!r}: it is neither a named set nor an existing path; "
+        f"{nearest(name, NAMED)}"
     )
 
 
@@ -155,7 +155,7 @@ def _of_size(data: Dataset, options: Options) -> Dataset:
     """Resize images, and turn colour to grey; refuse what has no pixels of 0 to 255."""
     size, channels = options.size, options.channels
     if (size or channels) and not data.is_image:
-        raise UsageError(f"{data.name} holds rows of numbers, not images; leave size and channels out")
+        raise UsageError(f"{data.name} contains rows of numbers, not images; leave size and channels out")
     if not data.is_image:
         return data
     height, width = size or data.shape[:2]

@@ -50,7 +50,7 @@ def weigh(archive: zipfile.ZipFile, names: Sequence[str], path: Path) -> None:
         if stated is not None and stated != info.file_size:
             raise UsageError(
                 f"{path}: entry {info.filename.removesuffix('.npy')!r} is damaged: its header states "
-                f"{stated:,} bytes, and it holds {info.file_size:,}; write or copy it again"
+                f"{stated:,} bytes, and it contains {info.file_size:,}; write or copy it again"
             )
 
 

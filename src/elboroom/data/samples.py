@@ -117,7 +117,7 @@ def _sample(number: int, path: Path, tar: tarfile.TarFile, group: list[tarfile.T
         kind for kind in fields if kind.rpartition(".")[2] in _KINDS
     ]
     if len(found) != 1:
-        held = f"holds {len(found)} images ({', '.join(found)})" if found else "holds no image"
+        held = f"contains {len(found)} images ({', '.join(found)})" if found else "contains no image"
         return Sample(number, path, group[0].name, reason=f"{held}; each sample must have exactly one")
     info = fields[found[0]]
     try:
@@ -226,7 +226,7 @@ def _read_npy(contents: bytes) -> Array:
         start = file.tell()
     if dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
         raise ValueError(
-            f"holds {shape} {dtype}; a .npy of a sample must hold uint8 (h, w), (h, w, 1) or (h, w, 3)"
+            f"contains {shape} {dtype}; a .npy of a sample must contain uint8 (h, w), (h, w, 1) or (h, w, 3)"
         )
     if 0 in shape or math.prod(shape) != len(contents) - start:
         raise ValueError(

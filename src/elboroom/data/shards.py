@@ -52,7 +52,8 @@ def find_shards(path: Path) -> list[Path]:
     kinds = {shard.suffix.lower() for shard in found}
     if len(kinds) > 1:
         raise UsageError(
-            f"{path}: holds both .tar and .npy files; name one kind with a pattern such as {path / '*.tar'}"
+            f"{path}: contains both .tar and .npy files; name one kind with a pattern such as "
+            f"{path / '*.tar'}"
         )
     return found
 
@@ -190,7 +191,7 @@ def _join(shards: list[Path], splits: list[int] | None, name: str) -> Dataset:
         part = map_npy(shard)
         if part.ndim < 2:
             raise UsageError(
-                f"{shard}: holds an array of shape {part.shape}; a shard must be (n, h, w[, c]) or (n, d)"
+                f"{shard}: contains an array of shape {part.shape}; a shard must be (n, h, w[, c]) or (n, d)"
             )
         part = part[..., None] if part.ndim == 3 and not is_series(part) else part
         if not part.flags.c_contiguous:
@@ -199,7 +200,7 @@ def _join(shards: list[Path], splits: list[int] | None, name: str) -> Dataset:
             )
         if parts and (part.shape[1:], part.dtype) != (parts[0].shape[1:], parts[0].dtype):
             raise UsageError(
-                f"{shard}: holds rows of {part.shape[1:]} {part.dtype}, and {shards[0].name} of "
+                f"{shard}: contains rows of {part.shape[1:]} {part.dtype}, and {shards[0].name} of "
                 f"{parts[0].shape[1:]} {parts[0].dtype}; the shards of a set must agree"
             )
         parts.append(part)

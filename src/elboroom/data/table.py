@@ -92,9 +92,9 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
     except csv.Error as error:
         raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
     if not layout.values:
-        raise UsageError(f"{path}: holds labels only; it needs at least one column of numbers")
+        raise UsageError(f"{path}: contains labels only; it needs at least one column of numbers")
     if not rows.numbers:
-        raise UsageError(f"{path}: holds no row of numbers{_why_none(rows)}")
+        raise UsageError(f"{path}: contains no row of numbers{_why_none(rows)}")
     columns = [layout.columns[i] for i in layout.values]
     values = rows.joined()
     notes = [f"read with {layout.describe()}", *_identifiers(rows, path)]
@@ -190,9 +190,10 @@ def _why_none(rows: _Rows) -> str:
     ]
     if not texts or len(texts) == len(rows.layout.values):
         return f": {rows.skipped[0].reason}"
-    these = f"column {texts[0]} holds" if len(texts) == 1 else f"columns {', '.join(texts[:8])} hold"
+    these = f"column {texts[0]} contains" if len(texts) == 1 else f"columns {', '.join(texts[:8])} contain"
     return (
-        f": {these} no numbers ({rows.skipped[0].reason}); remove what is no number, or head a column 'label'"
+        f": {these} no numbers ({rows.skipped[0].reason}); "
+        "remove what is not a number, or head a column 'label'"
     )
 
 
@@ -208,7 +209,7 @@ def _identifiers(rows: _Rows, path: Path) -> list[str]:
     for column, texts in rows.large.items():
         name = shortened(rows.layout.columns[column])
         rounded = {np.float32(text) for text in texts}
-        what = f"column {name} holds whole numbers above {_EXACT:,} ({shortened(min(texts))}) that float32"
+        what = f"column {name} contains whole numbers above {_EXACT:,} ({shortened(min(texts))}) that float32"
         if len(rounded) < len(texts):
             raise UsageError(
                 f"{path}: {what} cannot tell apart ({len(texts):,} become {len(rounded):,}); remove the "

@@ -78,7 +78,7 @@ class Layout:
         if self.label is not None:
             found.append(f"labels in column {shortened(self.columns[self.label])}")
         if self.index is not None:
-            found.append(f"column {self.index + 1} has no heading: it names the rows and is no feature")
+            found.append(f"column {self.index + 1} has no heading: it names the rows and is not a feature")
         if self.empty:
             found.append(f"{len(self.empty)} empty column{'s' if len(self.empty) > 1 else ''} left out")
         if len(self.columns) > 1:
@@ -115,7 +115,8 @@ class Lines:
                     self.comment = (self.number, line.lstrip().lstrip("#"))
                 elif "\0" in line:
                     raise UsageError(
-                        f"{self._path}: line {self.number} holds a null character, so this is no text table"
+                        f"{self._path}: line {self.number} contains a null character, so this is not a "
+                        f"text table"
                     )
                 else:
                     yield line
@@ -144,7 +145,7 @@ def find_layout(path: Path) -> Layout:
     except UnicodeDecodeError as error:
         raise UsageError(not_text(path, error)) from None
     if not sample:
-        raise UsageError(f"{path}: holds no row of numbers; it needs at least one line of numbers")
+        raise UsageError(f"{path}: contains no row of numbers; it needs at least one line of numbers")
     separator, comma = _separator([line for _, line in sample], tabs_first=path.suffix.lower() == ".tsv")
     rows = [(number, cells_of(line, separator)) for number, line in sample]
     if before is not None:
@@ -165,7 +166,7 @@ def _encoding(path: Path) -> str:
         for encoding, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
             if zeros.count(0) > 0.9 * len(zeros):
                 return encoding
-        raise UsageError(f"{path}: is not a text table (it holds null bytes); save it as UTF-8 CSV")
+        raise UsageError(f"{path}: is not a text table (it contains null bytes); save it as UTF-8 CSV")
     return "utf-8"
 
 

@@ -98,7 +98,7 @@ def _check_plain(path: Path) -> None:
     try:
         tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
-        raise UsageError(f"{path}: is no tar file ({error}); make or copy it again") from None
+        raise UsageError(f"{path}: is not a tar file ({error}); make or copy it again") from None
 
 
 def _build(

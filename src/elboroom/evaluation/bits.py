@@ -48,5 +48,5 @@ def _why_not(nll: float | None, vae: VAE, batches: Batches) -> str | None:
     if measure is None:
         return f"{name} gives grey values no normalised probability"
     if measure == "density" and batches.dequantize == "none":
-        return "a density of whole numbers is no probability; train with --dequantize uniform"
+        return "a density of whole numbers is not a probability; train with --dequantize uniform"
     return None if nll is not None else "they are of the NLL, for which no importance samples were drawn"

@@ -174,17 +174,17 @@ def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Te
     vae.check_values(x, scored=True)
     terms = vae(x, _DRAWS, batches.conditions(chosen))
     code = terms.posterior.mean
-    rebuilt = terms.generate(code).mean
+    decoded = terms.generate(code).mean
     images, codes = means
     found = {
         "distortion": terms.distortion,
         "rate": terms.rate,
-        "mse": (x - rebuilt).square().flatten(1).mean(1),
+        "mse": (x - decoded).square().flatten(1).mean(1),
         "originals": torch.cdist(vae.comparable(x).flatten(1), images).argmin(1),
-        "reconstructions": torch.cdist(vae.comparable(rebuilt).flatten(1), images).argmin(1),
+        "reconstructions": torch.cdist(vae.comparable(decoded).flatten(1), images).argmin(1),
         "codes": torch.cdist(code, codes).argmin(1),
     }
-    found |= {"ssim": ssim(x, rebuilt)} if x.ndim == 4 else {}
+    found |= {"ssim": ssim(x, decoded)} if x.ndim == 4 else {}
     found[f"distortion{_VARIANCE}"] = terms.log_likelihood.var(0) / _DRAWS  # of the mean over the draws
     if "log_q" in terms.known:  # the rate is a mean over the same draws
         found[f"rate{_VARIANCE}"] = (terms.log_q - terms.log_prior).var(0) / _DRAWS

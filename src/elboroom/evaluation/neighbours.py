@@ -89,7 +89,7 @@ def nearest(
         raise UsageError(f"{data.name}: no examples to search; choose another part")
     queries = images if space == "codes" else numbers(images)
     if queries.shape[1:] != data.shape:
-        raise UsageError(f"got images {queries.shape}; {data.name} holds examples {data.shape}")
+        raise UsageError(f"got images {queries.shape}; {data.name} contains examples {data.shape}")
     size = 1.0 if space == "codes" else float(np.prod(data.shape))
     wanted = _flat(queries, space, vae)
     crowd = min(_CROWD, max(2, len(rows) // 20))

@@ -78,7 +78,7 @@ def _check_spacing(data: Dataset, spacing: float) -> None:
         value = between_levels(torch.from_numpy(np.asarray(rows, np.float64)), unit)
         if value is not None:
             raise UsageError(
-                f"{data.name} holds {value:.6g}, which is {value / data.scale:.6g} to the model, and this "
+                f"{data.name} contains {value:.6g}, which is {value / data.scale:.6g} to the model, and this "
                 f"likelihood takes multiples of {spacing:.6g}; set --data.pixel-scale {1 / spacing:g} if the "
                 "data are whole numbers, or use --likelihood gaussian"
             )

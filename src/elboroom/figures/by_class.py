@@ -85,7 +85,7 @@ def reconstructions_by_class(vae: VAE, data: Dataset, n: int = 10, part: Part = 
     counts = [*map(len, chosen)]
     above, below = (in_rows(half, counts, n) for half in (both[: len(x)], both[len(x) :]))
     pairs = np.stack([rows.reshape(len(classes), n, *both.shape[1:]) for rows in (above, below)], 1)
-    names = [word for name, _ in classes for word in (wrapped(name), "rebuilt")]
+    names = [word for name, _ in classes for word in (wrapped(name), "reconstruction")]
     title = f"{examples_of_part(part).capitalize()} of each class, and below each its reconstruction"
     return stack(ImageGrid(pairs.reshape(-1, *both.shape[1:]), n, row_labels=names), title=titled(vae, title))
 
@@ -139,7 +139,7 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
         images_of(vae, torch.stack(columns, 1).flatten(0, 1)),
         len(columns),
         row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
-        captions=["original", "rebuilt", "refined"][: len(columns)],
+        captions=["original", "reconstruction", "refined"][: len(columns)],
     )
     title = f"Named images and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     return stack(grid, title=titled(vae, title))

@@ -92,7 +92,7 @@ def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
     UsageError
         If a code or an example does not have the model's shape.
     """
-    images = _tiles(vae, [one for one in _row(vae, morph, rebuilt=False) if one is not None])
+    images = _tiles(vae, [one for one in _row(vae, morph, reconstructed=False) if one is not None])
     framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
     rows = -(-len(images) // _COLUMNS)
     return stack(ImageGrid(images, -(-len(images) // rows), framed=tuple(framed)), title=titled(vae, title))
@@ -130,9 +130,9 @@ def sheet(
         raise UsageError("got 0 morphs to draw; give at least one")
     refined = any(morph.refined for morph in morphs)
     shown = evenly(len(morphs[0].path), steps)
-    rows = [_row(vae, _some(morph, torch.from_numpy(shown)), rebuilt=refined) for morph in morphs]
-    coded = "refined" if refined else "rebuilt"
-    captions = ["original", *["rebuilt"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
+    rows = [_row(vae, _some(morph, torch.from_numpy(shown)), reconstructed=refined) for morph in morphs]
+    coded = "refined" if refined else "reconstruction"
+    captions = ["original", *["reconstruction"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
     columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
     if len(captions) - 1 not in columns:
         captions[-2] = ""
@@ -153,9 +153,11 @@ def _some(morph: Morph, steps: Tensor) -> Morph:
     return replace(morph, path=morph.path[steps], condition=condition)
 
 
-def _row(vae: VAE, morph: Morph, *, rebuilt: bool) -> list[Array | None]:
+def _row(vae: VAE, morph: Morph, *, reconstructed: bool) -> list[Array | None]:
     """The cells of a morph's row: examples (*shape), or None."""
-    first = [] if not rebuilt else [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
+    first: list[Array | None] = []
+    if reconstructed:
+        first = [None] if morph.start is None else [*vae.reconstruct(morph.start[None])]
     return [morph.start, *first, *vae.decode(morph.path, morph.condition).mean, morph.end]
 
 

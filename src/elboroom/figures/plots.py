@@ -44,7 +44,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     5
     """
     if not history:
-        raise UsageError("the history holds 0 epochs; train for at least one")
+        raise UsageError("the history contains 0 epochs; train for at least one")
     epochs = _column(history, "epoch")
     train = {name: _column(history, name) for name in ("loss", "distortion", "rate")}
     held_out = {name: _column(history, f"val_{name}") for name in ("distortion", "rate")}

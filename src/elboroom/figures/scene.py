@@ -170,9 +170,9 @@ def morph_endpoints(vae: VAE, x: Array, labels: Numbers | None) -> tuple[int, in
     The reconstruction error is relative to an example's own variance: otherwise the dullest examples would
     win.
     """
-    flat, rebuilt = (numbers(values).reshape(len(x), -1) for values in (x, vae.reconstruct(x)))
+    flat, decoded = (numbers(values).reshape(len(x), -1) for values in (x, vae.reconstruct(x)))
     contrast = flat.var(1) if flat.shape[1] > 1 else np.ones(len(flat))
-    error = np.square(flat - rebuilt).mean(1) / np.maximum(contrast, 1e-6)
+    error = np.square(flat - decoded).mean(1) / np.maximum(contrast, 1e-6)
     order = np.argsort(error, kind="stable")
     few = order[: max(2, len(order) // 20)]
     if labels is not None and len(np.unique(labels)) > 1:

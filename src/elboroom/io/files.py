@@ -92,13 +92,13 @@ def parse_json(content: str | bytes, where: object, fix: str) -> Any:
     try:
         return json.loads(content if isinstance(content, str) else content.decode())
     except UnicodeDecodeError:
-        why = "it is no text in UTF-8"
+        why = "it is not text in UTF-8"
     except RecursionError:
         why = "it is nested too deeply"
     except json.JSONDecodeError as error:
         why = str(error)
     except ValueError:  # Python's limit on the digits of a whole number, which is there against attacks
-        why = "it holds a number of thousands of digits"
+        why = "it contains a number of thousands of digits"
     raise UsageError(f"{where} is damaged ({why}); {fix}")
 
 
@@ -276,7 +276,7 @@ def check_space(path: Path, needed: int) -> None:
 def explain_disk(path: Path) -> Iterator[None]:
     """Turn an operating-system error into one line that names the path."""
     if "\0" in str(path):
-        raise UsageError(f"{str(path)!r} holds a null character; give another path")
+        raise UsageError(f"{str(path)!r} contains a null character; give another path")
     try:
         yield
     except OSError as error:

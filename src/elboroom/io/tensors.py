@@ -112,7 +112,7 @@ def _check_fits(path: Path) -> None:
     size, free = path.stat().st_size, psutil.virtual_memory().available
     if size > free:
         raise FailureError(
-            f"{path} holds {size / 1e9:,.1f} GB of tensors, and {free / 1e9:,.1f} GB of memory are free; "
+            f"{path} contains {size / 1e9:,.1f} GB of tensors, and {free / 1e9:,.1f} GB of memory are free; "
             "close other programs, or read it on a larger machine"
         )
 

@@ -40,7 +40,7 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
     if not POSTERIORS[config.model.posterior].has_rate:
         return "This posterior has no rate, so beta has no effect."
     if beta == 0:
-        return "With beta 0 the loss has no rate, and is no bound on log p(x)."
+        return "With beta 0 the loss has no rate, and is not a bound on log p(x)."
     then = "" if objective.beta_schedule == "constant" else " at the end of its schedule"
     row = BOUNDS[objective.bound]
     if row.beta_weighs != "the rate":

@@ -144,7 +144,7 @@ def _check_space(posterior: type, prior: Any) -> None:
     if "codes" in (q_space, p_space):
         raise UsageError(
             f"{posterior.__name__} and {type(prior).__name__}: only one of the two has codes from a "
-            "codebook, so there is no rate; a quantiser goes with UniformCodes or AutoregressiveCodes"
+            "codebook, so there is no rate; a quantiser requires UniformCodes or AutoregressiveCodes"
         )
     if q_space == "sphere":
         raise UsageError(

@@ -108,10 +108,11 @@ def check_levels(x: Tensor, spacing: float | None) -> None:
         return
     if spacing == 1:
         raise UsageError(
-            f"{value:.6g} is none of the whole numbers that the model's likelihood takes; round the values"
+            f"{value:.6g} is not one of the whole numbers that the model's likelihood takes; round the values"
         )
     raise UsageError(
-        f"{value:.6g} is none of the {round(1 / spacing) + 1} levels that the model's likelihood takes, the "
+        f"{value:.6g} is not one of the {round(1 / spacing) + 1} levels that the model's likelihood "
+        f"takes, the "
         f"multiples of {spacing:.6g} from 0 to 1; round the values to levels"
     )
 

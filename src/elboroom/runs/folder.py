@@ -21,11 +21,11 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     if is_run(path):
         if not overwrite:
             raise UsageError(
-                f"{path} already holds a run; continue it with 'elboroom resume {path} --epochs N', "
+                f"{path} already contains a run; continue it with 'elboroom resume {path} --epochs N', "
                 "replace it with --overwrite, or choose another folder with --out"
             )
     elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
-        raise UsageError(f"{path} holds files but no run; give an empty or new folder as --out")
+        raise UsageError(f"{path} contains files but no run; give an empty or new folder as --out")
 
 
 def is_run(path: Path) -> bool:

@@ -96,7 +96,7 @@ def _read_half(base: Path, half: str) -> list[Matrix]:
             f"cannot read {info}: {error.strerror}; give the path up to _front_nn_info.txt"
         ) from None
     except (ValueError, IndexError):
-        raise UsageError(f"{info} must hold the number of layers as a whole number") from None
+        raise UsageError(f"{info} must contain the number of layers as a whole number") from None
     if count < 1:
         raise UsageError(f"{info} names {count} layers; at least 1 is needed")
     layers = [_read_layer(Path(f"{base}_{half}_nn_layer_{i}.txt")) for i in range(count)]
@@ -118,7 +118,7 @@ def _read_layer(path: Path) -> Matrix:
     except (ValueError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a matrix of comma-separated numbers: {error}") from None
     if len(matrix) < 2 or not np.isfinite(matrix).all():
-        raise UsageError(f"{path} must hold at least one row of weights and one of biases, all finite")
+        raise UsageError(f"{path} must contain at least one row of weights and one of biases, all finite")
     return matrix
 
 

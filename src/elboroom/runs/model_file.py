@@ -29,7 +29,7 @@ def load_model(path: Path, into: VAE | None = None) -> VAE:
         raise FailureError(f"{path} has no usable model: {found}; train and save it again")
     if into is None and header.config is None:
         raise UsageError(
-            f"{path} holds a model that was composed in Python; build it again and pass it as in "
+            f"{path} contains a model that was composed in Python; build it again and pass it as in "
             "elboroom.load(path, into=vae)"
         )
     vae = into or VAE.build(header.config)

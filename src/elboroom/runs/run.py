@@ -236,7 +236,7 @@ class Run:
         """
         if into is None and self.custom_model:
             raise UsageError(
-                f"{self.path} holds a model that was composed in Python; build it again and pass it as in "
+                f"{self.path} contains a model that was composed in Python; build it again and pass it as in "
                 "elboroom.load(path, into=vae)"
             )
         path = self.path / "model.safetensors"

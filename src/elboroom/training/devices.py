@@ -30,7 +30,8 @@ def find_device(name: str) -> torch.device:
         return torch.device(have[1] if len(have) > 1 else "cpu")
     if name not in have and not (name == "cuda" and "cuda:0" in have):
         raise UsageError(
-            f"device = {name!r} is not there; this machine has {', '.join(have)}, and auto chooses"
+            f"device = {name!r} is not available; this machine has {', '.join(have)}, and device = "
+            f"'auto' chooses one"
         )
     return torch.device(name)
 

@@ -96,7 +96,7 @@ def fit(
     _check_model_options(vae, options)
     data = load_data(data)
     before = folder.config.model if folder and not folder.custom_model else None
-    if before is None or before.condition_names or before.condition_ids:  # else it was begun without names
+    if before is None or before.condition_names or before.condition_ids:  # else it was started without names
         adopt_labels(vae, data)
     if vae.config is not None:  # options are checked against the model that is trained
         config = config.merged({"model": dict(vae.config)})

@@ -51,7 +51,7 @@ def _scale_of(config: Config, data: Dataset) -> float:
     given, spread = config.data.pixel_scale, config.data.dequantize != "none"
     if spread and data.x.dtype != np.uint8:
         raise UsageError(
-            f"dequantize = {config.data.dequantize!r} adds noise to 8-bit values, and {data.name} holds "
+            f"dequantize = {config.data.dequantize!r} adds noise to 8-bit values, and {data.name} contains "
             f"{data.x.dtype} numbers; leave it out"
         )
     return given if given is not None else data.scale + spread
@@ -107,7 +107,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     """Check that data and model fit each other, and fill in what they determine."""
     if data.shape != vae.shape:
         raise UsageError(
-            f"{data.name} holds examples of shape {data.shape} and the model takes {vae.shape}; "
+            f"{data.name} has examples of shape {data.shape} and the model takes {vae.shape}; "
             "build it with shape=data.shape"
         )
     if data.x.dtype == np.uint8 and vae.scale != data.scale:
@@ -128,7 +128,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
                 "likelihood's support; leave pixel_scale out"
             )
     if config.data.flip and not data.is_image:
-        raise UsageError(f"flip mirrors images, and {data.name} holds none; leave it out")
+        raise UsageError(f"flip mirrors images, and {data.name} contains none; leave it out")
     if config.training.patience is not None and not len(data.indices("validation")):
         raise UsageError(
             f"patience = {config.training.patience} needs validation examples; "
@@ -180,7 +180,7 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
         for name in type(now).model_fields:
             if name not in _MAY_CHANGE and getattr(before, name) != getattr(now, name):
                 raise UsageError(
-                    f"{name} = {getattr(now, name)!r}, and {folder.path} was begun with "
+                    f"{name} = {getattr(now, name)!r}, and {folder.path} was started with "
                     f"{getattr(before, name)!r}; only {', '.join(sorted(_MAY_CHANGE))} may change on resuming"
                 )
     if state["custom_objective"] and not custom_objective:

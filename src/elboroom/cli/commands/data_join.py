@@ -12,13 +12,13 @@ from elboroom.config.options import Option
 
 @dataclass(frozen=True, kw_only=True)
 class DataJoin(Verb):
-    """Join data sets that were made separately: labels are united by name, splits are kept."""
+    """Join data sets that were made separately: labels are matched by name and splits are kept."""
 
     sources: Annotated[
         Positional[tuple[str, ...]],
         Option(
             metavar="DATA DATA [DATA ...]",
-            help="Sets to join, each of them a named data set, {FORMATS}. Labels are united by name; a set "
+            help="Sets to join, each of them a named data set, {FORMATS}. Labels are matched by name; a set "
             "without labels gets its own name as label.",
         ),
     ]

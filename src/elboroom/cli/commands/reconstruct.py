@@ -46,16 +46,16 @@ class Reconstruct(ImageVerb):
         examples = together(read)
         codes = refine(vae, examples, steps=self.refine) if self.refine else None
         condition = apart(examples)[1]
-        rebuilt = numbers(vae.reconstruct(examples) if codes is None else vae.decode(codes, condition).mean)
+        decoded = numbers(vae.reconstruct(examples) if codes is None else vae.decode(codes, condition).mean)
         names = distinct_stems(self.images)
         folder, pictured = self.out or run.path / "figures", names if len(vae.shape) == 3 else []
         places = [*(folder / f"{name}-reconstruction.png" for name in pictured), folder / "reconstruct.png"]
         *each, sheet = free_files(places, named=self.out is not None, overwrite=self.overwrite)
-        for place, image in zip(each, grids.images_of(vae, rebuilt), strict=False):
+        for place, image in zip(each, grids.images_of(vae, decoded), strict=False):
             save_image(grids.to_uint8(image), place)
         save_figure(by_class.friends(vae, examples, [Path(name).name for name in self.images], codes), sheet)
         losses, errors = losses_with_errors(vae, examples)
-        squared = np.square(rebuilt - numbers(examples)).reshape(len(names), -1).mean(1)
+        squared = np.square(decoded - numbers(examples)).reshape(len(names), -1).mean(1)
         for name, loss, error, mse in zip(names, losses, errors, squared, strict=True):
             print_result(
                 f"{name}: loss {with_error(loss, error)} nats (−ELBO, mean of {DRAWS} draws), "

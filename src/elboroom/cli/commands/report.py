@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 _EXPLANATION = (
-    "distortion and rate in nats per example; originals, rebuilt and codes: share nearest to the mean of "
-    "their own class"
+    "distortion and rate in nats per example; originals, reconstructions and codes: share nearest to the "
+    "mean of their own class"
 )
 
 
@@ -77,7 +77,7 @@ def _table(found: ClassReport, width: int | None = None) -> str:
     from elboroom.comparison.report import in_blocks
 
     measures = [name for name in ("distortion", "rate", "mse", "ssim") if name in found.measures]
-    rows = [["", "examples", *measures, "originals", "rebuilt", "codes"]]
+    rows = [["", "examples", *measures, "originals", "reconstructions", "codes"]]
     for i, name in enumerate(found.names):
         cells = [name, f"{found.counts[i]:,}"]
         cells += [_cell(found, measure, i) for measure in measures]

@@ -70,7 +70,7 @@ class Resume(RunVerb):
         config = self._changed(run.config)
         if run.custom_model:
             raise UsageError(
-                f"{run.path} holds a model composed in Python: build it and call "
+                f"{run.path} contains a model composed in Python: build it and call "
                 "elboroom.fit(..., resume=True)"
             )
         workers = Workers(find_device(config.training.device))

@@ -51,7 +51,8 @@ class Sample(PictureVerb):
         file = output_file(self.out, default, (".png", ".npy", ".csv"), overwrite=self.overwrite)
         if file.suffix.lower() == ".csv" and len(vae.shape) != 1:
             raise UsageError(
-                f"--out {file}: this model's examples have the shape {vae.shape}, and a table holds rows of "
+                f"--out {file}: this model's examples have the shape {vae.shape}, and a table contains "
+                f"rows of "
                 "numbers; give a .npy or .png"
             )
         if self.label is None and vae.condition is not None and vae.condition.kind == "labels":

@@ -203,7 +203,7 @@ def _read_values(path: Path, n: int) -> NDArray[np.float32]:
     values = map_numbers(path, "--toward").astype(np.float32)
     if values.shape != (n,):
         raise UsageError(
-            f"--toward {path} holds shape {values.shape}; give one number per example in the data's order, "
+            f"--toward {path} has shape {values.shape}; give one number per example in the data's order, "
             f"({n},), NaN where unknown"
         )
     return values

@@ -45,7 +45,7 @@ def check_suits(run: Run, data: Dataset) -> list[str]:
     """
     model = run.config.model
     if data.shape != model.shape:
-        raise UsageError(f"{data.name} holds examples of shape {data.shape}; the model takes {model.shape}")
+        raise UsageError(f"{data.name} has examples of shape {data.shape}; the model takes {model.shape}")
     _check_pixels(run, data)
     head = likelihood_of(model, data.shape)
     binarize, spacing = run.config.data.binarize, getattr(head, "spacing", None)
@@ -54,7 +54,8 @@ def check_suits(run: Run, data: Dataset) -> list[str]:
     warnings = [] if units is None else [units]
     if of_files(data) and run.preparation.kind == "faces":
         warnings.append(
-            f"{data.name} holds photos, which were cropped to the middle, but the run was trained on aligned "
+            f"{data.name} contains photos, which were cropped to the middle, but the run was trained on "
+            f"aligned "
             "faces; prepare the photos with 'elboroom data faces'"
         )
     return warnings
@@ -68,7 +69,7 @@ def _check_pixels(run: Run, data: Dataset) -> None:
     black, white = range_of_data(data)
     if (black, white) != (low, high):
         raise UsageError(
-            f"{data.name} holds 8-bit pixels, which the model gets as {black:g} to {white:g}, but it was "
+            f"{data.name} contains 8-bit pixels, which the model gets as {black:g} to {white:g}, but it was "
             f"trained on floats from {low:g} (black) to {high:g} (white); convert each pixel p to "
             f"{low:g} + p / 255 * {high - low:g}"
         )

@@ -62,7 +62,7 @@ def parse_align(words: Sequence[str], kinds: Sequence[str]) -> dict[str, Align]:
         kind, equals, method = word.rpartition("=")
         if method not in ALIGNS:
             raise UsageError(
-                f"align {word!r}: {method!r} is no alignment method; choose one of {', '.join(ALIGNS)}"
+                f"align {word!r}: {method!r} is not an alignment method; choose one of {', '.join(ALIGNS)}"
             )
         if equals and kind not in kinds:
             raise UsageError(f"align {word!r}: no folder is named {kind!r}; {nearest(kind, kinds)}")

@@ -119,7 +119,9 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:
                 filled = {part: pair for part, pair in cells.items() if any(pair)}
                 yield row["file"].strip(), _checked(filled, path.name, f"{path.name} line {reader.line_num}")
     except csv.Error as error:
-        raise UsageError(f"{path}: line {reader.line_num} is no CSV ({error}); save it again") from error
+        raise UsageError(
+            f"{path}: line {reader.line_num} is not valid CSV ({error}); save it again"
+        ) from error
 
 
 def _json_rows(text: str, path: Path) -> Iterator[tuple[str, Given]]:

@@ -255,7 +255,7 @@ def _scan_all(roots: list[Path], table: Table | None) -> tuple[list[Photo], list
     for label, root in enumerate(roots):
         found, passed = scan(root, label, table)
         if not found:
-            raise UsageError(f"{root} holds no photos that can be read{_left_out(passed)}")
+            raise UsageError(f"{root} contains no photos that can be read{_left_out(passed)}")
         photos += found
         unread += passed
     return photos, unread
