@@ -79,7 +79,7 @@ def test_images_that_are_cropped_or_not_alone_in_their_file_are_spoken_of(tmp_pa
     for _ in range(times):
         cropped, stacked, plain = (load_data(tmp_path / name) for name in "abc")
     assert cropped.notes == ("images of 3 sizes: the middle of each was cropped and resized to 64×64",)
-    assert stacked.notes == ("some files hold several images or frames, of which the first was read",)
+    assert stacked.notes == ("some files hold several images or frames; only the first was read",)
     assert plain.notes == ()
 
 

@@ -105,7 +105,7 @@ def test_a_photo_is_prepared_as_those_of_the_folder(tmp_path):
     assert made.by_label == {"people": PhotoSteps("auto", (64, 64), 3, "person", "haar")}
     assert [row["faces"] for row in read_csv(tmp_path / "faces" / "manifest.csv")] == ["2", "1"]
     assert made.notes == (
-        "1 photo shows several faces, of which the largest was taken; see the column 'faces' of manifest.csv",
+        "1 photo shows several faces; the largest was taken; see the column 'faces' of manifest.csv",
     )
     assert [row["turned"] for row in read_csv(tmp_path / "faces" / "manifest.csv")] == ["", "270"]
     photo.save(tmp_path / "friend.png")

@@ -90,7 +90,7 @@ def test_units_of_the_prior_and_back(chain: VAE) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layer": 4}, "layer = 4: the model has 3 stochastic layers, 1 the top"),
+        ({"layer": 4}, "there is no layer 4: the model has 3 stochastic layers, 1 the top"),
         ({"layer": 0}, "layer = 0: the model has 3"),
         ({"layer": 1, "dims": [0]}, r"layer = 1 and dims = \[0\]: give one"),
     ],
@@ -116,7 +116,7 @@ def test_the_commands_know_layers(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["evaluate", str(run), "--split", "all", "--num-samples", "0"]) == 0
     assert "top layer first" in capsys.readouterr().out
     assert main(["traverse", str(run), "--layer", "3"]) == 2
-    assert "layer = 3: the model has 2 stochastic layers, 1 the top" in capsys.readouterr().err
+    assert "there is no layer 3: the model has 2 stochastic layers, 1 the top" in capsys.readouterr().err
 
 
 def test_training_tells_of_layers_that_carry_nothing(

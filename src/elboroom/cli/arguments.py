@@ -1,6 +1,6 @@
 """What a verb takes: its arguments and options, read from the fields of its dataclass.
 
-A field whose type is a :class:`Config` stands for the options of all sections.
+A field whose type is a :class:`Config` represents the options of all sections.
 """
 
 from __future__ import annotations

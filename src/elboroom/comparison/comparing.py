@@ -40,9 +40,9 @@ def compare(
     quiet: bool = False,
     **options: Any,
 ) -> Comparison:
-    """Train recipes on the same data with the same nets and several seeds, and set them side by side.
+    """Train recipes with several seeds each on the same data and networks, and tabulate the results.
 
-    Called again with the same ``out`` it goes on where it was stopped, and adds recipes and seeds.
+    Called again with the same ``out``, it continues where it was stopped, and adds recipes and seeds.
 
     Parameters
     ----------
@@ -50,22 +50,22 @@ def compare(
         Anything :func:`elboroom.load_data` takes; measured on its test part, or else on validation.
     recipes : str or sequence of str
         Names, or "all" for all that fit the data and the options. ``"beta-vae:beta=2"`` is a recipe with a
-        value of its own, which goes before ``options``.
+        value of its own, which overrides ``options``.
     out : path
         Folder of the comparison: ``RECIPE/seed-N`` are runs, ``table.csv summary.csv table.md table.png``.
     seeds : int
-        Runs of each recipe, with seeds from ``seed`` (0 if not given) on.
+        Runs of each recipe; their seeds count from ``seed`` (0 if not given).
     nll_samples : int
-        Importance samples of each example for the NLL.
+        Importance samples per example for the NLL.
     config : Config, optional
-        What recipes are laid over. Nothing is held out for validation if it does not say so.
+        Base configuration, which recipes override. Nothing is held out for validation unless it says so.
     together : bool
-        Train the seeds of a recipe with batched steps where that is possible and pays. Their weights are
-        those of runs trained one at a time, to rounding; their ``seconds`` are those of all seeds at once.
+        Train the seeds of a recipe with batched steps where that is possible and faster. Up to rounding, the
+        weights are those of runs trained one at a time; ``seconds`` are those of all seeds together.
     quiet : bool
         Show no progress.
     **options
-        Fields of the configuration that are laid over every recipe: ``epochs=20, latent_dim=10, …``
+        Fields of the configuration, which override every recipe: ``epochs=20, latent_dim=10, …``
 
     Returns
     -------
@@ -75,7 +75,7 @@ def compare(
     Raises
     ------
     UsageError
-        Before anything is trained: if a recipe is unknown or refused, or ``out`` holds another comparison.
+        Before anything is trained: if a recipe is unknown or refused, or ``out`` contains another comparison.
     Stopped
         On Ctrl-C or SIGTERM, after saving.
 
@@ -228,7 +228,7 @@ def _carry_out(
 
 
 def _train_seeds_at_once(jobs: Sequence[Job], data: Dataset, shown: ComparisonProgress) -> None:
-    """Train the seeds of each recipe together where they can be; what fails here is tried again by itself."""
+    """Train the seeds of each recipe together where they can be; what fails here is tried again alone."""
     for name in dict.fromkeys(job.recipe for job in jobs):
         seeds = [job for job in jobs if job.recipe == name]
         if len(seeds) < 2:
@@ -238,7 +238,7 @@ def _train_seeds_at_once(jobs: Sequence[Job], data: Dataset, shown: ComparisonPr
         except KeyboardInterrupt as stop:
             number = getattr(stop, "signal_number", signal.SIGINT)
             raise Stopped(
-                f"stopped while {name} was trained; the same command goes on from here", number
+                f"stopped while {name} was trained; the same command continues from here", number
             ) from None
         except ElboroomError:  # reported when the run is carried out
             continue

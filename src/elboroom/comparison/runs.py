@@ -97,7 +97,7 @@ def opened(job: Job, data: Dataset, engine: type[Engine] = Engine) -> Training:
 def train_at_once(
     jobs: Sequence[Job], data: Dataset, say: Callable[[str], None], on_epochs: Callable[[int], None]
 ) -> None:
-    """Train runs of one recipe with their steps batched, if they can be; :func:`carry_out` does what is left.
+    """Train runs of one recipe with batched steps, where possible; :func:`carry_out` trains the others.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def train_at_once(
     group = group_of(trainings, say)
     if isinstance(group, str):
         return
-    say(f"{jobs[0].recipe}: training {len(jobs)} seeds at once")
+    say(f"{jobs[0].recipe}: training {len(jobs)} seeds together")
     notes: list[OnEpoch | None] = [None] * len(jobs)
     notes[0] = lambda _, row: on_epochs(row["epoch"])
     train_together(trainings, group, notes)
@@ -156,7 +156,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     run = Run(job.folder)
     part = measured_part(training.data)
     device = find_device(job.config.training.device)
-    # Read again, as any other verb would.
+    # Read again, as any other command would.
     vae = run.model().to(device)
     model = run.config.model
     measured = evaluate(

@@ -55,7 +55,7 @@ _ONLY_WITH: Uses = (
 # Posteriors that fit a normal prior which depends on the condition.
 _ON_NORMAL = tuple(name for name in posteriors_with("noise") if "normal" in priors_for(name))
 
-# What "auto" stands for if the data are not photos, or there are no data.
+# What "auto" means if the data are not photos, or there are no data.
 _WITHOUT_DATA = {"network": "mlp", "likelihood": "bernoulli"}
 
 # Keyword arguments of heads that differ from the names of the fields.

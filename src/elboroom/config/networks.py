@@ -62,8 +62,8 @@ def help_of_networks() -> str:
 
     Examples
     --------
-    >>> help_of_networks()[:36]
-    'Networks: mlp (any data), conv (imag'
+    >>> help_of_networks()[:35]
+    'Network: mlp (any data), conv (imag'
     """
     each = join((f"{name} ({row.summary})" for name, row in NETWORKS.items()), "or")
-    return f"Networks: {each}. auto takes conv for photos and mlp for all other data."
+    return f"Network: {each}. auto takes conv for photos and mlp for all other data."

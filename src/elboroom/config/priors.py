@@ -62,7 +62,7 @@ def _misfit(posterior: str, prior: str) -> str | None:
 
 
 def priors_for(posterior: str) -> tuple[str, ...]:
-    """Names of the priors that fit a posterior; the first is what "auto" stands for.
+    """Names of the priors that fit a posterior; the first is what "auto" means.
 
     Examples
     --------

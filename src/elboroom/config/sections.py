@@ -124,12 +124,13 @@ def uses_of(choice: str, options: Mapping[str, tuple[str, ...]]) -> Uses:
 def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = None) -> None:
     """Check that every option that differs from its default has an effect.
 
-    ``auto`` maps a field to the choice that "auto" stands for.
+    ``auto`` maps a field to the choice that "auto" means.
 
     Raises
     ------
     ValueError
-        If one has none; the message names the option, the choices that use it, and what was chosen.
+        If an option is set that the chosen part does not use; the message names the option, the choices that
+        use it, and what was chosen.
     """
     for part, choices, names in uses:
         chosen = getattr(section, part)

@@ -200,7 +200,7 @@ def size_notes(headers: Collection[images.Header], shape: tuple[int, int, int]) 
         what = "images of one size" if len(sizes) == 1 else f"images of {len(sizes):,} sizes"
         notes.append(f"{what}: the middle of each was cropped and resized to {shape[1]}×{shape[0]}")
     if any(header.several for header in headers):
-        notes.append("some files hold several images or frames, of which the first was read")
+        notes.append("some files hold several images or frames; only the first was read")
     return notes
 
 

@@ -74,8 +74,8 @@ def join_data(
 
     Labels of one name become one; a set without labels gets its own name as the label of all its examples.
     Each example stays in its part of the split. An example that an earlier set holds too, by its pixels or by
-    the photo it was made of, is left out, so that none is both trained and tested on. Folders of images are
-    decoded to the shape of the other sets.
+    the photo it was made of, is left out, so that none is used in both training and testing. Folders of
+    images are decoded to the shape of the other sets.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ def checked_labels(labels: Array | None, n: int, names: tuple[str, ...], name: s
     Raises
     ------
     UsageError
-        If there is not one for each example, they are not whole numbers, one has no name, or two share one.
+        If labels and examples differ in number, if a label is not a whole number or has no name, or if two
+        labels share a name.
     """
     if len(set(names)) < len(names):
         twice = next(label for label in names if names.count(label) > 1)

@@ -1,4 +1,4 @@
-"""Load data from whatever names it."""
+"""Load data sets by name, path or pattern."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load_data(
     channels: Literal[1, 3] | None = None,
     strict: bool = False,
 ) -> Dataset:
-    """Load data from whatever names it.
+    """Load a data set by its name or path, or wrap an array.
 
     Parameters
     ----------

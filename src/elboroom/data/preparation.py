@@ -112,8 +112,8 @@ class Preparation:
     def for_new_photos(self) -> tuple[PhotoSteps, ...]:
         """What to try with a new image file, whose label is not known, in this order.
 
-        A face is looked for if any label's were, with a person's template if one has it; then comes the crop
-        of the labels that were cropped.
+        First a face is looked for, if that was done for any label, with a person's template if any label
+        has that. Then comes the crop of the labels that were cropped.
         """
         known = [each for _, each in self.by_label]
         found = sorted(

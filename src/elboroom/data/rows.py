@@ -288,7 +288,7 @@ def _place(x: Array) -> tuple[Path, tuple[int, int], int] | None:
         return None
     if replaced:
         return None
-    # A view keeps the offset of the map it was made of, so its own is told by its address.
+    # A view keeps the offset of the map it was made of, so the view's own offset follows from its address.
     within = x.__array_interface__["data"][0] - np.frombuffer(base, np.uint8).__array_interface__["data"][0]
     return (
         path,

@@ -134,6 +134,8 @@ def sheet(
     coded = "refined" if refined else "reconstruction"
     captions = ["original", *["reconstruction"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
     columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
+    if 0 not in columns:
+        captions[1] = ""
     if len(captions) - 1 not in columns:
         captions[-2] = ""
     return stack(

@@ -87,7 +87,8 @@ def _check_layer(vae: VAE, layer: int, dims: Sequence[int] | None) -> None:
         raise UsageError(f"layer = {layer} and dims = {list(dims)}: give one of them")
     if not 1 <= layer <= there:
         raise UsageError(
-            f"layer = {layer}: the model has {there} stochastic layer{'' if there == 1 else 's, 1 the top'}"
+            f"there is no layer {layer}: the model has {there} stochastic "
+            f"layer{'' if there == 1 else 's, 1 the top'}"
         )
 
 

@@ -211,7 +211,7 @@ class GaussianHead(_LocationScaleHead):
         gives one for each number, after the means along the last axis; an output of 0 means ``scale``.
         "optimal": in training the root mean squared error of the batch, which is the maximum-likelihood scale
         (arXiv:2006.13202); in evaluation mode its running mean, so that an example's score depends on no
-        other example. False and True stand for "none" and "shared".
+        other example. False and True mean "none" and "shared".
     mean : {"identity", "sigmoid"}
         "sigmoid" keeps means inside (0, 1), for images.
     min_scale : float

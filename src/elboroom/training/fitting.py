@@ -33,16 +33,16 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train a VAE in place.
 
-    With validation examples it ends with the weights of the best validation ELBO, else with the last. Hooks,
-    replaced methods, parametrizations and ``requires_grad`` act as in a plain loop over the same model and
-    objective; what cannot is refused.
+    Afterwards the model has the weights with the best validation ELBO or, without validation examples, the
+    last ones. Hooks, replaced methods, parametrizations and ``requires_grad`` act as in a plain loop over the
+    same model and objective; changes that cannot are refused.
 
     Parameters
     ----------
     vae : VAE
         The model; it is moved to the device that it is trained on.
     data : Dataset, array or source
-        An array (n, h, w[, c]) or (n, d), or anything :func:`elboroom.load_data` takes.
+        An array (n, h, w[, c]) or (n, d), or anything that :func:`elboroom.load_data` takes.
     out : path, optional
         Run folder; without it nothing is written.
     config : Config, optional

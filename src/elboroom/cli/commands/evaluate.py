@@ -32,7 +32,7 @@ class Evaluate(ModelVerb):
         NotNegative, Option(help="Importance samples per example for the NLL. 0 skips the NLL.")
     ] = 1000
     limit: Annotated[
-        Count | None, Option(metavar="INT", help="Evaluate only the first examples, this many.")
+        Count | None, Option(metavar="INT", help="Evaluate only this many examples, the first ones.")
     ] = None
     seed: Seed = 0
     precision: Precision = "fp32"

@@ -28,7 +28,7 @@ class Morph(ImageVerb):
         Positional[tuple[str, ...]],
         Option(
             metavar="A [A ...] B",
-            help="Images to start from and, last, the image to end at: image files (group.jpg:2 is the "
+            help="Images to start from, followed by the image to end at: image files (group.jpg:2 is the "
             "second largest face in a photo), SET:INDEX such as mnist:7, or a member of a class as "
             "LABEL:random, LABEL:nearest or LABEL:mean, such as dog:random.",
         ),

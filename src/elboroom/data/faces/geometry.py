@@ -144,7 +144,7 @@ def nearest_template(faces: Iterable[Points]) -> str:
     """Name the template for faces of one kind: "dog" if their noses lie low, else "person".
 
     Below the line of the eyes a nose lies 0.58 eye distances in people, and 0.93 in dogs, whose tilted heads
-    bring that down to some 0.7 in the median. Without noses it cannot be told.
+    bring that down to some 0.7 in the median. Without noses it is unknown.
     """
     depths = []
     for points in faces:

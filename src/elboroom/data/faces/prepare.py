@@ -266,7 +266,7 @@ def _several(writer: Writer) -> list[str]:
     if not writer.several:
         return []
     who = "1 photo shows" if writer.several == 1 else f"{writer.several:,} photos show"
-    return [f"{who} several faces, of which the largest was taken; see the column 'faces' of {MANIFEST}"]
+    return [f"{who} several faces; the largest was taken; see the column 'faces' of {MANIFEST}"]
 
 
 def _left_out(passed: Sequence[Skipped]) -> str:

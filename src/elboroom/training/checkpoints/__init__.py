@@ -1,1 +1,1 @@
-"""Checkpoints: the whole state of a training, written beside it, read again, and gone back to."""
+"""Checkpoints: the whole state of a training, written in the background, read again, and returned to."""

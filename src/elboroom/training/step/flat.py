@@ -97,7 +97,7 @@ class FlatParameters:
         Raises
         ------
         UsageError
-            If one has another shape, type or device now.
+            If a parameter now has another shape, type or device.
         """
         for parameter, own in self._own_value.items():
             if parameter.data_ptr() == own.data_ptr() and parameter.shape == own.shape:

@@ -20,7 +20,7 @@ class Trainable:
     """All parameters, and the updates that move them.
 
     A parameter is frozen while its ``requires_grad`` is False. As in a plain loop, its value and the
-    optimiser's state of it then stay what they are, and go on from there when it is set to True.
+    optimiser's state of it then stay unchanged, and continue from there when it is set to True.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Trainable:
         changed = [name for name in both if now.get(name) is not self._named.get(name)]
         raise UsageError(
             f"the model's parameters were replaced during training ({some(changed)}), and "
-            "the optimiser holds the earlier ones; replace layers or parametrize them before fit"
+            "the optimiser still refers to the earlier ones; replace layers or parametrize them before fit"
         )
 
     def state_dict(self) -> dict[str, Any]:

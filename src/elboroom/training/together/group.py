@@ -23,14 +23,14 @@ Steps = list[list[Pending]]
 
 
 class Group:
-    """Takes steps of several engines at once.
+    """Takes steps of several engines together.
 
     Parameters
     ----------
     members : sequence of Member
         Of one composition on one device, with one data set.
     sizes : sequence of int
-        Batch sizes whose steps are batched; with others each member takes its steps by itself.
+        Batch sizes whose steps are batched; with others each member takes its steps alone.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Group:
                     member.step_alone(pending)
 
     def check(self, size: int) -> float:
-        """Compare the batched gradients of a batch with those that each member finds by itself.
+        """Compare the batched gradients of a batch with those that each member finds alone.
 
         Returns
         -------

@@ -63,7 +63,7 @@ class Member(Engine):
         return self._watch is not None and not self._watch.is_disturbed()
 
     def step(self, rows: Rows, part: Part | None = None, notes: tuple[float, ...] = ()) -> None:
-        """Queue a step, or take it at once outside a group."""
+        """Queue a step; outside a group, take it immediately."""
         if self._draws is None:
             super().step(rows, part, notes)
             return
@@ -73,7 +73,7 @@ class Member(Engine):
         self.steps += 1
 
     def step_alone(self, pending: Pending) -> None:
-        """Take a queued step by itself."""
+        """Take a queued step alone."""
         supply = iter(pending.noise)
         later, self.steps = self.steps, pending.number
         with noise_from(lambda _distribution, _shape, _like: next(supply)):

@@ -1,6 +1,6 @@
 """Losses and gradients of several models of one composition, traced once into a graph of operations.
 
-Tracing happens below Python: whatever classes a composition is made of, what remains is the list of the
+Tracing happens below Python: whatever classes a model is composed of, the result is the list of the
 operations that they call, batched over the models. Noise is an input of the graph, so that each model's
 comes from its own generator, in the order in which it would draw alone.
 """

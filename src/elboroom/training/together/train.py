@@ -88,7 +88,7 @@ def _misfit_of(engine: Any) -> str | None:
 def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group | str:
     """Make a group that takes the trainings' steps together, or say why there can be none.
 
-    Its batched gradients were compared with those that each model finds by itself.
+    Its batched gradients were compared with those that each model finds alone.
     """
     reason = misfit(trainings)
     if reason is not None:
@@ -141,7 +141,7 @@ def train_together(
     """Train up to the configured epochs, the steps of all trainings taken as one.
 
     Each training keeps its own order, noise, schedules, checkpoints and history, and ends with the weights
-    that it would have by itself, to rounding.
+    that it would have alone, up to rounding.
 
     Parameters
     ----------
