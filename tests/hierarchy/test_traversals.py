@@ -91,7 +91,7 @@ def test_units_of_the_prior_and_back(chain: VAE) -> None:
     ("options", "words"),
     [
         ({"layer": 4}, "there is no layer 4: the model has 3 stochastic layers, 1 the top"),
-        ({"layer": 0}, "layer = 0: the model has 3"),
+        ({"layer": 0}, "there is no layer 0: the model has 3"),
         ({"layer": 1, "dims": [0]}, r"layer = 1 and dims = \[0\]: give one"),
     ],
 )

@@ -38,23 +38,23 @@ def in_view(figure: Figure) -> bool:
     return all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)
 
 
-def walk(vae: VAE, x: np.ndarray, steps: int = 5) -> torch.Tensor:
+def path_between(vae: VAE, x: np.ndarray, steps: int = 5) -> torch.Tensor:
     a, b = vae.embed(x[:2])
     return linear(a, b, steps)
 
 
 def test_a_sheet_says_what_each_column_is(vae: VAE, data: Dataset) -> None:
     x = data.values(np.arange(2))
-    path = walk(vae, x, 25)
+    path = path_between(vae, x, 25)
     whole = Morph(path, x[0], x[1], "a-very-long-name-of-a-file.jpg\n→ dog:nearest")
     figure = morphs.sheet(vae, [whole, whole])
     assert words(figure) == [whole.name] * 2
-    assert words(figure, "x") == ["original", "reconstruction", *[""] * 7, "reconstruction", "original"]
+    assert words(figure, "x") == ["original", "decoded", *[""] * 7, "decoded", "original"]
     assert in_view(figure)
     refined = Morph(path, x[0], None, "b", refined=True)
-    assert words(morphs.sheet(vae, [refined]), "x") == ["original", "reconstruction", "refined", *[""] * 8]
+    assert words(morphs.sheet(vae, [refined]), "x") == ["original", "decoded", "refined", *[""] * 8]
     bare = Morph(path, None, None, "c")
-    assert words(morphs.sheet(vae, [bare]), "x")[1:] == [""] * 8
+    assert words(morphs.sheet(vae, [bare]), "x") == [""] * 9
     both = words(morphs.sheet(vae, [bare, whole]), "x")  # what one of them lacks stays white
     assert both == words(figure, "x")
     with pytest.raises(UsageError, match="got 0 morphs"):
@@ -63,7 +63,7 @@ def test_a_sheet_says_what_each_column_is(vae: VAE, data: Dataset) -> None:
 
 def test_frames_of_several_paths_stand_side_by_side(vae: VAE, data: Dataset) -> None:
     x = data.values(np.arange(2))
-    path = walk(vae, x)
+    path = path_between(vae, x)
     alone = morphs.path_frames(vae, path)
     np.testing.assert_array_equal(alone, morphs.morph_frames(vae, x[0], x[1], 5))
     np.testing.assert_array_equal(alone, to_uint8(as_images(vae.decode(path).mean)))
@@ -180,9 +180,9 @@ def test_friends_stand_beside_their_reconstructions(vae: VAE, data: Dataset) -> 
     assert names[0].startswith("anna.jpg\n")
     assert names[1].splitlines()[:2] == ["grandmother-at-the-", "seaside-2019.jpg"]
     assert all(name.endswith(" nats") for name in names)
-    assert words(figure, "x") == ["original", "reconstruction", "refined"]
+    assert words(figure, "x") == ["original", "decoded", "refined"]
     assert in_view(figure)
-    assert words(by_class.friends(vae, x[:1], ["anna"]), "x") == ["original", "reconstruction"]
+    assert words(by_class.friends(vae, x[:1], ["anna"]), "x") == ["original", "decoded"]
     for images, few in ((x, ["anna"]), (x[:0], [])):
         with pytest.raises(UsageError, match=r"got \d names for \d images"):
             by_class.friends(vae, images, few)

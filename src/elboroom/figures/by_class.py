@@ -139,7 +139,7 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
         images_of(vae, torch.stack(columns, 1).flatten(0, 1)),
         len(columns),
         row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
-        captions=["original", "reconstruction", "refined"][: len(columns)],
+        captions=["original", "decoded", "refined"][: len(columns)],
     )
     title = f"Named images and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     return stack(grid, title=titled(vae, title))

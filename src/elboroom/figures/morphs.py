@@ -131,8 +131,8 @@ def sheet(
     refined = any(morph.refined for morph in morphs)
     shown = evenly(len(morphs[0].path), steps)
     rows = [_row(vae, _some(morph, torch.from_numpy(shown)), reconstructed=refined) for morph in morphs]
-    coded = "refined" if refined else "reconstruction"
-    captions = ["original", *["reconstruction"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
+    coded = "refined" if refined else "decoded"
+    captions = ["original", *["decoded"] * refined, coded, *[""] * (len(shown) - 2), coded, "original"]
     columns = [i for i in range(len(captions)) if any(row[i] is not None for row in rows)]
     if 0 not in columns:
         captions[1] = ""
