@@ -26,7 +26,7 @@ def begun(vae: VAE, **options: Any) -> Training:
     """A training that was prepared and has taken no step."""
     config = Config().updated(**{"batch_size": 8, "epochs": 1, **VAMP, "hidden": (8,), **options})
     training = Training(vae, load_data(images()), config, quiet=True)
-    training._start()
+    training.start()
     return training
 
 

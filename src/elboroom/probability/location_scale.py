@@ -178,6 +178,7 @@ class _LocationScaleHead(nn.Module):
                 self.log_scale = nn.Parameter(log_scale)
             else:
                 self.register_buffer("log_scale", log_scale)
+        self.constant_buffers = () if self.learn_scale == "optimal" else ("log_scale",)
         if self.learn_scale == "optimal":
             self.register_buffer("batches_seen", torch.zeros(()))
 

@@ -70,6 +70,7 @@ class StandardizedHead(nn.Module):
 
     def __init__(self, inner: nn.Module, shape: Sequence[int]):
         super().__init__()
+        self.constant_buffers = ("location", "spread")  # known before the first step
         head: Any = inner
         self.inner = inner
         self.in_shape: tuple[int, ...] = tuple(head.in_shape)

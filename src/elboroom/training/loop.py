@@ -122,7 +122,7 @@ class Training:
 
     def create(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Start a run folder, with a first checkpoint so that it can be resumed at any time."""
-        self.storage.create(path, self._start, overwrite=overwrite)
+        self.storage.create(path, self.start, overwrite=overwrite)
 
     def open(self, folder: Run, *, finish: bool = False) -> None:
         """Resume a run from its newest intact checkpoint; see :meth:`Storage.open`."""
@@ -132,8 +132,8 @@ class Training:
         """Record in a run where its data are now; see :meth:`Storage.relocate`."""
         self.storage.relocate(folder)
 
-    def _start(self) -> None:
-        """Initialise the parts of a new model that start from examples."""
+    def start(self) -> None:
+        """Initialise the parts of a new model that start from examples, unless they have started."""
         start_from_data(self.engine, self.train_indices, self.config.training.seed)
 
     def _warn_of_schedules(self) -> None:
@@ -148,7 +148,7 @@ class Training:
         self, on_epoch: OnEpoch | None = None, request: StopRequest | None = None
     ) -> list[dict[str, Any]]:
         """Train up to the configured epoch and return the history; ``request`` is another's wish to stop."""
-        self._start()
+        self.start()
         self._warn_of_schedules()
         total = self.config.training.epochs * self.epoch_steps
         epochs = self.config.training.epochs

@@ -94,7 +94,7 @@ class Engine:
         self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
-        self._moving = [buffer for buffer in _saved_buffers(vae) if buffer.is_floating_point()]
+        self._moving = _moving_buffers(vae)
 
     @property
     def updates(self) -> list[Update]:
@@ -343,6 +343,11 @@ class Engine:
         self.follow_model()
 
 
-def _saved_buffers(vae: VAE) -> list[Tensor]:
-    saved = vae.state_dict(keep_vars=True)
-    return [buffer for name, buffer in vae.named_buffers() if name in saved]
+def _moving_buffers(vae: VAE) -> list[Tensor]:
+    """Saved buffers that a batch may change: all but those that a module says are constant."""
+    found: list[Tensor] = []
+    for module in vae.modules():
+        fixed = {*getattr(module, "constant_buffers", ()), *module._non_persistent_buffers_set}
+        own = module.named_buffers(recurse=False)
+        found += [buffer for name, buffer in own if name not in fixed and buffer.is_floating_point()]
+    return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from elboroom.config import Config
 from elboroom.data import Dataset, full_name, load_data
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, reason_of
 from elboroom.models.vae import VAE
+from elboroom.runs.folder import check_free
 from elboroom.training.loop import Training
 from elboroom.training.notices import Notices
 from elboroom.training.prepare import build
@@ -87,7 +89,8 @@ def fit_many(
     Raises
     ------
     UsageError
-        If a configuration does not fit the data, or there are not as many folders as configurations.
+        Before anything is written: if a configuration does not fit the data, or there are not as many
+        free folders as configurations.
     Stopped
         On Ctrl-C or SIGTERM, after saving.
 
@@ -99,16 +102,27 @@ def fit_many(
     >>> [len(one.history) for one in models]
     [1, 1, 1]
     """
-    configs = list(configs)
-    if out is not None and len(out) != len(configs):
-        raise UsageError(f"out names {len(out)} folders for {len(configs)} configurations; give one for each")
+    configs = _configs(configs)
+    folders = None if out is None else _folders(out, len(configs))
+    if on_epoch is not None and not callable(on_epoch):
+        raise UsageError(f"on_epoch = {on_epoch!r}: must be a function of (index, model, row)")
     if isinstance(data, str | os.PathLike):  # so that the command line finds them again
         configs = [config.updated(source=full_name(os.fspath(data))) for config in configs]
     loaded = load_data(data)
     trainings = [Training(build(one, loaded), loaded, one, quiet=True, engine=Member) for one in configs]
-    for training, folder in zip(trainings, out or (), strict=bool(out)):
-        training.create(folder, overwrite=overwrite)
-    found = _train(trainings, on_epoch, Notices(quiet=quiet, silent=quiet))
+    for folder in folders or ():  # all, before any is made
+        check_free(folder, overwrite=overwrite)
+    notices = Notices(quiet=quiet, silent=quiet)
+    try:
+        for training, folder in zip(trainings, folders or (), strict=folders is not None):
+            training.create(folder, overwrite=overwrite)
+        found = _train(trainings, on_epoch, notices)
+    finally:
+        for training in trainings:  # also those whose turn never came
+            training.checkpoints.close()
+    for i, one in enumerate(found):
+        if isinstance(one, Exception):
+            notices.fault(f"the training of configuration {i} has failed: {reason_of(one)}")
     return [
         Fitted(
             training.config,
@@ -118,6 +132,40 @@ def fit_many(
         )
         for training, one in zip(trainings, found, strict=True)
     ]
+
+
+def _configs(configs: Any) -> list[Config]:
+    """Check that configurations are a sequence of them."""
+    if isinstance(configs, Config | str | Mapping) or not isinstance(configs, Iterable):
+        raise UsageError(
+            f"configs is a {type(configs).__name__}; give a list with one Config for each model, such as "
+            "[Config().updated(seed=seed) for seed in range(3)]"
+        )
+    configs = list(configs)
+    for i, config in enumerate(configs):
+        if not isinstance(config, Config):
+            raise UsageError(f"configs[{i}] is a {type(config).__name__}; it must be a Config")
+    return configs
+
+
+def _folders(out: Any, count: int) -> list[pathlib.Path]:
+    """Check that there is a folder of its own for each of ``count`` configurations."""
+    if isinstance(out, str | bytes | os.PathLike) or not isinstance(out, Sequence):
+        raise UsageError(
+            f"out = {str(out)!r} is no list of folders; give one for each configuration, such as "
+            '[f"runs/{i}" for i in range(3)]'
+        )
+    if len(out) != count:
+        raise UsageError(f"out names {len(out)} folders for {count} configurations; give one for each")
+    for i, folder in enumerate(out):
+        if not isinstance(folder, str | os.PathLike):
+            raise UsageError(f"out[{i}] = {folder!r}: must be a path")
+    folders = [pathlib.Path(folder) for folder in out]
+    places = [folder.resolve() for folder in folders]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            raise UsageError(f"out names {folders[i]} twice; give each configuration a folder of its own")
+    return folders
 
 
 def _train(

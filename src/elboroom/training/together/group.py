@@ -112,6 +112,7 @@ class _Stacked:
         self._members, self._traced = members, traced
         self._adam = [member.update.adam_state() for member in members]
         self._values = torch.stack([_values_of(member) for member in members])
+        self._fixed = traced.fixed()
         self._moments = [torch.stack([state[name] for state in self._adam]) for name in _MOMENTS]
         self._counts = [state["step"].clone() for state in self._adam]
 
@@ -134,6 +135,7 @@ class _Stacked:
         noise = [torch.stack(one) for one in zip(*(pending.noise for pending in step), strict=True)]
         return self._traced(
             self._values,
+            self._fixed,
             _batch_of(members, [pending.rows for pending in step]),
             torch.tensor(schedules, device=self._values.device),
             noise,

@@ -91,6 +91,7 @@ class Member(Engine):
         good: bool,
     ) -> None:
         """Count a step that was taken with others', as the engine's own step counts itself."""
+        self._set_coefficients(number)  # validation weighs with those of the last step
         self.skipped.note(not good, number)
         measured = self.update.clip is not None or not number % GRADIENT_NORM_EVERY
         self.totals.add(sums, examples, norm if measured else None, not good)

@@ -116,14 +116,13 @@ class Traced:
         names = {parameter: name for name, parameter in self._loss.named_parameters()}
         self._layout = [(names[p], p.shape, flat.offset(p)[1]) for p in flat.parameters]
         self._width = flat.values[0].numel()
-        fixed = [_fixed(_Loss(engine), set(engine.update.flat.parameters)) for engine in engines]
-        self._fixed = {name: torch.stack([each[name] for each in fixed]) for name in fixed[0]}
+        self._kept = [_fixed(_Loss(engine), set(engine.update.flat.parameters)) for engine in engines]
         self.draws = draws_of(first, batch)
         values = torch.stack([engine.update.flat.values[0].detach() for engine in engines])
         noise = [torch.stack([draw.take() for _ in engines]) for draw in self.draws]
         with torch.random.fork_rng(devices=[first.device] if first.device.type == "cuda" else []):
             self._graph: Callable[..., Any] = make_fx(lambda *inputs: self._compute(*inputs))(
-                values, batch.x, batch.condition, coefficients, noise
+                values, self.fixed(), batch.x, batch.condition, coefficients, noise
             )
 
     @property
@@ -142,16 +141,26 @@ class Traced:
             return reason_of(error)
         return None
 
+    def fixed(self) -> dict[str, Tensor]:
+        """Numbers of the models, as they are now, that no step changes; (S, ...) each."""
+        return {name: torch.stack([each[name] for each in self._kept]) for name in self._kept[0]}
+
     def __call__(
-        self, values: Tensor, batch: Batch, coefficients: Tensor, noise: Sequence[Tensor]
+        self,
+        values: Tensor,
+        fixed: dict[str, Tensor],
+        batch: Batch,
+        coefficients: Tensor,
+        noise: Sequence[Tensor],
     ) -> Outcome:
         """Losses and gradients for weights (S, P) and noise, one (S, ...) for each of :attr:`draws`."""
-        found = self._graph(values, batch.x, batch.condition, coefficients, list(noise))
+        found = self._graph(values, fixed, batch.x, batch.condition, coefficients, list(noise))
         return Outcome(*found)
 
     def _compute(
         self,
         values: Tensor,
+        fixed: dict[str, Tensor],
         x: Tensor,
         condition: Tensor | None,
         coefficients: Tensor,
@@ -164,7 +173,7 @@ class Traced:
         in_dims = (0, 0, 0, None if condition is None else 0, 0, 0)
         batched = vmap(grad_and_value(self._one, has_aux=True), in_dims=in_dims, randomness="error")
         gradients, (loss, (distortion, rate, totals)) = batched(
-            weights, self._fixed, x, condition, coefficients, noise
+            weights, fixed, x, condition, coefficients, noise
         )
         return loss, distortion, rate, self._flat(gradients), totals
 
@@ -188,7 +197,7 @@ class Traced:
         """Gradients side by side, with zeros in the gaps that align the parameters."""
         pieces, end = [], 0
         for name, _, start in sorted(self._layout, key=lambda one: one[2]):
-            gradient = gradients[name].flatten(1)
+            gradient = gradients[name].reshape(len(gradients[name]), -1)  # also of a single number
             pieces += [gradient.new_zeros(len(gradient), start - end), gradient]
             end = start + gradient.shape[1]
         pieces.append(pieces[-1].new_zeros(len(pieces[-1]), self._width - end))

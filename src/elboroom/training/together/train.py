@@ -96,9 +96,17 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
     members = _members_of(trainings)
     for member in members[1:]:
         member.batches = members[0].batches  # one copy of the data
+    for training in trainings:
+        training.start()
     if too_short(trainings[0]):
         return f"fewer than {_TRACED_FROM:,} steps do not repay tracing the step"
-    sizes = _sizes(trainings[0])
+    with members[0].same_noise(0):  # what tracing and the comparison draw is nobody's noise
+        return _traced_group(trainings[0], members, say)
+
+
+def _traced_group(training: Training, members: Sequence[Member], say: Callable[[str], None]) -> Group | str:
+    """Trace the step and compare its gradients; the training stands for all of them."""
+    sizes = _sizes(training)
     try:
         group = Group(members, list(sizes))
     except Exception as error:  # torch says in many ways what it cannot batch
@@ -106,7 +114,7 @@ def group_of(trainings: Sequence[Training], say: Callable[[str], None]) -> Group
     off, allowed = group.check(max(sizes)), _TOLERANCE[members[0].precision]
     if not off <= allowed:
         return f"batched gradients differ from single ones by {off:.1e} of their norm, more than {allowed:g}"
-    if _compiles(trainings[0]):
+    if _compiles(training):
         say(f"compiling the step of {len(members)} runs; this takes some 20 seconds")
         failed = group.compile(max(sizes, key=lambda size: sizes[size]))
         if failed is not None:
