@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,31 @@ def test_the_file_is_safetensors_that_any_program_reads(tmp_path: Path) -> None:
     weights, metadata = read_tensors(tmp_path / "vae.safetensors")
     assert weights.keys() == vae.state_dict().keys()
     assert json.loads(metadata["elboroom_model"])["model"]["hidden"] == [7]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
+    """A file is renamed to its name: for a privileged user /dev/null would become that file."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        VAE.build(shape=(5,), hidden=(7,)).save(tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_wrong_types_are_named(tmp_path: Path) -> None:
+    vae = VAE.build(shape=(5,), hidden=(7,))
+    vae.save(tmp_path / "vae.safetensors")
+    with pytest.raises(UsageError, match="path = 3"):
+        vae.save(3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="into is a Linear; it must be a VAE"):
+        elboroom.load(tmp_path / "vae.safetensors", into=nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+def test_a_description_of_a_huge_model_is_one_line(tmp_path: Path) -> None:
+    path, vae = tmp_path / "vae.safetensors", VAE.build(shape=(5,), hidden=(7,))
+    vae.save(path)
+    facts = json.loads(read_tensors(path)[1]["elboroom_model"])
+    facts["model"]["hidden"] = [10**7, 10**7]
+    write_tensors(path, vae.state_dict(), {"elboroom_model": json.dumps(facts)})
+    with pytest.raises(FailureError, match="does not fit into memory"):
+        elboroom.load(path)

@@ -130,9 +130,13 @@ def whole_file(path: Path, content: Content) -> Iterator[Path]:
 
     Raises
     ------
+    UsageError
+        If ``path`` is a device, a pipe or a socket, which the rename would replace.
     FailureError
         For any error of the operating system, the caller's own in the ``with`` block too.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"{path} is a device or a pipe, which a file would replace; give another name")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with explain_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)

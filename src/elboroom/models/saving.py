@@ -24,10 +24,12 @@ def save_model(vae: VAE, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     UsageError
-        If ``path`` is a folder, or its folder does not exist.
+        If ``path`` is no path, a folder or a device, or its folder does not exist.
     FailureError
         If the file cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"path = {path!r}: must be the name of a file, such as 'model.safetensors'")
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give a file, such as {target / 'model.safetensors'}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elboroom.config import ModelConfig
-from elboroom.errors import FailureError, UsageError
+from elboroom.errors import FailureError, UsageError, is_lack
 from elboroom.io.tensors import first_unusable, misfit, read_tensors
 from elboroom.models.saving import FORMAT, HEADER
 from elboroom.models.vae import VAE
@@ -32,13 +32,29 @@ def load_model(path: Path, into: VAE | None = None) -> VAE:
             f"{path} contains a model that was composed in Python; build it again and pass it as in "
             "elboroom.load(path, into=vae)"
         )
-    vae = into or VAE.build(header.config)
+    vae = into or built(path, header.config)
     why = misfit(weights, vae.state_dict())
     if why is not None:
         raise UsageError(f"{path} does not fit the model: {why}")
     vae.load_state_dict(weights)
     vae.value_range, vae.data_range = header.value_range, header.data_range
     return vae.eval()
+
+
+def built(path: Path, config: ModelConfig | None) -> VAE:
+    """Build the model that ``path`` describes.
+
+    Raises
+    ------
+    FailureError
+        If it does not fit into memory.
+    """
+    try:
+        return VAE.build(config)
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack(error):
+            raise
+    raise FailureError(f"the model that {path} describes does not fit into memory")
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> _Header:

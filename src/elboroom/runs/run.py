@@ -38,7 +38,7 @@ from elboroom.models.vae import VAE
 from elboroom.runs import Status, check_usable, read_history, read_status
 from elboroom.runs.folder import check_free as check_free
 from elboroom.runs.folder import is_run
-from elboroom.runs.model_file import load_model
+from elboroom.runs.model_file import built, load_model
 from elboroom.runs.status import FILE as _STATUS
 
 PREPARATION = "preparation.json"
@@ -244,7 +244,7 @@ class Run:
             raise UsageError(f"{path} is missing; 'elboroom resume {self.path}' writes it again")
         weights, _ = read_tensors(path)
         check_usable(self.path, weights)
-        vae = into or VAE.build(self.config.model)
+        vae = into or built(self.path, self.config.model)
         why = misfit(weights, vae.state_dict())
         if why is not None:
             raise UsageError(f"{path} does not fit the model: {why}")
@@ -316,6 +316,8 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
     FailureError
         If the weights are not finite.
     """
+    if into is not None and not isinstance(into, VAE):
+        raise UsageError(f"into is a {type(into).__name__}; it must be a VAE")
     if isinstance(path, str | os.PathLike) and Path(path).is_file():
         return load_model(Path(path), into)
     return Run(path).model(into)
