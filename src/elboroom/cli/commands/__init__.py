@@ -1,1 +1,1 @@
-"""The verbs of the command line, one function each; what they print is for people."""
+"""The commands, one file each; what they print is for people."""

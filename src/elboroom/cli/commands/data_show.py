@@ -1,4 +1,4 @@
-"""``elboroom data show``: what a data set holds."""
+"""``elboroom data show``: what a data set contains."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _table(result: dict[str, Any], run: Run) -> str:
         lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"
     lines.append(row("nll", "nll", f"{error('nll')}, {result['nll_num_samples']} importance samples"))
     if result["nll_bias"] is not None:
-        lines.append(row("  bias", "nll_bias", " at least, by which the NLL is too high"))
+        lines.append(row("  bias", "nll_bias", " or more: how much the NLL is too high"))
         lines.append(row("  ess", "nll_ess", " effective samples (median over the examples)"))
     if result["nll_pareto_k"] is not None:
         share = f"; above 0.7 for {result['nll_unreliable']:.0%} of the examples"
