@@ -36,7 +36,7 @@ def test_arrays_that_cannot_be_used():
         load_data(np.array([[1 << 25]]))
     with pytest.raises(UsageError, match="Python objects"):
         load_data(np.array([["a", None]], dtype=object))
-    with pytest.raises(UsageError, match="data is a list"):
+    with pytest.raises(UsageError, match="data has type list"):
         load_data([[1.0]])
     with pytest.raises(UsageError, match=r"shape \(0, 4\)"):
         load_data(np.zeros((0, 4)))

@@ -147,7 +147,7 @@ def test_wrong_types_are_named(tmp_path: Path) -> None:
     vae.save(tmp_path / "vae.safetensors")
     with pytest.raises(UsageError, match="path = 3"):
         vae.save(3)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="into is a Linear; it must be a VAE"):
+    with pytest.raises(UsageError, match="into has type Linear; it must be a VAE"):
         elboroom.load(tmp_path / "vae.safetensors", into=nn.Linear(1, 1))  # type: ignore[arg-type]
 
 

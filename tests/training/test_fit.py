@@ -214,7 +214,7 @@ def test_options_lie_over_the_configuration(tmp_path: Path) -> None:
         ({"data": rows()}, r"examples of shape \(5,\) and the model takes \(6, 6, 1\)"),
         ({"data": images() // 255}, r"pixel value 1 is 1.*scale=1"),
         ({"data": rows(), "vae": build(shape=(5,))}, r"outside \[0, 1\].* --likelihood gaussian"),
-        ({"data": [[1, 2]]}, "data is a list"),
+        ({"data": [[1, 2]]}, "data has type list"),
         ({"data": "digitz"}, "did you mean 'digits'"),
         ({"validation": 0.999}, "takes all 54 training examples"),
         ({"device": "cuda:99"}, "device = 'cuda:99' is not available"),

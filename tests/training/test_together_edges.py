@@ -87,9 +87,9 @@ def test_random_numbers_of_the_caller_are_left_alone(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     ("configs", "options", "said"),
     [
-        (config(), {}, "configs is a Config"),
-        (None, {}, "configs is a NoneType"),
-        ([config(), {"seed": 1}], {}, r"configs\[1\] is a dict"),
+        (config(), {}, "configs has type Config"),
+        (None, {}, "configs has type NoneType"),
+        ([config(), {"seed": 1}], {}, r"configs\[1\] has type dict"),
         ([config()] * 3, {"out": "abc"}, "'abc' is no list of folders"),
         ([config()] * 3, {"out": Path("abc")}, "'abc' is no list of folders"),
         ([config()] * 2, {"out": ["a", None]}, r"out\[1\] = None"),

@@ -85,7 +85,7 @@ def load(source: Any, options: Options) -> Dataset:
         return _of_size(from_array(source, "array", origin="memory"), options)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
-            f"data is a {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
+            f"data has type {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
         )
     name = os.fspath(source)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):

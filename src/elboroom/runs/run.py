@@ -317,7 +317,7 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
         If the weights are not finite.
     """
     if into is not None and not isinstance(into, VAE):
-        raise UsageError(f"into is a {type(into).__name__}; it must be a VAE")
+        raise UsageError(f"into has type {type(into).__name__}; it must be a VAE")
     if isinstance(path, str | os.PathLike) and Path(path).is_file():
         return load_model(Path(path), into)
     return Run(path).model(into)

@@ -138,13 +138,13 @@ def _configs(configs: Any) -> list[Config]:
     """Check that configurations are a sequence of them."""
     if isinstance(configs, Config | str | Mapping) or not isinstance(configs, Iterable):
         raise UsageError(
-            f"configs is a {type(configs).__name__}; give a list with one Config for each model, such as "
+            f"configs has type {type(configs).__name__}; give a list with one Config for each model, such as "
             "[Config().updated(seed=seed) for seed in range(3)]"
         )
     configs = list(configs)
     for i, config in enumerate(configs):
         if not isinstance(config, Config):
-            raise UsageError(f"configs[{i}] is a {type(config).__name__}; it must be a Config")
+            raise UsageError(f"configs[{i}] has type {type(config).__name__}; it must be a Config")
     return configs
 
 
