@@ -147,7 +147,7 @@ def test_another_folder_is_not_replaced(photos, tmp_path):
     join_data([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     with pytest.raises(UsageError, match="--overwrite"):
         join_data([tmp_path / "a", tmp_path / "c"], tmp_path / "out")
-    with pytest.raises(UsageError, match="choose another --out"):
+    with pytest.raises(UsageError, match="choose another out="):
         join_data([tmp_path / "a", tmp_path / "c"], tmp_path / "a", overwrite=True)
     join_data([tmp_path / "a", tmp_path / "c"], tmp_path / "out", overwrite=True)
     assert load_prepared(tmp_path / "out").label_names == ("peoplea", "peoplec")

@@ -137,7 +137,7 @@ def test_too_many_rollbacks_end_in_one_line() -> None:
         (1e8, {}, r"^the loss in epoch 1 is \S+e\+1[56] nats.*the data are the cause.*to 1e\+08"),
         (1.0, {"beta": 1e30}, r"beta = 1e\+30 is the cause, not the learning rate"),
         (1.0, {"penalties": {"code_norm": 1e30}}, r"code_norm = 1e\+30 is the cause"),
-        (1.0, {"lr": 1e30}, r"a lower learning rate .* did not help.*--clip.*--lr"),
+        (1.0, {"lr": 1e30}, r"a lower learning rate .* did not help.*clip=.*lr="),
     ],
     ids=["data", "data, with a finite loss", "beta", "penalty", "learning rate"],
 )

@@ -309,7 +309,7 @@ def test_trains_in_a_thread_where_no_handler_can_be_set() -> None:
 def test_nothing_left_to_do_is_an_error_with_the_next_number(tmp_path: Path) -> None:
     train(build(), tmp_path / "run", 2)
     before = checkpoint(tmp_path / "run")
-    with pytest.raises(UsageError, match=r"has 2 epochs already.*give --epochs 3 or higher"):
+    with pytest.raises(UsageError, match=r"has 2 epochs already.*give epochs = 3 or higher"):
         train(build(), tmp_path / "run", 2, resume=True)
     assert_identical(checkpoint(tmp_path / "run"), before)
     assert Run(tmp_path / "run").config.training.epochs == 2

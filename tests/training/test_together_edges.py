@@ -94,7 +94,7 @@ def test_random_numbers_of_the_caller_are_left_alone(digits: Dataset) -> None:
         ([config()] * 3, {"out": Path("abc")}, "'abc' is no list of folders"),
         ([config()] * 2, {"out": ["a", None]}, r"out\[1\] = None"),
         ([config()] * 2, {"out": ["a", "./a"]}, "names a twice"),
-        ([config()] * 2, {"out": ["a", "full"]}, "full holds files but no run"),
+        ([config()] * 2, {"out": ["a", "full"]}, "full contains files but no run"),
         ([config()] * 2, {"on_epoch": 3}, "on_epoch = 3"),
     ],
 )

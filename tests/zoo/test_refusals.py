@@ -190,10 +190,10 @@ def rows(values: list[float], scale: float = 1.0) -> Any:
         ([0, 2.5], 1, (0, np.inf), 1.0, "contains 2.5, which is 2.5 to the model"),
         ([0, -1], 1, (0, np.inf), 1.0, "outside [0, ∞)"),
         ([0, 128 / 255, 1], 1, (0, 1), 1 / 255, None),
-        ([0, 0.3333, 1], 1, (0, 1), 1 / 255, "set --data.pixel-scale 255"),
+        ([0, 0.3333, 1], 1, (0, 1), 1 / 255, "set pixel_scale = 255"),
         ([0, 255, 7], 255, (0, 1), 1 / 255, None),
-        ([0, 255, 7], 256, (0, 1), 1 / 255, "set --data.pixel-scale 255"),
-        ([0, 3, 5], 255, (0, np.inf), 1.0, "set --data.pixel-scale 1 "),
+        ([0, 255, 7], 256, (0, 1), 1 / 255, "set pixel_scale = 255"),
+        ([0, 3, 5], 255, (0, np.inf), 1.0, "set pixel_scale = 1 "),
         ([0, 1.5], 1, (0, 1), None, "outside [0, 1]"),
         ([-7, 1.5], 1, None, None, None),
     ],
@@ -215,7 +215,7 @@ def test_pixels_of_eight_bits_are_levels_without_a_look() -> None:
     data = load_data(images(4))
     assert data.scale == 255
     check_support(data, (0.0, 1.0), "none", 1 / 255)
-    with pytest.raises(UsageError, match="pixel-scale 1 "):
+    with pytest.raises(UsageError, match="pixel_scale = 1 "):
         check_support(data, (0.0, float("inf")), "none", 1.0)
     check_support(data, (0.0, float("inf")), "stochastic", 1.0)  # drawn as zeros and ones
 

@@ -78,6 +78,8 @@ def in_options(message: str) -> str:
     '--device cuda:9 is not available; take --prior normal, or leave beta out'
     >>> in_options("hidden = (64, 0): take prior = 'normal', 'vamp' or 'flow'")
     '--hidden 64 0: take --prior normal, vamp or flow'
+    >>> in_options("runs is a file; choose another out=, or a lower lr=. Then go on")
+    'runs is a file; choose another --out, or a lower --lr. Then go on'
     """
     names = option_names()
 
@@ -86,7 +88,11 @@ def in_options(message: str) -> str:
         return f"{names[found[1]]} {value}" if found[1] in names else found[0]
 
     value = r"'[^']*'(?:, '[^']*')*(?: or '[^']*')?|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
-    return re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?({value})", option, message)
+    message = re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?(?!\.(?:\s|$))({value})", option, message)
+    bare = {**names, "out": "--out"}
+    return re.sub(
+        r"(?<![\w.'\"-])([a-z]\w*)=(?=[\s,;:.)]|$)", lambda found: bare.get(found[1], found[0]), message
+    )
 
 
 class _Reader(argparse.ArgumentParser):

@@ -133,15 +133,15 @@ class Plan:
         """
         path = folder / FILE
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file; --out takes a folder")
+            raise UsageError(f"{folder} is a file; out= takes a folder")
         if not path.exists():
             if folder.exists() and not all(is_trace(child.name) for child in folder.iterdir()):
                 raise UsageError(
-                    f"{folder} contains files but no comparison; give an empty or a new folder as --out"
+                    f"{folder} contains files but no comparison; give an empty or a new folder as out="
                 )
             return None
         try:
-            content = read_json(path, "bring it back, or give another --out")
+            content = read_json(path, "bring it back, or give another out=")
             if content["format"] > FORMAT:
                 raise UsageError(
                     f"{path} is of format {content['format']}, and {FORMAT} is read: upgrade elboroom"
@@ -151,7 +151,7 @@ class Plan:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, UsageError):
                 raise
-            raise UsageError(f"{path} is damaged ({error}); bring it back, or give another --out") from None
+            raise UsageError(f"{path} is damaged ({error}); bring it back, or give another out=") from None
 
     def write(self, folder: Path) -> None:
         """Write the plan to a folder."""
@@ -177,7 +177,7 @@ class Plan:
                 raise _changed("data", new.data, self.data, folder)
             raise UsageError(
                 f"{new.data} is not the data that {folder} was started with: its contents or split "
-                "differ; restore the old data, or give another --out"
+                "differ; restore the old data, or give another out="
             )
         if new.nll_samples != self.nll_samples:
             raise _changed("nll_samples", new.nll_samples, self.nll_samples, folder)
@@ -200,7 +200,7 @@ def _check_equal(config: Config, before: Config, free: set[str], folder: Path) -
 def _changed(field: str, now: Any, before: Any, folder: Path) -> UsageError:
     return UsageError(
         f"{field} = {now!r}, but {folder} was started with {before!r}; only recipes and seeds can be added: "
-        "repeat the earlier value, or give another --out"
+        "repeat the earlier value, or give another out="
     )
 
 

@@ -125,7 +125,7 @@ def with_vectors(data: Dataset, path: Path) -> Dataset:
 def _labels(data: Dataset) -> Array:
     if data.labels is None:
         raise UsageError(
-            f"{data.name} has no labels to be conditional on; use labelled data, or --condition vectors "
+            f"{data.name} has no labels to be conditional on; use labelled data, or condition = 'vectors' "
             "with --condition-file"
         )
     negative = np.flatnonzero(data.labels < 0)

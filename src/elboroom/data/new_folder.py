@@ -74,7 +74,7 @@ def _locked(out: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"{out} is being written by another process; wait for its end, or choose another --out"
+            f"{out} is being written by another process; wait for its end, or choose another out="
         ) from None
     try:
         yield

@@ -64,7 +64,7 @@ def check_support(
         else:
             check_bounds(found, (0.0, 1.0), f"the pixels that binarize = {binarize!r} takes")
     except UsageError as error:
-        other = ", or train with --likelihood gaussian, which takes any numbers" if training else ""
+        other = ", or train with likelihood = 'gaussian', which takes any numbers" if training else ""
         raise UsageError(f"{data.name}: {error}{other}") from None
     if spacing is not None and binarize == "none":
         _check_spacing(data, spacing)
@@ -79,8 +79,8 @@ def _check_spacing(data: Dataset, spacing: float) -> None:
         if value is not None:
             raise UsageError(
                 f"{data.name} contains {value:.6g}, which is {value / data.scale:.6g} to the model, and this "
-                f"likelihood takes multiples of {spacing:.6g}; set --data.pixel-scale {1 / spacing:g} if the "
-                "data are whole numbers, or use --likelihood gaussian"
+                f"likelihood takes multiples of {spacing:.6g}; set pixel_scale = {1 / spacing:g} if the "
+                "data are whole numbers, or use likelihood = 'gaussian'"
             )
 
 

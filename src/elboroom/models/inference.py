@@ -26,7 +26,7 @@ from elboroom.probability.posteriors import unit_vector
 _DECODED_NUMBERS = 2_000_000
 # Importance weights kept at a time: 32 MB.
 _WEIGHTS = 8_000_000
-_EMBEDDED_ROWS = 2_000
+_EMBEDDED_ROWS = 1_000
 Precision = Literal["fp32", "bf16"]
 
 

@@ -59,7 +59,8 @@ class Inputs(Conditional):
         weight = self._weight()
         if tensor.dtype == torch.uint8:
             check_scale(self.scale, self.data_range)
-            units = tensor.to(weight.device).to(weight.dtype) / self.scale
+            # One pass for the usual float32: division of uint8 gives torch's default dtype.
+            units = (tensor.to(weight.device) / self.scale).to(weight.dtype)
         elif tensor.is_floating_point() or tensor.dtype == torch.bool:
             units = tensor.to(weight.device, weight.dtype)
         else:

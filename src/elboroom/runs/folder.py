@@ -17,7 +17,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
         If ``path`` is a file, holds a run and ``overwrite`` is not set, or holds other files but no run.
     """
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; give a folder as --out")
+        raise UsageError(f"{path} is a file; give a folder as out=")
     if is_run(path):
         if not overwrite:
             raise UsageError(
@@ -25,7 +25,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
                 "replace it with --overwrite, or choose another folder with --out"
             )
     elif path.exists() and not all(is_trace(child.name) for child in path.iterdir()):
-        raise UsageError(f"{path} contains files but no run; give an empty or new folder as --out")
+        raise UsageError(f"{path} contains files but no run; give an empty or new folder as out=")
 
 
 def is_run(path: Path) -> bool:

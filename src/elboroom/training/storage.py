@@ -241,12 +241,12 @@ class Storage:
         if wanted < done or (wanted == done and not finish):
             raise UsageError(
                 f"epochs = {wanted}, and {folder.path} has {done} epochs already; "
-                f"give --epochs {done + 1} or higher to train further"
+                f"give epochs = {done + 1} or higher to train further"
             )
         if wanted > done and self.out_of_patience:
             raise UsageError(
                 f"{folder.path} stopped after epoch {done}, {self.config.training.patience} epochs after its "
-                f"best validation ELBO; give a higher --patience to train further"
+                f"best validation ELBO; give a higher patience= to train further"
             )
 
     # Writing into it.

@@ -258,7 +258,7 @@ def _reserve(folder: Path, shape: tuple[int, ...]) -> Array:
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__
         raise FailureError(
             f"no room for {int(np.prod(shape)):,} bytes in {folder.parent}: {reason}; free some space, "
-            "choose another --out or a smaller --size"
+            "choose another out= or a smaller --size"
         ) from error
 
 
@@ -312,16 +312,16 @@ def check_free(out: Path, folders: Iterable[Path], overwrite: bool, key: dict[st
     real = Path(os.path.realpath(out))
     for folder in folders:
         if real.is_relative_to(os.path.realpath(folder)):
-            raise UsageError(f"{out} lies in {folder}, whose photos are read; choose another --out")
+            raise UsageError(f"{out} lies in {folder}, whose photos are read; choose another out=")
         if Path(os.path.realpath(folder)).is_relative_to(real):
-            raise UsageError(f"{out} contains the photos of {folder}; choose another --out")
+            raise UsageError(f"{out} contains the photos of {folder}; choose another out=")
     if not out.exists():
         return False
     if not out.is_dir():
-        raise UsageError(f"{out} is a file; choose another --out")
+        raise UsageError(f"{out} is a file; choose another out=")
     if not is_prepared(out):
         if any(out.iterdir()):
-            raise UsageError(f"{out} contains something other than prepared faces; choose another --out")
+            raise UsageError(f"{out} contains something other than prepared faces; choose another out=")
         return False
     held = read_key(out)
     if held == key:
@@ -329,6 +329,6 @@ def check_free(out: Path, folders: Iterable[Path], overwrite: bool, key: dict[st
     if not overwrite and {**held, "photos": ""} != {**key, "photos": ""}:
         raise UsageError(
             f"{out} contains faces made of other folders or with other options; "
-            "choose another --out, or replace it with --overwrite"
+            "choose another out=, or replace it with --overwrite"
         )
     return False

@@ -99,7 +99,7 @@ class Recovery:
         before = self.engine.learning_rate
         if good is None or rollbacks > _MOST_ROLLBACKS or cause is not None:
             cause = cause or (
-                f"a lower learning rate (now {before:g}) did not help; set --clip, or start with a lower --lr"
+                f"a lower learning rate (now {before:g}) did not help; set clip=, or start with a lower lr="
             )
             raise DivergedError(f"{reason}: training has diverged", f"and {cause}. {checkpoints.kept()}")
         self.record.load(good.state)

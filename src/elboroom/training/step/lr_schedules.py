@@ -81,7 +81,7 @@ class LearningRates:
                 self.schedule.step(*([loss] if _follows_a_measure(type(self.schedule)) else []))
         except Exception as error:
             name = type(self.schedule).__name__
-            raise UsageError(f"{name} fails at step {step}: {error}; change --lr-schedule-options") from None
+            raise UsageError(f"{name} fails at step {step}: {error}; change lr_schedule_options=") from None
 
     def scale(self, factor: float) -> None:
         """Multiply the learning rate, now and in the rest of the schedule."""
