@@ -95,6 +95,7 @@ class Engine:
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
         self._moving = _moving_buffers(vae)
+        self.moves_buffers = bool(self._moving)
 
     @property
     def updates(self) -> list[Update]:
@@ -158,11 +159,6 @@ class Engine:
         sums = self.totals.read()
         if sums["examples"]:
             self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
-
-    @property
-    def moves_buffers(self) -> bool:
-        """Whether a batch changes something besides the weights, such as running means or a codebook."""
-        return bool(self._moving)
 
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""
