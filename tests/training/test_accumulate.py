@@ -41,6 +41,7 @@ def trained(config: Config, data: Dataset) -> Training:
         ("vae", {"condition": "labels"}),
         ("two-layer", {"hidden": None}),
         ("full-covariance", {}),
+        ("vae", {"likelihood": "gaussian"}),
     ],
 )
 def test_accumulated_batches_are_one_batch(name: str, options: dict[str, Any], some_digits: Dataset) -> None:

@@ -119,13 +119,17 @@ def train_at_once(
     if misfit(trainings) is not None or too_short(trainings[0]):
         return
     trainings = [opened(job, data, Member) for job in jobs]
-    group = group_of(trainings, say)
-    if isinstance(group, str):
-        return
-    say(f"{jobs[0].recipe}: training {len(jobs)} seeds together")
-    notes: list[OnEpoch | None] = [None] * len(jobs)
-    notes[0] = lambda _, row: on_epochs(row["epoch"])
-    train_together(trainings, group, notes)
+    try:
+        group = group_of(trainings, say)
+        if isinstance(group, str):
+            return
+        say(f"{jobs[0].recipe}: training {len(jobs)} seeds together")
+        notes: list[OnEpoch | None] = [None] * len(jobs)
+        notes[0] = lambda _, row: on_epochs(row["epoch"])
+        train_together(trainings, group, notes)
+    finally:
+        for training in trainings:  # so that the folders are free for what is trained again
+            training.checkpoints.close()
 
 
 def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[int], None]) -> Row:

@@ -21,6 +21,7 @@ from elboroom.evaluation.support import check_support
 from elboroom.models.vae import VAE
 from elboroom.runs.run import Run
 from elboroom.training.defaults import fitting_model
+from elboroom.training.step.buffers import moving_buffers
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source", "condition_file"}
 _MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer"}
@@ -189,8 +190,7 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
 
 def _check_accumulate(vae: VAE, config: Config) -> None:
     """Refuse to divide batches whose examples change what the model keeps."""
-    saved = vae.state_dict(keep_vars=True)
-    moving = [name for name, buffer in vae.named_buffers() if name in saved and buffer.is_floating_point()]
+    moving = list(moving_buffers(vae))
     if config.training.accumulate > 1 and moving:
         raise UsageError(
             f"accumulate = {config.training.accumulate}: the model keeps statistics of each batch "

@@ -21,6 +21,7 @@ from elboroom.objectives import Objective
 from elboroom.training.devices import find_precision
 from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
+from elboroom.training.step.buffers import moving_buffers
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
 from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first
@@ -94,7 +95,7 @@ class Engine:
         self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device)
         # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
-        self._moving = _moving_buffers(vae)
+        self._moving = list(moving_buffers(vae).values())
         self.moves_buffers = bool(self._moving)
 
     @property
@@ -337,13 +338,3 @@ class Engine:
         self.objective.load_state_dict(state["objective"])
         self.trainable.load_state_dict(state)
         self.follow_model()
-
-
-def _moving_buffers(vae: VAE) -> list[Tensor]:
-    """Saved buffers that a batch may change: all but those that a module says are constant."""
-    found: list[Tensor] = []
-    for module in vae.modules():
-        fixed = {*getattr(module, "constant_buffers", ()), *module._non_persistent_buffers_set}
-        own = module.named_buffers(recurse=False)
-        found += [buffer for name, buffer in own if name not in fixed and buffer.is_floating_point()]
-    return found
