@@ -34,6 +34,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),
         *("data", "runs", "evaluation", "figures"),
     },
+    "scoring": {
+        *("errors", "config", "io", "probability", "models", "data", "runs", "latent", "evaluation"),
+    },
     "comparison": {
         *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),
         *("latent", "training"),

@@ -16,6 +16,8 @@ from elboroom.models.vae import VAE
 from elboroom.networks import MLP
 from elboroom.networks.conv import ConvDecoder
 from elboroom.probability import LIKELIHOODS, BernoulliHead, StandardNormal
+from elboroom.probability.likelihoods import log_prob_by_number
+from elboroom.probability.standardized import StandardizedHead
 
 from .known import FLOAT64, assert_equal, assert_mean
 
@@ -261,3 +263,33 @@ def test_heads_are_rebuilt_from_their_state(case: str) -> None:
 def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match="^" + message.replace("(", r"\(")):
         LIKELIHOODS[name]((4,), **options)
+
+
+@double
+@each_case
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 2)])
+def test_log_prob_of_each_number(case: str, shape: tuple[int, ...]) -> None:
+    """They add up, and each is the log_prob of a likelihood of that number alone."""
+    torch.manual_seed(0)
+    head = head_of(case, shape)
+    if "log_theta" in dict(head.named_parameters()):  # one dispersion for each number
+        head.log_theta.data[:] = 0.3
+    p, x = head(torch.randn(4, 6, *head.in_shape)), observations(head, 6, *shape)
+    each = log_prob_by_number(p, x)
+    assert each.shape == (4, 6, *shape)
+    # Tolerance: rounding of a sum of 12 numbers in float64.
+    torch.testing.assert_close(each.flatten(2).sum(-1), p.log_prob(x), rtol=1e-12, atol=1e-12)
+    changed = x.clone().flatten(1)
+    changed[:, 1] = changed[:, 0]
+    other = log_prob_by_number(p, changed.reshape(x.shape)).flatten(2)
+    keep = [i for i in range(other.shape[-1]) if i != 1]
+    torch.testing.assert_close(other[..., keep], each.flatten(2)[..., keep], rtol=0, atol=0)
+
+
+@double
+@pytest.mark.parametrize("case", ["gaussian", "gaussian, pixel", "laplace", "student t"])
+def test_log_prob_of_each_standardised_number(case: str) -> None:
+    head = StandardizedHead(head_of(case, (3,)), (3,))
+    head.fit(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 1.0, 10.0]))
+    p, x = head(torch.randn(4, 2, *head.in_shape)), torch.randn(2, 3)
+    torch.testing.assert_close(log_prob_by_number(p, x).sum(-1), p.log_prob(x), rtol=1e-12, atol=1e-12)

@@ -9,9 +9,10 @@ a "density", the "mass" of each value, or None where it is neither.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -50,6 +51,39 @@ class LikelihoodHead(Protocol):
     def __call__(self, features: Tensor) -> Likelihood:
         """p(x|z) of codes of any leading shape."""
         ...
+
+
+def log_prob_by_number(likelihood: Any, x: Tensor) -> Tensor:
+    """Log-density or log-mass of each number of x (b, *shape), (..., b, *shape), nats.
+
+    The numbers of an example are independent given the code, so these add up to ``log_prob``. Columns of a
+    mixed table may be missing (NaN) and then give 0.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        p(x|z) as a head of this package makes it.
+    x : Tensor
+        Examples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> likelihood = GaussianHead((2,), scale=1.0)(torch.zeros(3, 1, 2))
+    >>> x = torch.tensor([[0.0, 2.0]])
+    >>> log_prob_by_number(likelihood, x).shape
+    torch.Size([3, 1, 2])
+    >>> torch.allclose(log_prob_by_number(likelihood, x).sum(-1), likelihood.log_prob(x))
+    True
+    """
+    if hasattr(likelihood, "log_prob_by_column"):
+        found: Tensor = likelihood.log_prob_by_column(x)
+        return found
+    parts: dict[str, Any] = {"event_dims": 0}
+    if hasattr(likelihood, "inner"):
+        parts["inner"] = dataclasses.replace(likelihood.inner, event_dims=0)
+    each: Tensor = dataclasses.replace(likelihood, **parts).log_prob(x)
+    return each
 
 
 LIKELIHOODS: dict[str, Callable[..., LikelihoodHead]] = {

@@ -14,6 +14,7 @@ from elboroom.probability.parameters import (
     Measure,
     check_above,
     check_choice,
+    event_size,
     polynomial,
     softplus_from,
     sum_event,
@@ -44,7 +45,7 @@ class Gaussian:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Σ −½((x − μ)/σ)² − log σ − ½ log 2π, nats."""
-        size = math.prod(self.mean.shape[-self.event_dims :])
+        size = event_size(self.mean, self.event_dims)
         if self.scale.ndim:
             squares = sum_event(((x - self.mean) / self.scale).square(), self.event_dims)
             return -0.5 * (squares + size * _LOG_2PI) - sum_event(self.scale.log(), self.event_dims)
@@ -124,7 +125,7 @@ class StudentT:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Σ log Γ((ν+1)/2) − log Γ(ν/2) − ½ log πν − log σ − ½(ν+1) log(1 + ((x − μ)/σ)²/ν), nats."""
-        size = math.prod(self.mean.shape[-self.event_dims :])
+        size = event_size(self.mean, self.event_dims)
         tails = 0.5 * (self.df + 1) * torch.log1p(((x - self.mean) / self.scale).square() / self.df)
         constant = _log_half_step(0.5 * self.df) - 0.5 * math.log(2 * math.pi)
         return size * constant - sum_event(tails + self.scale.log(), self.event_dims)

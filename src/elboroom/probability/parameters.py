@@ -30,8 +30,19 @@ def widened(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
 
 
 def sum_event(values: Tensor, dims: int) -> Tensor:
-    """Sum over the last ``dims`` dimensions, those of one example."""
-    return values.flatten(-dims).sum(-1)
+    """Sum over the last ``dims`` dimensions, those of one example; with 0 nothing is summed."""
+    return values.flatten(-dims).sum(-1) if dims else values
+
+
+def event_size(values: Tensor, dims: int) -> int:
+    """How many numbers the last ``dims`` dimensions hold; 1 with 0 dimensions.
+
+    Examples
+    --------
+    >>> event_size(torch.zeros(5, 2, 3), 2), event_size(torch.zeros(5, 2, 3), 0)
+    (6, 1)
+    """
+    return math.prod(values.shape[values.ndim - dims :])
 
 
 def in_double(*values: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elboroom.probability.parameters import Measure
+from elboroom.probability.parameters import Measure, sum_event
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Standardized:
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of x (b, *shape) in the data's units: that of (x − m)/s, minus Σ log s (Jacobian)."""
         found: Tensor = self.inner.log_prob((x - self.location) / self.spread)
-        return found - self.spread.log().sum()
+        return found - sum_event(self.spread.log(), self.event_dims)
 
     def sample(self) -> Tensor:
         """Draw one observation per code in the data's units, (..., *shape)."""

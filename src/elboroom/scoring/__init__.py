@@ -1,0 +1,6 @@
+"""Anomaly scores of examples, in nats, with calibrated thresholds and what each column adds to them."""
+
+from elboroom.scoring.conformal import conformal_p_values, conformal_threshold
+from elboroom.scoring.contributions import Contributions, top_reasons
+
+__all__ = ["Contributions", "conformal_p_values", "conformal_threshold", "top_reasons"]

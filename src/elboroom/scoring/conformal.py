@@ -1,0 +1,150 @@
+"""Thresholds and p-values of anomaly scores that hold their false-alarm rate: split conformal prediction.
+
+The scores of held-out examples calibrate those of new ones. If a new example comes from the same
+distribution as the held-out ones, its score is equally likely to take any rank among theirs. So it is above
+the k-th largest of n held-out scores with a probability of at most k/(n + 1), whatever the model and the
+distribution (V. Vovk et al., Algorithmic Learning in a Random World, 2005; arXiv:2107.07511).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elboroom.errors import UsageError
+
+
+def least_false_alarms(count: int) -> float:
+    """Lowest false-alarm rate that a number of calibration scores can hold, 1/(n + 1).
+
+    Examples
+    --------
+    >>> least_false_alarms(99)
+    0.01
+    """
+    return 1 / (count + 1)
+
+
+def conformal_threshold(calibration: ArrayLike, false_alarms: float = 0.05) -> float:
+    """Score above which an example is called anomalous.
+
+    It is the k-th largest calibration score, with k = ⌊false_alarms · (n + 1)⌋. A new example of the same
+    distribution is above it with probability k/(n + 1) if scores do not tie, and with a lower one if they
+    do.
+
+    Parameters
+    ----------
+    calibration : array
+        Scores (n,) of examples that the model was not trained on; higher is more anomalous.
+    false_alarms : float
+        Largest share of normal examples to call anomalous, above 0 and below 1.
+
+    Raises
+    ------
+    UsageError
+        If there are too few calibration scores for that rate, one of them is nan, or the rate is out of
+        range.
+
+    Examples
+    --------
+    >>> conformal_threshold([5.0, 1.0, 4.0, 2.0, 3.0, 9.0, 8.0, 7.0, 6.0], false_alarms=0.2)
+    8.0
+    """
+    scores = _checked(calibration)
+    if not 0 < false_alarms < 1:  # nan is neither
+        raise UsageError(f"false_alarms = {false_alarms!r}: must be a rate above 0 and below 1, such as 0.05")
+    # As the number is written: 0.29 · 100 is 28.999999999999996 in floating point.
+    k = int(Fraction(repr(float(false_alarms))) * (len(scores) + 1))
+    if k < 1:
+        raise UsageError(
+            f"false_alarms = {false_alarms!r}: {len(scores)} calibration examples hold no rate below "
+            f"{_rounded_up(least_false_alarms(len(scores)))}; give that or more, or more calibration examples"
+        )
+    return float(np.sort(scores)[-k])
+
+
+def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.float64]:
+    """Conformal p-value of each score: (1 + number of calibration scores that are as high) / (n + 1).
+
+    For an example of the calibration set's distribution P(p ≤ a) ≤ a for every a. A score is above
+    :func:`conformal_threshold` exactly if its p-value is at most the false-alarm rate.
+
+    Parameters
+    ----------
+    scores : array
+        (m,); higher is more anomalous. The p-value of nan is nan.
+    calibration : array
+        Scores (n,) of examples that the model was not trained on.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (m,), each from 1/(n + 1) to 1.
+
+    Raises
+    ------
+    UsageError
+        If there is no calibration score, or one of them is nan.
+
+    Examples
+    --------
+    >>> conformal_p_values([0.0, 2.0, 9.0], calibration=[1.0, 2.0, 3.0]).tolist()
+    [1.0, 0.75, 0.25]
+    """
+    ordered = np.sort(_checked(calibration))
+    values = np.asarray(scores, dtype=np.float64)
+    as_high = len(ordered) - np.searchsorted(ordered, values, side="left")
+    return np.where(np.isnan(values), np.nan, (1 + as_high) / (len(ordered) + 1))
+
+
+def conformal_p_values_within(calibration: ArrayLike) -> NDArray[np.float64]:
+    """Conformal p-value of each calibration score among all others.
+
+    Held-out examples that are to be judged themselves must not be compared with themselves: each is one of n
+    exchangeable scores, so its p-value is the share of all n, its own included, that are as high.
+
+    Parameters
+    ----------
+    calibration : array
+        Scores (n,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n,), each from 1/n to 1.
+
+    Raises
+    ------
+    UsageError
+        If there is no score, or one is nan.
+
+    Examples
+    --------
+    >>> conformal_p_values_within([1.0, 2.0, 3.0, 3.0]).tolist()
+    [1.0, 0.75, 0.5, 0.5]
+    """
+    scores = _checked(calibration)
+    ordered = np.sort(scores)
+    return (len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores)
+
+
+def _checked(calibration: ArrayLike) -> NDArray[np.float64]:
+    scores = np.asarray(calibration, dtype=np.float64)
+    if scores.ndim != 1 or not len(scores):
+        raise UsageError(
+            f"calibration has the shape {scores.shape}; give the scores (n,) of at least one held-out example"
+        )
+    bad = np.flatnonzero(np.isnan(scores))
+    if len(bad):
+        raise UsageError(
+            f"{len(bad)} of {len(scores)} calibration scores are nan, the first at index {bad[0]}; the model "
+            "cannot score its own held-out examples"
+        )
+    return scores
+
+
+def _rounded_up(rate: float) -> float:
+    """Round a rate up to four decimals, so that it is attained when it is given back."""
+    return -int(-rate * 10_000 // 1) / 10_000 if rate < 1 else rate
