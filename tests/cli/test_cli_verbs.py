@@ -224,7 +224,7 @@ def _options(verb: str) -> list[str]:
     fields = [
         name for section in Config.model_fields for name in type(getattr(Config(), section)).model_fields
     ]
-    hidden = {"source", "shape", "scale", "condition_dim", "condition_names", "condition_ids"}
+    hidden = {"source", "shape", "scale", "condition_dim", "condition_names", "condition_ids", "columns"}
     own = ["recipe", "devices"] if verb == "train" else ["recipes", "seeds", "nll-samples"]
     settings = [name.replace("_", "-") for name in fields if name not in hidden]
     return ["out", "preset", "config", *own, *settings]

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "probability": {"errors", "config", "distributed"},
     "models": {"errors", "config", "io", "distributed", "networks", "probability"},
     "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
-    "data": {"errors", "io", "distributed"},
+    "data": {"errors", "config", "io", "distributed"},
     "runs": {"errors", "config", "io", "data", "models"},
     "latent": {"errors", "probability", "data", "models"},
     "evaluation": {"errors", "probability", "data", "models", "latent"},

@@ -54,7 +54,7 @@ def gradient(loss: Tensor, vae: VAE) -> Tensor:
 @pytest.mark.parametrize(
     ("likelihood", "options"),
     [
-        *((name, {}) for name in LIKELIHOODS),
+        *((name, {}) for name in LIKELIHOODS if name != "mixed"),  # of rows with columns
         *((name, {"likelihood_scale": scale}) for name in ("gaussian", "laplace") for scale in (0.3, 2.0)),
     ],
 )

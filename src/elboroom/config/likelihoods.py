@@ -12,7 +12,7 @@ from typing import Literal
 
 from elboroom.config.sections import join
 
-Measure = Literal["binary", "density", "levels", "counts"]
+Measure = Literal["binary", "density", "levels", "counts", "cells"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class LikelihoodRow:
     ----------
     data : str
         What it is for: a phrase for the help, shared by all likelihoods of such data.
-    measure : {"binary", "density", "levels", "counts"}
-        What log p(x|z) is the logarithm of: a probability of zeros and ones, a density, or a probability of
-        pixel levels or of counts. Values of two measures cannot be compared.
+    measure : {"binary", "density", "levels", "counts", "cells"}
+        What log p(x|z) is the logarithm of: a probability of zeros and ones, a density, a probability of
+        pixel levels or of counts, or a product of densities and probabilities of cells. Values of two
+        measures cannot be compared.
     options : tuple of str
         The fields of the model's configuration that its head takes.
     """
@@ -48,6 +49,7 @@ LIKELIHOODS: dict[str, LikelihoodRow] = {
     "poisson": LikelihoodRow("counts", "counts"),
     "negative_binomial": LikelihoodRow("counts", "counts", ("dispersion",)),
     "zero_inflated_negative_binomial": LikelihoodRow("counts", "counts", ("dispersion",)),
+    "mixed": LikelihoodRow("tables", "cells", ("columns",)),
 }
 
 
@@ -74,4 +76,5 @@ def help_of_likelihoods() -> str:
     for name, row in LIKELIHOODS.items():
         of_data.setdefault(row.data, []).append(name)
     each = "; ".join(f"{join(names, 'or')} for {data}" for data, names in of_data.items())
-    return f"Likelihood p(x|z): {each}. auto takes gaussian for photos and bernoulli for all other data."
+    auto = "auto takes gaussian for photos, mixed for tables and bernoulli for all other data."
+    return f"Likelihood p(x|z): {each}. {auto}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from elboroom.config.columns import Column
 from elboroom.config.likelihoods import LIKELIHOODS, help_of_likelihoods
 from elboroom.config.networks import NETWORKS, help_of_networks
 from elboroom.config.options import Option
@@ -188,6 +189,9 @@ class ModelConfig(Section):
     dispersion: Literal["feature", "network"] = "feature"
     """Dispersion of negative binomial likelihoods: one per feature, or given by the decoder network."""
 
+    columns: Annotated[tuple[Column, ...], HIDDEN] = ()
+    """Columns of a table, for the mixed likelihood. Default: the data's."""
+
     @field_validator("shape")
     @classmethod
     def _is_a_shape(cls, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -224,6 +228,10 @@ class ModelConfig(Section):
             raise ValueError(
                 "standardize = True centres data at 0, and output = 'sigmoid' confines the mean to (0, 1); "
                 "leave one of them out"
+            )
+        if self.likelihood == "mixed" and self.network not in ("auto", "mlp"):
+            raise ValueError(
+                f"likelihood = 'mixed' is for tables, which network = 'mlp' takes, not {self.network!r}"
             )
         check_prior(self.posterior, self.prior)
         if self.condition != "none":

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from elboroom.config.columns import Column
 from elboroom.data.examples import as_examples
 from elboroom.data.labels import checked_labels
 from elboroom.data.preparation import Preparation
@@ -75,6 +76,9 @@ class Dataset:
         Of the examples: their files, or what an index column says; may be empty.
     notes : tuple of str
         How the source was read, a fact each.
+    columns : tuple of Column
+        The columns of a table ``(n, d)`` of cells of different kinds, d of them; empty for all other data.
+        Cells may then be missing, as nan.
 
     Raises
     ------
@@ -106,9 +110,12 @@ class Dataset:
     rows: Array | None = None
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        x = as_examples(self.x, self.name)
+        x = as_examples(self.x, self.name, missing=bool(self.columns))
+        if self.columns and x.shape[1:] != (len(self.columns),):
+            raise UsageError(f"{self.name}: {len(self.columns)} columns for rows of shape {x.shape[1:]}")
         set_field = object.__setattr__  # the class is frozen; these are the checked forms of its own fields
         set_field(self, "x", x)
         set_field(self, "split", _checked_split(self.split, len(x), self.name))

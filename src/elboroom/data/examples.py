@@ -11,8 +11,10 @@ from elboroom.data.rows import Array, chunks, extent
 from elboroom.errors import UsageError, shortened
 
 
-def as_examples(x: Array, name: str) -> Array:
+def as_examples(x: Array, name: str, *, missing: bool = False) -> Array:
     """Check an array and convert it to uint8 or float32, never with a cast that wraps around.
+
+    With ``missing``, nan is allowed: a missing cell.
 
     Raises
     ------
@@ -44,14 +46,15 @@ def as_examples(x: Array, name: str) -> Array:
         with np.errstate(over="ignore"):  # what does not fit turns infinite, and is reported as such below
             x = convert(x, np.float32, name)
     if not all(map(math.isfinite, extent(x))):
-        _refuse_non_finite(x, name)
+        _refuse_non_finite(x, name, missing=missing)
     return x
 
 
-def _refuse_non_finite(x: Array, name: str) -> None:
+def _refuse_non_finite(x: Array, name: str, *, missing: bool) -> None:
     values, rows, first, start = 0, 0, -1, 0
     for part in chunks(x):
-        bad = ~np.isfinite(part.reshape(len(part), -1))
+        rows_of = part.reshape(len(part), -1)
+        bad = np.isinf(rows_of) if missing else ~np.isfinite(rows_of)
         if bad.any():
             bad_rows = np.flatnonzero(bad.any(axis=1))
             first = start + int(bad_rows[0]) if first < 0 else first

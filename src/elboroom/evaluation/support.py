@@ -23,6 +23,9 @@ def range_of_data(data: Dataset) -> Range:
     >>> range_of_data(Dataset("a", np.array([[-1.0], [3.0]]), np.zeros(2), scale=2.0))
     (-0.5, 1.5)
     """
+    if data.columns:
+        known = data.x[~np.isnan(data.x)]
+        return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     low, high = (0, 255) if data.x.dtype == np.uint8 and data.scale >= 255 else extent(data.x)
     return float(low) / data.scale, float(high) / data.scale
 
@@ -55,8 +58,8 @@ def check_support(
     UsageError
         If values lie outside or between; the message says which likelihood, or which scale, fits.
     """
-    if not len(data):
-        return
+    if not len(data) or data.columns:
+        return  # what cells may be was settled when the table was read
     found = range_of_data(data)
     try:
         if binarize == "none":
@@ -104,7 +107,7 @@ def unlike_training(data: Dataset, trained: Range | None) -> str | None:
     UsageError
         If they are images, and tenfold outside.
     """
-    if trained is None:
+    if trained is None or data.columns:
         return None
     found = low, high = range_of_data(data)
     try:

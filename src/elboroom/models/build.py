@@ -30,11 +30,13 @@ Shape = tuple[int, ...]
 def _one_layer(config: ModelConfig) -> VAE:
     """Make a VAE with one stochastic layer: an encoder, a decoder, and the named distributions."""
     shape = _shape_of(config)
-    likelihood, conditioning = likelihood_of(config, shape), _conditioning_of(config, shape)
+    likelihood = likelihood_of(config, shape)
+    seen: Shape = getattr(likelihood, "input_shape", shape)  # by the encoder
+    conditioning = _conditioning_of(config, seen)
     posterior: Any = _posterior_of(config)
-    prior = _prior_for(config, posterior, shape, likelihood)
+    prior = _prior_for(config, posterior, seen, likelihood)
     codes = posterior.latent_dim + (0 if conditioning is None else conditioning.beside_code)
-    encoder, decoder = _networks_of(config, shape, posterior.in_shape, codes, likelihood.in_shape)
+    encoder, decoder = _networks_of(config, seen, posterior.in_shape, codes, likelihood.in_shape)
     parts: dict[str, Any] = {"posterior": posterior, "likelihood": likelihood, "conditioning": conditioning}
     return VAE(encoder, decoder, prior, shape=shape, scale=config.scale or 255.0, **parts)
 

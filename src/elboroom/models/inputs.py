@@ -83,6 +83,9 @@ class Inputs(Conditional):
             and lie between its levels, or if pixels are in other units than the training data.
         """
         head = self.likelihood
+        if self.accepts_missing:
+            head.check_values(x)
+            return
         check_values(
             x,
             head.support,
@@ -91,6 +94,11 @@ class Inputs(Conditional):
             pixels=len(self.shape) == 3,
             scored=scored,
         )
+
+    @property
+    def accepts_missing(self) -> bool:
+        """Whether missing cells may be given as NaN."""
+        return bool(getattr(self.likelihood, "accepts_missing", False))
 
     def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.shape or x.ndim == 0:

@@ -20,6 +20,7 @@ from elboroom.probability.bernoulli import BernoulliHead
 from elboroom.probability.counts import NegativeBinomialHead, PoissonHead
 from elboroom.probability.discretized import CategoricalHead, DiscretizedLogisticHead
 from elboroom.probability.location_scale import GaussianHead, LaplaceHead, StudentTHead
+from elboroom.probability.mixed import MixedHead
 from elboroom.probability.parameters import Measure
 
 
@@ -97,5 +98,6 @@ LIKELIHOODS: dict[str, Callable[..., LikelihoodHead]] = {
     "poisson": PoissonHead,
     "negative_binomial": NegativeBinomialHead,
     "zero_inflated_negative_binomial": partial(NegativeBinomialHead, zero_inflated=True),
+    "mixed": MixedHead,
 }
 """What a configuration may name: shape of one example, and options → head."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset
+from elboroom.data.columns import fitted_columns
 from elboroom.data.preparation import value_range_of
 
 _COLOUR_SIDE, _GREY_SIDE = 16, 48  # shorter side from which images are taken for photos
@@ -28,6 +29,7 @@ def is_photos(data: Dataset) -> bool:
 def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
     """Choose network and likelihood if they are "auto", and describe the choice.
 
+    Tables get the mixed likelihood, one for each column.
     Photos get convolutions and a Gaussian with a learned standard deviation: an mlp does not know which
     pixels are neighbours, and Bernoulli is a density for the values 0 and 1 only. All other data get an mlp
     and Bernoulli. An option of the mlp, such as ``hidden``, selects the mlp.
@@ -44,6 +46,8 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
     UsageError
         If other options do not fit the choice.
     """
+    if data.columns:
+        return _for_table(config.model, data)
     model, chosen, described = config.model, {}, []
     if is_photos(data) and model.network == "auto" and not _asks_for_mlp(model):
         chosen["network"] = "conv"
@@ -55,6 +59,15 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
     size = "×".join(map(str, data.shape[:2]))
     words = f"chosen for {kind} images of {size}: {' and '.join(described)}" if described else ""
     return model.without_auto(**chosen), words
+
+
+def _for_table(model: ModelConfig, data: Dataset) -> tuple[ModelConfig, str]:
+    """Give a model of a table its columns, with their means and scales."""
+    if model.likelihood not in ("auto", "mixed"):
+        return model.without_auto(), ""
+    described = "chosen for a table: --likelihood mixed" if model.likelihood == "auto" else ""
+    columns = model.columns or fitted_columns(data)
+    return model.without_auto(likelihood="mixed", columns=columns), described
 
 
 def _asks_for_mlp(model: ModelConfig) -> bool:

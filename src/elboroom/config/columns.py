@@ -1,0 +1,80 @@
+"""The columns of a table: what each holds, and how the model sees it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from elboroom.config.sections import Positive, Section
+
+ColumnKind = Literal[
+    "real", "positive", "count", "ordinal", "category", "boolean", "datetime", "identifier", "ignored"
+]
+KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
+Family = Literal["gaussian", "categorical", "bernoulli"]
+"""The likelihood of one column of a table."""
+
+# Kind → its likelihoods, the default first; identifiers and ignored columns are not modelled.
+FAMILIES: dict[ColumnKind, tuple[Family, ...]] = {
+    "real": ("gaussian",),
+    "positive": ("gaussian",),
+    "count": ("gaussian",),
+    "ordinal": ("categorical",),
+    "category": ("categorical",),
+    "boolean": ("bernoulli", "categorical"),
+    "datetime": ("gaussian",),
+    "identifier": (),
+    "ignored": (),
+}
+WITH_CATEGORIES: tuple[ColumnKind, ...] = ("ordinal", "category", "boolean")
+
+
+class Column(Section):
+    """One modelled column of a table.
+
+    In a data set, a category, an ordinal level or a boolean is the index of its name in ``categories``; a
+    missing cell is NaN.
+
+    Examples
+    --------
+    >>> Column(name="job", kind="category", categories=("cook", "nurse")).family
+    'categorical'
+    """
+
+    name: str
+    """Heading of the column."""
+    kind: ColumnKind
+    """What the cells are."""
+    family: Family | None = None
+    """Likelihood of a cell. Default: the first in ``FAMILIES`` for the kind."""
+    categories: tuple[str, ...] = ()
+    """Names of the values 0, 1, … of a category, ordinal or boolean column."""
+    location: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Subtracted before the networks see a number; the mean of the training data."""
+    scale: Positive = 1.0
+    """Divides what is left; the standard deviation of the training data."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_family(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("family") is None and fields.get("kind") in FAMILIES:
+            first = FAMILIES[fields["kind"]][:1]
+            return {**fields, "family": first[0] if first else None}
+        return fields
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        allowed = FAMILIES[self.kind]
+        if self.family not in (allowed or (None,)):
+            raise ValueError(
+                f"column {self.name!r}: family = {self.family!r}; a column of kind {self.kind} takes "
+                f"{' or '.join(map(repr, allowed)) or 'none'}"
+            )
+        if self.kind in WITH_CATEGORIES and len(self.categories) < 2:
+            raise ValueError(
+                f"column {self.name!r}: a column of kind {self.kind} needs two categories or more"
+            )
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"column {self.name!r}: a category is named twice")
+        return self

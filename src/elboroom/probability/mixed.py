@@ -1,0 +1,168 @@
+"""One likelihood for tables whose columns are of different kinds, with missing cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from elboroom.config.columns import Column
+from elboroom.errors import UsageError, shortened
+from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
+from elboroom.probability.parameters import Measure
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """p(x|z) of rows of d columns, each with a likelihood of its own.
+
+    Attributes
+    ----------
+    head : MixedHead
+        Knows the columns.
+    features : Tensor
+        Output of the decoder, (..., *head.in_shape).
+    """
+
+    head: MixedHead
+    features: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The value to show for each cell, (..., d): a mean, or the index of the most probable category."""
+        return self.head.joined([family.mean(own) for family, own in self.head.apart(self.features)])
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log p(x|z) of the observed cells of x (b, d), (..., b), in nats; missing ones add nothing."""
+        return self.log_prob_by_column(x).sum(-1)
+
+    def log_prob_by_column(self, x: Tensor) -> Tensor:
+        """Log-density or log-mass of each cell of x (b, d) in nats, (..., b, d); 0 where it is missing."""
+        missing = x.isnan()
+        known = torch.where(missing, self.head.fill, x)
+        found = [
+            family.log_prob(own, known[..., places])
+            for (family, own), places in zip(self.head.apart(self.features), self.head.places, strict=True)
+        ]
+        return torch.where(missing, 0.0, self.head.joined(found))
+
+    def sample(self) -> Tensor:
+        """Draw one row per code, (..., d)."""
+        return self.head.joined([family.sample(own) for family, own in self.head.apart(self.features)])
+
+
+class MixedHead(nn.Module):
+    """Features → :class:`Mixed`, and rows → what the encoder sees.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (d,).
+    columns : sequence of Column
+        The d columns.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        Shape of what the encoder sees of one row: standardised numbers, one-hot categories, and for each
+        column whether its cell is missing.
+    accepts_missing : bool
+        True: cells may be NaN.
+
+    Raises
+    ------
+    UsageError
+        If there is not one column for each number of a row.
+
+    Examples
+    --------
+    >>> job = Column(name="job", kind="category", categories=("cook", "nurse", "smith"))
+    >>> head = MixedHead((2,), columns=[Column(name="age", kind="real"), job])
+    >>> head.in_shape, head.input_shape
+    ((5,), (6,))
+    >>> p = head(torch.zeros(1, 5))
+    >>> p.log_prob(torch.tensor([[float("nan"), 2.0]]))  # log(1/3)
+    tensor([-1.0986])
+    """
+
+    support: tuple[float, float] | None = None
+    spacing: float | None = None
+    measure: Measure | None = None
+    accepts_missing = True
+    fitted = True  # the columns hold their means and scales
+
+    def __init__(self, shape: tuple[int, ...], *, columns: Sequence[Column]):
+        super().__init__()
+        if shape != (len(columns),):
+            raise UsageError(
+                f"{len(columns)} columns for examples of shape {shape}; give one for each number"
+            )
+        self.columns = tuple(columns)
+        names = list(dict.fromkeys(str(column.family) for column in columns))
+        self.places = [[i for i, c in enumerate(columns) if c.family == name] for name in names]
+        self.families = nn.ModuleList(
+            COLUMN_FAMILIES[name]([columns[i] for i in places])
+            for name, places in zip(names, self.places, strict=True)
+        )
+        self._widths = [family.width for family in self._typed()]
+        self.in_shape: tuple[int, ...] = (sum(self._widths),)
+        seen = sum(family.encoded_width for family in self._typed())
+        self.input_shape: tuple[int, ...] = (seen + len(columns),)
+        flat = torch.tensor([i for places in self.places for i in places])
+        self._order: Tensor
+        self.register_buffer("_order", flat.argsort(), persistent=False)
+        self.fill: Tensor
+        self.register_buffer("fill", self.joined([family.fill for family in self._typed()]), persistent=False)
+
+    def forward(self, features: Tensor) -> Mixed:
+        """p(x|z) of codes of any leading shape."""
+        return Mixed(self, features)
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """What the encoder sees of rows x (..., d), (..., *input_shape)."""
+        missing = x.isnan()
+        known = torch.where(missing, self.fill, x)
+        seen = []
+        for family, places in zip(self._typed(), self.places, strict=True):
+            absent = missing[..., places].index_select(-1, family.owner)
+            seen.append(torch.where(absent, 0.0, family.encode(known[..., places])))
+        return torch.cat([*seen, missing.to(x.dtype)], -1)
+
+    def check_values(self, x: Tensor) -> None:
+        """Refuse infinite numbers, and categories that the columns do not have.
+
+        Raises
+        ------
+        UsageError
+            That names the first such column.
+        """
+        rows = x.detach().reshape(-1, len(self.columns))
+        for column, cells in zip(self.columns, rows.unbind(-1), strict=True):
+            name, known = shortened(column.name), cells[~cells.isnan()]
+            if known.isinf().any():
+                raise UsageError(f"column {name}: a value is infinite; remove or replace it")
+            count = len(column.categories)
+            wrong = known[(known < 0) | (known >= count) | (known != known.round())] if count else known[:0]
+            if len(wrong):
+                raise UsageError(
+                    f"column {name}: {float(wrong[0]):g} is not the number of a category; "
+                    f"they are 0 to {count - 1}"
+                )
+
+    def apart(self, features: Tensor) -> list[tuple[ColumnFamily, Tensor]]:
+        """Each family with its features."""
+        parts: Sequence[Tensor] = features.split(self._widths, -1)  # type: ignore[no-untyped-call]
+        return list(zip(self._typed(), parts, strict=True))
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Cells (..., g) of each family, in the order of the columns, (..., d)."""
+        return torch.cat(list(parts), -1).index_select(-1, self._order)
+
+    def _typed(self) -> list[ColumnFamily]:
+        return [family for family in self.families if isinstance(family, ColumnFamily)]
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(vae)``."""
+        return f"columns={len(self.columns)}"
