@@ -24,6 +24,7 @@ from elboroom.models.terms import Draws, Terms
 from elboroom.models.vae import VAE
 from elboroom.networks.ladder import Draw, Ladder
 from elboroom.probability import Likelihood
+from elboroom.probability.likelihoods import log_prob_by_number
 
 # Numbers in the widest hidden layer at a time during importance sampling: 64 MB in float32.
 _HIDDEN_NUMBERS = 16_000_000
@@ -228,11 +229,15 @@ class HierarchicalVAE(VAE):
         peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
         return _HIDDEN_NUMBERS // max(1, len(x) * peak)
 
-    def _weighted_draws(self, x: Tensor, q: Any, num_samples: int, *_: Any) -> Draws:
+    def _weighted_draws(
+        self, x: Tensor, q: Any, num_samples: int, _prior: Any, _c: Tensor | None, by_number: bool
+    ) -> Draws:
         with self.products():
             drawn = q.draw(num_samples)
-        log_likelihood = self.likelihood(drawn.features.to(x.dtype)).log_prob(x)
-        return Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates)
+        p = self.likelihood(drawn.features.to(x.dtype))
+        log_likelihood = p.log_prob(x)
+        each = log_prob_by_number(p, x) if by_number else None
+        return Draws(log_likelihood, log_likelihood + drawn.log_p - drawn.log_q, drawn.rates, each)
 
     def complete(
         self,

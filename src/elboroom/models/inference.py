@@ -20,6 +20,7 @@ from elboroom.models.conditioning import Array, Condition, Examples, apart, toge
 from elboroom.models.inputs import Inputs, as_tensor, check_count
 from elboroom.models.terms import NLL, Draws
 from elboroom.probability import Likelihood, Posterior
+from elboroom.probability.likelihoods import log_prob_by_number
 from elboroom.probability.posteriors import unit_vector
 
 # Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
@@ -234,10 +235,12 @@ class Inference(Inputs):
         condition: Condition | None = None,
         *,
         posterior: Posterior | None = None,
+        by_number: bool = False,
     ) -> Iterator[Draws]:
         """Importance samples of x (b, *shape) in chunks that fit in memory; x is encoded once.
 
-        With ``posterior``, the q(z|x) of these examples, it is not encoded at all.
+        With ``posterior``, the q(z|x) of these examples, it is not encoded at all. With ``by_number`` the
+        draws also have log p(x|z) of each number of an example.
 
         Yields
         ------
@@ -260,18 +263,22 @@ class Inference(Inputs):
         prior = self.prior_given(c)
         chunk = max(1, min(num_samples, self._most_draws(x)))
         for done in range(0, num_samples, chunk):
-            yield self._weighted_draws(x, q, min(chunk, num_samples - done), prior, c)
+            yield self._weighted_draws(x, q, min(chunk, num_samples - done), prior, c, by_number)
 
     def _most_draws(self, x: Tensor) -> int:
         """How many importance samples of each example fit in one chunk."""
         return _DECODED_NUMBERS // max(1, x.numel())
 
-    def _weighted_draws(self, x: Tensor, q: Any, num_samples: int, prior: Any, c: Tensor | None) -> Draws:
+    def _weighted_draws(
+        self, x: Tensor, q: Any, num_samples: int, prior: Any, c: Tensor | None, by_number: bool
+    ) -> Draws:
         """Draw k importance samples of x (b, *shape) from q(z|x, c)."""
         z, log_q = q.rsample_and_log_prob(num_samples)
         log_prior: Tensor = prior.log_prob(z)
-        log_likelihood = self.generate(z, c).log_prob(x)
-        return Draws(log_likelihood, log_likelihood + log_prior - log_q)
+        p = self.generate(z, c)
+        log_likelihood = p.log_prob(x)
+        each = log_prob_by_number(p, x) if by_number else None
+        return Draws(log_likelihood, log_likelihood + log_prior - log_q, by_number=each)
 
     def _pieces(
         self, x: Array, condition: Condition | None, rows: int, *, scored: bool = False

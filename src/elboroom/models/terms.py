@@ -102,11 +102,15 @@ class Draws(NamedTuple):
         log p(x|z) and log p(x|z) + log p(z) − log q(z|x), (k, b), nats.
     rates : Tensor, optional
         Rates of each stochastic layer, (L, k, b), top first, if there are several.
+    by_number : Tensor, optional
+        log p(x|z) of each number of an example, (k, b, *shape), if asked for; they sum to
+        ``log_likelihood``.
     """
 
     log_likelihood: Tensor
     log_weights: Tensor
     rates: Tensor | None = None
+    by_number: Tensor | None = None
 
 
 class NLL(NamedTuple):

@@ -2,5 +2,14 @@
 
 from elboroom.scoring.conformal import conformal_p_values, conformal_threshold
 from elboroom.scoring.contributions import Contributions, top_reasons
+from elboroom.scoring.scores import Judged, Scores, score
 
-__all__ = ["Contributions", "conformal_p_values", "conformal_threshold", "top_reasons"]
+__all__ = [
+    "Contributions",
+    "Judged",
+    "Scores",
+    "conformal_p_values",
+    "conformal_threshold",
+    "score",
+    "top_reasons",
+]

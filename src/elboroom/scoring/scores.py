@@ -1,0 +1,216 @@
+"""Anomaly scores of arrays and data sets, and verdicts at a calibrated threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elboroom.data.batches import Batches
+from elboroom.errors import UsageError
+from elboroom.latent.arrays import seeded
+from elboroom.models.conditioning import Array, Condition, apart
+from elboroom.models.inputs import check_count
+from elboroom.models.vae import VAE
+from elboroom.probability.parameters import check_choice
+from elboroom.scoring.conformal import conformal_p_values, conformal_threshold
+from elboroom.scoring.measures import ScoreName, measure
+from elboroom.scoring.measures import Scores as Scores
+from elboroom.scoring.regret import STEPS, regret
+
+SCORES: dict[ScoreName, str] = {
+    "elbo": "−ELBO",
+    "nll": "−log p(x), importance-weighted",
+    "reconstruction": "−E log p(x|z)",
+    "regret": "likelihood regret",
+}
+"""Scores by name, each with what it is."""
+
+NUM_SAMPLES = 100
+_ROWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Anomaly scores with verdicts.
+
+    Attributes
+    ----------
+    scores : Scores
+        Of n examples.
+    p_value : numpy.ndarray
+        Conformal p-value of each, float64 (n,); NaN where the score is.
+    anomalous : numpy.ndarray
+        bool (n,): the score is above the threshold. A score that is NaN is above nothing.
+    threshold : float
+        In nats.
+    """
+
+    scores: Scores
+    p_value: NDArray[np.float64]
+    anomalous: NDArray[np.bool_]
+    threshold: float
+
+
+def default_score(vae: VAE) -> ScoreName:
+    """Score that suits a model: "regret" for images, of which plain likelihood is no judge; else "elbo"."""
+    return "regret" if len(vae.shape) == 3 else "elbo"
+
+
+def score(
+    vae: VAE,
+    x: Array,
+    calibration: Array,
+    *,
+    score: ScoreName | None = None,
+    false_alarms: float = 0.05,
+    num_samples: int = NUM_SAMPLES,
+    steps: int = STEPS,
+    condition: Condition | None = None,
+    seed: int = 0,
+) -> Judged:
+    """Score examples and call those anomalous that score higher than held-out examples do.
+
+    Parameters
+    ----------
+    vae : VAE
+        A trained model.
+    x : array
+        Examples (n, *shape); of a conditional model with their conditions.
+    calibration : array
+        Examples (m, *shape) that the model was not trained on and that are normal.
+    score : {"elbo", "nll", "reconstruction", "regret"}, optional
+        See :func:`elboroom.scoring.measures.measure` and :func:`elboroom.scoring.regret.regret`. Default:
+        "regret" for images, "elbo" for all else.
+    false_alarms : float
+        Largest share of normal examples to call anomalous.
+    num_samples : int
+        Codes drawn for each example.
+    steps : int
+        Gradient steps of "regret".
+    condition : optional
+        Of all examples, in place of conditions with the examples.
+    seed : int
+        Of the codes drawn; the caller's randomness is left alone.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot be scored in this way, or there are too few calibration examples for the rate.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> vae = VAE.build(shape=(3,), latent_dim=1, hidden=[8], likelihood="gaussian")
+    >>> found = score(vae, 10.0 * np.eye(3), rng.normal(size=(50, 3)))
+    >>> found.anomalous.tolist(), found.p_value.round(3).tolist()
+    ([True, True, True], [0.02, 0.02, 0.02])
+    """
+    name = default_score(vae) if score is None else score
+    options = {"num_samples": num_samples, "steps": steps, "seed": seed}
+    of_held_out = score_array(vae, calibration, name, condition=condition, **options)
+    threshold = conformal_threshold(of_held_out.value, false_alarms)
+    found = score_array(vae, x, name, condition=condition, **options)
+    return Judged(
+        found, conformal_p_values(found.value, of_held_out.value), found.value > threshold, threshold
+    )
+
+
+def score_array(
+    vae: VAE,
+    x: Array,
+    name: ScoreName,
+    *,
+    num_samples: int = NUM_SAMPLES,
+    steps: int = STEPS,
+    condition: Condition | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Score examples of an array (n, *shape) without a verdict; the arguments are those of :func:`score`."""
+    plain, condition = apart(x, condition)
+    if not len(plain):
+        raise UsageError("got 0 examples to score; give at least one")
+    inputs = vae.as_input(plain, scored=True)
+    c = vae.condition_vectors(condition, len(inputs))
+
+    def read(rows: slice) -> tuple[Tensor, Tensor | None]:
+        return inputs[rows], None if c is None else c[rows]
+
+    options = {"num_samples": num_samples, "steps": steps}
+    return Scores.joined(
+        [
+            _scored(vae, partial(read, slice(start, start + _ROWS)), name, seed=seed + number, **options)
+            for number, start in enumerate(range(0, len(inputs), _ROWS))
+        ]
+    )
+
+
+def score_rows(
+    vae: VAE,
+    batches: Batches,
+    indices: NDArray[np.int64],
+    name: ScoreName,
+    *,
+    num_samples: int = NUM_SAMPLES,
+    steps: int = STEPS,
+    seed: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[NDArray[np.int64], Scores]]:
+    """Score rows of a data set as the model saw them in training, a few hundred at a time.
+
+    Parameters
+    ----------
+    vae, name, num_samples, steps, seed
+        As in :func:`score`.
+    batches : Batches
+        On the model's device.
+    indices : numpy.ndarray
+        Rows to score, (n,).
+    on_progress : callable, optional
+        Called with the number of examples done.
+
+    Yields
+    ------
+    rows : numpy.ndarray
+        Some of ``indices``, in their order.
+    scores : Scores
+        Of these rows.
+    """
+    batches.condition_on(vae.condition)
+
+    def read(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        x = batches[rows]
+        vae.check_values(x, scored=True)
+        return x, batches.conditions(rows)
+
+    for number, start in enumerate(range(0, len(indices), _ROWS)):
+        part = indices[start : start + _ROWS]
+        rows = torch.from_numpy(part).to(batches.x.device)
+        options = {"num_samples": num_samples, "steps": steps, "seed": seed + number}
+        yield part, _scored(vae, partial(read, rows), name, **options)
+        if on_progress is not None:
+            on_progress(start + len(part))
+
+
+def _scored(
+    vae: VAE,
+    read: Callable[[], tuple[Tensor, Tensor | None]],
+    name: ScoreName,
+    *,
+    num_samples: int,
+    steps: int,
+    seed: int,
+) -> Scores:
+    """Score one batch, which may draw its values too."""
+    check_choice("score", name, tuple(SCORES))
+    check_count("num_samples", num_samples, 1)
+    with vae.at_rest(), seeded(vae, seed):
+        x, condition = read()
+        if name == "regret":
+            return regret(vae, x, condition, num_samples, steps=steps, seed=seed)
+        return measure(vae, x, condition, name, num_samples)
