@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from elboroom.config.sections import either
 from elboroom.errors import UsageError
+from elboroom.models.chunks import has_memory_to_fill, numbers_at_once, out_of_memory
 from elboroom.models.conditioning import Condition, Conditioning
 from elboroom.models.terms import Draws, Terms
 from elboroom.models.vae import VAE
@@ -226,12 +227,32 @@ class HierarchicalVAE(VAE):
         )
 
     def _most_draws(self, x: Tensor) -> int:
-        peak = max(x[:1].numel(), cast(Hierarchy, self.decoder).peak)
-        return _HIDDEN_NUMBERS // max(1, len(x) * peak)
+        numbers = numbers_at_once(x.device, _HIDDEN_NUMBERS)
+        return numbers // max(1, len(x) * self._numbers_of_example())
+
+    def _numbers_of_example(self) -> int:
+        return max(math.prod(self.shape), cast(Hierarchy, self.decoder).peak)
+
+    def _scored_rows(self) -> int:
+        device = self._weight().device
+        return self._embedded_rows() if has_memory_to_fill(device) else super()._scored_rows()
 
     def _weighted_draws(
-        self, x: Tensor, q: Any, num_samples: int, _prior: Any, _c: Tensor | None, by_number: bool
+        self, x: Tensor, q: Any, num_samples: int, prior: Any, c: Tensor | None, by_number: bool
     ) -> Draws:
+        with out_of_memory(x.device, last=num_samples <= 1) as ran_out:
+            return self._drawn_at_once(x, q, num_samples, by_number)
+        assert ran_out
+        fewer = num_samples // 2
+        parts = [self._weighted_draws(x, q, k, prior, c, by_number) for k in (fewer, num_samples - fewer)]
+        joined = [torch.cat([getattr(part, name) for part in parts]) for name in Draws._fields[:2]]
+        rates = torch.cat([part.rates for part in parts if part.rates is not None], 1)
+        each = (
+            torch.cat([part.by_number for part in parts if part.by_number is not None]) if by_number else None
+        )
+        return Draws(*joined, rates, each)
+
+    def _drawn_at_once(self, x: Tensor, q: Any, num_samples: int, by_number: bool) -> Draws:
         with self.products():
             drawn = q.draw(num_samples)
         p = self.likelihood(drawn.features.to(x.dtype))

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.errors import UsageError
+from elboroom.models.chunks import MOST_NUMBERS, computed, has_memory_to_fill, numbers_at_once
 from elboroom.models.conditioning import Array, Condition, Examples, apart, together
-from elboroom.models.inputs import Inputs, as_tensor, check_count
+from elboroom.models.inputs import Inputs, check_count
 from elboroom.models.terms import NLL, Draws
 from elboroom.probability import Likelihood, Posterior
 from elboroom.probability.likelihoods import log_prob_by_number
 from elboroom.probability.posteriors import unit_vector
 
-# Numbers in one layer's output at a time while no gradients are wanted: 8 MB stay in the cache.
+# Numbers in one layer's output at a time while no gradients are wanted: on a CPU 8 MB stay in the cache.
 _DECODED_NUMBERS = 2_000_000
 # Importance weights kept at a time: 32 MB.
 _WEIGHTS = 8_000_000
@@ -109,8 +110,24 @@ class Inference(Inputs):
         bfloat16.
         """
         with self.at_rest(precision):  # some posteriors compute their mean only when it is read
-            pieces = self._pieces(x, condition, _EMBEDDED_ROWS)
-            return torch.cat([self.infer(piece, c).mean for piece, c in pieces])
+            pieces = self._pieces(x, condition, self._embedded_rows())
+            return torch.cat([self._codes(piece, c) for piece, c in pieces])
+
+    def _codes(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """Posterior means (b, d) of one piece, in smaller ones if memory runs out."""
+
+        def codes(rows: slice, _: slice) -> Tensor:
+            return self.infer(x[rows], None if c is None else c[rows]).mean
+
+        return computed(codes, len(x), 1, len(x), x.device)
+
+    def _embedded_rows(self) -> int:
+        each = self._numbers_of_example()
+        return max(1, numbers_at_once(self._weight().device, _EMBEDDED_ROWS * each) // each)
+
+    def _numbers_of_example(self) -> int:
+        """How many numbers the largest output of a layer is taken to be for each example."""
+        return math.prod(self.shape)
 
     def carried(self, z: Tensor | NDArray[Any], condition: Condition, to: Condition) -> Tensor:
         """Codes (n, d) moved from one condition to another at the same place in the prior, (n, d).
@@ -219,7 +236,7 @@ class Inference(Inputs):
         """
         check_count("num_samples", num_samples, 1)
         with self.at_rest(precision):
-            rows = max(1, min(_DECODED_NUMBERS // math.prod(self.shape), _WEIGHTS // num_samples))
+            rows = max(1, min(self._scored_rows(), _WEIGHTS // num_samples))
             found = [
                 NLL.from_log_weights(
                     torch.cat([draws.log_weights for draws in self.importance(piece, num_samples, c)])
@@ -265,9 +282,13 @@ class Inference(Inputs):
         for done in range(0, num_samples, chunk):
             yield self._weighted_draws(x, q, min(chunk, num_samples - done), prior, c, by_number)
 
+    def _scored_rows(self) -> int:
+        """How many examples to draw codes of at a time."""
+        return _drawn_numbers(self._weight().device) // math.prod(self.shape)
+
     def _most_draws(self, x: Tensor) -> int:
         """How many importance samples of each example fit in one chunk."""
-        return _DECODED_NUMBERS // max(1, x.numel())
+        return _drawn_numbers(x.device) // max(1, x.numel())
 
     def _weighted_draws(
         self, x: Tensor, q: Any, num_samples: int, prior: Any, c: Tensor | None, by_number: bool
@@ -275,20 +296,34 @@ class Inference(Inputs):
         """Draw k importance samples of x (b, *shape) from q(z|x, c)."""
         z, log_q = q.rsample_and_log_prob(num_samples)
         log_prior: Tensor = prior.log_prob(z)
-        p = self.generate(z, c)
-        log_likelihood = p.log_prob(x)
-        each = log_prob_by_number(p, x) if by_number else None
+        log_likelihood, each = self._log_likelihood(z, x, c, by_number)
         return Draws(log_likelihood, log_likelihood + log_prior - log_q, by_number=each)
 
-    def _pieces(
-        self, x: Array, condition: Condition | None, rows: int, *, scored: bool = False
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Inputs and condition vectors as the model takes them, ``rows`` at a time."""
-        x, condition = apart(x, condition)
-        tensor = as_tensor(x)
-        self._check_shape(tensor)
-        c = self.condition_vectors(condition, len(tensor))
-        return (
-            (self.as_input(tensor[i : i + rows], scored=scored), None if c is None else c[i : i + rows])
-            for i in range(0, max(len(tensor), 1), rows)
-        )
+    def _log_likelihood(
+        self, z: Tensor, x: Tensor, c: Tensor | None, by_number: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log p(x|z, c) of codes (k, b, d), (k, b), and of each number if that is wanted, (k, b, *shape).
+
+        At once on a CPU, on a GPU as memory allows.
+        """
+
+        def scored(draws: slice, rows: slice) -> Tensor:
+            whole, here = rows == slice(0, len(x)), x[rows]
+            p = self.generate(z[draws] if whole else z[draws, rows], c if whole or c is None else c[rows])
+            found = p.log_prob(here)
+            if not by_number:
+                return found
+            return torch.cat([found[..., None], log_prob_by_number(p, here).flatten(2)], -1)
+
+        k, b = z.shape[:2]
+        most = numbers_at_once(x.device, k * b * self._numbers_of_example())
+        found = computed(scored, k, b, most // self._numbers_of_example(), x.device)
+        return (found[..., 0], found[..., 1:].reshape(k, *x.shape)) if by_number else (found, None)
+
+
+def _drawn_numbers(device: torch.device) -> int:
+    """How many numbers the examples are to be that one draw of codes decodes to.
+
+    It does not depend on the memory that is free, so that the noise does not either.
+    """
+    return MOST_NUMBERS if has_memory_to_fill(device) else _DECODED_NUMBERS

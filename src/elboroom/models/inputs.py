@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.errors import UsageError, shortened
+from elboroom.models.chunks import bytes_at_once
 from elboroom.models.conditional import Conditional
-from elboroom.models.conditioning import Array, Examples
+from elboroom.models.conditioning import Array, Condition, Examples, apart
 from elboroom.probability.support import check_scale, check_values
 
 _MOST = 10**9  # examples or draws in one call
@@ -100,6 +102,25 @@ class Inputs(Conditional):
         """Whether missing cells may be given as NaN."""
         return bool(getattr(self.likelihood, "accepts_missing", False))
 
+    def _pieces(
+        self, x: Array, condition: Condition | None, rows: int, *, scored: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Inputs and condition vectors as the model takes them, ``rows`` at a time.
+
+        To a GPU they are moved in one go if it has room for them, and checked once, as the host waits then.
+        """
+        x, condition = apart(x, condition)
+        tensor = as_tensor(x)
+        self._check_shape(tensor)
+        c = self.condition_vectors(condition, len(tensor))
+        room = bytes_at_once(self._weight().device)
+        moved = rows if room is None else rows * max(1, room // (rows * _bytes_of(tensor[:1])))
+        for start in range(0, max(len(tensor), 1), moved):
+            inputs = self.as_input(tensor[start : start + moved], scored=scored)
+            for i in range(0, max(len(inputs), 1), rows):
+                of_rows = slice(start + i, start + i + rows)
+                yield inputs[i : i + rows], None if c is None else c[of_rows]
+
     def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.shape or x.ndim == 0:
             wanted = ", ".join(map(str, self.shape))
@@ -133,6 +154,11 @@ def as_tensor(array: Tensor | NDArray[Any]) -> Tensor:
     if tensor.is_complex():
         raise UsageError("got complex numbers; the model takes real ones")
     return tensor
+
+
+def _bytes_of(example: Tensor) -> int:
+    """Bytes of one example (1, *shape): as it is, as float32, and checked against levels in float64."""
+    return max(1, example.numel() * (example.element_size() + 4 + 3 * 8))
 
 
 def check_count(name: str, value: int, least: int) -> None:
