@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from elboroom.errors import FailureError
+from elboroom.data import Dataset
+from elboroom.data.batches import Batches
+from elboroom.errors import FailureError, UsageError
+from elboroom.evaluation import classes, evaluate, likelihood
+from elboroom.evaluation.neighbours import embed_rows
 from elboroom.models import chunks
 from elboroom.models.chunks import computed
 from elboroom.models.inputs import Inputs
@@ -187,12 +190,56 @@ def test_a_model_of_several_layers_fits_in_memory(name: str, free: Callable[[int
         torch.testing.assert_close(vae.embed(images()), codes, rtol=1e-5, atol=1e-6)
 
 
-class NoHostReads(TorchDispatchMode):
-    """Refuses what makes the host wait for a device; tensors on "meta" have no values that it could read."""
+@pytest.mark.parametrize("name", ["mlp", "given labels"])
+def test_rows_of_a_data_set_have_the_same_codes_on_a_gpu(name: str, free: Callable[[int], None]) -> None:
+    vae, _ = model(name)
+    data = Dataset("some", images(40), np.zeros(40), labels=np.arange(40) % 3, scale=255.0)
+    rows = np.arange(39, -1, -1)
+    codes = embed_rows(vae, data, rows)
+    assert codes.dtype == np.float32
+    taken = []
+    embed = vae.embed
+    vae.embed = lambda x, **named: (taken.append(getattr(x, "x", x).dtype), embed(x, **named))[1]
+    free(1 << 40)
+    np.testing.assert_allclose(embed_rows(vae, data, rows), codes, rtol=1e-5, atol=1e-6)
+    assert taken == [np.uint8]
+    vae.scale = 256.0  # as for noise that is added to the pixels: then the data's own scale counts
+    vae.data_range = None
+    np.testing.assert_allclose(embed_rows(vae, data, rows), codes, rtol=1e-5, atol=1e-6)
+    assert taken == [np.uint8, np.float32]
+    assert embed_rows(vae, data, rows[:0]).shape == (0, 2)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default), func
-        return func(*args, **(kwargs or {}))
+
+@pytest.mark.parametrize("binarize", ["none", "stochastic"])
+def test_a_gpus_data_are_checked_before_they_are_measured(
+    binarize: Any, free: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers stay the same, and what cannot be scored is refused before anything is drawn."""
+    vae, _ = model("mlp")
+    data = Dataset("some", images(1200), np.zeros(1200), scale=255.0)
+    batches = Batches(data, CPU, binarize=binarize)
+    rows = np.arange(1200)
+    before = evaluate(vae, batches, rows, num_samples=20)
+    lengths: list[int] = []
+    check = Inputs.check_values
+    monkeypatch.setattr(
+        Inputs, "check_values", lambda vae, x, **k: (lengths.append(len(x)), check(vae, x, **k))
+    )
+    free(1 << 40)
+    found = evaluate(vae, batches, rows, num_samples=20)
+    assert lengths == [1200]
+    for name in ("elbo", "distortion", "rate", "nll", "nll_ess", "active_units"):
+        assert found[name] == pytest.approx(before[name], rel=1e-5), name
+    free(4 * 700 * 64 * 29)
+    lengths.clear()
+    evaluate(vae, batches, rows, num_samples=0)
+    assert lengths == [700, 500]
+    bad = Batches(
+        Dataset("bad", np.full((600, 64), 2.0, np.float32).reshape(600, 8, 8, 1), np.zeros(600)), CPU
+    )
+    monkeypatch.setattr(vae, "importance", None)
+    with pytest.raises(UsageError, match="values from 2 to 2 lie outside"):
+        evaluate(vae, bad, np.arange(600))
 
 
 @pytest.fixture
@@ -203,17 +250,11 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-@pytest.fixture
-def no_reads() -> Iterator[None]:
-    with NoHostReads():
-        yield
-
-
-@pytest.mark.usefixtures("no_reads")
 @pytest.mark.parametrize("name", ["mlp", "full", "conv", *LAYERED])
 def test_the_host_waits_for_a_device_once_an_array(
     name: str, free: Callable[[int], None], checks: list[int]
 ) -> None:
+    """Tensors on "meta" have no values that the host could read: it would raise an error."""
     vae = model(name)[0].to("meta")
     free(128 * 64 * 300)
     codes = vae.embed(images(50))
@@ -226,3 +267,23 @@ def test_the_host_waits_for_a_device_once_an_array(
     vae.embed(images(50))
     assert max(checks[2:]) <= 10
     assert sum(checks[2:]) == 50
+
+
+@pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize("name", [*MODELS, "iaf", "planar"])
+def test_no_batch_of_an_evaluation_is_waited_for(name: str, free: Callable[[int], None]) -> None:
+    if name in MODELS:
+        vae, _ = model(name)
+    else:
+        vae = VAE.build(shape=(8, 8, 1), latent_dim=2, hidden=[16], posterior=name)
+    vae = vae.to("meta")
+    free(1 << 40)
+    x = torch.empty(50, 8, 8, 1, device="meta")
+    c = torch.empty(50, 3, device="meta") if name == "given labels" else None
+    with vae.at_rest():
+        measured = likelihood._measure(vae, x, c, 30)
+        assert measured.nll is not None
+        assert measured.nll.pareto_k.device.type == "meta"
+        means = torch.empty(3, 64, device="meta"), torch.empty(3, vae.latent_dim, device="meta")
+        found = classes._measure(vae, x, c, means)
+        assert found["ssim"].shape == (50,)

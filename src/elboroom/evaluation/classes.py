@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
+from elboroom.evaluation.support import checked_batches
 from elboroom.latent.arrays import Numbers, numbers, seeded
 from elboroom.models.vae import VAE
 
@@ -121,8 +122,11 @@ def report_classes(
     batches.condition_on(vae.condition)
     with seeded(vae, seed), vae.at_rest():
         means = _class_means(vae, batches, labels, reference, classes)
-        parts = [_measure(vae, batches, chosen, means) for chosen in _parts(batches, rows)]
-    measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        parts = [
+            _measure(vae, x, batches.conditions(chosen), means)
+            for chosen, x in checked_batches(vae, batches, rows, _BATCH)
+        ]
+    measured = {name: numbers(torch.cat([part[name] for part in parts])) for name in parts[0]}
     k, counts = len(classes), np.bincount(index)
     shares = {}
     for view in _VIEWS:
@@ -168,11 +172,9 @@ def _class_means(
     return sums[0] / counts, sums[1] / counts
 
 
-def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Numbers]:
-    """Of each of these rows: its measures, and the index of the class it is nearest to."""
-    x = batches[chosen]
-    vae.check_values(x, scored=True)
-    terms = vae(x, _DRAWS, batches.conditions(chosen))
+def _measure(vae: VAE, x: Tensor, c: Tensor | None, means: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Of each of these examples: its measures, and the index of the class it is nearest to."""
+    terms = vae(x, _DRAWS, c)
     code = terms.posterior.mean
     decoded = terms.generate(code).mean
     images, codes = means
@@ -188,7 +190,7 @@ def _measure(vae: VAE, batches: Batches, chosen: Tensor, means: tuple[Tensor, Te
     found[f"distortion{_VARIANCE}"] = terms.log_likelihood.var(0) / _DRAWS  # of the mean over the draws
     if "log_q" in terms.known:  # the rate is a mean over the same draws
         found[f"rate{_VARIANCE}"] = (terms.log_q - terms.log_prior).var(0) / _DRAWS
-    return {name: numbers(values) for name, values in found.items()}
+    return found
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -215,11 +217,12 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     1.0
     """
     width = min(_WINDOW, *(side - 1 + side % 2 for side in a.shape[1:3]))
-    offsets = torch.arange(width, dtype=torch.float64) - width // 2
+    # In float64, which some accelerators lack: variances are small differences of squares.
+    device = torch.device("cpu") if a.device.type == "mps" else a.device
+    offsets = torch.arange(width, dtype=torch.float64, device=device) - width // 2
     weights = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     weights = weights / weights.sum()
-    # In float64, which some accelerators lack: variances are small differences of squares.
-    x, y = (image.cpu().double().permute(0, 3, 1, 2).flatten(0, 1)[:, None] for image in (a, b))
+    x, y = (image.to(device).double().permute(0, 3, 1, 2).flatten(0, 1)[:, None] for image in (a, b))
 
     def blurred(planes: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(planes, weights[None, None, :, None]), weights[None, None, None])

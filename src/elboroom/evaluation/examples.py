@@ -13,6 +13,7 @@ from elboroom.data.batches import Binarize
 from elboroom.data.conditioned import conditions_of
 from elboroom.data.dataset import Dataset, chunks
 from elboroom.data.memory import fits
+from elboroom.data.rows import take
 from elboroom.models.conditioning import Conditioning, Examples
 from elboroom.models.vae import VAE, Array
 
@@ -54,15 +55,17 @@ def to_levels(vae: VAE, x: NDArray[np.float32], binarize: Binarize) -> NDArray[n
     return x if spacing is None else (np.round(x / spacing) * spacing).astype(np.float32)
 
 
-def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64]) -> Array:
+def examples_of(vae: VAE, data: Dataset, rows: NDArray[np.int64], *, stored: bool = False) -> Array:
     """Some rows of a data set in model units, (n, *shape); of a conditional model with their conditions.
+
+    With ``stored`` they are as the data hold them, for a model of the same scale to divide.
 
     Raises
     ------
     UsageError
         If the model is conditional and the data have no conditions, or others.
     """
-    x = data.values(rows)
+    x = take(data.x, rows) if stored else data.values(rows)
     return x if vae.condition is None else Examples(x, condition_of(vae.condition, data, rows))
 
 

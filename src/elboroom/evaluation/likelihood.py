@@ -17,6 +17,7 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.bits import bits_per_dim
 from elboroom.evaluation.health import active_units
 from elboroom.evaluation.reliability import reliability
+from elboroom.evaluation.support import checked_batches
 from elboroom.models.terms import NLL
 from elboroom.models.vae import VAE, Precision
 from elboroom.probability import find_closed_form
@@ -88,18 +89,17 @@ def evaluate(
     if num_samples < 0:
         raise UsageError(f"num_samples = {num_samples}: 0 (no NLL) or more")
     parts: list[_Measured] = []
+    done = 0
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
     batches.condition_on(vae.condition)
     size = max(1, min(_BATCH, _WEIGHTS // max(1, num_samples)))
     with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
         torch.manual_seed(seed)
-        for start in range(0, len(indices), size):
-            chosen = torch.from_numpy(indices[start : start + size]).to(batches.x.device)
-            x = batches[chosen]
-            vae.check_values(x, scored=True)
+        for chosen, x in checked_batches(vae, batches, indices, size):
             parts.append(_measure(vae, x, batches.conditions(chosen), num_samples))
+            done += len(chosen)
             if on_progress is not None:
-                on_progress(min(start + size, len(indices)))
+                on_progress(done)
     found = _Measured.of(parts)
     distortion, rate = (float(v.mean()) for v in (found.distortion, found.rate))
     nll = None if found.nll is None else float(found.nll.value.mean())
@@ -125,7 +125,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Measured:
-    """Numbers of each of b examples, (b,), in float64 on the host; errors are standard errors."""
+    """Numbers of each of b examples, (b,), in float64; errors are standard errors."""
 
     codes: Tensor
     distortion: Tensor
@@ -138,15 +138,15 @@ class _Measured:
 
     @classmethod
     def of(cls, parts: list[_Measured]) -> _Measured:
-        """Put batches together; of one model they all know the same."""
+        """Put batches together on the host, for which it waits here; of one model they all know the same."""
 
         def joined(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
             if values[0] is None:
                 return None
             if isinstance(values[0], NLL):
-                return NLL(*map(torch.cat, zip(*values, strict=True)))
-            return torch.cat(values, -1 if name == "layers" else 0)
+                return NLL(*(torch.cat(each).cpu() for each in zip(*values, strict=True)))
+            return torch.cat(values, -1 if name == "layers" else 0).cpu()
 
         return cls(**{name: joined(name) for name in cls.__dataclass_fields__})
 
@@ -155,33 +155,33 @@ def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) ->
     q = vae.infer(x, condition)
     if num_samples == 0 and not getattr(q, "stochastic", True):
         terms = vae(x, 1, condition)
-        return _Measured(_host(q.mean), _host(terms.distortion), _host(terms.rate))
+        return _Measured(_double(q.mean), _double(terms.distortion), _double(terms.rate))
     drawn = list(vae.importance(x, num_samples or _FEW, condition, posterior=q))
-    log_likelihood = _host(torch.cat([draws.log_likelihood for draws in drawn]))
-    log_weights = _host(torch.cat([draws.log_weights for draws in drawn]))
+    log_likelihood = _double(torch.cat([draws.log_likelihood for draws in drawn]))
+    log_weights = _double(torch.cat([draws.log_weights for draws in drawn]))
     layers = [draws.rates for draws in drawn if draws.rates is not None]
     prior = vae.prior_given(vae.condition_vectors(condition, len(x)))
     closed_form = find_closed_form(q, prior)
     if closed_form is not None:
-        rates = _host(closed_form(q, prior))[None]
+        rates = _double(closed_form(q, prior))[None]
     elif layers:
-        rates = _host(torch.cat(layers, 1)).sum(0)
+        rates = _double(torch.cat(layers, 1)).sum(0)
     else:
         rates = log_likelihood - log_weights
     return _Measured(
-        _host(q.mean),
+        _double(q.mean),
         -log_likelihood.mean(0),
         rates.mean(0),
         elbo_error=_error(log_likelihood - rates),
         distortion_error=_error(log_likelihood),
         rate_error=None if closed_form is not None else _error(rates),
-        layers=_host(torch.cat(layers, 1)).mean(1) if layers else None,
+        layers=_double(torch.cat(layers, 1)).mean(1) if layers else None,
         nll=NLL.from_log_weights(log_weights) if num_samples else None,
     )
 
 
-def _host(values: Tensor) -> Tensor:
-    return values.double().cpu()
+def _double(values: Tensor) -> Tensor:
+    return values.cpu().double() if values.device.type == "mps" else values.double()  # which has no float64
 
 
 def _error(draws: Tensor) -> Tensor | None:

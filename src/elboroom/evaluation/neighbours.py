@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
 from elboroom.latent.arrays import Numbers, numbers, standardized
+from elboroom.models.chunks import has_memory_to_fill
 from elboroom.models.vae import VAE, Array, Precision
 
 Space = Literal["pixels", "codes"]
@@ -131,10 +133,15 @@ def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
 
 
 def embed_rows(vae: VAE, data: Dataset, rows: NDArray[np.int64], precision: Precision = "fp32") -> Numbers:
-    """Encode rows of a data set, a part at a time: codes, float32 (n, d)."""
-    step = max(1, _CHUNK_BYTES // (4 * int(np.prod(data.shape))))
-    parts = [
-        vae.embed(examples_of(vae, data, rows[i : i + step]), precision=precision)
-        for i in range(0, len(rows), step)
-    ]
-    return np.concatenate([np.empty((0, vae.latent_dim), np.float32), *map(numbers, parts)])
+    """Encode rows of a data set, a part at a time: codes, float32 (n, d).
+
+    A GPU gets 8-bit pixels as they are stored, divides them itself, and keeps the codes until all are there.
+    """
+    device = next(vae.parameters()).device
+    stored = has_memory_to_fill(device) and data.x.dtype == np.uint8 and data.scale == vae.scale
+    step = max(1, _CHUNK_BYTES // ((1 if stored else 4) * int(np.prod(data.shape))))
+    codes = [torch.empty(0, vae.latent_dim, device=device)]
+    for i in range(0, len(rows), step):
+        examples = examples_of(vae, data, rows[i : i + step], stored=stored)
+        codes.append(vae.embed(examples, precision=precision).float())
+    return numbers(torch.cat(codes))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from elboroom.data.batches import Binarize
+from elboroom.data.batches import Batches, Binarize
 from elboroom.data.dataset import Dataset, chunks
 from elboroom.data.rows import extent
 from elboroom.errors import UsageError
+from elboroom.models.inputs import examples_at_once
+from elboroom.models.vae import VAE
 from elboroom.probability.support import Range, between_levels, check_bounds, other_units
 
 _NARROW = 0.02  # a data set that fills less of the training range than this is in other units
@@ -120,3 +126,30 @@ def unlike_training(data: Dataset, trained: Range | None) -> str | None:
             f"{trained[0]:.6g} to {trained[1]:.6g}: are they in the same units?"
         )
     return None if warning is None else f"{data.name}: {warning}"
+
+
+def checked_batches(
+    vae: VAE, batches: Batches, rows: NDArray[np.int64], size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Examples that a model is to score, ``size`` at a time, and their rows, (b, *shape) and (b,).
+
+    Each batch is checked before it is given. If all data are on a GPU, they are checked beforehand, as many
+    as it has room for at a time: the host waits for each check, and then no more.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot score them.
+    """
+    device = batches.x.device
+    chosen = torch.from_numpy(rows).to(device)
+    many = examples_at_once(device, batches.x[:1]) if batches.resident else None
+    if many is not None:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            for part in chosen.split(many):  # which may draw pixels
+                vae.check_values(batches[part], scored=True)
+    for part in chosen.split(size):
+        x = batches[part]
+        if many is None:
+            vae.check_values(x, scored=True)
+        yield part, x

@@ -107,7 +107,7 @@ def with_error(value: float, error: float) -> str:
 def _in_batches(function: Callable[[Array], Tensor], x: Array) -> Numbers:
     if not len(x):
         raise UsageError("got 0 examples to draw; give at least one")
-    return np.concatenate([numbers(function(x[i : i + _BATCH])) for i in range(0, len(x), _BATCH)])
+    return numbers(torch.cat([function(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]))
 
 
 def numbers(values: Array) -> Numbers:

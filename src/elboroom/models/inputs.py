@@ -113,8 +113,8 @@ class Inputs(Conditional):
         tensor = as_tensor(x)
         self._check_shape(tensor)
         c = self.condition_vectors(condition, len(tensor))
-        room = bytes_at_once(self._weight().device)
-        moved = rows if room is None else rows * max(1, room // (rows * _bytes_of(tensor[:1])))
+        many = examples_at_once(self._weight().device, tensor[:1])
+        moved = rows if many is None else rows * max(1, many // rows)
         for start in range(0, max(len(tensor), 1), moved):
             inputs = self.as_input(tensor[start : start + moved], scored=scored)
             for i in range(0, max(len(inputs), 1), rows):
@@ -156,9 +156,12 @@ def as_tensor(array: Tensor | NDArray[Any]) -> Tensor:
     return tensor
 
 
-def _bytes_of(example: Tensor) -> int:
-    """Bytes of one example (1, *shape): as it is, as float32, and checked against levels in float64."""
-    return max(1, example.numel() * (example.element_size() + 4 + 3 * 8))
+def examples_at_once(device: torch.device, example: Tensor) -> int | None:
+    """How many examples like one (1, *shape) to move to a GPU and to check at a time; None for the CPU."""
+    room = bytes_at_once(device)
+    # As they are, as float32, and in float64 against levels.
+    needed = example.numel() * (example.element_size() + 4 + 3 * 8)
+    return None if room is None else max(1, room // max(1, needed))
 
 
 def check_count(name: str, value: int, least: int) -> None:
