@@ -287,3 +287,17 @@ def test_no_batch_of_an_evaluation_is_waited_for(name: str, free: Callable[[int]
         means = torch.empty(3, 64, device="meta"), torch.empty(3, vae.latent_dim, device="meta")
         found = classes._measure(vae, x, c, means)
         assert found["ssim"].shape == (50,)
+
+
+@pytest.mark.parametrize("name", ["mlp", "given labels", "ladder"])
+def test_the_parts_of_each_number_come_in_the_same_pieces(name: str, free: Callable[[int], None]) -> None:
+    vae, given = model(name)
+    free(128 * 64 * 7)
+    with vae.at_rest():
+        drawn = list(vae.importance(vae.as_input(images()), 6, *given.values(), by_number=True))
+    for draws in drawn:
+        assert draws.by_number is not None
+        assert draws.by_number.shape[1:] == (5, 8, 8, 1)
+        torch.testing.assert_close(
+            draws.by_number.flatten(2).sum(-1), draws.log_likelihood, rtol=1e-5, atol=1e-4
+        )
