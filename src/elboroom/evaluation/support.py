@@ -146,9 +146,9 @@ def checked_batches(
     many = examples_at_once(device, batches.x[:1]) if batches.resident else None
     if many is not None:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            for part in chosen.split(many):  # which may draw pixels
+            for part in torch.split(chosen, many):  # which may draw pixels
                 vae.check_values(batches[part], scored=True)
-    for part in chosen.split(size):
+    for part in torch.split(chosen, size):
         x = batches[part]
         if many is None:
             vae.check_values(x, scored=True)
