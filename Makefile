@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The environment of `make lowest`; KEEP="torch" leaves PyTorch at its pin, whose build for the CPU is smaller.
 LOWEST := .venv-lowest
 KEEP ?=
-EXTRAS := mnist-5k,faces,heic,umap,bench,docs,dev
+EXTRAS := mnist-5k,faces,heic,umap,sklearn,bench,docs,dev
 # Tests that `make lowest` leaves out: long trainings, and tests of the repository rather than the package.
 SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile/
 # Tests run in as many processes as there are cores, with one thread each.

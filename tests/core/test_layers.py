@@ -41,6 +41,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),
         *("latent", "training"),
     },
+    "sklearn": {
+        *("errors", "config", "io", "probability", "models", "data", "latent", "scoring", "training")
+    },
     "cli": _ANYTHING,
     "__init__": _ANYTHING,
     "__main__": _ANYTHING,

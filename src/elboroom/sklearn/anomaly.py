@@ -1,0 +1,141 @@
+"""A VAE as a detector of anomalous rows, whose rate of false alarms is held."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.utils import check_random_state
+
+from elboroom.errors import RunWarning, UsageError
+from elboroom.scoring import conformal_p_values, conformal_threshold
+from elboroom.scoring.conformal import least_false_alarms
+from elboroom.sklearn.base import Numbers, VAEEstimator
+
+
+class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
+    """Anomalies as rows of low likelihood, at a threshold that holds the rate of false alarms.
+
+    A part of the rows given to ``fit`` is kept from the training and calibrates the threshold.
+
+    Parameters
+    ----------
+    n_components, hidden, activation, likelihood, beta, epochs, batch_size, learning_rate
+        As in :class:`elboroom.sklearn.base.VAEEstimator`, like the last six.
+    validation_fraction, patience, importance_samples, random_state, device, verbose
+        Likewise.
+    false_alarm_rate : float
+        Probability with which a normal row is called an anomaly, between 0 and 1.
+    calibration_fraction : float
+        Share of the rows that calibrates the threshold, between 0 and 1.
+
+    Attributes
+    ----------
+    offset_ : float
+        The threshold: rows with a lower score are anomalies.
+    calibration_scores_ : array
+        Scores of the rows that calibrated it, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from elboroom.sklearn import VAEAnomalyDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 3))
+    >>> detector = VAEAnomalyDetector(epochs=5, random_state=0).fit(X)
+    >>> detector.predict([[0, 0, 0], [9, -9, 9]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        hidden: Any = (64, 64),
+        activation: str = "relu",
+        likelihood: str = "auto",
+        beta: float = 1.0,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 3e-3,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        importance_samples: int = 100,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = False,
+        false_alarm_rate: float = 0.05,
+        calibration_fraction: float = 0.2,
+    ):
+        super().__init__(
+            n_components,
+            hidden=hidden,
+            activation=activation,
+            likelihood=likelihood,
+            beta=beta,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            importance_samples=importance_samples,
+            random_state=random_state,
+            device=device,
+            verbose=verbose,
+        )
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration_fraction = calibration_fraction
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+        """Train the model on a part of the rows of X (n, n_features) and calibrate the threshold on the rest.
+
+        ``y`` is ignored. The rows should be normal ones: anomalies among them lower the threshold, and the
+        rate of false alarms is then below the one asked for.
+        """
+        for name in ("false_alarm_rate", "calibration_fraction"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < 1:
+                raise UsageError(f"{name} = {value!r}: must be a number between 0 and 1, such as 0.05")
+        x = self._rows(X, reset=True)
+        if len(x) < 2:
+            raise UsageError(f"n_samples = {len(x)}: at least 2 rows are needed, one of them to calibrate")
+        rng = check_random_state(self.random_state)
+        order = rng.permutation(len(x))
+        count = min(max(1, round(self.calibration_fraction * len(x))), len(x) - 1)
+        self._fit_rows(x[np.sort(order[count:])], rng)
+        return self._calibrate(x[order[:count]])
+
+    def calibrate(self, X: Any) -> Self:
+        """Set the threshold by rows of X that are normal and that the model has not been trained on."""
+        return self._calibrate(self._rows(X))
+
+    def _calibrate(self, x: Numbers) -> Self:
+        scores, rate = self._scores(x), self.false_alarm_rate
+        least = least_false_alarms(len(scores))
+        if rate < least:
+            warnings.warn(
+                f"false_alarm_rate = {rate:g}: {len(scores)} rows for calibration hold no rate below "
+                f"{least:.3g}, which is held instead; give more rows or raise calibration_fraction",
+                RunWarning,
+                stacklevel=3,
+            )
+        self.calibration_scores_ = np.sort(scores)
+        # The library's scores are higher for anomalies, scikit-learn's lower.
+        self.offset_ = float(scores.min()) if rate < least else -conformal_threshold(-scores, rate)
+        return self
+
+    def decision_function(self, X: Any) -> Numbers:
+        """Score of each row above the threshold, (n,), nats: negative for anomalies."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> Any:
+        """1 for each normal row and -1 for each anomaly, (n,)."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def p_values(self, X: Any) -> Numbers:
+        """Conformal p-value of each row, (n,): (1 + rows of the calibration that score no higher)/(m + 1).
+
+        For normal rows P(p ≤ α) ≤ α at every α; ``predict`` gives -1 where p ≤ ``false_alarm_rate``.
+        """
+        return conformal_p_values(-self.score_samples(X), -self.calibration_scores_)

@@ -1,0 +1,70 @@
+"""A VAE as a transformer: rows to codes and back, likelihoods and samples."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from elboroom.latent.arrays import seeded
+from elboroom.sklearn.base import Numbers, VAEEstimator
+
+
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstimator):  # type: ignore[misc]
+    """Codes of rows: the posterior means of a VAE.
+
+    Parameters and attributes are those of :class:`elboroom.sklearn.base.VAEEstimator`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from elboroom.sklearn import VAETransformer
+    >>> X = load_iris().data
+    >>> codes = VAETransformer(n_components=2, epochs=5, random_state=0).fit_transform(X)
+    >>> codes.shape
+    (150, 2)
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+        """Train the model on the rows of X (n, n_features); ``y`` is ignored."""
+        return self._fit_rows(self._rows(X, reset=True), check_random_state(self.random_state))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.vae_.latent_dim
+
+    def transform(self, X: Any) -> Numbers:
+        """Codes of the rows of X: the posterior means, (n, n_components)."""
+        x = torch.tensor(self._rows(X))
+        with self.vae_.at_rest():
+            codes: Numbers = torch.cat([self.vae_.infer(part).mean for part in torch.split(x, 1000)]).numpy()
+        return codes
+
+    def inverse_transform(self, Z: Any) -> Any:
+        """Rows (n, n_features_in_) that are expected given codes (n, n_components): the mean of p(x|z)."""
+        check_is_fitted(self)
+        z = torch.tensor(check_array(Z, dtype=np.float64))
+        return self.vae_.decode(z).mean.numpy()
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+        """Mean estimate of log p(x) over the rows of X, in nats per row; ``y`` is ignored."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """Draw rows (n_samples, n_features_in_) from the model, with the noise of p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        random_state : int, RandomState or None
+            Default: the estimator's own.
+        """
+        check_is_fitted(self)
+        own = self.random_state if random_state is None else random_state
+        with seeded(self.vae_, int(check_random_state(own).randint(2**31 - 1))):
+            return self.vae_.sample(n_samples, observe=True).numpy()

@@ -1,0 +1,87 @@
+"""Scores, thresholds and verdicts of :class:`VAEAnomalyDetector`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from elboroom.errors import RunWarning, UsageError
+from elboroom.sklearn import VAEAnomalyDetector
+
+RNG = np.random.default_rng(0)
+MIX = RNG.normal(size=(2, 4))
+
+
+def rows(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.tanh(rng.normal(size=(n, 2))) @ MIX + 0.1 * rng.normal(size=(n, 4))
+
+
+def test_too_few_rows_to_calibrate_are_reported() -> None:
+    detector = VAEAnomalyDetector(epochs=1, random_state=0)
+    with pytest.warns(RunWarning, match="18 rows for calibration hold no rate below 0.0526, which is held"):
+        detector.fit(rows(90, 0))
+    assert detector.offset_ == detector.calibration_scores_[0]
+
+
+def test_the_false_alarm_rate_holds_over_fifty_splits() -> None:
+    """Split conformal prediction: with 79 rows for calibration, the rate is 4/80 on average, exactly."""
+    rates = []
+    for seed in range(50):
+        detector = VAEAnomalyDetector(
+            1, hidden=(16,), epochs=2, importance_samples=10, random_state=seed, calibration_fraction=0.5
+        )
+        detector.fit(rows(158, seed))
+        rates.append((detector.predict(rows(1000, 1000 + seed)) == -1).mean())
+    assert np.mean(rates) == pytest.approx(0.05, abs=0.02)
+    # of one split it is Beta(4, 76): a deviation of 0.024, which no constant threshold would show
+    assert 0.01 < np.std(rates) < 0.04
+
+
+def test_calibration_on_the_training_rows_would_not_hold_it() -> None:
+    """Why rows are held out: a model that has overfitted scores its own rows higher than new ones."""
+    x = rows(60, 0)
+    detector = VAEAnomalyDetector(2, epochs=200, batch_size=20, validation_fraction=0.0, random_state=0)
+    with pytest.warns(RunWarning, match="12 rows"):
+        detector.fit(x)
+    seen = (detector.calibrate(x).predict(rows(1000, 1)) == -1).mean()
+    assert seen > 0.1
+    unseen = (detector.calibrate(rows(400, 2)).predict(rows(1000, 1)) == -1).mean()
+    assert unseen == pytest.approx(0.05, abs=0.04)  # three deviations of one split and 1,000 rows
+
+
+def test_p_values_are_uniform_and_agree_with_verdicts() -> None:
+    detector = VAEAnomalyDetector(epochs=5, random_state=0).fit(rows(500, 0))
+    x = rows(2000, 1)
+    p = detector.p_values(x)
+    assert ((p <= 0.05 + 1e-12) == (detector.predict(x) == -1)).all()
+    assert p.min() >= 1 / 101
+    assert p.max() <= 1
+    assert p.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_anomalies_that_break_the_relation_between_columns_are_found() -> None:
+    detector = VAEAnomalyDetector(random_state=0).fit(rows(500, 0))
+    normal, odd = rows(300, 1), rows(300, 2)
+    odd = np.random.default_rng(3).permuted(odd, axis=0)  # each column alone is as before
+    scores = detector.score_samples(np.concatenate([normal, odd]))
+    assert roc_auc_score(np.repeat([1, 0], 300), scores) > 0.8
+    assert (detector.predict(normal) == -1).mean() < 0.12
+    assert detector.predict(rows(5, 4) + 100).tolist() == [-1] * 5
+
+
+def test_a_clone_fits_the_same_detector() -> None:
+    x = rows(200, 0)
+    one = VAEAnomalyDetector(epochs=3, random_state=4).fit(x)
+    other = clone(one).fit(x)
+    assert one.offset_ == other.offset_
+    assert np.array_equal(one.decision_function(x), other.decision_function(x))
+
+
+@pytest.mark.parametrize("name", ["false_alarm_rate", "calibration_fraction"])
+@pytest.mark.parametrize("value", [0, 1.0, "a tenth", True])
+def test_fractions_outside_0_and_1_are_refused(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{name} = {value!r}: must be a number between 0 and 1"):
+        VAEAnomalyDetector(**{name: value}).fit(rows(100, 0))
