@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "runs": {"errors", "config", "io", "data", "models"},
     "latent": {"errors", "probability", "data", "models"},
     "evaluation": {"errors", "probability", "data", "models", "latent"},
+    "tables": {"errors", "config", "probability", "data", "models", "latent", "evaluation", "runs"},
     "figures": {"errors", "io", "data", "models", "latent", "evaluation", "runs"},
     "training": {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from elboroom.config.columns import Column
 from elboroom.probability.parameters import softplus_from
+from elboroom.probability.truncated import log_normal_mass, truncated_normal
 
 _LOG_2PI = math.log(2 * math.pi)
 _LEAST_SCALE = 1e-3  # of a standardised column
@@ -69,6 +70,14 @@ class ColumnFamily(nn.Module):
         """Draw each cell, (..., g)."""
         raise NotImplementedError
 
+    def log_mass_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Log-probability that each cell of numbers lies in [low, high], (g,) each: (..., g), in nats."""
+        raise NotImplementedError
+
+    def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Draw each cell of numbers within [low, high], (g,) each: (..., g)."""
+        raise NotImplementedError
+
 
 class GaussianColumns(ColumnFamily):
     """Normal columns: the decoder gives the mean and the scale of the standardised number."""
@@ -94,6 +103,17 @@ class GaussianColumns(ColumnFamily):
         """Mean plus noise."""
         mean, scale = self._mean_and_scale(features)
         return self.location + self.spread * (mean + scale * torch.randn_like(mean))
+
+    def log_mass_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Φ at the upper end minus Φ at the lower."""
+        mean, scale = (value.double() for value in self._mean_and_scale(features))
+        return log_normal_mass((self.encode(low) - mean) / scale, (self.encode(high) - mean) / scale)
+
+    def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Truncated normal."""
+        mean, scale = (value.double() for value in self._mean_and_scale(features))
+        drawn = truncated_normal((self.encode(low) - mean) / scale, (self.encode(high) - mean) / scale)
+        return (self.location + self.spread * (mean + scale * drawn)).to(features.dtype)
 
     def _mean_and_scale(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = features.chunk(2, -1)

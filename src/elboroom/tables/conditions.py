@@ -1,0 +1,236 @@
+"""Conditions on the columns of a table: ``job=cook, age>40``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from elboroom.config.columns import WITH_CATEGORIES, Column
+from elboroom.errors import UsageError, nearest, shortened
+
+_OPERATOR = re.compile(r"\s*(==|!=|<=|>=|=|<|>|≠|≤|≥)\s*")
+_SPELLED = {"==": "=", "≠": "!=", "≤": "<=", "≥": ">="}
+_PIECE = re.compile(r'(?:[^,"]|"(?:[^"]|"")*")+')
+
+Wanted = str | Mapping[str, Any]
+"""A condition as text, or column → value, (low, high) with None for an open end, or a set of values."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """The values that one column may take.
+
+    Attributes
+    ----------
+    place : int
+        Which column.
+    column : Column
+        The column itself.
+    categories : frozenset of int or None
+        The categories that are allowed; None for a column of numbers.
+    low, high : float
+        The smallest and the largest number that are allowed; equal if a number is given exactly.
+    text : str
+        The event as it was asked for.
+    """
+
+    place: int
+    column: Column
+    categories: frozenset[int] | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    text: str = ""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether a number that has a density, and no probability, is given exactly."""
+        return self.categories is None and self.low == self.high and self.column.kind != "count"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value is allowed."""
+        return self.low > self.high if self.categories is None else not self.categories
+
+    def includes(self, value: float) -> bool:
+        """Whether a cell lies in the event."""
+        if self.categories is not None:
+            return not math.isnan(value) and int(value) in self.categories
+        return self.low <= value <= self.high
+
+
+def read_conditions(wanted: Wanted, columns: Sequence[Column]) -> tuple[Event, ...]:
+    """Read conditions on columns; those on one column must hold together.
+
+    Parameters
+    ----------
+    wanted : str or mapping
+        ``"job=cook|nurse, age>40, age<=60"``: conditions with ``= != < <= > >=``, separated by commas, with
+        ``|`` between alternatives and double quotes around what has one of these signs itself. Or a mapping
+        from a column to a value, to a list or set of values, or to a tuple (low, high) with None for an open
+        end.
+    columns : sequence of Column
+        The columns of the model.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column or category, a value does not fit its column, or conditions contradict
+        each other.
+
+    Examples
+    --------
+    >>> age = Column(name="age", kind="real")
+    >>> job = Column(name="job", kind="category", categories=("cook", "nurse", "smith"))
+    >>> for event in read_conditions("age>40, job!=cook", [age, job]):
+    ...     print(event.column.name, event.low, event.high, event.categories)
+    age 40.00000000000001 inf None
+    job -inf inf frozenset({1, 2})
+    """
+    found: dict[int, Event] = {}
+    pieces = list(_from_text(wanted, columns) if isinstance(wanted, str) else _from_mapping(wanted, columns))
+    if not pieces:
+        raise UsageError("the condition is empty; give one such as 'age>40'")
+    for piece in pieces:
+        before = found.get(piece.place)
+        found[piece.place] = event = piece if before is None else _both(before, piece)
+        if event.is_empty:
+            raise UsageError(
+                f"the condition {shortened(event.text)} contradicts itself: no value satisfies it"
+            )
+    return tuple(found.values())
+
+
+def _from_text(text: str, columns: Sequence[Column]) -> Iterable[Event]:
+    for piece in _PIECE.findall(text):
+        if not piece.strip():
+            continue
+        place, rest = _column_of(piece.strip(), columns)
+        match = _OPERATOR.match(rest)
+        if match is None:
+            raise UsageError(
+                f"condition {shortened(piece.strip())}: after the column comes one of = != < <= > >= "
+                "and a value"
+            )
+        value = rest[match.end() :].strip()
+        if not value:
+            raise UsageError(f"condition {shortened(piece.strip())}: there is no value after {match[1]}")
+        yield _compared(place, columns[place], _SPELLED.get(match[1], match[1]), _alternatives(value))
+
+
+def _column_of(piece: str, columns: Sequence[Column]) -> tuple[int, str]:
+    """The column that a condition begins with, and what follows its name."""
+    if piece.startswith('"') and (match := re.match(r'"((?:[^"]|"")*)"', piece)):
+        name, rest = match[1].replace('""', '"'), piece[match.end() :]
+        return _place(name, columns), rest
+    names = sorted(range(len(columns)), key=lambda i: -len(columns[i].name))
+    for i in names:
+        rest = piece.removeprefix(columns[i].name)
+        if rest != piece and _OPERATOR.match(rest):
+            return i, rest
+    operator = re.search(_OPERATOR, piece)
+    name = piece[: operator.start()] if operator else piece
+    return _place(name.strip(), columns), piece[len(name) :]
+
+
+def _place(name: str, columns: Sequence[Column]) -> int:
+    names = [column.name for column in columns]
+    if name not in names:
+        raise UsageError(f"there is no column {shortened(name)} in the model's table; {nearest(name, names)}")
+    return names.index(name)
+
+
+def _alternatives(value: str) -> list[str]:
+    parts = re.findall(r'"(?:[^"]|"")*"|[^|"]+', value)
+    stripped = [part.strip() for part in parts]
+    return [
+        part[1:-1].replace('""', '"')
+        if part.startswith('"') and part.endswith('"') and len(part) > 1
+        else part
+        for part in stripped
+        if part
+    ]
+
+
+def _from_mapping(wanted: Mapping[str, Any], columns: Sequence[Column]) -> Iterable[Event]:
+    for name, value in wanted.items():
+        place = _place(name, columns)
+        column = columns[place]
+        if isinstance(value, tuple):
+            if len(value) != 2:
+                raise UsageError(f"column {shortened(name)}: {value!r} is not an interval (low, high)")
+            for sign, end in zip((">=", "<="), value, strict=True):
+                if end is not None:
+                    yield _compared(place, column, sign, [end])
+            if value == (None, None):
+                raise UsageError(f"column {shortened(name)}: the interval (None, None) has no end")
+        else:
+            several = isinstance(value, list | set | frozenset)
+            yield _compared(place, column, "=", list(value) if several else [value])
+
+
+def _compared(place: int, column: Column, sign: str, values: Sequence[Any]) -> Event:
+    text = f"{column.name} {sign} {'|'.join(map(str, values))}"
+    if column.kind in WITH_CATEGORIES:
+        return Event(place, column, frozenset(_categories(column, sign, values)), text=text)
+    if len(values) != 1 or sign == "!=":
+        raise UsageError(
+            f"column {shortened(column.name)} has numbers: give one value with =, or an interval by < and >"
+        )
+    value = _number(column, values[0])
+    low, high = -math.inf, math.inf
+    if sign in (">", ">=", "="):
+        low = math.nextafter(value, math.inf) if sign == ">" else value
+    if sign in ("<", "<=", "="):
+        high = math.nextafter(value, -math.inf) if sign == "<" else value
+    if column.kind == "count":
+        low, high = max(0.0, _whole(low, math.ceil)), _whole(high, math.floor)
+    return Event(place, column, None, low, high, text)
+
+
+def _whole(value: float, rounded: Callable[[float], int]) -> float:
+    return float(rounded(value)) if math.isfinite(value) else value
+
+
+def _number(column: Column, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(
+            f"column {shortened(column.name)} has numbers, and {shortened(str(value))} is not one"
+        )
+    return number
+
+
+def _categories(column: Column, sign: str, values: Sequence[Any]) -> set[int]:
+    names = column.categories
+    chosen = set()
+    for value in values:
+        word = str(value)
+        if word not in names:
+            raise UsageError(
+                f"column {shortened(column.name)} has no category {shortened(word)}; {nearest(word, names)}"
+            )
+        chosen.add(names.index(word))
+    if sign in ("=", "!="):
+        return chosen if sign == "=" else set(range(len(names))) - chosen
+    if column.kind != "ordinal" or len(chosen) > 1:
+        raise UsageError(
+            f"column {shortened(column.name)}: {sign} needs an order, and the column is of kind "
+            f"{column.kind}; use = or !="
+        )
+    (level,) = chosen
+    compare = {"<": level.__gt__, "<=": level.__ge__, ">": level.__lt__, ">=": level.__le__}[sign]
+    return {i for i in range(len(names)) if compare(i)}
+
+
+def _both(one: Event, other: Event) -> Event:
+    """What lies in both events of a column."""
+    text = f"{one.text} and {other.text}"
+    if one.categories is not None and other.categories is not None:
+        return replace(one, categories=one.categories & other.categories, text=text)
+    return replace(one, low=max(one.low, other.low), high=min(one.high, other.high), text=text)
