@@ -1,0 +1,93 @@
+"""Models of tables whose conditional distributions are known: linear-Gaussian, and of a few categories."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elboroom.config.columns import Column
+from elboroom.models.vae import VAE
+
+# Standardising is undone by the likelihood: locations and scales are not 0 and 1, and exact in float32.
+COLUMNS = (
+    Column(name="a", kind="real", location=40.0, scale=8.0),
+    Column(name="b", kind="real", location=-3.0, scale=0.25),
+    Column(name="c", kind="real", location=0.5, scale=2.0),
+    Column(name="d", kind="real", location=1000.0, scale=128.0),
+)
+LOADINGS = torch.tensor([[1.0, 0.5], [-0.8, 0.3], [0.2, 1.1], [0.7, -0.9]], dtype=torch.float64)
+BIAS = torch.tensor([0.3, -0.2, 0.1, 0.4], dtype=torch.float64)
+NOISE = torch.tensor([0.5, 0.4, 0.7, 0.3], dtype=torch.float64)
+
+
+class ExactEncoder(nn.Module):
+    """p(z|x_obs) of a linear-Gaussian model as the features of a Gaussian posterior with full covariance.
+
+    ``widening`` multiplies the scales: above 1, q is no longer exact.
+    """
+
+    def __init__(self, widening: float = 1.0):
+        super().__init__()
+        self.widening = widening
+
+    def forward(self, seen: Tensor) -> Tensor:
+        x, missing = seen.chunk(2, -1)
+        known = 1 - missing
+        precision = known / NOISE.square()
+        information = torch.eye(2, dtype=seen.dtype) + torch.einsum(
+            "bj,ji,jk->bik", precision, LOADINGS, LOADINGS
+        )
+        covariance = torch.linalg.inv(information)
+        gap = (x - BIAS) * precision
+        mean = torch.einsum("bik,jk,bj->bi", covariance, LOADINGS, gap)
+        factor = torch.linalg.cholesky(covariance)
+        scale = factor.diagonal(dim1=-2, dim2=-1)
+        mixing = factor[:, 1, 0] / scale[:, 0]
+        raw = torch.log(torch.expm1(scale * self.widening - 1e-6))
+        return torch.cat([mean, raw, mixing[:, None]], -1)
+
+
+def linear_gaussian(widening: float = 1.0) -> VAE:
+    """Build x = location + scale · (LOADINGS z + BIAS + NOISE ε), z ~ N(0, I), in float64."""
+    vae = VAE.build(
+        shape=(4,), latent_dim=2, hidden=(), posterior="full", likelihood="mixed", columns=COLUMNS
+    )
+    vae = vae.double()
+    vae.encoder = ExactEncoder(widening)
+    layer: Any = vae.decoder[-1]
+    # softplus(raw + log(e^(1 − 1e-3) − 1)) + 1e-3 is the scale of the standardised number.
+    raw = torch.log(torch.expm1(NOISE - 1e-3)) - math.log(math.expm1(1 - 1e-3))
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat([LOADINGS, torch.zeros_like(LOADINGS)]))
+        layer.bias.copy_(torch.cat([BIAS, raw]))
+    return vae
+
+
+def moments() -> tuple[Any, Any]:
+    """Mean (4,) and covariance (4, 4) of x in its own units."""
+    location = np.array([c.location for c in COLUMNS])
+    scale = np.array([c.scale for c in COLUMNS])
+    loadings = LOADINGS.numpy()
+    covariance = loadings @ loadings.T + np.diag(NOISE.numpy() ** 2)
+    return location + scale * BIAS.numpy(), scale[:, None] * covariance * scale
+
+
+def conditional(x: Any) -> tuple[Any, Any]:
+    """Mean and covariance of the missing cells of one row (4,) given the observed ones."""
+    mean, covariance = moments()
+    hole = np.isnan(x)
+    if hole.all():
+        return mean, covariance
+    gain = covariance[np.ix_(hole, ~hole)] @ np.linalg.inv(covariance[np.ix_(~hole, ~hole)])
+    rest = covariance[np.ix_(hole, hole)] - gain @ covariance[np.ix_(~hole, hole)]
+    return mean[hole] + gain @ (x[~hole] - mean[~hole]), rest
+
+
+def draw(n: int, seed: int = 0) -> Any:
+    """Draw n complete rows, (n, 4)."""
+    mean, covariance = moments()
+    return np.random.default_rng(seed).multivariate_normal(mean, covariance, n)
