@@ -1,0 +1,61 @@
+"""Nearest records: distances by hand, and samples that do and do not repeat the training rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from elboroom.config.columns import Column
+from elboroom.errors import UsageError
+from elboroom.tables.privacy import _points, nearest_records
+
+NAN = float("nan")
+COLUMNS = (
+    Column(name="age", kind="real", location=40.0, scale=10.0),
+    Column(name="job", kind="category", categories=("cook", "nurse", "smith")),
+)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "squared"),
+    [
+        ((50, 0), (30, 0), 4.0),
+        ((50, 0), (50, 2), 1.0),
+        ((50, 0), (45, 1), 1.25),
+        ((50, NAN), (50, 1), 1.5),  # the flag, and half of a category
+        ((NAN, 1), (40, 1), 1.0),
+        ((NAN, NAN), (NAN, NAN), 0.0),
+    ],
+)
+def test_the_distance_of_two_rows(a: tuple[float, ...], b: tuple[float, ...], squared: float) -> None:
+    one, other = _points(np.array([a, b], float), COLUMNS)
+    assert np.square(one - other).sum() == pytest.approx(squared)
+
+
+def _rows(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    job = rng.integers(0, 3, n)
+    age = 30 + 10 * job + 5 * rng.standard_normal(n)
+    return np.stack([np.where(rng.random(n) < 0.1, np.nan, age), job], 1)
+
+
+def test_fresh_rows_are_no_nearer_to_the_training_rows() -> None:
+    found = nearest_records(_rows(2000, 0), _rows(4000, 1), _rows(1000, 2), COLUMNS)
+    assert abs(found.closer_to_training - 0.5) < 3 * found.closer_error
+    assert not found.is_suspect
+    assert found.to_training == pytest.approx(found.held_out_to_training, rel=0.2)
+    assert "no sign" in found.describe()[1]
+
+
+def test_a_tenth_of_copies_is_noticed() -> None:
+    training = _rows(1000, 1)
+    samples = np.concatenate([_rows(1800, 0), training[:200] + np.array([1e-9, 0])])
+    found = nearest_records(samples, training, _rows(1000, 2), COLUMNS)
+    fresh = nearest_records(samples[:1800], training, _rows(1000, 2), COLUMNS)
+    assert found.copies - 0.9 * fresh.copies == pytest.approx(0.1, abs=1e-3)
+    assert nearest_records(training, training, _rows(1000, 2), COLUMNS).is_suspect
+
+
+def test_something_of_each_is_needed() -> None:
+    with pytest.raises(UsageError, match="held_out contains no rows"):
+        nearest_records(_rows(5, 0), _rows(5, 1), _rows(5, 2)[:0], COLUMNS)
