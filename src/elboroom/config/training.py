@@ -101,6 +101,10 @@ class TrainingConfig(Section):
     """Precision of matrix products. auto takes bf16 where the hardware has it and it is faster; everything
     else is float32.
     """
+    capture: Annotated[Literal["auto", "off"], FLAT] = "auto"
+    """Record the training step as a CUDA graph and replay it. auto does so on CUDA devices wherever the step
+    allows it, and otherwise gives the reason; off never does.
+    """
     shard_optimizer: Annotated[bool, FLAT] = False
     """With several devices: divide the optimiser's state among them to save memory (ZeRO stage 1)."""
     figures_every: Annotated[int, Field(ge=0), FLAT] = 5

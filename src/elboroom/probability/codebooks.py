@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elboroom.distributed.noise import whole_batch
 
@@ -118,7 +117,9 @@ class Codebook(nn.Module):
 
     def _totals(self, vectors: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Number (K,) and sum (K, dim) of each code's vectors; a matrix product adds in a fixed order."""
-        members = F.one_hot(indices, len(self.codes)).to(vectors.dtype)
+        # Not one_hot, in which the host reads the indices to check them.
+        every = torch.arange(len(self.codes), device=indices.device)
+        members = (indices[:, None] == every).to(vectors.dtype)
         with torch.autocast(vectors.device.type, enabled=False):
             return members.sum(0), members.T @ vectors
 

@@ -36,6 +36,11 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def works_apart(device: torch.device) -> bool:
+    """Whether the device computes while the host goes on: reading a number from it means waiting for it."""
+    return device.type != "cpu"
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware."""
     if device.type == "cuda":

@@ -83,8 +83,9 @@ class Training:
             objective = objective or Objective.from_config(
                 self.config.objective, self.epoch_steps, vae=vae, examples=len(self.train_indices)
             )
-        self.engine = engine(vae, objective, batches, self.config, device, self.workers)
         self.notices = Notices(quiet=self.quiet, silent=not self.workers.is_first)
+        report = self.notices.advise
+        self.engine = engine(vae, objective, batches, self.config, device, self.workers, report)
         self.storage = Storage(
             self.engine,
             self.data,
@@ -150,9 +151,9 @@ class Training:
         """Train up to the configured epoch and return the history; ``request`` is another's wish to stop."""
         self.start()
         self._warn_of_schedules()
-        total = self.config.training.epochs * self.epoch_steps
-        epochs = self.config.training.epochs
-        self.notices.bar = bar = TrainingProgress(total, self.engine.steps, epochs=epochs, quiet=self.quiet)
+        epochs, steps = self.config.training.epochs, self.engine.steps
+        total = epochs * self.epoch_steps
+        self.notices.bar = bar = TrainingProgress(total, steps, epochs=epochs, quiet=self.quiet)
         wait = True
         try:
             with (

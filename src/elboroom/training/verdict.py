@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elboroom.training.step.engine import Engine, First
+from elboroom.training.step.engine import Engine
+from elboroom.training.step.totals import First
 
 # A model that learns never becomes so much worse than it was at the start.
 _WORSE = 1e3

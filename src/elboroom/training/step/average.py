@@ -18,6 +18,8 @@ class WeightAverage:
         Those that are averaged.
     decay : float, optional
         Share of the average that is kept at each step, between 0 and 1.
+    static : bool
+        Keep the numbers of an update in a buffer on the device, which :meth:`prepare` writes.
 
     Attributes
     ----------
@@ -25,18 +27,36 @@ class WeightAverage:
         The average.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], decay: float | None):
+    def __init__(self, parameters: Sequence[Tensor], decay: float | None, *, static: bool = False):
         self._parameters = list(parameters)
         self._decay = decay
+        self._share = 0.0
+        # Share of the present weights in the next average, for a step that is recorded once.
+        self._static_share = torch.zeros((), device=self._parameters[0].device) if static else None
         self.weights = None if decay is None else [p.detach().clone() for p in self._parameters]
 
-    def update(self, steps: int) -> None:
-        """Include the present weights, after so many earlier steps."""
-        if self.weights is None or self._decay is None:
+    def prepare(self, steps: int) -> None:
+        """Decide how much the weights of the next step count, which follows so many others."""
+        if self._decay is None:
             return
         # Decay faster in the first steps, whose weights are the worst.
-        decay = min(self._decay, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(self.weights, self._parameters, 1 - decay)
+        share = 1 - min(self._decay, (1 + steps) / (10 + steps))
+        if self._static_share is not None and share != self._share:
+            self._static_share.fill_(share)
+        self._share = share
+
+    def update(self, bad: Tensor | bool = False) -> None:
+        """Include the present weights, unless their step is bad."""
+        if self.weights is None or self._decay is None:
+            return
+        if self._static_share is None:
+            if not bad:
+                torch._foreach_lerp_(self.weights, self._parameters, self._share)
+            return
+        share = torch.where(torch.as_tensor(bad), 0.0, self._static_share)
+        change = torch._foreach_sub(self._parameters, self.weights)
+        torch._foreach_mul_(change, share)
+        torch._foreach_add_(self.weights, change)
 
     def restart(self) -> None:
         """Forget all earlier weights."""

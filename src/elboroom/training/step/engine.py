@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,29 +18,22 @@ from elboroom.distributed.processes import Part, Workers
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.training.devices import find_precision
+from elboroom.training.devices import find_precision, works_apart
 from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
 from elboroom.training.step.buffers import moving_buffers
+from elboroom.training.step.capture import Capture
+from elboroom.training.step.graphs import Graph
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
-from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first
+from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first, is_bad
 from elboroom.training.step.paths import Paths
-from elboroom.training.step.totals import Sums, Totals
+from elboroom.training.step.totals import First, Sums, Totals
 from elboroom.training.step.trainable import Trainable
 from elboroom.training.step.update import Update
 
-# A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
-GRADIENT_NORM_EVERY = 10
 # Means by name; None if nothing was measured.
 Means = dict[str, float | None]
-
-
-class First(NamedTuple):
-    """Distortion and rate in the first step, before any update; nats per example."""
-
-    distortion: float
-    rate: float
 
 
 class Engine:
@@ -58,6 +51,16 @@ class Engine:
         Device of all of these.
     workers : Workers, optional
         The processes that train together, each with its own engine.
+    report : callable, optional
+        Told in one line what the user should know.
+    new_graph : callable, optional
+        Makes an empty graph that records the step. By default a CUDA graph on a CUDA device, none elsewhere.
+
+    Attributes
+    ----------
+    static : bool
+        Whether a step reads nothing from the device, and everything that changes between steps from buffers
+        there, so that it can be recorded once and replayed.
     """
 
     def __init__(
@@ -68,7 +71,12 @@ class Engine:
         config: Config,
         device: torch.device,
         workers: Workers | None = None,
+        report: Callable[[str], None] | None = None,
+        *,
+        new_graph: Callable[[], Graph] | None = None,
     ):
+        self.static = new_graph is not None or works_apart(device)
+        self.report = report or (lambda _line: None)
         self.vae = vae.to(device)
         self.objective = objective.to(device)
         self.batches = batches
@@ -76,7 +84,7 @@ class Engine:
         self.device = device
         self.workers = workers or Workers(device)
         self.workers.spread([*vae.state_dict().values(), *objective.state_dict().values()])
-        self.trainable = Trainable(self.vae, self.objective, config, self.workers)
+        self.trainable = Trainable(self.vae, self.objective, config, self.workers, static=self.static)
         self.precision = find_precision(
             config.training.precision, device, self.vae, config.training.batch_size
         )
@@ -86,17 +94,18 @@ class Engine:
         self._largest = -(-config.training.batch_size // self.workers.size)
         self.steps = 0
         self.first: First | None = None
-        self.average = WeightAverage(list(vae.parameters()), config.training.ema)
+        self.average = WeightAverage(list(vae.parameters()), config.training.ema, static=self.static)
         # A static buffer, as a captured step needs one.
         self._values = [math.nan] * len(objective.schedules)
         self.coefficients = torch.zeros(len(self._values), device=device)
-        self.totals = Totals(self.workers)
+        self.totals = Totals(self.workers, static=self.static)
         self.meters = Meters(self.workers)
         self.summed_notes = torch.zeros(0, device=device)
-        self.skipped = SkippedSteps(device)
+        self.skipped = SkippedSteps(device, static=self.static)
         # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
         self._moving = list(moving_buffers(vae).values())
         self.moves_buffers = bool(self._moving)
+        self.capture = Capture.of(self, config.training.capture, new_graph)
 
     @property
     def updates(self) -> list[Update]:
@@ -125,11 +134,28 @@ class Engine:
         notes : tuple of float
             Numbers that are summed over all processes along with the gradients, into :attr:`summed_notes`.
         """
+        part = part or Part(0, len(rows), len(rows), 1.0)
+        self._prepare()
+        if self.capture is None:
+            self.take(rows, part, notes)
+        else:
+            self.capture.take(rows, part, notes)
+        self.steps += 1
+        if self.steps == 1:
+            self.first = self.totals.first()
+
+    def _prepare(self) -> None:
+        """Write down on the device what the next step depends on besides its batch."""
         self._set_coefficients(self.steps)
+        self.average.prepare(self.steps)
+        for update in self.updates:
+            update.prepare()
         if self.paths.is_disturbed():
             self.follow_model()
+
+    def take(self, rows: Rows, part: Part, notes: tuple[float, ...]) -> None:
+        """Take the step itself: all that is computed on the device."""
         self.paths.prepare(self.steps)
-        part = part or Part(0, len(rows), len(rows), 1.0)
         before = [buffer.clone() for buffer in self._moving]
         for update in self.updates:
             update.begin()
@@ -140,26 +166,17 @@ class Engine:
             sums = self._backward(rows, part)
         with torch.no_grad():
             whole = self._collect(sums.loss, part, notes)
-            bad = self._is_bad(whole)
+            gradients = [total for update in self.updates for total in update.totals()]
+            bad = is_bad([whole, *gradients], static=self.static)
             self.skipped.note(bad, self.steps)
-            norm = self._gradient_norm()
+            norm = self.update.norm_of(self.steps)
             for update in self.updates:
                 update.apply(bad)
-            if bad is not True:
-                self.average.update(self.steps)
+            self.average.update(bad)
             for buffer, old in zip(self._moving, before, strict=True):
                 buffer.copy_(torch.where(torch.as_tensor(bad), old, buffer))
             self.totals.add(sums, part.counted, norm, bad)
             self.meters.add(part.counted, bad)
-        self.steps += 1
-        if self.steps == 1:
-            self._note_first()
-
-    def _note_first(self) -> None:
-        """Keep what the first step measured, if it was finite. The host waits for the device here."""
-        sums = self.totals.read()
-        if sums["examples"]:
-            self.first = First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""
@@ -178,6 +195,8 @@ class Engine:
         """
         self.trainable.follow()
         self.paths.choose(self.update)
+        if self.capture is not None:
+            self.capture.look_again()
 
     def _backward(self, rows: Rows, part: Part) -> Sums:
         with self.workers.noise_of(part):
@@ -209,18 +228,6 @@ class Engine:
             update.collect()
         self.summed_notes = summed[1:]
         return summed[0]
-
-    def _is_bad(self, loss: Tensor) -> Tensor | bool:
-        """Return whether the loss or a gradient is not finite; on a GPU without waiting for it."""
-        sums = [loss, *(total for update in self.updates for total in update.totals())]
-        if self.device.type == "cpu":
-            return not all(math.isfinite(each.item()) for each in sums)
-        return ~torch.isfinite(torch.stack(sums)).all()
-
-    def _gradient_norm(self) -> Tensor | None:
-        if self.update.clip is None and self.steps % GRADIENT_NORM_EVERY:
-            return None
-        return self.update.norm()
 
     def _set_coefficients(self, step: int) -> None:
         for i, value in enumerate(self.objective.coefficients(step)):
@@ -338,3 +345,5 @@ class Engine:
         self.objective.load_state_dict(state["objective"])
         self.trainable.load_state_dict(state)
         self.follow_model()
+        if self.capture is not None:
+            self.capture.forget()  # what it has recorded works on the optimisers' earlier state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,29 @@ from torch import Tensor, nn
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
+from elboroom.training.devices import works_apart
 
 _SHOWN_ROWS = 8
+
+
+def is_bad(sums: Sequence[Tensor], *, static: bool) -> Tensor | bool:
+    """Return whether one of some scalars is not finite; if ``static``, without reading them on the host."""
+    if static:
+        return ~torch.isfinite(torch.stack(list(sums))).all()
+    return not all(math.isfinite(each.item()) for each in sums)
 
 
 class SkippedSteps:
     """Counts of skipped steps: consecutive ones up to now, and those since :meth:`reset` with the first.
 
     The counters are on the device, and the host does not wait for it.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where they are.
+    static : bool, optional
+        Never read the device in :meth:`note`. By default this depends on the device.
 
     Examples
     --------
@@ -31,16 +47,17 @@ class SkippedSteps:
     (2, 3, 1)
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, *, static: bool | None = None):
         self.counts = torch.tensor([0, 0, -1, 0], device=device)
-        self._clean = True  # on the CPU, where a check costs nothing
+        self._static = works_apart(device) if static is None else static
+        self._clean = True  # where a check costs nothing
 
     def note(self, bad: Tensor | bool, step: int) -> None:
-        """Count one step; on a GPU the count is kept there, as a captured step needs."""
+        """Count one step; on a GPU the clock is kept there, as a captured step needs."""
         if self._clean and bad is False:
             return
         in_a_row, total, first, clock = self.counts.unbind()
-        if self.counts.device.type == "cpu":
+        if not self._static:
             self._clean = not bad
             clock.fill_(step)
         flag = torch.as_tensor(bad).to(self.counts)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elboroom.distributed.processes import Workers
+from elboroom.training.devices import works_apart
 
 _NAMES = ("examples", "loss", "distortion", "rate", "grad_norms", "grad_norm")
 
@@ -20,6 +21,13 @@ class Sums(NamedTuple):
     rate: Tensor
 
 
+class First(NamedTuple):
+    """Distortion and rate in the first step, before any update; nats per example."""
+
+    distortion: float
+    rate: float
+
+
 class Totals:
     """Adds up the sums of batches without waiting for the device.
 
@@ -27,11 +35,14 @@ class Totals:
     ----------
     workers : Workers
         The processes whose totals are summed, and the device.
+    static : bool, optional
+        Never read the device in :meth:`add`. By default this depends on the device.
     """
 
-    def __init__(self, workers: Workers):
+    def __init__(self, workers: Workers, *, static: bool | None = None):
         self._workers = workers
         device = workers.device
+        self._static = works_apart(device) if static is None else static
         # A static buffer, as a captured step needs one.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.values = torch.zeros(len(_NAMES), device=device, dtype=dtype)
@@ -41,7 +52,7 @@ class Totals:
         if not examples:
             return
         measured = [sums.loss * examples, sums.distortion, sums.rate, sums.loss if norm is None else norm]
-        if self.values.device.type == "cpu":
+        if not self._static:
             if not bad:
                 loss, distortion, rate, last = (each.item() for each in measured)
                 last = 0.0 if norm is None else last
@@ -59,6 +70,13 @@ class Totals:
         """
         values = self.summed() if everywhere else self.values
         return dict(zip(_NAMES, values.tolist(), strict=True))
+
+    def first(self) -> First | None:
+        """Means of distortion and rate, if a step was counted. The host waits for the device here."""
+        sums = self.read()
+        if not sums["examples"]:
+            return None
+        return First(sums["distortion"] / sums["examples"], sums["rate"] / sums["examples"])
 
     def means(self, *, everywhere: bool = True) -> dict[str, float | None]:
         """Means per example, and that of the gradient norms, None where none was measured."""

@@ -30,6 +30,8 @@ class Trainable:
         Its optimizer and training sections.
     workers : Workers
         The processes that train together.
+    static : bool
+        As in :class:`Update`.
 
     Attributes
     ----------
@@ -44,10 +46,13 @@ class Trainable:
         If all are frozen.
     """
 
-    def __init__(self, vae: VAE, objective: Objective, config: Config, workers: Workers):
+    def __init__(
+        self, vae: VAE, objective: Objective, config: Config, workers: Workers, *, static: bool = False
+    ):
         self._vae, self._objective = vae, objective
         self._config = config
         self._workers = workers
+        self._static = static
         self._named = self._names()
         self.parameters = list(self._named.values())
         opponents = objective.opponents
@@ -57,7 +62,8 @@ class Trainable:
         self.updates = [self._model_update([p for p in self._together if p.requires_grad])]
         for part in opponents:
             own = OptimizerConfig(optimizer="Adam", lr=part.lr, optimizer_options={"betas": list(part.betas)})
-            self.updates.append(Update(list(part.parameters()), own, config.training.epochs, workers))
+            epochs, parameters = config.training.epochs, list(part.parameters())
+            self.updates.append(Update(parameters, own, epochs, workers, static=static))
         self.follow()
 
     def _names(self) -> dict[str, nn.Parameter]:
@@ -69,8 +75,14 @@ class Trainable:
 
     def _model_update(self, parameters: Sequence[nn.Parameter]) -> Update:
         training = self._config.training
-        shard = training.shard_optimizer
-        return Update(parameters, self._config.optimizer, training.epochs, self._workers, shard=shard)
+        return Update(
+            parameters,
+            self._config.optimizer,
+            training.epochs,
+            self._workers,
+            shard=training.shard_optimizer,
+            static=self._static,
+        )
 
     @property
     def frozen(self) -> list[str]:

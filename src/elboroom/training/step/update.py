@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.lr_schedules import LearningRates
 from elboroom.training.step.optimizers import make_optimizer, works_elementwise
 from elboroom.training.step.sharding import Shards
+
+# A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
+GRADIENT_NORM_EVERY = 10
 
 
 class Update:
@@ -33,6 +37,9 @@ class Update:
         The processes that train together.
     shard : bool
         Divide the optimiser's state equally among the processes.
+    static : bool
+        Read nothing from the device in a step, and take the learning rate from a buffer there, which
+        :meth:`prepare` writes.
     """
 
     def __init__(
@@ -43,7 +50,9 @@ class Update:
         workers: Workers,
         *,
         shard: bool = False,
+        static: bool = False,
     ):
+        self.static = static
         self.parameters = list(parameters)
         self.workers = workers
         self._config = config
@@ -65,10 +74,10 @@ class Update:
         device = self.parameters[0].device
         self.optimizer = make_optimizer(trained, config, device)
         self.rates = LearningRates(self.optimizer, config, epochs)
-        # On a GPU the fused optimisers read on the device whether to skip a step.
-        self._skips_on_device = device.type == "cuda" and getattr(
-            self.optimizer, "_step_supports_amp_scaling", False
-        )
+        self._static_rate = torch.full((), self.learning_rate, device=device) if static else None
+        self._written_rate = self.learning_rate
+        # It is set for the recorded step alone, which torch would warn of.
+        self.optimizer._warned_capturable_if_run_uncaptured = True
 
     def lower_gradients(self, shadows: Sequence[Tensor]) -> bool:
         """Keep gradients in the precision of the products, if the optimiser can use them so.
@@ -79,9 +88,8 @@ class Update:
             Copies of the flat buffers that the matrix products use; :meth:`apply` then keeps them up to
             date.
         """
-        if not (
-            self._whole and self.workers.alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)
-        ):
+        alone = self.workers.alone and not self.static
+        if not (self._whole and alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)):
             return False
         if self._chunked is not None and self._chunked.shadow is shadows[0]:
             return True
@@ -155,6 +163,19 @@ class Update:
             }
         return {parameter: state for parameter, state in found.items() if state}
 
+    @property
+    def is_recordable(self) -> bool:
+        """Whether the optimiser reads on the device all that changes between steps, and which to skip."""
+        fused = bool(self.optimizer.param_groups[0].get("fused"))
+        return self.static and fused and getattr(self.optimizer, "_step_supports_amp_scaling", False)
+
+    def prepare(self) -> None:
+        """Write down the learning rate where a static step reads it."""
+        rate = self.learning_rate
+        if self._static_rate is not None and rate != self._written_rate:
+            self._static_rate.fill_(rate)
+            self._written_rate = rate
+
     def begin(self) -> None:
         """Clear the gradients of the last step."""
         self.flat.begin()
@@ -192,6 +213,15 @@ class Update:
         """Return sums of the gradients: not finite if a gradient is not, and cheaper than the norm."""
         return [gradients.sum() for gradients in self._watched]
 
+    def norm_of(self, step: int) -> Tensor | None:
+        """Return the norm of all gradients, clipped as in :meth:`norm`; without ``clip`` not at every step.
+
+        A static step has it always, as the number of the step must not matter there.
+        """
+        if not self.static and self.clip is None and step % GRADIENT_NORM_EVERY:
+            return None
+        return self.norm()
+
     def norm(self) -> Tensor:
         """Return the norm of all gradients, then clip them if ``clip`` is set."""
         norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.flat.gradients]
@@ -204,10 +234,30 @@ class Update:
 
     def apply(self, bad: Tensor | bool) -> None:
         """Step the optimiser, unless the step is bad."""
-        if self._skips_on_device:
+        if self.is_recordable:
+            keeps_state = self.optimizer.param_groups[0].get("momentum") != 0
+            if keeps_state and not self.optimizer.state and bad:  # until it has begun, the host waits here
+                return
             self.optimizer.found_inf = torch.as_tensor(bad).float()  # type: ignore[attr-defined]
-        elif bad:
-            return
+            with self._static_settings():
+                self._step()
+        elif not bad:
+            self._step()
+
+    @contextmanager
+    def _static_settings(self) -> Iterator[None]:
+        """Have the optimiser read the learning rate on the device, unseen by its schedule and checkpoints."""
+        group = self.optimizer.param_groups[0]
+        static: dict[str, Any] = {"lr": self._static_rate, "capturable": True}
+        own: dict[str, Any] = {name: group[name] for name in static if name in group}
+        group.update({name: static[name] for name in own})
+        try:
+            yield
+        finally:
+            group.update(own)
+            del self.optimizer.found_inf  # type: ignore[attr-defined]
+
+    def _step(self) -> None:
         if self._chunked is not None:
             self._chunked.step()
         elif self._whole:

@@ -11,9 +11,10 @@ from elboroom.data.batches import Rows
 from elboroom.distributed.noise import noise_from
 from elboroom.distributed.processes import Part
 from elboroom.probability import Meter
-from elboroom.training.step.engine import GRADIENT_NORM_EVERY, Engine, Means
+from elboroom.training.step.engine import Engine, Means
 from elboroom.training.step.interventions import Watch, watch
 from elboroom.training.step.totals import Sums
+from elboroom.training.step.update import GRADIENT_NORM_EVERY
 from elboroom.training.together.tracing import Draw
 
 
@@ -55,6 +56,7 @@ class Member(Engine):
             Returns when some queued steps may have been taken.
         """
         self._draws, self._wait = draws, wait
+        self.capture = None  # a step's noise comes from the queue
         self._watch = watch(self.vae, self.objective)
 
     @property
@@ -99,7 +101,7 @@ class Member(Engine):
         self.meters.hold(meters)
         self.meters.add(examples, not good)
         if number == 0:
-            self._note_first()
+            self.first = self.totals.first()
 
     def gradient_of(self, pending: Pending) -> Tensor:
         """Gradients (P,) of a batch, found without the others; nothing is changed."""

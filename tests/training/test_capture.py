@@ -1,0 +1,358 @@
+"""A step that is recorded once and replayed trains as the step that is taken: bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from elboroom.config import Config
+from elboroom.data import Dataset, batches
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
+from elboroom.objectives import RECIPES, Objective, recipe
+from elboroom.objectives.schedules import constant
+from elboroom.training import Stopped, fit
+from elboroom.training.checkpoints.state import copy_state
+from elboroom.training.loop import Training
+from elboroom.training.prepare import build as build_for
+from elboroom.training.step.engine import Engine
+
+from .recording import Recording
+from .runs import (
+    after_step,
+    always_due,
+    assert_identical,
+    assert_same_run,
+    build,
+    signal_self,
+    timeless,
+    train,
+)
+
+SPLIT = 28  # examples: four steps of 8 an epoch, the last of 4
+OnEpoch = Callable[[VAE, dict[str, Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def _static_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every training take the steps that it would take on a GPU."""
+    assert Training.__init__.__kwdefaults__ is not None
+    engine = partial(Engine, new_graph=Recording)
+    monkeypatch.setitem(Training.__init__.__kwdefaults__, "engine", engine)
+    monkeypatch.setattr(Recording, "made", 0)
+    monkeypatch.setattr(Recording, "replays", 0)
+
+
+def pictures(n: int = SPLIT) -> Dataset:
+    x = np.random.default_rng(0).integers(0, 256, (n, 12, 12, 1), dtype=np.uint8)
+    return Dataset("noise", x, np.zeros(n, np.uint8), np.arange(n) % 3, ("a", "b", "c"), scale=255.0)
+
+
+def narrow(name: str, **options: Any) -> Config:
+    """A recipe with networks that take a moment."""
+    fields = RECIPES[name].fields
+    base: dict[str, Any] = {"batch_size": 8, "validation": 0.0, "precision": "fp32", "figures_every": 0}
+    base |= {} if "network" in fields else {"hidden": (16,)}
+    base |= {"conv_width": 8} if fields.get("network") == "ladder" else {}
+    base |= {"prior_components": 5} if fields.get("prior") == "vamp" else {}
+    base |= {"codebook_size": 8, "code_grid": (4,)} if fields.get("posterior") == "vq" else {}
+    return recipe(name, Config(), **{**base, **options})
+
+
+def trained(config: Config, objective: Callable[[], Objective | None], on_epoch: OnEpoch | None) -> Training:
+    data = pictures()
+    vae = build_for(config, data)
+    training = Training(vae, data, config, objective(), quiet=True)
+    training.run(on_epoch)
+    return training
+
+
+def compare(
+    config: Config, on_epoch: OnEpoch | None = None, objective: Callable[[], Objective | None] = lambda: None
+) -> Training:
+    """Train with and without recording, and see that nothing differs; return the former."""
+    taken = trained(config.updated(capture="off"), objective, on_epoch)
+    assert Recording.made == 0
+    replayed = trained(config, objective, on_epoch)
+    for one, other in ((taken.record.history, replayed.record.history),):
+        assert_identical(timeless(one), timeless(other), "history")
+    assert_identical(copy_state(taken.engine.state_dict()), copy_state(replayed.engine.state_dict()), "state")
+    return replayed
+
+
+# The recipes. That each is replayed includes that its step reads nothing on the host.
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_is_replayed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    training = compare(narrow(name, epochs=3))
+    assert Recording.made == 2  # one for each size of batch
+    # Of 12 steps the first three are taken, and two of the smaller size: the second of that size is recorded.
+    assert Recording.replays == 12 - 3 - 1
+    assert training.engine.capture is not None
+    assert training.engine.capture.reason is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["vae", "iwae", "ladder", "vq-vae", "factor-vae"])
+def test_a_static_step_learns_what_an_ordinary_one_learns(name: str) -> None:
+    replayed = trained(narrow(name, epochs=3, ema=0.9, clip=1.0), lambda: None, None)
+    config, data = narrow(name, epochs=3, ema=0.9, clip=1.0), pictures()
+    ordinary = Training(build_for(config, data), data, config, quiet=True, engine=Engine)
+    ordinary.run()
+    for row, other in zip(ordinary.record.history, replayed.record.history, strict=True):
+        for column in row.keys() - {"seconds", "images_per_second"}:
+            # The same operations but for the average, the clipping and the sums of the columns.
+            assert other[column] == pytest.approx(row[column], rel=1e-5, abs=1e-6), column
+
+
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "beta ramp, average, clip, cosine": {
+        "beta_ramp": 30,
+        "ema": 0.99,
+        "clip": 0.5,
+        "lr_schedule": "CosineAnnealingLR",
+    },
+    "AdamW, plateau": {
+        "optimizer": "AdamW",
+        "optimizer_options": {"weight_decay": 0.1, "amsgrad": True},
+        "lr_schedule": "ReduceLROnPlateau",
+        "lr_schedule_options": {"patience": 0},
+    },
+    "SGD with momentum": {"optimizer": "SGD", "lr": 1e-4, "optimizer_options": {"momentum": 0.9}},
+    "SGD": {
+        "optimizer": "SGD",
+        "lr": 1e-4,
+        "lr_schedule": "ExponentialLR",
+        "lr_schedule_options": {"gamma": 0.9},
+    },
+    "one cycle, whose betas move": {"lr_schedule": "OneCycleLR", "lr_schedule_options": {"max_lr": 1e-2}},
+    "drawn pixels": {"binarize": "stochastic", "flip": True, "validation": 0.25},
+    "noise on whole numbers": {"likelihood": "gaussian", "dequantize": "uniform"},
+    "conditions": {"condition": "labels"},
+    "bf16": {"precision": "bf16", "ema": 0.9},
+    "with replacement": {"batches_per_epoch": 5},
+}
+
+
+@pytest.mark.parametrize("case", EVERYTHING)
+def test_all_that_changes_between_steps_is_read_anew(case: str) -> None:
+    epochs = 60 if "ramp" in case else 8  # some hundreds of steps
+    options = EVERYTHING[case]
+    training = compare(narrow("vae", epochs=epochs, **options))
+    assert training.engine.capture is not None
+    assert training.engine.capture.graphs >= 1
+    assert Recording.replays > training.engine.steps / 4
+
+
+def test_batches_that_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "fits", lambda *_: False)
+    compare(narrow("vae", epochs=4))
+    assert Recording.replays == 16 - 3 - 1
+    Recording.made = 0
+    compare(narrow("vae", epochs=4, condition="labels"))
+    assert Recording.replays == 2 * 12
+
+
+def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(weight: Tensor, value: float) -> None:
+        with torch.no_grad():
+            weight[0, 0] = value
+
+    def run(capture: str) -> tuple[VAE, list[dict[str, Any]]]:
+        vae = build()
+        after_step(monkeypatch, 16, lambda: spoil(vae.decoder[0].weight, torch.nan))
+        return vae, train(vae, None, 5, lr=1e-3, validation=0.0, ema=0.9, capture=capture)
+
+    vae, history = run("off")
+    assert history[-1]["learning_rate"] == pytest.approx(2.5e-4)  # it went back once
+    assert Recording.replays == 0
+    again, replayed = run("auto")
+    assert Recording.made == 4  # two sizes, and again after it went back
+    assert_identical(timeless(history), timeless(replayed))
+    assert_identical(dict(vae.state_dict()), dict(again.state_dict()))
+
+
+def test_one_bad_example_is_skipped_on_the_device() -> None:
+    def objective() -> Objective:
+        # Infinite where a code is large, which is so in some steps.
+        return Objective(
+            penalties={
+                "rare": (lambda t: t.z.square().max().div(3).log().relu().mul(1e30).exp(), constant(1e-3))
+            }
+        )
+
+    training = compare(narrow("vae", epochs=10, ema=0.9), objective=objective)
+    skipped = [row.get("skipped_steps", 0) for row in training.record.history]
+    assert sum(skipped) > 2
+    assert min(skipped) < 4
+
+
+# Runs.
+
+
+def test_resumed_runs_are_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: Any = {"validation": 0.2, "ema": 0.9, "beta_ramp": 3}
+    train(build(), tmp_path / "taken", 5, capture="off", **options)
+    train(build(), tmp_path / "whole", 5, **options)
+    for name in ("parts", "within"):
+        with monkeypatch.context() as patch:
+            always_due(patch)
+            after_step(patch, 19, signal_self(2 if name == "parts" else 15))
+            with pytest.raises((Stopped, KeyboardInterrupt)):
+                train(build(), tmp_path / name, 5, **options)
+        train(build(), tmp_path / name, 5, resume=True)
+    assert Recording.replays > 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "within")
+    for file in ("model.safetensors",):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "taken" / file).read_bytes()
+
+
+def test_a_run_of_either_kind_is_continued_as_the_other(tmp_path: Path) -> None:
+    """A learning rate on the device stays out of the checkpoint."""
+    train(build(), tmp_path / "run", 2, lr_schedule="CosineAnnealingLR")
+    engine = partial(Engine)
+    assert Training.__init__.__kwdefaults__ is not None
+    Training.__init__.__kwdefaults__["engine"] = engine
+    history = train(build(), tmp_path / "run", 4, resume=True)
+    assert len(history) == 4
+
+
+# What acts on a model from outside.
+
+
+def test_hooks_are_called_and_a_graph_is_recorded_when_they_are_gone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls: list[int] = []
+    handles: list[Any] = []
+
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
+        if row["epoch"] == 3:
+            calls.clear()
+            handles[:] = [vae.encoder.register_forward_hook(lambda *_: calls.append(1))]
+        elif row["epoch"] == 4:
+            handles[0].remove()
+
+    def count(vae: VAE, row: dict[str, Any]) -> None:
+        on_epoch(vae, row)
+        if row["epoch"] == 4:
+            assert len(calls) >= 4
+
+    training = compare(narrow("vae", epochs=7), count)
+    assert training.engine.capture is not None
+    assert training.engine.capture.graphs == 2
+    said = capsys.readouterr().err
+    assert said == ""  # quiet; it is in the log
+
+
+def test_a_gradient_hook_holds_a_weight_still() -> None:
+    kept: list[Tensor] = []
+
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
+        weight = vae.decoder[0].weight
+        if row["epoch"] == 2:
+            kept[:] = [weight.detach().clone()]
+            weight.register_hook(torch.zeros_like)
+            vae.encoder[1].weight.requires_grad_(False)
+
+    training = compare(narrow("vae", epochs=4, optimizer="SGD", lr=1e-4), on_epoch)
+    assert torch.equal(training.engine.vae.decoder[0].weight, kept[0])
+
+
+def test_frozen_and_freed_parameters() -> None:
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
+        if row["epoch"] in (2, 4):
+            vae.encoder[1].weight.requires_grad_(row["epoch"] == 4)
+
+    training = compare(narrow("vae", epochs=7), on_epoch)
+    assert training.engine.capture is not None
+    assert training.engine.capture.graphs == 2
+
+
+def test_settings_and_tensors_that_are_changed_between_epochs() -> None:
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
+        if row["epoch"] == 2:
+            vae.posterior.min_scale = 0.3
+        if row["epoch"] == 4:
+            vae.decoder[0].weight.data = vae.decoder[0].weight.detach() * 0.5
+
+    training = compare(narrow("vae", epochs=7), on_epoch)
+    assert Recording.made >= 4
+    assert training.engine.vae.posterior.min_scale == 0.3
+
+
+# Steps that cannot be recorded.
+
+
+def reads() -> Objective:
+    return Objective(penalties={"read": (lambda terms: terms.z.mean() * terms.z.std().item(), constant(1.0))})
+
+
+def counts() -> Objective:
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, terms: Terms) -> Tensor:
+            self.calls += 1
+            return terms.z.mean() / self.calls
+
+    return Objective(penalties={"counting": (Counting(), constant(1.0))})
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "reason"),
+    [
+        (reads, {}, "the host reads the device in aten::_local_scalar_dense"),
+        (counts, {}, "a step changes an attribute of the model, which a replay would not do"),
+        (
+            lambda: None,
+            {"optimizer": "RMSprop"},
+            "RMSprop in this form reads the host; Adam, AdamW and SGD in",
+        ),
+        (
+            lambda: None,
+            {"optimizer_options": {"fused": False}},
+            "Adam in this form reads the host; Adam, AdamW",
+        ),
+        (lambda: None, {"batch_size": 4, "accumulate": 2}, "accumulate divides the step into batches"),
+    ],
+)
+def test_what_cannot_be_recorded_is_taken_with_one_reason(
+    objective: Any, options: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = compare(narrow("vae", epochs=4, **options), objective=objective)
+    assert Recording.replays == 0
+    assert training.engine.capture is not None
+    assert str(training.engine.capture.reason).startswith(reason)
+    config = narrow("vae", epochs=2, **options)
+    fit(build_for(config, pictures()), pictures(), config=config, objective=objective(), out=tmp_path / "run")
+    lines = [line for line in (tmp_path / "run" / "log.txt").read_text().splitlines() if "CUDA graph" in line]
+    assert len(lines) == 1
+    assert f"steps are taken without a CUDA graph: {reason}" in lines[0]
+    assert lines[0] in capsys.readouterr().err
+
+
+def test_a_recording_that_fails_at_its_end_leaves_training_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = Recording.capture_end
+
+    def fail(graph: Recording) -> None:
+        end(graph)
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nmore lines")
+
+    monkeypatch.setattr(Recording, "capture_end", fail)
+    training = compare(narrow("vae", epochs=3))
+    assert training.engine.capture is not None
+    assert str(training.engine.capture.reason).startswith(
+        "CUDA error: operation failed due to a previous error"
+    )
+    assert Recording.made == 1
+    assert Recording.replays == 0
