@@ -122,7 +122,7 @@ class Capture:
 
     def _look(self) -> None:
         self._watch = watch(*self._models)
-        self.reason = self._failure or self._obstacle()
+        self.reason: str | None = self._failure or self._obstacle()
 
     def _obstacle(self) -> str | None:
         """Why a step cannot be replayed, as far as that can be known without recording it."""
