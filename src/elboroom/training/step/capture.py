@@ -63,6 +63,7 @@ class Capture:
         self._recorded: dict[Hashable, _Recorded] = {}
         self._seen: dict[Hashable, int] = {}
         self._failure: str | None = None
+        self.reason: str | None = None
         self._reported: set[str] = set()
         self.seconds = 0.0
         self._models = (engine.vae, engine.objective)
@@ -98,9 +99,7 @@ class Capture:
         with self._recorder.aside():
             self._engine.take(rows, part, notes)
         if before is not None and before != self._structure_now():
-            self._failure = self.reason = (
-                "a step changes an attribute of the model, which a replay would not do"
-            )
+            self._fail("a step changes an attribute of the model, which a replay would not do")
         self._report()
 
     def _report(self) -> None:
@@ -122,7 +121,7 @@ class Capture:
 
     def _look(self) -> None:
         self._watch = watch(*self._models)
-        self.reason: str | None = self._failure or self._obstacle()
+        self.reason = self._failure or self._obstacle()
 
     def _obstacle(self) -> str | None:
         """Why a step cannot be replayed, as far as that can be known without recording it."""
@@ -150,11 +149,14 @@ class Capture:
         try:
             graph = self._recorder.record(lambda: self._engine.take(own, part, notes))
         except Exception as error:  # whatever CUDA or the model does not allow
-            self._recorded.clear()
-            self._failure = self.reason = reason_of(error).split(". ")[0]
+            self._fail(reason_of(error).split(". ")[0])
         else:
             self._recorded[key] = _Recorded(graph, own)
         self.seconds += time.perf_counter() - began
+
+    def _fail(self, reason: str) -> None:
+        self._recorded.clear()
+        self._failure = self.reason = reason
 
     def _structure_now(self) -> list[Any]:
         """All that a recording takes from the host: settings, and which tensors there are."""
