@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -12,21 +13,41 @@ ColumnKind = Literal[
     "real", "positive", "count", "ordinal", "category", "boolean", "datetime", "identifier", "ignored"
 ]
 KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
-Family = Literal["gaussian", "categorical", "bernoulli"]
+Family = Literal[
+    "gaussian",
+    "student_t",
+    "log_normal",
+    "mixture",
+    "quantile",
+    "poisson",
+    "negative_binomial",
+    "zero_inflated_negative_binomial",
+    "categorical",
+    "ordinal",
+    "bernoulli",
+]
 """The likelihood of one column of a table."""
 
 # Kind → its likelihoods, the default first; identifiers and ignored columns are not modelled.
 FAMILIES: dict[ColumnKind, tuple[Family, ...]] = {
-    "real": ("gaussian",),
-    "positive": ("gaussian",),
-    "count": ("gaussian",),
-    "ordinal": ("categorical",),
+    "real": ("gaussian", "student_t", "quantile", "mixture"),
+    "positive": ("log_normal", "gaussian", "student_t", "quantile", "mixture"),
+    "count": (
+        *("negative_binomial", "zero_inflated_negative_binomial", "poisson"),
+        *("gaussian", "student_t", "quantile", "mixture"),
+    ),
+    "ordinal": ("ordinal", "categorical"),
     "category": ("categorical",),
     "boolean": ("bernoulli", "categorical"),
-    "datetime": ("gaussian",),
+    "datetime": ("gaussian", "student_t", "quantile", "mixture"),
     "identifier": (),
     "ignored": (),
 }
+COUNTS: tuple[Family, ...] = ("negative_binomial", "zero_inflated_negative_binomial", "poisson")
+"""Families of counts: probabilities of 0, 1, 2, …."""
+LOGGED: tuple[Family, ...] = ("log_normal", "quantile", "mixture")
+"""Families that take the logarithm of positive numbers."""
+MIXTURE_COMPONENTS = 5
 WITH_CATEGORIES: tuple[ColumnKind, ...] = ("ordinal", "category", "boolean")
 
 
@@ -51,9 +72,19 @@ class Column(Section):
     categories: tuple[str, ...] = ()
     """Names of the values 0, 1, … of a category, ordinal or boolean column."""
     location: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    """Subtracted before the networks see a number; the mean of the training data."""
+    """Subtracted before the networks see a number; the mean of the training data.
+
+    Of columns that are ``logged`` it is the mean of log x, of counts that of log(1 + x), and for student_t
+    the median; ``scale`` likewise.
+    """
     scale: Positive = 1.0
     """Divides what is left; the standard deviation of the training data."""
+    knots: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    """Quantiles of the training data, increasing, of log x if the column is ``logged``: those that
+    ``levels`` belong to, or where the components of a mixture start.
+    """
+    levels: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    """What the quantile family maps the ``knots`` to: quantiles of the standard normal distribution."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,4 +108,28 @@ class Column(Section):
             )
         if len(set(self.categories)) < len(self.categories):
             raise ValueError(f"column {self.name!r}: a category is named twice")
+        if self.family == "quantile":
+            _check_knots(self)
         return self
+
+    @property
+    def logged(self) -> bool:
+        """Whether the likelihood is one of log x.
+
+        Examples
+        --------
+        >>> Column(name="income", kind="positive").logged
+        True
+        """
+        return self.kind == "positive" and self.family in LOGGED
+
+
+def _check_knots(column: Column) -> None:
+    if len(column.knots) != len(column.levels) or len(column.knots) == 1:
+        raise ValueError(
+            f"column {column.name!r}: {len(column.knots)} knots and {len(column.levels)} levels; "
+            "give equally many, at least two"
+        )
+    for values in (column.knots, column.levels):
+        if any(low >= high for low, high in pairwise(values)):
+            raise ValueError(f"column {column.name!r}: knots and levels must increase")

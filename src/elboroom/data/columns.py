@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elboroom.config.columns import WITH_CATEGORIES, Column, ColumnKind
+from elboroom.config.columns import Column, ColumnKind
+from elboroom.data.column_fits import fitted_column
 from elboroom.data.dataset import Array, Dataset, draw_split
 from elboroom.errors import UsageError, shortened
 
@@ -62,17 +63,9 @@ def from_columns(
 
 
 def fitted_columns(data: Dataset) -> tuple[Column, ...]:
-    """Columns of a data set with the means and standard deviations of its training examples."""
+    """Columns of a data set with what their likelihoods learn from its training examples."""
     train = np.asarray(data.values(data.indices("train")), np.float64)
-    return tuple(_fitted(column, train[:, i]) for i, column in enumerate(data.columns))
-
-
-def _fitted(column: Column, cells: Array) -> Column:
-    known = cells[~np.isnan(cells)]
-    if column.kind in WITH_CATEGORIES or not len(known):
-        return column
-    deviation = float(known.std())
-    return Column(**{**dict(column), "location": float(known.mean()), "scale": deviation or 1.0})
+    return tuple(fitted_column(column, train[:, i]) for i, column in enumerate(data.columns))
 
 
 def _column(heading: str, cells: Cells, kind: ColumnKind | None) -> tuple[Column, Array]:

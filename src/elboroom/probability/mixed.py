@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from elboroom.config.columns import Column
+from elboroom.config.columns import COUNTS, Column
 from elboroom.errors import UsageError, shortened
 from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
 from elboroom.probability.parameters import Measure
+
+_LEAST_POSITIVE = 2.0**-149  # of float32
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,13 @@ class MixedHead(nn.Module):
         self.register_buffer("_order", flat.argsort(), persistent=False)
         self.fill: Tensor
         self.register_buffer("fill", self.joined([family.fill for family in self._typed()]), persistent=False)
+        least, most, whole = zip(*map(_range_of, columns), strict=True)
+        self._least: Tensor
+        self._most: Tensor
+        self._whole: Tensor
+        self.register_buffer("_least", torch.tensor(least), persistent=False)
+        self.register_buffer("_most", torch.tensor(most), persistent=False)
+        self.register_buffer("_whole", torch.tensor(whole), persistent=False)
 
     def forward(self, features: Tensor) -> Mixed:
         """p(x|z) of codes of any leading shape."""
@@ -131,7 +141,7 @@ class MixedHead(nn.Module):
         return torch.cat([*seen, missing.to(x.dtype)], -1)
 
     def check_values(self, x: Tensor) -> None:
-        """Refuse infinite numbers, and categories that the columns do not have.
+        """Refuse cells that a column cannot hold: infinite ones, unknown categories, no counts, not positive.
 
         Raises
         ------
@@ -139,17 +149,12 @@ class MixedHead(nn.Module):
             That names the first such column.
         """
         rows = x.detach().reshape(-1, len(self.columns))
-        for column, cells in zip(self.columns, rows.unbind(-1), strict=True):
-            name, known = shortened(column.name), cells[~cells.isnan()]
-            if known.isinf().any():
-                raise UsageError(f"column {name}: a value is infinite; remove or replace it")
-            count = len(column.categories)
-            wrong = known[(known < 0) | (known >= count) | (known != known.round())] if count else known[:0]
-            if len(wrong):
-                raise UsageError(
-                    f"column {name}: {float(wrong[0]):g} is not the number of a category; "
-                    f"they are 0 to {count - 1}"
-                )
+        known = ~rows.isnan()
+        integer = self._whole & (rows != rows.round())
+        wrong = known & (rows.isinf() | integer | (rows < self._least) | (rows > self._most))
+        if bool(wrong.any()):
+            at = int(wrong.any(0).nonzero()[0])
+            raise UsageError(_refusal(self.columns[at], float(rows[wrong[:, at], at][0])))
 
     def apart(self, features: Tensor) -> list[tuple[ColumnFamily, Tensor]]:
         """Each family with its features."""
@@ -166,3 +171,23 @@ class MixedHead(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         return f"columns={len(self.columns)}"
+
+
+def _range_of(column: Column) -> tuple[float, float, bool]:
+    """Least and largest value of a cell, and whether it must be whole."""
+    if column.categories:
+        return 0.0, len(column.categories) - 1.0, True
+    if column.family in COUNTS:
+        return 0.0, math.inf, True
+    return (_LEAST_POSITIVE if column.logged else -math.inf), math.inf, False
+
+
+def _refusal(column: Column, value: float) -> str:
+    name = f"column {shortened(column.name)}"
+    if math.isinf(value):
+        return f"{name}: a value is infinite; remove or replace it"
+    if column.categories:
+        last = len(column.categories) - 1
+        return f"{name}: {value:g} is not the number of a category; they are 0 to {last}"
+    wanted = "a count (0, 1, 2, …)" if column.family in COUNTS else "above 0"
+    return f"{name}: {value:g} is not {wanted}, as {column.family} requires; make the column of kind real"

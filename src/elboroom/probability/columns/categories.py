@@ -1,0 +1,177 @@
+"""Columns of categories: categorical, ordinal and Bernoulli."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elboroom.config.columns import Column
+from elboroom.probability.columns.family import ColumnFamily
+from elboroom.probability.parameters import softplus_from
+
+_LEAST_GAP = 1e-3  # between two thresholds of ordered levels
+_START_SLOPE, _LEAST_SLOPE = 1.0, 1e-2
+
+
+class CategoricalColumns(ColumnFamily):
+    """Categories: the decoder gives their logits, side by side; the encoder sees them one-hot.
+
+    Columns of similar size are computed together, each padded to at most twice its size.
+    """
+
+    def __init__(self, columns: Sequence[Column]):
+        sizes = [len(column.categories) for column in columns]
+        super().__init__(columns, sizes, sizes)
+        self.fill.zero_()
+        first = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
+        groups: dict[int, list[int]] = {}
+        for i, size in enumerate(sizes):
+            groups.setdefault((size - 1).bit_length(), []).append(i)
+        self._groups = len(groups)
+        for k, members in enumerate(groups.values()):
+            of_each = torch.tensor([sizes[i] for i in members])[:, None]
+            within = torch.arange(int(of_each.max()))
+            # What is beyond a column's categories is read from the end, where -inf is appended.
+            places = torch.where(within < of_each, first[members][:, None] + within, sum(sizes))
+            self.register_buffer(f"_places_{k}", places, persistent=False)
+            self.register_buffer(f"_members_{k}", torch.tensor(members), persistent=False)
+        order = torch.tensor([i for members in groups.values() for i in members]).argsort()
+        self._order: Tensor
+        self.register_buffer("_order", order, persistent=False)
+        self._rank: Tensor  # of each logit within its column
+        self.register_buffer("_rank", torch.arange(sum(sizes)) - first[self.owner], persistent=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """One-hot."""
+        return (x.index_select(-1, self.owner) == self._rank).to(x.dtype)
+
+    def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of each category."""
+        found = []
+        for logits, members in self._each(features):
+            log_mass = logits.log_softmax(-1)
+            chosen = x.index_select(-1, members).long()[..., None]
+            lead = (log_mass[..., 0] + chosen[..., 0]).shape
+            found.append(log_mass.expand(*lead, -1).gather(-1, chosen.expand(*lead, 1))[..., 0])
+        return self._joined(found)
+
+    def mean(self, features: Tensor) -> Tensor:
+        """Index of the most probable category."""
+        most = [logits.argmax(-1) for logits, _ in self._each(features)]
+        return self._joined(most).to(features.dtype)
+
+    def sample(self, features: Tensor) -> Tensor:
+        """Index of a category, by Gumbel noise."""
+        drawn = [
+            (logits - torch.empty_like(logits).exponential_().log()).argmax(-1)
+            for logits, _ in self._each(features)
+        ]
+        return self._joined(drawn).to(features.dtype)
+
+    def _each(self, features: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (..., m, size) of each group of columns, with the m columns."""
+        padded = F.pad(features, (0, 1), value=-torch.inf)
+        for k in range(self._groups):
+            places, members = getattr(self, f"_places_{k}"), getattr(self, f"_members_{k}")
+            yield padded[..., places], members
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, -1).index_select(-1, self._order)
+
+
+class OrdinalColumns(ColumnFamily):
+    """Ordered levels, P(x ≤ k) = σ(a(τ_k − η)): the decoder gives η and the slope a of each cell.
+
+    The thresholds τ of a column are parameters and increase; the encoder sees levels from −1 to 1.
+    """
+
+    last: Tensor
+    _start_gaps: Tensor
+
+    def __init__(self, columns: Sequence[Column]):
+        count = len(columns)
+        super().__init__(columns, [2] * count, [1] * count)
+        self.fill.zero_()
+        sizes = torch.tensor([len(column.categories) for column in columns])
+        most = int(sizes.max())
+        self.register_buffer("last", (sizes - 1).to(self.location), persistent=False)
+        # Thresholds start where levels are equally probable at η = 0; those of no level are ignored.
+        share = torch.arange(1, most) / sizes[:, None].to(self.location)
+        start = share.clamp(max=1 - 1e-4).logit()
+        self.first = nn.Parameter(start[:, 0].clone())
+        self.register_buffer("_start_gaps", start.diff().clamp(min=_LEAST_GAP), persistent=False)
+        self.raw_gaps = nn.Parameter(torch.zeros_like(self._start_gaps))
+
+    @property
+    def thresholds(self) -> Tensor:
+        """τ of each column, increasing, (g, most levels − 1); those beyond its levels are not used."""
+        gaps = self._start_gaps * softplus_from(self.raw_gaps, 1.0, _LEAST_GAP)
+        first = self.first[:, None]
+        return torch.cat([first, first + gaps.cumsum(-1)], -1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Level 0 is −1, the last one 1."""
+        return 2 * x / self.last - 1
+
+    def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of each level, with σ(b) − σ(a) = σ(b) σ(−a) (1 − e^(a − b))."""
+        center, slope = self._center_and_slope(features)
+        lowest, highest = x == 0, x == self.last
+        thresholds = self.thresholds.expand(*x.shape, -1)
+        upper = thresholds.gather(-1, torch.where(highest, x - 1, x).long()[..., None])[..., 0]
+        lower = thresholds.gather(-1, torch.where(lowest, x, x - 1).long()[..., None])[..., 0]
+        inner = ~(lowest | highest)
+        gap = torch.where(inner, slope * (upper - lower), 1.0)
+        below = torch.where(highest, 0.0, F.logsigmoid(slope * (upper - center)))
+        above = torch.where(lowest, 0.0, F.logsigmoid(slope * (center - lower)))
+        return below + above + torch.where(inner, torch.log(-torch.expm1(-gap)), 0.0)
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The most probable level."""
+        cumulative = F.pad(self._cumulative(features), (1, 1))
+        cumulative[..., -1] = 1.0
+        return cumulative.diff().argmax(-1).to(features.dtype)
+
+    def sample(self, features: Tensor) -> Tensor:
+        """Draw a level."""
+        cumulative = self._cumulative(features)
+        uniform = torch.rand_like(cumulative[..., :1])
+        return (uniform >= cumulative).sum(-1).to(features.dtype)
+
+    def _cumulative(self, features: Tensor) -> Tensor:
+        """P(x ≤ k) for k = 0, 1, … up to the last but one level of any column, (..., g, most − 1)."""
+        center, slope = self._center_and_slope(features)
+        below = torch.sigmoid(slope[..., None] * (self.thresholds - center[..., None]))
+        levels = torch.arange(below.shape[-1], device=below.device)
+        return torch.where(levels < self.last[:, None], below, 1.0)
+
+    def _center_and_slope(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        center, raw = features.chunk(2, -1)
+        return center, softplus_from(raw, _START_SLOPE, _LEAST_SLOPE)
+
+
+class BernoulliColumns(ColumnFamily):
+    """Booleans: the decoder gives the logit of the second category."""
+
+    def __init__(self, columns: Sequence[Column]):
+        super().__init__(columns, [1] * len(columns), [1] * len(columns))
+        self.fill.zero_()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """−1 or 1."""
+        return 2 * x - 1
+
+    def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of each value."""
+        return F.logsigmoid((2 * x - 1) * features)
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The more probable value."""
+        return (features > 0).to(features.dtype)
+
+    def sample(self, features: Tensor) -> Tensor:
+        """Draw 0 or 1."""
+        return torch.bernoulli(torch.sigmoid(features))

@@ -1,0 +1,95 @@
+"""Columns of counts: Poisson, negative binomial and zero-inflated negative binomial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from elboroom.config.columns import Column
+from elboroom.probability.columns.family import ColumnFamily
+from elboroom.probability.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from elboroom.probability.parameters import tame_log
+
+_LEAST_START = 1e-3  # mean count from which a column of zeros starts
+
+
+class _Counted(Protocol):
+    @property
+    def mean(self) -> Tensor: ...
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+    def sample(self) -> Tensor: ...
+
+
+class CountColumns(ColumnFamily):
+    """Columns of counts; the encoder sees log(1 + x), standardised.
+
+    ``location`` and ``scale`` of a column are those of log(1 + x). The decoder's first outputs times
+    ``scale``, from the logarithm of a typical count on, are logarithms of means.
+    """
+
+    start: Tensor
+
+    def __init__(self, columns: Sequence[Column], features: int):
+        count = len(columns)
+        super().__init__(columns, [features] * count, [1] * count)
+        self.fill.zero_()
+        typical = self.location.double().expm1().clamp(min=_LEAST_START).log()
+        self.register_buffer("start", typical.to(self.location), persistent=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """log(1 + x), standardised."""
+        return (x.log1p() - self.location) / self.spread
+
+    def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of each count."""
+        return self._counted(features).log_prob(x)
+
+    def mean(self, features: Tensor) -> Tensor:
+        """Expected count."""
+        return self._counted(features).mean
+
+    def sample(self, features: Tensor) -> Tensor:
+        """Draw counts."""
+        return self._counted(features).sample()
+
+    def _log_mean(self, raw: Tensor) -> Tensor:
+        return tame_log(self.start + self.spread * raw)
+
+    def _counted(self, features: Tensor) -> _Counted:
+        raise NotImplementedError
+
+
+class PoissonColumns(CountColumns):
+    """Poisson counts."""
+
+    def __init__(self, columns: Sequence[Column]):
+        super().__init__(columns, 1)
+
+    def _counted(self, features: Tensor) -> Poisson:
+        return Poisson(self._log_mean(features), 0)
+
+
+class NegativeBinomialColumns(CountColumns):
+    """Negative binomial counts: the decoder gives the mean and log θ, the inverse dispersion."""
+
+    def __init__(self, columns: Sequence[Column]):
+        super().__init__(columns, 2)
+
+    def _counted(self, features: Tensor) -> NegativeBinomial:
+        raw, raw_theta = features.chunk(2, -1)
+        return NegativeBinomial(self._log_mean(raw), tame_log(raw_theta), 0)
+
+
+class ZeroInflatedColumns(CountColumns):
+    """Zero-inflated negative binomial counts: the decoder gives the logit of an extra zero as well."""
+
+    def __init__(self, columns: Sequence[Column]):
+        super().__init__(columns, 3)
+
+    def _counted(self, features: Tensor) -> ZeroInflatedNegativeBinomial:
+        raw, raw_theta, logits = features.chunk(3, -1)
+        return ZeroInflatedNegativeBinomial(self._log_mean(raw), tame_log(raw_theta), logits, 0)

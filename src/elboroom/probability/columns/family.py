@@ -1,0 +1,71 @@
+"""The likelihood of columns of one family: what all families have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from elboroom.config.columns import Column
+
+
+class ColumnFamily(nn.Module):
+    """The likelihood of g columns.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The columns, in the order of the last axis of what the methods take.
+
+    Attributes
+    ----------
+    width : int
+        Features that the decoder gives for one example.
+    encoded_width : int
+        Numbers that the encoder sees of one example.
+    owner : Tensor
+        The column (0 to g − 1) that each of these numbers belongs to, (encoded_width,).
+    fill : Tensor
+        Values in the support (g,), which stand in for missing cells before they are masked.
+    """
+
+    location: Tensor
+    spread: Tensor
+    fill: Tensor
+    owner: Tensor
+
+    def __init__(self, columns: Sequence[Column], widths: Sequence[int], encoded_widths: Sequence[int]):
+        super().__init__()
+        self.width, self.encoded_width = sum(widths), sum(encoded_widths)
+        location = torch.tensor([column.location for column in columns])
+        spread = torch.tensor([column.scale for column in columns])
+        # The columns themselves are saved with the configuration.
+        for name, buffer in (("location", location), ("spread", spread), ("fill", location.clone())):
+            self.register_buffer(name, buffer, persistent=False)
+        owner = torch.arange(len(columns)).repeat_interleave(torch.tensor(encoded_widths))
+        self.register_buffer("owner", owner, persistent=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What the encoder sees of x (..., g): (..., encoded_width)."""
+        raise NotImplementedError
+
+    def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
+        """Log-density or log-mass of each cell in its own units, (..., g), in nats."""
+        raise NotImplementedError
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The value to show for each cell, (..., g): the mean, or the most probable category."""
+        raise NotImplementedError
+
+    def sample(self, features: Tensor) -> Tensor:
+        """Draw each cell, (..., g)."""
+        raise NotImplementedError
+
+    def log_mass_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Log-probability that each cell of numbers lies in [low, high], (g,) each: (..., g), in nats."""
+        raise NotImplementedError
+
+    def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Draw each cell of numbers within [low, high], (g,) each: (..., g)."""
+        raise NotImplementedError
