@@ -297,3 +297,26 @@ def test_cells_outside_the_support_are_refused(kind: str, value: float, said: st
     with pytest.raises(UsageError) as error:
         head_of(column_of(kind, None)).check_values(torch.tensor([[1.0], [value]]))
     assert said in str(error.value).replace('"', "'")
+
+
+@double
+@pytest.mark.parametrize(("kind", "family"), [pair for pair in DENSITIES if pair[1] != "student_t"])
+def test_the_mass_of_an_interval_is_the_integral_of_the_density_and_draws_stay_within(
+    kind: str, family: str
+) -> None:
+    head = head_of(column_of(kind, family))
+    (own,) = head.families
+    features = draw(head, 2)
+    ends = torch.tensor([[2.0], [6.0]])
+    grid = torch.linspace(2, 6, 40001)[:, None]
+    density = own.log_prob(features[:, None], grid).exp()[..., 0]
+    wanted = torch.trapezoid(density, grid[:, 0])
+    np.testing.assert_allclose(own.log_mass_between(features, *ends).exp()[:, 0], wanted, rtol=2e-4)
+    whole = own.log_mass_between(features, torch.tensor([-torch.inf]), torch.tensor([torch.inf]))
+    np.testing.assert_allclose(whole, 0, atol=1e-9)
+    torch.manual_seed(4)
+    drawn = own.sample_between(features.repeat_interleave(4000, 0), *ends).view(2, 4000)
+    assert drawn.min() >= 2 - 1e-9
+    assert drawn.max() <= 6 + 1e-9
+    means = torch.trapezoid(density * grid[:, 0], grid[:, 0]) / wanted
+    np.testing.assert_allclose(drawn.mean(1), means, atol=0.08)
