@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from elboroom import config, data, evaluation, figures, latent, models, networks, objectives, training
+    from elboroom import (
+        config,
+        data,
+        evaluation,
+        figures,
+        latent,
+        models,
+        networks,
+        objectives,
+        tables,
+        training,
+    )
     from elboroom.comparison import compare
     from elboroom.config import Config, ModelConfig
     from elboroom.data import Dataset, load_data
@@ -51,6 +62,7 @@ _HOME = {
     "objectives": "elboroom.objectives",
     "pictures": "elboroom.figures.images",
     "recipe": "elboroom.objectives.recipes:recipe",
+    "tables": "elboroom.tables",
     "training": "elboroom.training",
 }
 
@@ -77,6 +89,7 @@ __all__ = [
     "objectives",
     "pictures",
     "recipe",
+    "tables",
     "training",
 ]
 

@@ -159,6 +159,7 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "cyclical-vae": lambda t, _: _elbo(t, 1.0),  # halfway in the cycle, and so just up its ramp
     "capacity-vae": lambda t, _: t.distortion.mean() + 1000 * (t.rate.mean() - 12.5).abs(),
     "iwae": lambda t, _: _log_mean_weight(t),
+    "missing-iwae": lambda t, _: _log_mean_weight(t),
     "miwae": lambda t, _: _mean_of_bounds(t),
     "piwae": lambda t, _: _log_mean_weight(t),
     "dreg": lambda t, _: _log_mean_weight(t),

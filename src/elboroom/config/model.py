@@ -46,6 +46,7 @@ _MOST_CHANNELS = 4  # red, green, blue and alpha
 # Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
     *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
+    ("likelihood", ("mixed", "auto"), ("drop_cells",)),  # auto may turn out to be mixed
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
@@ -191,6 +192,10 @@ class ModelConfig(Section):
 
     columns: Annotated[tuple[Column, ...], HIDDEN] = ()
     """Columns of a table, for the mixed likelihood. Default: the data's."""
+    drop_cells: Annotated[float, Field(ge=0, lt=1), FLAT] = 0.0
+    """Share of a table's observed cells that each step hides from the encoder; they are scored all the same,
+    so that the encoder learns to fill in.
+    """
 
     @field_validator("shape")
     @classmethod

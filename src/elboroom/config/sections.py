@@ -134,7 +134,7 @@ def check_in_use(section: Section, uses: Uses, auto: Mapping[str, str] | None = 
     """
     for part, choices, names in uses:
         chosen = getattr(section, part)
-        if chosen == "auto" and auto is not None:
+        if chosen == "auto" and auto is not None and "auto" not in choices:
             chosen = auto.get(part, chosen)
         for name in names if chosen not in choices else ():
             value = getattr(section, name)

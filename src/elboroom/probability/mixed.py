@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elboroom.config.columns import COUNTS, Column
+from elboroom.distributed import noise
 from elboroom.errors import UsageError, shortened
 from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
 from elboroom.probability.parameters import Measure
@@ -65,6 +66,10 @@ class MixedHead(nn.Module):
         (d,).
     columns : sequence of Column
         The d columns.
+    drop_cells : float
+        In training mode, the share of cells that :meth:`standardize` hides at random. They are scored all the
+        same: q(z|x) then sees less of a row than p(x|z) is asked for, and the bound on the log-density of all
+        its observed cells holds for every choice of hidden ones.
 
     Attributes
     ----------
@@ -96,8 +101,9 @@ class MixedHead(nn.Module):
     accepts_missing = True
     fitted = True  # the columns hold their means and scales
 
-    def __init__(self, shape: tuple[int, ...], *, columns: Sequence[Column]):
+    def __init__(self, shape: tuple[int, ...], *, columns: Sequence[Column], drop_cells: float = 0.0):
         super().__init__()
+        self.drop_cells = drop_cells
         if shape != (len(columns),):
             raise UsageError(
                 f"{len(columns)} columns for examples of shape {shape}; give one for each number"
@@ -133,6 +139,8 @@ class MixedHead(nn.Module):
     def standardize(self, x: Tensor) -> Tensor:
         """What the encoder sees of rows x (..., d), (..., *input_shape)."""
         missing = x.isnan()
+        if self.training and self.drop_cells:
+            missing = missing | (noise.uniform(*x.shape, batch_dim=0, like=x) < self.drop_cells)
         known = torch.where(missing, self.fill, x)
         seen = []
         for family, places in zip(self._typed(), self.places, strict=True):
@@ -170,7 +178,8 @@ class MixedHead(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
-        return f"columns={len(self.columns)}"
+        dropped = f", drop_cells={self.drop_cells:g}" if self.drop_cells else ""
+        return f"columns={len(self.columns)}{dropped}"
 
 
 def _range_of(column: Column) -> tuple[float, float, bool]:

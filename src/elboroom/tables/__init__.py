@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from elboroom.tables.impute import Imputed, impute
+from elboroom.tables.imputation import Imputed, impute
 
 __all__ = ["Imputed", "impute"]
