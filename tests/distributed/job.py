@@ -65,6 +65,11 @@ def layers(out: Path) -> None:
     fit(vae, images(), out=out, **BASE)
 
 
+def recomputed(out: Path) -> None:
+    vae = build(network="ladder", conv_width=4, latent_dim=2, hidden=(400, 400))
+    fit(vae, images(), out=out, **BASE | {"epochs": 2}, checkpoint_activations=True)
+
+
 def codes(out: Path) -> None:
     vae = build(posterior="vq", code_grid=(3,), code_channels=2, codebook_size=5)
     fit(vae, images(), out=out, **BASE, penalties={"commitment": 0.25})
@@ -137,7 +142,8 @@ def leaves(out: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
-        *(plain, few_examples, sharded, batch_norm, critic, layers, codes, bad_example, freezes),
+        *(plain, few_examples, sharded, batch_norm, critic, layers, recomputed, codes, bad_example),
+        freezes,
         *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )
 }

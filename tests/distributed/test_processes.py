@@ -25,7 +25,17 @@ from elboroom.training.checkpoints.state import load_state
 from . import job
 
 SCRIPT = Path(job.__file__)
-CURVES = ["plain", "few_examples", "sharded", "critic", "layers", "codes", "bad_example", "freezes"]
+CURVES = [
+    "plain",
+    "few_examples",
+    "sharded",
+    "critic",
+    "layers",
+    "recomputed",
+    "codes",
+    "bad_example",
+    "freezes",
+]
 # Sums over parts of a batch are in another order: single-precision rounding, which training passes on.
 CLOSE = {"rel": 2e-4, "abs": 1e-5}
 

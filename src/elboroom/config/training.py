@@ -77,6 +77,10 @@ class TrainingConfig(Section):
     """Examples per batch; without --accumulate, examples per step."""
     accumulate: Annotated[AtLeastOne, FLAT] = 1
     """Batches whose gradients are added up for each step, for steps of more examples than fit into memory."""
+    checkpoint_activations: Annotated[bool, FLAT] = False
+    """Recompute the activations of convolutional blocks in the backward pass instead of keeping them: less
+    memory, more time, the same result.
+    """
     shuffle_chunk: Annotated[AtLeastOne, FLAT] = 1
     """Shuffle chunks of this many neighbouring examples, for data streamed from a slow disk. 1 shuffles
     single examples.

@@ -3,6 +3,7 @@
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.mlp import MLP
 from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
+from elboroom.networks.recompute import recompute_activations
 from elboroom.networks.summary import summarize
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ConvEncoder",
     "PythaeDecoder",
     "PythaeEncoder",
+    "recompute_activations",
     "summarize",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from elboroom.errors import UsageError, nearest
 from elboroom.networks.levels import Level, check_count, plan_levels
 from elboroom.networks.mlp import ACTIVATIONS
+from elboroom.networks.recompute import RecomputableSequential
 
 # Residual blocks are used on grids of at most 8×8. On finer grids they cost as much arithmetic but more
 # memory: one more level of blocks slows 64×64 images by a fifth.
@@ -55,7 +56,15 @@ def _linear(fan_in: int, fan_out: int) -> nn.Linear:
 
 
 def _chain(**layers: nn.Module | None) -> nn.Sequential:
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+    return nn.Sequential(_without_gaps(layers))
+
+
+def _level(**layers: nn.Module | None) -> RecomputableSequential:
+    return RecomputableSequential(_without_gaps(layers))
+
+
+def _without_gaps(layers: Mapping[str, nn.Module | None]) -> OrderedDict[str, nn.Module]:
+    return OrderedDict((name, layer) for name, layer in layers.items() if layer is not None)
 
 
 class ResidualBlock(nn.Module):
@@ -203,7 +212,7 @@ class ConvEncoder(nn.Sequential):
             # Padding 1 rounds up: an odd side of 2n + 1 becomes n + 1.
             down = _he(nn.Conv2d(channels, level.channels, 3, stride=level.stride, padding=1))
             before = {"activation": parts.activate()} if number > 1 else {}
-            layers[f"level{number}"] = _chain(**before, down=down, **parts.residual(level))
+            layers[f"level{number}"] = _level(**before, down=down, **parts.residual(level))
             channels = level.channels
         layers["code"] = _chain(
             normalization=parts.normalize(channels),
@@ -268,7 +277,7 @@ class ConvDecoder(nn.Sequential):
         }
         for number in range(len(plan), 1, -1):
             level, finer = plan[number - 1], plan[number - 2]
-            layers[f"level{number}"] = _chain(
+            layers[f"level{number}"] = _level(
                 **parts.residual(level),
                 activation=parts.activate(),
                 convolution=_he(nn.Conv2d(level.channels, finer.channels, 3, padding=1)),
@@ -276,7 +285,7 @@ class ConvDecoder(nn.Sequential):
             )
         height, across, channels = out_shape
         pixels = nn.Conv2d(finest.channels, channels * math.prod(finest.stride), 3, padding=1)
-        layers["level1"] = _chain(
+        layers["level1"] = _level(
             **parts.residual(finest),
             normalization=parts.normalize(finest.channels),
             activation=parts.activate(),

@@ -18,6 +18,7 @@ from elboroom.distributed.noise import normal
 from elboroom.errors import UsageError
 from elboroom.networks.ladder_parts import StochasticLayer, consecutive, pixels, rise
 from elboroom.networks.levels import check_count, plan_levels
+from elboroom.networks.recompute import RecomputableSequential
 
 _LOG_2PI = math.log(2 * math.pi)
 # One latent channel for so many feature channels.
@@ -138,12 +139,12 @@ class Ladder(nn.Module):
                 before += rise(plan[number - 1], level)
             per_cell = z_channels or max(1, level.channels // _FEATURES_PER_LATENT)
             for _ in range(count):
-                self.rises.append(nn.Sequential(*before))
+                self.rises.append(RecomputableSequential(*before))
                 before = []
                 self.stochastic.append(StochasticLayer(level.channels, per_cell, blocks))
                 self.grids.append((level.height, level.width, per_cell))
                 self.level_of.append(number)
-        self.image = nn.Sequential(*before, *pixels(plan[-1], self.out_shape))
+        self.image = RecomputableSequential(*before, *pixels(plan[-1], self.out_shape))
         self.layers = consecutive(math.prod(grid) for grid in self.grids)
         self.latent_dim = self.layers[-1].stop
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from elboroom.networks.conv import CONV_NORMALIZATIONS, ResidualBlock, Shuffle
 from elboroom.networks.levels import Level, check_count, plan_levels
+from elboroom.networks.recompute import Recomputable, RecomputableSequential
 
 # Log-scales are bounded by 5 · tanh(x / 5): standard deviations stay within e^±5 (arXiv:2007.03898, the
 # authors' soft_clamp5), and gradients never quite vanish.
@@ -44,7 +45,7 @@ class LadderEncoder(nn.Module):
         self.levels = nn.ModuleList()
         for level in plan_levels(shape, width=width, levels=levels):
             down = _conv(channels, level.channels, 3, stride=level.stride)
-            self.levels.append(nn.Sequential(down, *_cells(level.channels, blocks)))
+            self.levels.append(RecomputableSequential(down, *_cells(level.channels, blocks)))
             channels = level.channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class LadderEncoder(nn.Module):
         return torch.cat(features[::-1], 1)
 
 
-class StochasticLayer(nn.Module):
+class StochasticLayer(Recomputable):
     """One layer of a ladder: p(z | above), q(z | above, x) relative to it, and the update of the state by z.
 
     Both start as N(0, 1), so the rate starts at 0.
@@ -83,6 +84,9 @@ class StochasticLayer(nn.Module):
 
     def prior_of(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of p(z | above), (n, z_channels, h, w) each."""
+        return self.light(self._prior_of, state)
+
+    def _prior_of(self, state: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = _precise(self.prior(state)).chunk(2, 1)
         return mean, _bounded(log_scale)
 
@@ -92,6 +96,9 @@ class StochasticLayer(nn.Module):
         The state is that of k·b codes, the image features those of b examples. They are expanded to k·b only
         after their own convolution.
         """
+        return self.light(self._posterior_of, state, image)
+
+    def _posterior_of(self, state: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         b = len(image)
         mixed = self.from_state(state)
         k = len(mixed) // max(b, 1)
@@ -101,6 +108,9 @@ class StochasticLayer(nn.Module):
 
     def forward(self, state: Tensor, z: Tensor) -> Tensor:
         """Update the state by z (n, z_channels, h, w)."""
+        return self.light(self._updated, state, z)
+
+    def _updated(self, state: Tensor, z: Tensor) -> Tensor:
         return self.cells(state + self.join(z))
 
 

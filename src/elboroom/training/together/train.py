@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elboroom.errors import reason_of
+from elboroom.networks.recompute import recomputes
 from elboroom.training.loop import OnEpoch, Training
 from elboroom.training.order import epoch_order
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
@@ -74,6 +75,8 @@ def _misfit_of(engine: Any) -> str | None:
         return "hooks act on the model, or a part of it is frozen"
     if engine.divides_batches:
         return "their batches are divided (accumulate)"
+    if recomputes(engine.vae):
+        return "activations are recomputed (checkpoint_activations)"
     if engine.moves_buffers:
         return "the model has statistics that each batch changes, such as a codebook"
     if engine.average.weights is not None:
