@@ -101,6 +101,14 @@ def test_each_recipe_is_replayed(name: str, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("options", [{"conv_width": 8}, {"conv_width": 8, "ema": 0.9, "clip": 1.0}])
+def test_activations_are_recomputed_in_a_replay(options: dict[str, Any]) -> None:
+    training = compare(narrow("ladder", epochs=3, checkpoint_activations=True, **options))
+    assert (Recording.made, Recording.replays) == (2, 12 - 3 - 1)
+    kept = trained(narrow("ladder", epochs=3, **options), lambda: None, None)
+    assert_identical(timeless(training.record.history), timeless(kept.record.history), "history")
+
+
 @pytest.mark.parametrize("name", ["vae", "iwae", "ladder", "vq-vae", "factor-vae"])
 def test_a_static_step_learns_what_an_ordinary_one_learns(name: str) -> None:
     replayed = trained(narrow(name, epochs=3, ema=0.9, clip=1.0), lambda: None, None)

@@ -17,7 +17,6 @@ from elboroom.data.batches import Batches, Rows
 from elboroom.distributed.processes import Part, Workers
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
-from elboroom.networks import recompute_activations
 from elboroom.objectives import Objective
 from elboroom.training.devices import find_precision, works_apart
 from elboroom.training.step.accumulate import add_up
@@ -79,9 +78,6 @@ class Engine:
         self.static = new_graph is not None or works_apart(device)
         self.report = report or (lambda _line: None)
         self.vae = vae.to(device)
-        self._recomputes = config.training.checkpoint_activations
-        if self._recomputes:
-            recompute_activations(vae)
         self.objective = objective.to(device)
         self.batches = batches
         batches.condition_on(vae.condition)
@@ -304,10 +300,7 @@ class Engine:
 
     def release(self) -> None:
         """Give each parameter its own storage again; no step may follow."""
-        if self._recomputes:
-            recompute_activations(self.vae, False)
-        for update in self.updates:
-            update.flat.release()
+        self.trainable.release()
 
     def settle(self) -> None:
         """Average running statistics over the processes, each of which has its own."""

@@ -12,6 +12,7 @@ from elboroom.config import Config, OptimizerConfig
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError, some
 from elboroom.models.vae import VAE
+from elboroom.networks.recompute import recompute_activations
 from elboroom.objectives import Objective
 from elboroom.training.step.update import Update
 
@@ -43,7 +44,7 @@ class Trainable:
     Raises
     ------
     UsageError
-        If all are frozen.
+        If all are frozen, or activations are to be recomputed that cannot be.
     """
 
     def __init__(
@@ -53,6 +54,9 @@ class Trainable:
         self._config = config
         self._workers = workers
         self._static = static
+        self._recomputes = config.training.checkpoint_activations
+        if self._recomputes:
+            recompute_activations(vae)
         self._named = self._names()
         self.parameters = list(self._named.values())
         opponents = objective.opponents
@@ -88,6 +92,13 @@ class Trainable:
     def frozen(self) -> list[str]:
         """Names of the parameters that are frozen."""
         return [name for name, p in self._named.items() if not p.requires_grad]
+
+    def release(self) -> None:
+        """Leave the model as it would be without a training, each parameter in its own storage."""
+        for update in self.updates:
+            update.flat.release()
+        if self._recomputes:
+            recompute_activations(self._vae, False)
 
     def follow(self) -> None:
         """Adapt the optimisers to what is frozen now.
