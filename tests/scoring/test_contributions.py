@@ -18,7 +18,7 @@ def test_what_made_a_row_odd_is_what_is_above_the_usual() -> None:
     assert first[0] == Reason("flag", 3.0, 2.9)
     assert second == []  # nothing is above the usual
     (all_of_them, _) = top_reasons(rows, ("job", "flag", "height"), usual, count=9)
-    assert all_of_them[-1].name == "latent"
+    assert all_of_them[-1].name == "latent code"
     assert sum(reason.above for reason in all_of_them) == pytest.approx(8.7 - usual.sum(), abs=1e-12)
 
 

@@ -60,6 +60,13 @@ Refine = Annotated[
 ]
 Json = Annotated[bool, Option(help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, Option(help="Print results and errors only.")]
+Overwrite = Annotated[
+    bool,
+    Option(
+        help="Replace existing files. Without it, a default name is numbered, and an existing --out is "
+        "refused."
+    ),
+]
 Folder = Annotated[Path | None, Option(help="Folder for the pictures. Default: RUN/figures.")]
 
 

@@ -18,6 +18,7 @@ from elboroom.cli.commands.reconstruct import Reconstruct
 from elboroom.cli.commands.report import Report
 from elboroom.cli.commands.resume import Resume
 from elboroom.cli.commands.sample import Sample
+from elboroom.cli.commands.score import Score
 from elboroom.cli.commands.train import Train
 from elboroom.cli.commands.traverse import Traverse
 from elboroom.cli.options import Verb
@@ -36,6 +37,7 @@ VERBS: dict[str, type[Verb]] = {
     "neighbours": Neighbours,
     "traverse": Traverse,
     "embed": Embed,
+    "score": Score,
     "data list": DataList,
     "data show": DataShow,
     "data faces": DataFaces,

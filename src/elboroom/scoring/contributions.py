@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elboroom.errors import UsageError
 
-LATENT = "latent"
+LATENT = "latent code"
 """The name of what no single column has a share in: the rate."""
 
 
@@ -56,7 +56,7 @@ class Reason(NamedTuple):
     Attributes
     ----------
     name : str
-        The column, or "latent".
+        The column, or "latent code".
     nats : float
         Its part of the score.
     above : float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,7 +17,7 @@ from elboroom.models.conditioning import Array, Condition, apart
 from elboroom.models.inputs import check_count
 from elboroom.models.vae import VAE
 from elboroom.probability.parameters import check_choice
-from elboroom.scoring.conformal import conformal_p_values, conformal_threshold
+from elboroom.scoring.calibration import Calibration, Judged
 from elboroom.scoring.measures import ScoreName, measure
 from elboroom.scoring.measures import Scores as Scores
 from elboroom.scoring.regret import STEPS, regret
@@ -33,28 +32,6 @@ SCORES: dict[ScoreName, str] = {
 
 NUM_SAMPLES = 100
 _ROWS = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Anomaly scores with verdicts.
-
-    Attributes
-    ----------
-    scores : Scores
-        Of n examples.
-    p_value : numpy.ndarray
-        Conformal p-value of each, float64 (n,); NaN where the score is.
-    anomalous : numpy.ndarray
-        bool (n,): the score is above the threshold. A score that is NaN is above nothing.
-    threshold : float
-        In nats.
-    """
-
-    scores: Scores
-    p_value: NDArray[np.float64]
-    anomalous: NDArray[np.bool_]
-    threshold: float
 
 
 def default_score(vae: VAE) -> ScoreName:
@@ -113,12 +90,9 @@ def score(
     """
     name = default_score(vae) if score is None else score
     options = {"num_samples": num_samples, "steps": steps, "seed": seed}
-    of_held_out = score_array(vae, calibration, name, condition=condition, **options)
-    threshold = conformal_threshold(of_held_out.value, false_alarms)
-    found = score_array(vae, x, name, condition=condition, **options)
-    return Judged(
-        found, conformal_p_values(found.value, of_held_out.value), found.value > threshold, threshold
-    )
+    held_out = score_array(vae, calibration, name, condition=condition, **options)
+    calibrated = Calibration.of([held_out], false_alarms)
+    return calibrated.judge(score_array(vae, x, name, condition=condition, **options))
 
 
 def score_array(

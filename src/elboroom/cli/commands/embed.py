@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from elboroom.cli.options import ModelVerb, Positional, Precision
+from elboroom.cli.options import ModelVerb, Overwrite, Positional, Precision
 from elboroom.config.options import Option
 
 if TYPE_CHECKING:
@@ -27,12 +26,13 @@ class Embed(ModelVerb):
         Positional[str | None], Option(metavar="DATA", help="Data to embed. Default: the run's own.")
     ] = None
     out: Annotated[
-        Path,
+        Path | None,
         Option(
             help=".csv or .npz, which also give the row or file of each code; or .npy, with these in a "
-            "second file, .rows.csv."
+            "second file, .rows.csv. Default: z.npy."
         ),
-    ] = Path("z.npy")
+    ] = None
+    overwrite: Overwrite = False
     precision: Precision = "fp32"
 
     def __call__(self) -> None:
@@ -42,22 +42,26 @@ class Embed(ModelVerb):
         from elboroom.cli.console import console, shown
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.inputs.run_data import seen_data
-        from elboroom.cli.outputs import output_file, save_array
+        from elboroom.cli.outputs import free_files, output_file, save_array
         from elboroom.data.dataset import skipped_lines
         from elboroom.evaluation.health import check_finite
         from elboroom.evaluation.neighbours import embed_rows
         from elboroom.io.files import write_atomic
         from elboroom.runs.run import Run
 
-        file = output_file(self.out, self.out, (".npy", ".npz", ".csv"))
+        default, allowed = Path("z.npy"), (".npy", ".npz", ".csv")
+        file = output_file(self.out, default, allowed, overwrite=self.overwrite)
+        kind = file.suffix.lower()
+        beside = [file.with_suffix(".rows.csv")] if kind == ".npy" else []
+        rows_files = free_files(beside, named=self.out is not None, overwrite=self.overwrite)
         run = Run(self.run)
         vae = load_model(run, self.device)
         data = seen_data(run, vae, self.data)
         codes = embed_rows(vae, data, np.arange(len(data)), self.precision)
         check_finite({"codes": codes}, str(run.path))
-        kind, rows_file = file.suffix.lower(), file.with_suffix(".rows.csv")
-        if kind == ".npy":
+        for rows_file in rows_files:
             write_atomic(rows_file, _as_csv(codes[:, :0], data))
+        if kind == ".npy":
             save_array(codes, file)
         else:
             write_atomic(file, _as_npz(codes, data) if kind == ".npz" else _as_csv(codes, data))
@@ -67,19 +71,16 @@ class Embed(ModelVerb):
         say.print(
             f"wrote {shown(file)}: {len(codes):,} codes of {vae.latent_dim} numbers, in the data's order"
         )
-        if kind == ".npy":
+        for rows_file in rows_files:
             say.print(f"wrote {shown(rows_file)}: the row of the data that each code belongs to")
-        elif data.skipped:
+        if data.skipped and not rows_files:
             say.print("the column 'row' gives the row of the data that each code belongs to, counted from 0")
-
-
-def rows_of(data: Dataset) -> Sequence[int]:
-    """List the row of its source that each example was, counted from 0."""
-    return range(len(data)) if data.rows is None else data.rows.tolist()
 
 
 def _as_npz(codes: NDArray[np.float32], data: Dataset) -> bytes:
     import numpy as np
+
+    from elboroom.cli.inputs.row_names import rows_of
 
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"z": codes, "split": data.split, "row": np.array(rows_of(data))}
@@ -92,12 +93,13 @@ def _as_npz(codes: NDArray[np.float32], data: Dataset) -> bytes:
 
 
 def _as_csv(codes: NDArray[np.float32], data: Dataset) -> str:
+    from elboroom.cli.inputs.row_names import label_cells, name_cells, rows_of
+
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     before, after = ["row"] + ["name"] * bool(data.names), ["label"] * (data.labels is not None)
     table.writerow([*before, *(f"z{i}" for i in range(codes.shape[1])), *after])
     for i, row in enumerate(rows_of(data)):
-        name: Sequence[str] = data.names[i : i + 1]
-        label = [] if data.labels is None else [data.label_name(int(data.labels[i]))]
-        table.writerow([row, *name, *(f"{value:.7g}" for value in codes[i]), *label])
+        numbers = (f"{value:.7g}" for value in codes[i])
+        table.writerow([row, *name_cells(data, i), *numbers, *label_cells(data, i)])
     return text.getvalue()
