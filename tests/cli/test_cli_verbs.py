@@ -456,7 +456,7 @@ def test_codes_of_photos_say_which_file_they_are_of(elboroom: Command, world: Wo
     names = sorted(f"{path.parent.name}/{path.name}" for path in Path("photos").rglob("*.png"))
     names.remove("a/02.png")
     for _ in range(2):  # the second time from the cache
-        assert elboroom("embed", world.photo_run, "photos", "--out", "z.csv").code == 0
+        assert elboroom("embed", world.photo_run, "photos", "--out", "z.csv", "--overwrite").code == 0
         lines = [line.split(",")[1] for line in Path("z.csv").read_text().splitlines()]
         assert lines == ["name", *names]
 

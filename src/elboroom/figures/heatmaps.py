@@ -10,16 +10,17 @@ from matplotlib.figure import Figure
 
 from elboroom.errors import UsageError
 from elboroom.figures.by_class import wrapped
-from elboroom.figures.grids import ImageGrid, images_of, stack
+from elboroom.figures.grids import ImageGrid, images_of, lay_out
 from elboroom.latent.arrays import Numbers, numbers
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
 
+_ROWS = 8  # below one another
 _STRONG = 0.995  # of the pixels have less colour than the strongest
 
 
 def heat_sheet(vae: VAE, images: Array, above: Numbers, names: Sequence[str], title: str = "") -> Figure:
-    """Draw images beside their reconstructions and maps of what each pixel costs, a row each.
+    """Draw images beside their reconstructions and maps of what each pixel costs above the usual, a row each.
 
     Parameters
     ----------
@@ -50,13 +51,17 @@ def heat_sheet(vae: VAE, images: Array, above: Numbers, names: Sequence[str], ti
     shown = [images_of(vae, numbers(each)) for each in (plain, vae.reconstruct(images))]
     columns = [*(np.repeat(each, 3, -1) if each.shape[-1] == 1 else each for each in shown), maps]
     labels = [f"{wrapped(name)}\nred: +{limit:.2g} nats" for name, limit in zip(names, limits, strict=True)]
-    grid = ImageGrid(
-        np.stack(columns, 1).reshape(-1, *maps.shape[1:]),
-        3,
-        row_labels=labels,
-        captions=["example", "decoded", "nats above usual"],
-    )
-    return stack(grid, title=title)
+    sheet = np.stack(columns, 1)
+    grids = [
+        ImageGrid(
+            sheet[start : start + _ROWS].reshape(-1, *maps.shape[1:]),
+            3,
+            row_labels=labels[start : start + _ROWS],
+            captions=["input", "output", "above"],
+        )
+        for start in range(0, len(sheet), _ROWS)
+    ]
+    return lay_out(grids, len(grids), title)
 
 
 def heat_colors(maps: Numbers) -> tuple[Numbers, Numbers]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -114,7 +115,10 @@ class Score(ModelVerb):
         held_out, chosen = self._held_out(run, data if own else None)
         for line in skipped_lines(data):
             console().print(line)
-        calibration = passes.calibrate(held_out, chosen, self.false_alarms)
+        try:
+            calibration = passes.calibrate(held_out, chosen, self.false_alarms)
+        except UsageError as error:
+            raise UsageError(_in_options(str(error))) from None
         table, oddest = passes.score(data, calibration, own=own, keep=_HEATMAPS)
         write_atomic(file, table.text())
         console().print(f"wrote {shown(file)}: a line for each of {len(data):,} examples")
@@ -211,6 +215,18 @@ class Score(ModelVerb):
             )
 
 
+def _in_options(message: str) -> str:
+    """Reword a message about an argument of the library in the terms of this command.
+
+    Examples
+    --------
+    >>> _in_options("score = 'nll' needs a density")
+    '--score nll needs a density'
+    """
+    argument = r"^(score|false_alarms|num_samples|steps) = '?([^\s':]+)'?"
+    return re.sub(argument, lambda found: f"--{found[1].replace('_', '-')} {found[2]}", message)
+
+
 def _draw(vae: VAE, data: Dataset, oddest: list[Odd], sheet: Path) -> None:
     """Draw the anomalous ones among the oddest."""
     import numpy as np
@@ -228,7 +244,7 @@ def _draw(vae: VAE, data: Dataset, oddest: list[Odd], sheet: Path) -> None:
     names = []
     for each in odd:
         name = "".join(f" {cell}" for cell in name_cells(data, each.index))
-        names.append(f"row {rows_of(data)[each.index]}{name}, {each.value:.1f} nats")
+        names.append(f"row {rows_of(data)[each.index]}{name}: {each.value:.1f}")
     images = examples_of(vae, data, np.array([each.index for each in odd]))
-    title = "The most anomalous examples, and where they cost more nats than usual"
+    title = "The most anomalous examples with their scores: input, output, and nats above what is usual"
     save_figure(heat_sheet(vae, images, np.stack([each.above for each in odd]), names, title), sheet)
