@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -35,8 +36,8 @@ class Passes:
         The run, and its model on a device.
     score : {"auto", "elbo", "nll", "reconstruction", "regret"}
         What to measure.
-    **options
-        ``num_samples``, ``steps`` and ``seed`` of :func:`elboroom.scoring.score`.
+    num_samples, steps, seed
+        As in :func:`elboroom.scoring.score`.
 
     Attributes
     ----------
@@ -44,11 +45,20 @@ class Passes:
         What is measured.
     """
 
-    def __init__(self, run: Run, vae: VAE, score: ScoreName | Literal["auto"], **options: int):
+    def __init__(
+        self,
+        run: Run,
+        vae: VAE,
+        score: ScoreName | Literal["auto"],
+        *,
+        num_samples: int,
+        steps: int,
+        seed: int,
+    ):
         self.run = run
         self.vae = vae
         self.name: ScoreName = default_score(vae) if score == "auto" else score
-        self._options = options
+        self._score_rows = partial(score_rows, num_samples=num_samples, steps=steps, seed=seed)
         self._columns: tuple[str, ...] = ()
         self._every = False
 
@@ -113,7 +123,7 @@ class Passes:
         batches = Batches(data, where, binarize=config.binarize, dequantize=config.dequantize)
         with Progress(console=console(), transient=True, disable=not console().is_terminal) as bar:
             task = bar.add_task(f"{what} {len(rows):,} examples", total=len(rows))
-            for part, scores in score_rows(self.vae, batches, rows, self.name, **self._options):
+            for part, scores in self._score_rows(self.vae, batches, rows, self.name):
                 bar.update(task, advance=len(part))
                 yield part, scores
 
