@@ -10,9 +10,9 @@ from elboroom.errors import UsageError
 ROWS = [[1.5, 2.5, 3.25], [4.5, 5.5, 6.25]]
 
 
-def table(tmp_path, text, name="t.csv", encoding="utf-8"):
+def table(tmp_path, text, name="t.csv", encoding="utf-8", **options):
     (tmp_path / name).write_bytes(text.encode(encoding) if isinstance(text, str) else text)
-    return load_data(tmp_path / name)
+    return load_data(tmp_path / name, **options)
 
 
 # (text, what is said of it)
@@ -64,7 +64,8 @@ def test_encodings(tmp_path, encoding):
 
 def test_latin_1_is_named(tmp_path):
     with pytest.raises(
-        UsageError, match=r"is not a text table in UTF-8 .byte 0xf6.; if it is in Latin-1 .*iconv"
+        UsageError,
+        match=r"is not a text table in UTF-8 .byte 0xf6.; if it is in Latin-1 .*encoding='windows-1252'",
     ):
         table(tmp_path, "größe,b\n1,2\n", encoding="latin-1")
 
@@ -81,7 +82,7 @@ def test_a_first_row_that_counts_is_data(tmp_path, text):
 
 
 def test_rows_keep_their_numbers(tmp_path):
-    data = table(tmp_path, "# made\na,b\n1,2\n\n3,\n5,6\nx,y\n7,8\n")
+    data = table(tmp_path, "# made\na,b\n1,2\n\n3,\n5,6\nx,y\n7,8\n", kinds="numbers")
     assert data.x.tolist() == [[1, 2], [5, 6], [7, 8]]
     assert data.rows.tolist() == [0, 2, 4]  # as pandas counts them
     lines = skipped_lines(data)
@@ -90,9 +91,9 @@ def test_rows_keep_their_numbers(tmp_path):
 
 
 def test_few_rows_left_out_are_no_warning_and_many_are_counted(tmp_path):
-    few = table(tmp_path, "a,b\n" + "1,2\n" * 30 + "1,\n")
+    few = table(tmp_path, "a,b\n" + "1,2\n" * 30 + "1,\n", kinds="numbers")
     assert [line.split()[0] for line in skipped_lines(few)] == ["skipped"]
-    many = table(tmp_path, "a,b\n" + "1,2\n" * 30 + "1,\n" * 30)
+    many = table(tmp_path, "a,b\n" + "1,2\n" * 30 + "1,\n" * 30, kinds="numbers")
     assert skipped_lines(many, most=10)[-1] == "skipped 20 more, 30 in all"
     assert len(skipped_lines(many, most=10)) == 12
 
@@ -107,7 +108,7 @@ def test_identifiers_are_refused_where_they_would_become_the_same(tmp_path):
 
 
 def test_numbers_beyond_float32_are_named(tmp_path):
-    data = table(tmp_path, "a,b\n1,2\n1e39,3\n4,-1e300\n")
+    data = table(tmp_path, "a,b\n1,2\n1e39,3\n4,-1e300\n", kinds="numbers")
     assert data.x.tolist() == [[1, 2]]
     assert [skip.reason for skip in data.skipped] == [
         "line 3 has '1e39' in column 'a', beyond float32 (3.4e38)",
@@ -119,16 +120,19 @@ def test_columns_of_words_are_named_in_one_line(tmp_path):
     with pytest.raises(
         UsageError, match=r"columns 'name', 'city' contain no numbers .*remove .*or head a column 'label'"
     ):
-        table(tmp_path, "name,age,city\nann,3.5,rome\nbob,4.5,oslo\n")
+        table(tmp_path, "name,age,city\nann,3.5,rome\nbob,4.5,oslo\n", kinds="numbers")
 
 
 def test_columns_of_other_scales_are_pointed_out(tmp_path):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(50, 2)) * [0.01, 100]
     text = "rate,income\n" + "".join(f"{a},{b}\n" for a, b in rows)
-    assert any("(column 'rate')" in note and "--standardize" in note for note in table(tmp_path, text).notes)
+    assert any(
+        "(column 'rate')" in note and "--standardize" in note
+        for note in table(tmp_path, text, kinds="numbers").notes
+    )
     even = "a,b\n" + "".join(f"{a},{b}\n" for a, b in rows * [100, 0.01])
-    assert len(table(tmp_path, even).notes) == 1
+    assert len(table(tmp_path, even, kinds="numbers").notes) == 1
 
 
 def test_large_labels_are_refused(tmp_path):

@@ -100,7 +100,7 @@ def test_a_first_line_that_only_excel_reads_is_no_header(tmp_path):
 
 def test_columns_that_count_the_rows_are_spoken_of(tmp_path):
     rows = "".join(f"{number},{number * number % 7}.5\n" for number in range(100, 130))
-    data = load_data(_written(tmp_path / "a.csv", "id,x\n" + rows))
+    data = load_data(_written(tmp_path / "a.csv", "id,x\n" + rows), kinds="numbers")
     assert [note for note in data.notes if "counts" in note] == [
         "warning: column 'id' counts the rows and is taken for a feature; remove it if it is an identifier"
     ]

@@ -98,7 +98,15 @@ def compare(
 
     configs, refused = sift(names_of(recipes), settings, leave_out=everything)
     first = next(iter(configs.values())).data
-    loaded = load_data(data, size=first.size, channels=first.channels, strict=first.strict)
+    loaded = load_data(
+        data,
+        size=first.size,
+        channels=first.channels,
+        strict=first.strict,
+        kinds=first.kinds,
+        encoding=first.encoding,
+        unseen=first.unseen,
+    )
     return compare_configs(
         loaded,
         configs,

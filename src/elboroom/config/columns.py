@@ -49,6 +49,7 @@ LOGGED: tuple[Family, ...] = ("log_normal", "quantile", "mixture")
 """Families that take the logarithm of positive numbers."""
 MIXTURE_COMPONENTS = 5
 WITH_CATEGORIES: tuple[ColumnKind, ...] = ("ordinal", "category", "boolean")
+NOT_MODELLED: tuple[ColumnKind, ...] = ("identifier", "ignored")
 
 
 class Column(Section):
@@ -85,6 +86,26 @@ class Column(Section):
     """
     levels: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     """What the quantile family maps the ``knots`` to: quantiles of the standard normal distribution."""
+    unit: str = ""
+    """Unit of the numbers, for tables and pictures; it changes no value."""
+    unseen: Literal["refuse", "missing"] = "refuse"
+    """What a category that is not in ``categories`` is at use: an error, or a missing cell."""
+    dtype: str = ""
+    """Type that the column had where it came from, as pandas names it; empty for text files."""
+    whole: bool = False
+    """Whether all numbers were whole, so that draws are rounded when they are written."""
+    decimals: Annotated[int, Field(ge=0)] | None = None
+    """Most decimals of a number in a text file; None if that is not known."""
+    comma: bool = False
+    """Whether a comma marked the decimals."""
+    step: Literal["", "day", "hour", "minute", "second"] = ""
+    """Unit of a date, which is the number of steps since ``origin``."""
+    origin: str = ""
+    """First day of the dates, in ISO 8601."""
+    date_format: str = ""
+    """Format of the dates in a text file, as for :meth:`datetime.datetime.strptime`."""
+    timezone: str = ""
+    """Time zone of the dates in a table in memory; they are counted in UTC."""
 
     @model_validator(mode="before")
     @classmethod

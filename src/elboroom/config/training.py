@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from elboroom.config.kinds import Kinds
+from elboroom.config.options import Option
 from elboroom.config.sections import (
     FLAT,
     FLAT_NAME,
@@ -48,6 +50,14 @@ class DataConfig(Section):
     """Convert images to greyscale (1) or colour (3)."""
     prepare: Literal["auto", "faces", "crop"] = "auto"
     """How image files are prepared later if the data do not record it; faces: find, align and cut."""
+    kinds: Annotated[Kinds, Option(short=True, metavar="NAME=KIND", old=("columns",))] = Field(default={})
+    """Kinds of columns of a table that are not to be inferred, as in 'zip=category, id=ignored,
+    rating=ordinal:low<mid<high, weight=positive[kg], day=datetime:%d/%m/%Y'.
+    """
+    unseen: Annotated[Literal["refuse", "missing"], FLAT] = "refuse"
+    """What a category of a table that training did not have is at use: an error, or a missing cell."""
+    encoding: Annotated[str | None, FLAT_NAME] = None
+    """Encoding of a text table, such as windows-1252. Default: UTF-8, or as its first bytes say."""
     pixel_scale: Positive | None = None
     """Value that pixels are divided by, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"

@@ -79,6 +79,8 @@ class Dataset:
     columns : tuple of Column
         The columns of a table ``(n, d)`` of cells of different kinds, d of them; empty for all other data.
         Cells may then be missing, as nan.
+    left_out : tuple of Column
+        Columns of the table that are not in ``x``: identifiers, and those that are ignored.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class Dataset:
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    left_out: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         x = as_examples(self.x, self.name, missing=bool(self.columns))
@@ -184,6 +187,9 @@ class Dataset:
         """
         digest = hashlib.sha256(f"{self.x.shape} {self.x.dtype.str}".encode())
         digest.update(np.ascontiguousarray(self.split).data)
+        for column in self.columns:
+            meaning = (column.name, *column.categories, column.origin, column.step)
+            digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
         if self.vectors is not None:
             digest.update(np.ascontiguousarray(self.vectors).data)
         if labels and self.labels is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from elboroom.data import arrays, folder, haskell, shards, table
 from elboroom.data.dataset import Dataset
 from elboroom.data.faces import files as faces
+from elboroom.data.table_read import load_table
+from elboroom.data.table_set import Reading
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,23 @@ class Options:
         Whether an input that cannot be read is an error instead of a row of `Dataset.skipped`.
     white : int, optional
         The value that becomes 255 in image files of 16 bits, if it is not to be found out.
+    reading : Reading, optional
+        How a table is read; None for rows of plain numbers, without kinds of columns.
+    encoding : str, optional
+        Of text files.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     strict: bool = False
     white: int | None = None
+    reading: Reading | None = field(default_factory=Reading)
+    encoding: str | None = None
+
+    @property
+    def of_images(self) -> dict[str, Any]:
+        """Those that image files take."""
+        return {"size": self.size, "channels": self.channels, "strict": self.strict, "white": self.white}
 
 
 @dataclass(frozen=True)
@@ -65,10 +79,16 @@ def _ends_in(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.suffix.lower() in suffixes and path.exists() and not path.is_dir()
 
 
+def _load_table(path: Path, options: Options) -> Dataset:
+    if options.reading is None:
+        return table.load_csv(path, options.strict, options.encoding)
+    return load_table(path, replace(options.reading, strict=options.strict), options.encoding)
+
+
 IMAGE_FOLDER = Format(
     "a folder of images",
     Path.is_dir,
-    lambda path, options: folder.load_folder(path, **asdict(options)),
+    lambda path, options: folder.load_folder(path, **options.of_images),
     folder.example,
 )
 
@@ -92,7 +112,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "a .csv or .tsv table",
         _ends_in(*table.SUFFIXES),
-        lambda path, options: table.load_csv(path, options.strict),
+        _load_table,
         table.example,
         "a table",
         table.SUFFIXES,
@@ -113,7 +133,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         ".tar or .npy shards",
         shards.is_shards,
-        lambda path, options: shards.load_shards(path, **asdict(options)),
+        lambda path, options: shards.load_shards(path, **options.of_images),
         shards.example,
     ),
     IMAGE_FOLDER,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from elboroom.config.columns import Column
+from elboroom.config.kinds import declared_kinds
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Dataset
 from elboroom.data.formats import Options, listed, recognise
@@ -17,6 +20,8 @@ from elboroom.data.images import resize_images
 from elboroom.data.memory import require_memory
 from elboroom.data.named import NAMED, load_named
 from elboroom.data.rows import chunks
+from elboroom.data.table_frames import memory_table
+from elboroom.data.table_set import Reading, table_set
 from elboroom.errors import UsageError, nearest
 
 
@@ -26,6 +31,10 @@ def load_data(
     size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
     strict: bool = False,
+    kinds: Mapping[str, str] | str | None = None,
+    columns: Sequence[Column] = (),
+    encoding: str | None = None,
+    unseen: Literal["refuse", "missing"] = "refuse",
 ) -> Dataset:
     """Load a data set by its name or path, or wrap an array.
 
@@ -41,6 +50,17 @@ def load_data(
         Grey or colour, of images.
     strict : bool
         Whether an input that cannot be read is an error; if not, it is left out and listed in ``skipped``.
+        A cell of a table that does not fit its column is then missing, which a note says.
+    kinds : mapping of str to str, or str, optional
+        Kinds of columns of a table that are not to be inferred, as in ``'zip=category, id=ignored,
+        rating=ordinal:low<mid<high, weight=positive[kg], day=datetime:%d/%m/%Y'``; "numbers" reads all
+        columns as plain numbers and leaves out rows with a hole.
+    columns : sequence of Column
+        Columns of a run, ``vae.config.columns``, to which a table is brought by name.
+    encoding : str, optional
+        Of a text table, as Python names it. Default: UTF-8, or as its first bytes say.
+    unseen : {"refuse", "missing"}
+        What a category of a table is to a model that was not trained on it: an error, or a missing cell.
 
     Returns
     -------
@@ -61,7 +81,10 @@ def load_data(
     >>> load_data(np.zeros((20, 3), dtype=np.float32)).describe()
     'array: 18 train, 2 test, 3 float32, no labels (from memory)'
     """
-    return load(source, checked_options(size, channels, strict))
+    options = checked_options(size, channels, strict)
+    plain = kinds == "numbers"
+    reading = None if plain else Reading(declared_kinds(kinds), tuple(columns), unseen=unseen)
+    return load(source, replace(options, reading=reading, encoding=encoding))
 
 
 def checked_options(
@@ -81,6 +104,9 @@ def load(source: Any, options: Options) -> Dataset:
     """As `load_data`, with options that were checked."""
     if isinstance(source, Dataset):
         return _of_size(source, options)
+    table = memory_table(source)
+    if table is not None:
+        return table_set(table, "table", options.reading or Reading(), origin="memory")
     if isinstance(source, np.ndarray):
         return _of_size(from_array(source, "array", origin="memory"), options)
     if not isinstance(source, str | os.PathLike):

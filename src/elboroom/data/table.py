@@ -60,8 +60,8 @@ class _Rows:
             self.waiting.clear()
 
 
-def load_csv(path: Path, strict: bool = False) -> Dataset:
-    """Load a table, one example a line; separator, decimal mark and encoding are detected.
+def load_csv(path: Path, strict: bool = False, encoding: str | None = None) -> Dataset:
+    """Load a table of numbers, one example a line; separator, decimal mark and encoding are detected.
 
     Cells are parted by commas, semicolons, tabs, vertical bars or blanks. Lines that begin with ``#`` are
     comments. The first line is a header if none of its cells is a number, one says ``label``, or its numbers
@@ -77,6 +77,8 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
         The file.
     strict : bool
         Whether a line that cannot be read is an error; if not, it is left out and listed in ``skipped``.
+    encoding : str, optional
+        As Python names it; UTF-8, or as the first bytes say, if missing.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
         or under `strict` any line cannot be read.
     """
     try:
-        layout = find_layout(path)
+        layout = find_layout(path, encoding)
         rows = _read(path, layout, strict)
     except UnicodeDecodeError as error:
         raise UsageError(not_text(path, error)) from None
@@ -101,7 +103,7 @@ def load_csv(path: Path, strict: bool = False) -> Dataset:
     notes += rows.rounding.notes(list(map(shortened, columns)), str(path))
     notes += [*_counters(values, columns), *_spread(values, columns)]
     x = _pixels(values, columns if layout.header is not None else [])
-    labels, label_names = _labels(rows.labels, path) if rows.labels else (None, ())
+    labels, label_names = labels_of(rows.labels, path) if rows.labels else (None, ())
     return from_array(
         x,
         path.name,
@@ -250,8 +252,14 @@ def _spread(values: Array, columns: Sequence[str]) -> list[str]:
 _UNKNOWN = ("nan", "na", "n/a", "null", "none")
 
 
-def _labels(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
-    """Whole numbers if all labels are, else numbers of the words in sorted order, and the words."""
+def labels_of(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
+    """Whole numbers if all labels are, else numbers of the words in sorted order, and the words.
+
+    Raises
+    ------
+    UsageError
+        If some are missing among numbers, or beyond 2^53.
+    """
     missing = [word for word in words if word.lower() in _UNKNOWN]
     if missing and all(is_number(word) for word in words if word.lower() not in _UNKNOWN):
         raise UsageError(
@@ -270,9 +278,13 @@ def _labels(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
     return np.array([int(float(word)) for word in words], dtype=np.int64), ()
 
 
+def is_pixels(header: Sequence[str]) -> bool:
+    """Whether a header names each column as a pixel."""
+    return bool(header) and all(_PIXEL.fullmatch(name) for name in header)
+
+
 def _pixels(x: Array, header: Sequence[str]) -> Array:
-    named = bool(header) and all(_PIXEL.fullmatch(name) for name in header)
-    if not named or x.min() < 0 or x.max() > 255 or (x != np.floor(x)).any():
+    if not is_pixels(header) or x.min() < 0 or x.max() > 255 or (x != np.floor(x)).any():
         return x
     side = math.isqrt(x.shape[1])
     pixels = x.astype(np.uint8)

@@ -122,15 +122,15 @@ class Lines:
                     yield line
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path, encoding: str | None = None) -> Layout:
     """Infer the layout of a table from its first lines.
 
     Raises
     ------
     UsageError
-        If it is no text, or holds nothing.
+        If it is no text, holds nothing, or there is no such encoding.
     """
-    encoding = _encoding(path)
+    encoding = _encoding(path) if encoding is None else _known(encoding)
     lines = Lines(path, encoding)
     sample: list[tuple[int, str]] = []
     before: tuple[int, str] | None = None
@@ -155,6 +155,18 @@ def find_layout(path: Path) -> Layout:
     return _interpret(path, rows, separator, comma, encoding)
 
 
+def _known(encoding: str) -> str:
+    try:
+        found = codecs.lookup(encoding)
+        found.encode("a")
+    except (LookupError, TypeError, ValueError):
+        raise UsageError(
+            f"encoding = {shortened(encoding)}: there is no such encoding of text; Python knows utf-8, "
+            "latin-1, windows-1252, utf-16 and others"
+        ) from None
+    return "utf-8-sig" if found.name == "utf-8" else found.name
+
+
 def _encoding(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4096)
@@ -176,7 +188,7 @@ def not_text(path: Path, error: UnicodeDecodeError) -> str:
         byte = error.object[error.start]
         return (
             f"{path}: is not a text table in UTF-8 (byte 0x{byte:02x}); if it is in Latin-1 or another "
-            "encoding of Windows, save it as UTF-8, as with 'iconv -f WINDOWS-1252 -t UTF-8'"
+            "encoding of Windows, name it: encoding='windows-1252'"
         )
     return f"{path}: is not a text table ({error.encoding}: {error.reason}); save it as UTF-8 CSV"
 
@@ -206,7 +218,7 @@ def is_number(cell: str, comma: bool = False) -> bool:
 
 def _separator(lines: Sequence[str], *, tabs_first: bool) -> tuple[str, bool]:
     """The separator under which most cells are numbers, and whether commas mark decimals."""
-    found: list[tuple[float, int, int, str, bool]] = []
+    found: list[tuple[float, float, int, int, str, bool]] = []
     order = "\t,;|" if tabs_first else ",;\t|"
     for place, separator in enumerate((*order, " ")):
         rows = [cells_of(line, separator) for line in lines]
@@ -218,7 +230,7 @@ def _separator(lines: Sequence[str], *, tabs_first: bool) -> tuple[str, bool]:
         comma = separator != "," and _has_commas(cells)
         right = sum(is_number(cell, comma) for cell in cells) / len(cells)
         regular = counts.count(count) / len(counts)
-        found.append((right * regular, count, -place, separator, comma))
+        found.append((right * regular, regular, count, -place, separator, comma))
     if found:
         *_, separator, comma = max(found)
         return separator, comma

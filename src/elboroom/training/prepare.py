@@ -13,6 +13,7 @@ from torch import nn
 
 from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset
+from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.data.rows import extent
@@ -30,8 +31,11 @@ _MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer", "checkpoint_activations"}
 def prepare(data: Dataset, config: Config) -> Dataset:
     """Hold out the validation part and set the pixel scale, as the configuration says.
 
-    By default a tenth is held out, or nothing if the data have a published split.
+    By default a tenth is held out, or nothing if the data have a published split. A table for another
+    likelihood than the mixed one becomes rows of plain numbers.
     """
+    if config.model.likelihood not in ("auto", "mixed"):
+        data = as_numbers(data)
     fraction = config.data.validation
     if fraction is None:
         unsplit = not data.published_split and len(data.indices("train")) >= 20
@@ -39,6 +43,22 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     data = replace(data, scale=_scale_of(config, data))
     seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
     return data.with_validation(fraction, seed)
+
+
+def data_for(vae: VAE, data: Dataset) -> Dataset:
+    """Bring a table to the columns of a model, by name; to plain numbers, if the model has no columns.
+
+    Raises
+    ------
+    UsageError
+        If it has other columns, or such as cannot be plain numbers; the message names the first.
+    """
+    if not data.columns:
+        return data
+    if not vae.accepts_missing:
+        return as_numbers(data)
+    known = vae.config.columns if vae.config is not None else ()
+    return match_columns(data, known) if known else data
 
 
 def _scale_of(config: Config, data: Dataset) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from elboroom.cli.console import console
 from elboroom.cli.inputs.other_data import check_suits, is_own
 from elboroom.config import Config
-from elboroom.data import NAMED, Dataset, full_name, load_data
+from elboroom.config.kinds import declared_kinds
+from elboroom.data import NAMED, Dataset, full_name
 from elboroom.data.alike import load_alike
 from elboroom.data.conditioned import with_vectors
-from elboroom.data.loading import checked_options
+from elboroom.data.formats import Options
+from elboroom.data.loading import checked_options, load
+from elboroom.data.table_set import Reading
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import as_trained
 from elboroom.models.vae import VAE
@@ -23,9 +27,22 @@ def read_data(config: Config) -> Dataset:
     source = config.data.source
     if source is None:
         raise UsageError("no data given: name a data set, a file or a folder, as in 'elboroom train mnist'")
-    data = load_data(source, size=config.data.size, channels=config.data.channels, strict=config.data.strict)
+    data = load(source, options_of(config))
     vectors = config.model.condition_file
     return data if vectors is None else with_vectors(data, Path(vectors))
+
+
+def options_of(config: Config) -> Options:
+    """How the data of a configuration are loaded: a table by the columns of the model, if it has some.
+
+    A model with another likelihood than the mixed one takes rows of plain numbers.
+    """
+    data = config.data
+    options = checked_options(data.size, data.channels, data.strict)
+    mixed = config.model.likelihood in ("auto", "mixed")
+    reading = Reading(declared_kinds(data.kinds), config.model.columns, unseen=data.unseen)
+    plain = not mixed and not data.kinds
+    return replace(options, reading=None if plain else reading, encoding=data.encoding)
 
 
 def read_own(run: Run, config: Config) -> Dataset:
@@ -88,9 +105,8 @@ def run_data(run: Run, source: str | None = None, vectors: Path | None = None) -
 
 def _other_data(run: Run, source: str) -> tuple[Dataset, bool]:
     """Load named data, and tell whether they are the run's own in a new location."""
-    own = run.config.data
-    options = checked_options(own.size, own.channels, own.strict)
-    faces = own.prepare == "faces"
+    faces = run.config.data.prepare == "faces"
+    options = options_of(run.config)
     data = load_alike(source, run.preparation, run.config.model.shape, options, faces=faces)
     data = prepare(data, run.config)
     vectors = run.config.model.condition_file

@@ -1,0 +1,217 @@
+"""One column of a table as its source has it: numbers, words and dates, cell by cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from elboroom.data.rows import Array
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", "nat", "?", "-"})
+"""What a missing cell says, in small letters."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.IGNORECASE)
+_CODE = re.compile(r"[+-]?0\d+(?:[.,]\d*)?")
+_NOT_PLAIN = re.compile(r"[^0-9eE+\-. \n]|^ *[+-]?0\d|^ *$", re.MULTILINE)
+_DECIMALS = re.compile(r"^ *[+-]?\d*\.(\d+) *$", re.MULTILINE)
+_ENOUGH_DECIMALS = 8  # beyond what float32 holds
+
+
+def row_place(row: int) -> str:
+    """Name a row of data in memory."""
+    return f"row {row} (counting from 0)"
+
+
+@dataclass
+class Cells:
+    """The n cells of one column. A cell is a number, a word or a date; if none of them, it is missing.
+
+    Attributes
+    ----------
+    name : str
+        Heading.
+    numbers : numpy.ndarray
+        float64 (n,); nan where the cell is no number.
+    codes : numpy.ndarray, optional
+        int32 (n,), which of the words; −1 where the cell is no word. None if no cell is.
+    words : tuple of str
+        Different words.
+    dates : numpy.ndarray, optional
+        datetime64[us] (n,) in UTC; NaT where the cell is no date. None if no cell is.
+    categories : tuple of str
+        Categories that the source declares, all words among them.
+    ordered : bool
+        Whether they are in an order that means something.
+    boolean : bool
+        Whether the source holds booleans; their words are "False" and "True".
+    dtype, unit, timezone, decimals, comma
+        As in `elboroom.config.columns.Column`.
+    place : callable
+        What to call row i in messages.
+    """
+
+    name: str
+    numbers: Array
+    codes: Array | None = None
+    words: tuple[str, ...] = ()
+    dates: Array | None = None
+    categories: tuple[str, ...] = ()
+    ordered: bool = False
+    boolean: bool = False
+    dtype: str = ""
+    unit: str = ""
+    timezone: str = ""
+    decimals: int | None = None
+    comma: bool = False
+    place: Callable[[int], str] = row_place
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def is_word(self) -> Array:
+        """Which cells are words, bool (n,)."""
+        return np.zeros(len(self), bool) if self.codes is None else self.codes >= 0
+
+    @property
+    def is_number(self) -> Array:
+        """Which cells are numbers, bool (n,)."""
+        return ~np.isnan(self.numbers)
+
+    @property
+    def is_date(self) -> Array:
+        """Which cells are dates, bool (n,)."""
+        return np.zeros(len(self), bool) if self.dates is None else ~np.isnat(self.dates)
+
+    @property
+    def missing(self) -> Array:
+        """Which cells are missing, bool (n,)."""
+        return ~(self.is_number | self.is_word | self.is_date)
+
+    def said(self, row: int) -> str:
+        """What one cell says."""
+        if self.codes is not None and self.codes[row] >= 0:
+            return self.words[self.codes[row]]
+        if self.dates is not None and not np.isnat(self.dates[row]):
+            return str(self.dates[row])
+        return number_text(self.numbers[row])
+
+
+def is_code(word: str) -> bool:
+    """Whether a word is a number with a zero in front, such as "007"."""
+    return _CODE.fullmatch(word) is not None
+
+
+def number_text(value: float) -> str:
+    """Write a number that is a category: the shortest text that gives the same number.
+
+    Examples
+    --------
+    >>> number_text(3.0), number_text(2.5)
+    ('3', '2.5')
+    """
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+class ColumnReader:
+    """Collects the cells of one column of a text table.
+
+    Parameters
+    ----------
+    comma : bool
+        Whether a comma marks decimals.
+    """
+
+    def __init__(self, comma: bool):
+        self.comma = comma
+        self.decimals: int | None = 0
+        self._numbers: list[Array] = []
+        self._codes: list[Array | None] = []
+        self._code_of: dict[str, int] = {}  # of each cell that is no number, −1 if it is missing
+        self._words: dict[str, int] = {}
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Take the next cells."""
+        text = "\n".join(cells)
+        if self.comma:
+            text = text.replace(",", ".")
+        self._count_decimals(text)
+        if not _NOT_PLAIN.search(text):
+            try:
+                numbers = np.array(text.split("\n"), np.float64)
+            except ValueError:
+                numbers = np.empty(0)
+            if len(numbers) == len(cells):
+                self._numbers.append(numbers)
+                self._codes.append(None)
+                return
+        self._add_each(cells)
+
+    def _add_each(self, cells: Sequence[str]) -> None:
+        numbers, codes = np.full(len(cells), np.nan), np.full(len(cells), -1, np.int32)
+        for i, cell in enumerate(cells):
+            code = self._code_of.get(cell)
+            if code is None:
+                word = cell.strip()
+                value = _number(word, self.comma)
+                if value is not None:
+                    numbers[i] = value
+                    continue
+                code = -1 if word.lower() in MISSING else self._words.setdefault(word, len(self._words))
+                self._code_of[cell] = code
+            codes[i] = code
+        self._numbers.append(numbers)
+        self._codes.append(codes if (codes >= 0).any() else None)
+
+    def _count_decimals(self, text: str) -> None:
+        if self.decimals is None or self.decimals >= _ENOUGH_DECIMALS:
+            return
+        found = _DECIMALS.findall(text)
+        if found:
+            self.decimals = max(self.decimals, max(map(len, found)))
+
+    def finish(self, name: str, place: Callable[[int], str]) -> Cells:
+        """All cells."""
+        numbers = np.concatenate(self._numbers) if self._numbers else np.empty(0)
+        codes = None
+        if self._words:
+            codes = np.concatenate([
+                np.full(len(part), -1, np.int32) if own is None else own
+                for part, own in zip(self._numbers, self._codes, strict=True)
+            ])  # fmt: skip
+        words = tuple(self._words)
+        if codes is not None and _are_padded_numbers(words, numbers):
+            values = np.array([float(word.replace(",", ".")) for word in words])
+            numbers = np.where(codes >= 0, values[codes], numbers)
+            codes, words = None, ()
+        decimals = self.decimals if (self.decimals or 0) < _ENOUGH_DECIMALS else None
+        return Cells(name, numbers, codes, words, decimals=decimals, comma=self.comma, place=place)
+
+
+def _number(word: str, comma: bool) -> float | None:
+    """A finite or infinite number; None for anything else, such as "007", which is a code."""
+    if comma:
+        word = word.replace(",", ".")
+    if _NUMBER.fullmatch(word) and not _CODE.fullmatch(word):
+        return float(word)
+    infinite = _INFINITE.fullmatch(word)
+    return None if infinite is None else float(f"{infinite[1]}inf")
+
+
+def _are_padded_numbers(words: Sequence[str], numbers: Array) -> bool:
+    """Whether words such as "007" are numbers with zeros in front, not codes of one length as in "02134"."""
+    if not all(map(is_code, words)):
+        return False
+    known = numbers[~np.isnan(numbers)]
+    whole = bool((known == np.floor(known)).all()) and not any(re.search("[.,+-]", word) for word in words)
+    if not whole or not np.isfinite(known).all():
+        return True
+    lengths = {len(word) for word in words}
+    if len(known):
+        lengths |= {len(number_text(value)) for value in (known.min(), known.max())}
+    return len(lengths) > 1

@@ -1,0 +1,145 @@
+"""Tables of columns of all kinds in text files: read whole, in pieces, into the cells of each column."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from elboroom.data.dataset import Dataset, Skipped
+from elboroom.data.table import is_pixels, labels_of, load_csv
+from elboroom.data.table_cells import Cells, ColumnReader
+from elboroom.data.table_layout import Layout, Lines, dialect, find_layout, not_text
+from elboroom.data.table_set import Reading, table_set
+from elboroom.errors import UsageError
+
+_BLOCK = 2048  # lines whose cells are text at the same time
+
+
+@dataclass
+class _Rows:
+    """What has been read so far."""
+
+    layout: Layout
+    columns: dict[int, ColumnReader]
+    waiting: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def add(self, cells: list[str], line: int, number: int) -> None:
+        """Take one line."""
+        self.lines.append(line)
+        self.numbers.append(number)
+        if self.layout.label is not None:
+            self.labels.append(cells[self.layout.label].strip())
+        if self.layout.index is not None:
+            self.names.append(cells[self.layout.index].strip())
+        self.waiting.append(cells)
+        if len(self.waiting) == _BLOCK:
+            self.convert()
+
+    def convert(self) -> None:
+        """Give the waiting cells to their columns."""
+        if self.waiting:
+            by_column = list(zip(*self.waiting, strict=True))
+            for i, column in self.columns.items():
+                column.add(by_column[i])
+            self.waiting.clear()
+
+
+def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dataset:
+    """Load a table, one example a line, with a kind for each column.
+
+    The layout is found as by `elboroom.data.table.load_csv`, and so are labels and names of rows. Kinds of
+    columns are inferred from all cells. A cell that is empty or says ``NA``, ``N/A``, ``null``, ``none``,
+    ``nan``, ``?`` or ``-`` is missing. A table of pixels becomes images, as by `load_csv`.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    reading : Reading
+        Kinds, known columns, and whether a line or cell that cannot be read is an error.
+    encoding : str, optional
+        As Python names it; UTF-8, or as the first bytes say, if missing.
+
+    Raises
+    ------
+    UsageError
+        If the file is empty or no text, or a column cannot be used; the message names the column.
+    """
+    try:
+        layout = find_layout(path, encoding)
+        if layout.header is not None and is_pixels([layout.columns[i] for i in layout.values]):
+            pixels = load_csv(path, reading.strict, encoding)
+            if pixels.x.dtype == np.uint8:
+                return pixels
+        rows = _read(path, layout, strict=reading.strict)
+    except UnicodeDecodeError as error:
+        raise UsageError(not_text(path, error)) from None
+    except csv.Error as error:
+        raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
+    if not layout.values:
+        raise UsageError(f"{path}: contains labels only; it needs at least one column of numbers")
+    if not rows.numbers:
+        why = f": {rows.skipped[0].reason}" if rows.skipped else "; it needs at least one line of data"
+        raise UsageError(f"{path}: contains no row{why}")
+    labels, label_names = labels_of(rows.labels, path) if rows.labels else (None, ())
+    return table_set(
+        _cells(rows),
+        path.name,
+        reading,
+        where=str(path),
+        names=rows.names,
+        notes=[f"read with {layout.describe()}"],
+        labels=labels,
+        label_names=label_names,
+        skipped=tuple(rows.skipped),
+        rows=np.array(rows.numbers, dtype=np.int64),
+    )
+
+
+def _cells(rows: _Rows) -> list[Cells]:
+    lines = np.array(rows.lines)
+
+    def place(row: int) -> str:
+        return f"line {lines[row]}"
+
+    return [reader.finish(rows.layout.columns[i], place) for i, reader in rows.columns.items()]
+
+
+def _read(path: Path, layout: Layout, *, strict: bool) -> _Rows:
+    rows = _Rows(layout, {i: ColumnReader(layout.comma) for i in layout.values})
+    for number, (line, cells) in enumerate(_lines(path, layout)):
+        wrong = _wrong(cells, layout)
+        if wrong is None:
+            rows.add(cells, line, number)
+        elif strict:
+            raise UsageError(f"{path}: line {line} {wrong}; correct or remove it")
+        else:
+            rows.skipped.append(Skipped(f"{path}:{line}", f"line {line} {wrong}"))
+    rows.convert()
+    return rows
+
+
+def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each line that is not empty."""
+    lines = Lines(path, layout.encoding)
+    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
+    for cells in csv.reader(texts, **dialect(layout.separator)):
+        if lines.number >= layout.first and any(map(str.strip, cells)):
+            yield lines.number, cells
+
+
+def _wrong(cells: Sequence[str], layout: Layout) -> str | None:
+    if len(cells) != len(layout.columns):
+        return f"has {len(cells)} cells where {len(layout.columns)} are wanted"
+    if layout.label is not None and not cells[layout.label].strip():
+        return "has no label"
+    return None

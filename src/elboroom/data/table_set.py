@@ -1,0 +1,189 @@
+"""A data set of the columns of a table, by their kinds or by the columns that a run knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from elboroom.config.columns import NOT_MODELLED, Column
+from elboroom.config.kinds import Declared
+from elboroom.data.dataset import Dataset, draw_split
+from elboroom.data.precision import Rounding
+from elboroom.data.rows import Array
+from elboroom.data.table_cells import Cells
+from elboroom.data.table_encode import encode
+from elboroom.data.table_kinds import Found, declare, find_kind
+from elboroom.errors import UsageError, nearest, shortened, some
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is to be read.
+
+    Attributes
+    ----------
+    kinds : mapping of str to Declared
+        Kinds of columns that are not to be inferred.
+    columns : tuple of Column
+        Columns of a run, to which the table is brought by name; inferred if there are none.
+    strict : bool
+        Whether a cell that does not fit its column is an error.
+    unseen : {"refuse", "missing"}
+        What a category is at use that a column does not have.
+    """
+
+    kinds: Mapping[str, Declared] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+    strict: bool = False
+    unseen: str = "refuse"
+
+
+def table_set(
+    cells: Sequence[Cells],
+    name: str,
+    reading: Reading,
+    *,
+    where: str | None = None,
+    names: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    split: Array | None = None,
+    **known: Any,
+) -> Dataset:
+    """Make a data set of the cells of a table's columns.
+
+    Parameters
+    ----------
+    cells : sequence of Cells
+        The columns, all of one length.
+    name, where : str
+        Of the data set, and what messages call the source.
+    reading : Reading
+        Kinds, and known columns.
+    names : sequence of str
+        Names of the rows; without them, the first identifier names them.
+    notes, split, **known
+        As in `Dataset`.
+
+    Raises
+    ------
+    UsageError
+        If a column cannot be used; the message names it.
+    """
+    where = where or name
+    headings = [each.name for each in cells]
+    twice = [heading for i, heading in enumerate(headings) if heading in headings[:i]]
+    if twice:
+        raise UsageError(
+            f"{where}: two columns are called {shortened(twice[0])}; give each a name of its own"
+        )
+    for heading in reading.kinds:
+        if heading not in headings:
+            raise UsageError(f"{where}: no column {shortened(heading)}; {nearest(heading, headings)}")
+    said = list(notes)
+    found = _found(cells, reading, where)
+    for each in found:
+        said += each.notes
+    if reading.columns:
+        columns = reading.columns
+        left_out, more = _matched(found, columns, where)
+        said = [*notes, *more]
+    else:
+        columns = tuple(each.column for each in found if each.column.kind not in NOT_MODELLED)
+        left_out = tuple(each.column for each in found if each.column.kind in NOT_MODELLED)
+    if not columns:
+        raise UsageError(f"{where}: no column is left to model; {'; '.join(said[:3])}")
+    by_name = dict(zip(headings, cells, strict=True))
+    x, more = _encoded([by_name[column.name] for column in columns], columns, where, strict=reading.strict)
+    identifier = next((column.name for column in left_out if column.kind == "identifier"), None)
+    if not names and identifier is not None:
+        own = by_name[identifier]
+        names = ["" if gone else own.said(i) for i, gone in enumerate(own.missing.tolist())]
+    return Dataset(
+        name,
+        x,
+        draw_split(len(x)) if split is None else split,
+        columns=columns,
+        left_out=left_out,
+        names=tuple(names),
+        notes=(*said, *more),
+        published_split=split is not None,
+        **known,
+    )
+
+
+def _found(cells: Sequence[Cells], reading: Reading, where: str) -> list[Found]:
+    """Kinds of all columns; of those that a run does not know, only whether they identify rows matters."""
+    known = {column.name: column for column in reading.columns}
+    found = []
+    for each in cells:
+        if each.name in known:
+            found.append(Found(known[each.name]))
+        elif each.name in reading.kinds:
+            found.append(declare(each, reading.kinds[each.name], where, reading.unseen))
+        elif not known:
+            found.append(find_kind(each, where, reading.unseen))
+        else:
+            try:
+                found.append(find_kind(each, where, reading.unseen))
+            except UsageError:
+                found.append(Found(Column(name=each.name, kind="ignored")))
+    return found
+
+
+def _matched(
+    found: Sequence[Found], columns: Sequence[Column], where: str
+) -> tuple[tuple[Column, ...], list[str]]:
+    """Columns that a run does not use, with notes on them."""
+    there, wanted = [each.column.name for each in found], [column.name for column in columns]
+    refuse_lacking(columns, there, where)
+    others = tuple(each.column for each in found if each.column.name not in wanted)
+    extra = [shortened(column.name) for column in others if column.kind not in NOT_MODELLED]
+    notes = [f"columns that the model does not use: {some(extra, 8)}"] if extra else []
+    left_out = [
+        column
+        if column.kind in NOT_MODELLED
+        else Column(name=column.name, kind="ignored", dtype=column.dtype)
+        for column in others
+    ]
+    return tuple(left_out), notes
+
+
+def refuse_lacking(columns: Sequence[Column], there: Sequence[str], where: str) -> None:
+    """Refuse a table without some columns of a run.
+
+    Raises
+    ------
+    UsageError
+        That names them, and what is there.
+    """
+    lacking = [shortened(column.name) for column in columns if column.name not in there]
+    if lacking:
+        which = f"columns {some(lacking)} of the training table are" if len(lacking) > 1 else ""
+        which = which or f"column {lacking[0]} of the training table is"
+        raise UsageError(f"{where}: {which} missing; found {some([*map(shortened, there)], 8)}")
+
+
+def _encoded(
+    cells: Sequence[Cells], columns: Sequence[Column], where: str, *, strict: bool
+) -> tuple[Array, list[str]]:
+    x = np.empty((len(cells[0]), len(columns)), np.float32)
+    notes: list[str] = []
+    holes: list[str] = []
+    for i, (own, column) in enumerate(zip(cells, columns, strict=True)):
+        encoded = encode(own, column, where, strict=strict)
+        x[:, i] = encoded.values
+        notes += encoded.notes
+        absent = int(np.isnan(encoded.values).sum())
+        if absent:
+            holes.append(f"{shortened(column.name)} {absent:,}")
+        known = encoded.values[~np.isnan(encoded.values)]
+        if len(known) and not column.categories and column.kind != "datetime":
+            rounding = Rounding()
+            rounding.add(known[:, None])
+            notes += rounding.notes([shortened(column.name)], where)
+    if holes:
+        notes.insert(0, f"missing cells: {some(holes, 6)}")
+    return x, notes
