@@ -91,3 +91,64 @@ def draw(n: int, seed: int = 0) -> Any:
     """Draw n complete rows, (n, 4)."""
     mean, covariance = moments()
     return np.random.default_rng(seed).multivariate_normal(mean, covariance, n)
+
+
+# A hidden state 0 to 3 with probability ¼ each, the quadrant of z; given it the columns are independent.
+STATE_COLUMNS = (
+    Column(name="job", kind="category", categories=("cook", "nurse", "smith")),
+    Column(name="pay", kind="real", location=50.0, scale=16.0),
+    Column(name="smokes", kind="boolean", categories=("no", "yes")),
+    Column(name="town", kind="category", categories=("a", "b")),
+)
+JOB = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.05, 0.05, 0.9]])
+SMOKES = np.array([0.9, 0.2, 0.6, 0.3])
+TOWN = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1], [0.4, 0.6]])
+PAY, PAY_NOISE = np.array([-1.5, -0.5, 0.5, 1.5]), 0.4  # of the standardised number
+
+
+class StateDecoder(nn.Module):
+    """Codes (n, 2) → features of the four columns, which depend on the quadrant alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raw = math.log(math.expm1(PAY_NOISE - 1e-3)) - math.log(math.expm1(1 - 1e-3))
+        spread = np.full(4, raw)
+        logit = np.log(SMOKES / (1 - SMOKES))
+        # Families in the order in which their first columns come: categories, numbers, booleans.
+        parts = [np.log(JOB), np.log(TOWN), PAY[:, None], spread[:, None], logit[:, None]]
+        self.features = nn.Parameter(torch.from_numpy(np.concatenate(parts, 1)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        quadrant = 2 * (z[:, 0] > 0).long() + (z[:, 1] > 0).long()
+        return self.features[quadrant]
+
+
+class PriorEncoder(nn.Module):
+    """q(z|x) = N(0, I) whatever x is."""
+
+    def forward(self, seen: Tensor) -> Tensor:
+        raw = math.log(math.expm1(1 - 1e-6))
+        return seen.new_tensor([0.0, 0.0, raw, raw]).expand(len(seen), 4)
+
+
+def hidden_states() -> VAE:
+    """Build the model of a hidden state, in float64."""
+    vae = VAE.build(shape=(4,), latent_dim=2, hidden=(4,), likelihood="mixed", columns=STATE_COLUMNS)
+    vae = vae.double()
+    vae.encoder, vae.decoder = PriorEncoder(), StateDecoder()
+    return vae
+
+
+def state_given(row: Any) -> Any:
+    """p(state|observed cells) of one row (4,)."""
+    p = np.full(4, 0.25)
+    job, pay, smokes, town = row
+    if not np.isnan(job):
+        p = p * JOB[:, int(job)]
+    if not np.isnan(pay):
+        p = p * np.exp(-0.5 * (((pay - 50) / 16 - PAY) / PAY_NOISE) ** 2)
+    if not np.isnan(smokes):
+        p = p * (SMOKES if smokes else 1 - SMOKES)
+    if not np.isnan(town):
+        p = p * TOWN[:, int(town)]
+    return p / p.sum()
