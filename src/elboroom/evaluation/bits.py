@@ -37,6 +37,8 @@ def bits_per_dim(nll: float | None, vae: VAE, batches: Batches) -> tuple[float |
 
 
 def _why_not(nll: float | None, vae: VAE, batches: Batches) -> str | None:
+    if vae.accepts_missing:
+        return "the data are a table, whose columns have units of their own"
     if batches.x.dtype != torch.uint8:
         return "the data are not 8-bit numbers"
     if batches.binarize != "none":

@@ -81,7 +81,7 @@ class Evaluate(ModelVerb):
         from elboroom.cli.inputs.other_data import is_own
         from elboroom.data import full_name
         from elboroom.data.batches import Batches
-        from elboroom.evaluation import evaluate
+        from elboroom.evaluation import evaluate, evaluate_columns
 
         vae = load_model(run, self.device)
         all_of_split = data.indices(self.split)
@@ -94,15 +94,19 @@ class Evaluate(ModelVerb):
         where, options = next(vae.parameters()).device, run.config.data
         with Progress(console=console(), transient=True, disable=not console().is_terminal) as bar:
             task = bar.add_task(f"evaluating {len(indices):,} examples", total=len(indices))
+            batches = Batches(data, where, binarize=options.binarize, dequantize=options.dequantize)
             measured = evaluate(
                 vae,
-                Batches(data, where, binarize=options.binarize, dequantize=options.dequantize),
+                batches,
                 indices,
                 num_samples=self.num_samples,
                 seed=self.seed,
                 precision=self.precision,
                 on_progress=lambda done: bar.update(task, completed=done),
             )
+        if data.columns and vae.accepts_missing:
+            drawn = {"seed": self.seed, "precision": self.precision}
+            measured["columns"] = evaluate_columns(vae, batches, indices, **drawn)
         return {
             **measured,
             "split": self.split,
@@ -140,6 +144,10 @@ def _table(result: dict[str, Any], run: Run) -> str:
     if result["bits_per_dim"] is not None:
         lines.append(row("bits per dim", "bits_per_dim"))
     lines.append(f"  {'active units':<12} {result['active_units']:>10}")
+    if "columns" in result:
+        from elboroom.cli.column_table import table_of_columns
+
+        lines += ["", *table_of_columns(result["columns"])]
     return "\n".join(lines)
 
 
