@@ -105,8 +105,9 @@ class Evaluate(ModelVerb):
                 on_progress=lambda done: bar.update(task, completed=done),
             )
         if data.columns and vae.accepts_missing:
-            drawn = {"seed": self.seed, "precision": self.precision}
-            measured["columns"] = evaluate_columns(vae, batches, indices, **drawn)
+            measured["columns"] = evaluate_columns(
+                vae, batches, indices, seed=self.seed, precision=self.precision
+            )
         return {
             **measured,
             "split": self.split,
