@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.config.columns import Column
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import checked_batches
 from elboroom.latent.arrays import seeded
 from elboroom.models.vae import VAE, Precision
+
+if TYPE_CHECKING:
+    from elboroom.config.columns import Column
 
 _BATCH = 500
 _DRAWS = 20  # of the code of each row
