@@ -106,7 +106,7 @@ def test_dropped_cells_are_hidden_from_the_encoder_and_scored_all_the_same() -> 
     assert each[1::2, 0].eq(0).all()
     again = [vae.encode(x).mean for _ in range(2)]  # in use nothing is hidden
     assert torch.equal(*again)
-    assert len(again[0].unique(dim=0)) == 2
+    assert len(again[0].round(decimals=4).unique(dim=0)) == 2
 
 
 def test_dropped_cells_give_a_bound_below_the_one_without() -> None:
