@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("latent", "training"),
     },
     "sklearn": {
-        *("errors", "config", "io", "probability", "models", "data", "latent", "scoring", "training")
+        *("errors", "config", "io", "distributed", "probability", "models", "data", "latent", "scoring"),
+        *("tables", "training"),
     },
     "cli": _ANYTHING,
     "__init__": _ANYTHING,

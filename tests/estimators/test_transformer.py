@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from elboroom.errors import UsageError
+from elboroom.errors import RunWarning, UsageError
 from elboroom.sklearn import VAETransformer
 
 Array = NDArray[Any]
@@ -127,3 +127,30 @@ def test_the_default_length_follows_the_number_of_rows() -> None:
 def test_wrong_parameters_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         VAETransformer(**{"epochs": 1, **options}).fit(X).score(X)
+
+
+def test_missing_cells_are_left_out_of_the_likelihood(fitted: VAETransformer) -> None:
+    x = X[:5].copy()
+    x[0, 1], x[1], x[2, 2:] = np.nan, np.nan, np.nan
+    # a row without any cell is explained by every code alike: log p = log E[p(z)/q(z)] = 0, up to its error
+    assert fitted.score_samples(x)[1] == pytest.approx(0, abs=0.2)
+    assert np.isfinite(fitted.transform(x)).all()
+    assert np.isfinite(fitted.inverse_transform(fitted.transform(x))).all()
+    holes = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = VAETransformer(epochs=5, random_state=0).fit(holes)
+    known = ~np.isnan(holes)
+    mean, deviation = np.nanmean(holes, 0), np.nanstd(holes, 0)
+    columns = model.vae_.config.columns
+    np.testing.assert_allclose([column.location for column in columns], mean, rtol=0.1)
+    np.testing.assert_allclose([column.scale for column in columns], deviation, rtol=0.2)
+    assert known.all(1).mean() < 0.5
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        VAETransformer(likelihood="gaussian").fit(holes)
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_refused() -> None:
+    seconds = 1.6e9 + X
+    with pytest.raises(UsageError, match=r"column x0 runs from .*subtract a constant"):
+        VAETransformer(epochs=1).fit(seconds)
+    with pytest.warns(RunWarning, match=r"column x0 runs from .*float32 rounds its values"):
+        VAETransformer(epochs=1).fit(1e6 + X[:, :1])

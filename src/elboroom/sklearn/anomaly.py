@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from elboroom.errors import RunWarning, UsageError
 from elboroom.scoring import conformal_p_values, conformal_threshold
 from elboroom.scoring.conformal import least_false_alarms
+from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.sklearn.base import Numbers, VAEEstimator
 
 
@@ -37,6 +38,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         The threshold: rows with a lower score are anomalies.
     calibration_scores_ : array
         Scores of the rows that calibrated it, ascending.
+    usual_contributions_ : array (n_features_in_ + 1,)
+        Mean over these rows of what :meth:`contributions` gives.
 
     Examples
     --------
@@ -58,7 +61,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
         validation_fraction: float | None = None,
         patience: int | None = None,
         importance_samples: int = 100,
@@ -111,7 +114,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         return self._calibrate(self._rows(X))
 
     def _calibrate(self, x: Numbers) -> Self:
-        scores, rate = self._scores(x), self.false_alarm_rate
+        found, rate = self._scores(x), self.false_alarm_rate
+        scores, self.usual_contributions_ = -found.value, -found.contributions.usual()
         least = least_false_alarms(len(scores))
         if rate < least:
             warnings.warn(
@@ -121,7 +125,6 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
         self.calibration_scores_ = np.sort(scores)
-        # The library's scores are higher for anomalies, scikit-learn's lower.
         self.offset_ = float(scores.min()) if rate < least else -conformal_threshold(-scores, rate)
         return self
 
@@ -139,3 +142,27 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         For normal rows P(p ≤ α) ≤ α at every α; ``predict`` gives -1 where p ≤ ``false_alarm_rate``.
         """
         return conformal_p_values(-self.score_samples(X), -self.calibration_scores_)
+
+    def contributions(self, X: Any) -> Numbers:
+        """What each column adds to the score of each row, (n, n_features_in_ + 1), nats.
+
+        The parts of a row sum to its ``score_samples``. A column's part is E[log p(x_j|z)], averaged over the
+        codes that explain the row (weighted by their importance weights). The last part, −KL(p(z|x) ‖ p(z)),
+        belongs to all columns together: how far from the prior those codes lie. A missing cell has 0.
+
+        Nats of different columns cannot be compared; what makes a row odd are the parts far below
+        ``usual_contributions_``. :meth:`reasons` names them.
+        """
+        return -self._scores(self._rows(X)).contributions.parts()
+
+    def reasons(self, X: Any, count: int = 3) -> list[list[Reason]]:
+        """The columns that make each row odd, oddest first.
+
+        Returns
+        -------
+        list of list of Reason
+            For each row at most ``count`` parts that lower its score by more than is usual: ``name`` of the
+            column (or "latent"), ``nats``, which it costs, and ``above``, how much that is above the mean.
+        """
+        found = self._scores(self._rows(X)).contributions
+        return top_reasons(found, self._column_names(), -self.usual_contributions_, count)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from elboroom.config import Config
+from elboroom.config.columns import Column
 from elboroom.data import Dataset
-from elboroom.errors import UsageError
+from elboroom.data.precision import Rounding
+from elboroom.errors import RunWarning, UsageError
 from elboroom.models.vae import VAE
-from elboroom.sklearn.scores import log_likelihoods, shared_noise
+from elboroom.scoring.measures import Scores
+from elboroom.sklearn.scores import scores_of
 from elboroom.training import fit
 from elboroom.training.prepare import build
 
@@ -40,7 +44,9 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
     activation : str
         Activation function between layers.
     likelihood : str
-        p(x|z). "auto" is a Gaussian of standardised columns with a learned scale.
+        p(x|z). "auto", the same as "mixed": each column has a likelihood of its own, and cells may be
+        missing (nan). Others are one for all columns, as in :class:`elboroom.ModelConfig`: "gaussian",
+        "laplace" and "student_t" on standardised columns with one learned scale, and the like.
     beta : float
         Weight of the rate in the objective; 1 for the ELBO.
     epochs : int, optional
@@ -88,7 +94,7 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
         validation_fraction: float | None = None,
         patience: int | None = None,
         importance_samples: int = 100,
@@ -115,7 +121,7 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         """Train a new model on rows (n, d)."""
         seeds = rng.randint(2**31 - 1, size=2)
         seed, self._noise_seed = int(seeds[0]), int(seeds[1])
-        data = Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True)
+        data = self._data(x)
         config = self._config(len(x), seed)
         vae = build(config, data)
         self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
@@ -123,15 +129,28 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         self._adopt(vae)
         return self
 
+    def _data(self, x: Numbers) -> Dataset:
+        """Rows as a data set to train on, with columns if each has a likelihood of its own."""
+        names = self._column_names() if self._mixed else ()
+        columns = tuple(Column(name=name, kind="real") for name in names)
+        return Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True, columns=columns)
+
+    @property
+    def _mixed(self) -> bool:
+        return self.likelihood in ("auto", "mixed")
+
+    def _column_names(self) -> tuple[str, ...]:
+        """Names of the columns, x0, x1, … if the input had none."""
+        return tuple(map(str, _check_feature_names_in(self)))
+
     def _adopt(self, vae: VAE) -> None:
         """Keep a copy of the model, at rest."""
         self.vae_ = copy.deepcopy(vae).to("cpu", torch.float64).eval()
 
     def _config(self, rows: int, seed: int) -> Config:
         """The configuration of a training on this many rows."""
-        likelihood = "gaussian" if self.likelihood == "auto" else self.likelihood
         model: dict[str, Any] = {}
-        if likelihood in ("gaussian", "laplace", "student_t"):
+        if self.likelihood in ("gaussian", "laplace", "student_t"):
             model = {"standardize": True, "learn_scale": "shared", "likelihood_scale": 1.0}
         fraction = self.validation_fraction
         if fraction is None:
@@ -144,7 +163,7 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
             network="mlp",
             hidden=_whole_numbers("hidden", self.hidden),
             activation=self.activation,
-            likelihood=likelihood,
+            likelihood=self.likelihood,
             **model,
             beta=self.beta,
             batch_size=batch_size,
@@ -164,13 +183,24 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         """Check the input and convert it to rows of numbers."""
         if not reset:
             check_is_fitted(self)
-        return validate_data(self, X, reset=reset, dtype=np.float64)
+        finite: Any = "allow-nan" if self._mixed else True
+        x: Numbers = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
+        if reset:
+            self._check_precision(x)
+        return x
 
-    def _noise(self) -> torch.Tensor:
-        samples = self.importance_samples
-        if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
-            raise UsageError(f"importance_samples = {samples!r}: must be a whole number, 1 or more")
-        return shared_noise(self._noise_seed, int(samples), self.vae_.latent_dim)
+    def _check_precision(self, x: Numbers) -> None:
+        """Refuse columns that float32, in which a model is trained, cannot resolve, and warn of others."""
+        known = np.where(np.isnan(x), np.nan_to_num(np.fmin.reduce(x)), x)
+        rounding = Rounding()
+        rounding.add(known)
+        for note in rounding.notes(self._column_names(), "X"):
+            warnings.warn(note.removeprefix("warning: "), RunWarning, stacklevel=3)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._mixed
+        return tags
 
     def score_samples(self, X: Any) -> Numbers:
         """Estimate log p(x) of each row by importance sampling (arXiv:1509.00519), in nats.
@@ -186,10 +216,14 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
             Higher is more normal. The estimate lies below log p(x) on average, less so the more
             ``importance_samples`` are drawn. A density depends on the units of its columns.
         """
-        return self._scores(self._rows(X))
+        return -self._scores(self._rows(X)).value
 
-    def _scores(self, x: Numbers) -> Numbers:
-        return log_likelihoods(self.vae_, torch.tensor(x), self._noise()).numpy()
+    def _scores(self, x: Numbers) -> Scores:
+        """−log p(x) of rows and their parts; the library's scores are higher for anomalies."""
+        samples = self.importance_samples
+        if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
+            raise UsageError(f"importance_samples = {samples!r}: must be a whole number, 1 or more")
+        return scores_of(self.vae_, x, int(samples), self._noise_seed)
 
 
 def _whole_numbers(name: str, values: Any) -> tuple[int, ...]:

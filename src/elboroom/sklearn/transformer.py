@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from elboroom.latent.arrays import seeded
 from elboroom.sklearn.base import Numbers, VAEEstimator
+from elboroom.sklearn.scores import chunked
 
 
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstimator):  # type: ignore[misc]
@@ -41,7 +42,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         """Codes of the rows of X: the posterior means, (n, n_components)."""
         x = torch.tensor(self._rows(X))
         with self.vae_.at_rest():
-            codes: Numbers = torch.cat([self.vae_.infer(part).mean for part in torch.split(x, 1000)]).numpy()
+            codes: Numbers = torch.cat([self.vae_.infer(part).mean for part in chunked(self.vae_, x)]).numpy()
         return codes
 
     def inverse_transform(self, Z: Any) -> Any:
