@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         models,
         networks,
         objectives,
+        scoring,
         tables,
         training,
     )
@@ -62,6 +63,7 @@ _HOME = {
     "objectives": "elboroom.objectives",
     "pictures": "elboroom.figures.images",
     "recipe": "elboroom.objectives.recipes:recipe",
+    "scoring": "elboroom.scoring",
     "tables": "elboroom.tables",
     "training": "elboroom.training",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "objectives",
     "pictures",
     "recipe",
+    "scoring",
     "tables",
     "training",
 ]

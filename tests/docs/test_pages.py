@@ -106,6 +106,7 @@ SMALL = {
     },
     "compare": {"--recipes vae,beta-vae,iwae,beta-tcvae,vamp,ae --seeds 3": "--recipes vae,ae --seeds 2"},
     "recipes": {" mnist-5k": " digits"},
+    "anomalies": {"--heatmaps heatmaps": "--heatmaps heatmaps --steps 2"},
     "conditions": {"--only manifold analogies": "--only analogies"},
     "data-larger-than-memory": {"1_600_000": "200", "{000..009}": "{000..001}"},
     "scaling": {

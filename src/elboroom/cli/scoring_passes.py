@@ -104,14 +104,14 @@ class Passes:
         """
         heads = ["row"] + ["name"] * bool(data.names) + ["label"] * (data.labels is not None)
         table = ScoreTable([*heads, *["split"] * own], self._columns, every=self._every)
-        oddest, numbers = Oddest(keep, calibration.usual, self._columns), rows_of(data)
+        oddest, numbers = Oddest(keep, self._columns), rows_of(data)
         for rows, scores in self._scored(data, data.indices("all"), "scoring"):
             judged = calibration.judge(scores)
             names = [
                 [str(numbers[i]), *name_cells(data, i), *label_cells(data, i), *[_PARTS[data.split[i]]] * own]
                 for i in rows.tolist()
             ]
-            table.add(names, judged, calibration.usual)
+            table.add(names, judged)
             oddest.add(rows, judged)
         _add_skipped(table, data)
         return table, oddest.sorted()

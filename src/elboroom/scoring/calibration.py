@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from elboroom.errors import UsageError
 from elboroom.scoring.conformal import conformal_p_values, conformal_threshold
+from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.scoring.measures import Scores
 
 
@@ -27,12 +28,28 @@ class Judged:
         bool (n,): the score is above the threshold. A score that is NaN is above nothing.
     threshold : float
         In nats.
+    usual : numpy.ndarray
+        Mean of each part of the calibration scores, (d + 1,), the latent one last.
     """
 
     scores: Scores
     p_value: NDArray[np.float64]
     anomalous: NDArray[np.bool_]
     threshold: float
+    usual: NDArray[np.float64]
+
+    def reasons(self, columns: Sequence[str], count: int = 3) -> list[list[Reason]]:
+        """List for each example the parts of its score that are furthest above the usual; see
+        :func:`elboroom.scoring.top_reasons`.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Names of the d columns.
+        count : int
+            Most parts to list.
+        """
+        return top_reasons(self.scores.contributions, tuple(columns), self.usual, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,4 +110,5 @@ class Calibration:
             conformal_p_values(scores.value, self.value),
             scores.value > self.threshold,
             self.threshold,
+            self.usual,
         )

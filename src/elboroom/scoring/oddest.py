@@ -47,7 +47,6 @@ class Oddest:
     """
 
     count: int
-    usual: NDArray[np.float64]
     columns: tuple[str, ...] = ()
     _heap: list[tuple[float, int, Odd]] = field(default_factory=list)
 
@@ -73,8 +72,8 @@ class Oddest:
             float(scores.stderr[i]),
             float(judged.p_value[i]),
             bool(judged.anomalous[i]),
-            by_column - self.usual[:-1].reshape(by_column.shape),
-            top_reasons(one.contributions, self.columns, self.usual)[0] if self.columns else [],
+            by_column - judged.usual[:-1].reshape(by_column.shape),
+            top_reasons(one.contributions, self.columns, judged.usual)[0] if self.columns else [],
         )
 
     def sorted(self) -> list[Odd]:

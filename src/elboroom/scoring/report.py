@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from elboroom.scoring.calibration import Judged
-from elboroom.scoring.contributions import LATENT, top_reasons
+from elboroom.scoring.contributions import LATENT
 
 Verdict = str
 ANOMALOUS, NORMAL, NOT_SCORED, SKIPPED = "anomalous", "normal", "not scored", "skipped"
@@ -58,7 +58,7 @@ class ScoreTable:
                 found += [f"top_{place}", f"top_{place}_nats", f"top_{place}_above_usual"]
         return found + ([f"nats_of_{name}" for name in (*self.columns, LATENT)] if self.every else [])
 
-    def add(self, names: Iterable[Sequence[str]], judged: Judged, usual: np.ndarray) -> None:
+    def add(self, names: Iterable[Sequence[str]], judged: Judged) -> None:
         """Add examples, each with the cells that identify it.
 
         Parameters
@@ -67,13 +67,9 @@ class ScoreTable:
             A cell for each of the headings :attr:`names`.
         judged : Judged
             Scores and verdicts.
-        usual : numpy.ndarray
-            The usual parts of a score, (d + 1,); see :func:`elboroom.scoring.top_reasons`.
         """
         scores, parts = judged.scores, judged.scores.contributions.parts()
-        reasons = (
-            top_reasons(scores.contributions, tuple(self.columns), usual, _REASONS) if self.columns else []
-        )
+        reasons = judged.reasons(self.columns, _REASONS) if self.columns else []
         self.unreliable += int(scores.unreliable.sum())
         for i, cells in enumerate(names):
             verdict = verdict_of(judged, i)

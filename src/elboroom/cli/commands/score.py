@@ -208,7 +208,7 @@ class Score(ModelVerb):
         )
         for odd in oddest[:_PRINTED]:
             names = "".join(f" {cell}" for cell in name_cells(data, odd.index))
-            why = ", ".join(f"{reason.name} +{reason.above:.2g}" for reason in odd.reasons)
+            why = ", ".join(f"{reason.name} +{reason.above:.3g}" for reason in odd.reasons)
             print_result(
                 f"  row {rows_of(data)[odd.index]}{names}: {with_error(odd.value, odd.stderr)} nats, "
                 f"p = {odd.p_value:.2g}" + (f"; above usual: {why}" if why else "")
