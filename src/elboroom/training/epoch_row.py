@@ -67,7 +67,8 @@ def finish_epoch(
         found = {f"val_{name}": value for name, value in measured.items()}
         _check_finite(recovery, epoch, found, validation_indices[: len(order[-1])])
         row |= found
-    reason = diverged(row, engine.first, math.prod(engine.vae.shape))
+    several = engine.objective.num_samples > 1
+    reason = diverged(row, engine.first, math.prod(engine.vae.shape), of_bound=several)
     if reason is not None:
         raise DivergingError(reason)
     engine.end_epoch(row.get("val_loss", row["loss"]))

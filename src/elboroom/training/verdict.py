@@ -35,7 +35,9 @@ class Loss(NamedTuple):
         return self.distortion + (self.beta * self.rate if self.beta else 0.0)
 
 
-def diverged(row: Mapping[str, Any], first: First | None, dimensions: int) -> str | None:
+def diverged(
+    row: Mapping[str, Any], first: First | None, dimensions: int, *, of_bound: bool = False
+) -> str | None:
     """Return how the finite numbers of an epoch show that training has diverged, or None.
 
     Parameters
@@ -46,6 +48,9 @@ def diverged(row: Mapping[str, Any], first: First | None, dimensions: int) -> st
         Loss of the first step, before any weight was changed.
     dimensions : int
         Numbers in one example: a sensible loss is of the order of one nat for each.
+    of_bound : bool
+        Judge ``loss`` in place of distortion + beta · rate. A bound that weights several samples is good if
+        one of them is, while the distortion, the mean over all of them, may grow without limit.
 
     Examples
     --------
@@ -53,9 +58,12 @@ def diverged(row: Mapping[str, Any], first: First | None, dimensions: int) -> st
     >>> diverged(row, First(40.0, 1.0), dimensions=64)
     'the loss in epoch 2 is 1e+18 nats per example, and was 41 in the first step'
     >>> diverged({**row, "distortion": 35.0}, First(40.0, 1.0), dimensions=64)
+    >>> diverged({**row, "loss": 41.0}, First(40.0, 1.0), dimensions=64, of_bound=True)
     """
     part = "val_" if "val_distortion" in row else ""
     now = Loss(row[f"{part}distortion"], row[f"{part}rate"], row["beta"]).value
+    if of_bound:
+        now = row[f"{part}loss"]
     found = f"the loss in epoch {row['epoch']} is {now:.3g} nats per example"
     if first is not None:
         before = Loss(first.distortion, first.rate, row["beta"]).value
