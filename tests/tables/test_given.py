@@ -164,7 +164,8 @@ def test_a_count_is_no_fraction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), [(-1.0, 2.0), (3.0, 3.1), (8.0, np.inf), (-np.inf, -6.0), (35.0, 40.0)]
+    ("low", "high"),
+    [(-1.0, 2.0), (3.0, 3.1), (8.0, np.inf), (9.1, 9.5), (20.0, 20.1), (-np.inf, -6.0), (35.0, 40.0)],
 )
 def test_truncated_normals_agree_with_scipy(low: float, high: float) -> None:
     ends = (torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64))

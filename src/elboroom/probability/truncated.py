@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def truncated_normal(low: Tensor, high: Tensor) -> Tensor:
     flipped = low > 0
     low, high = (end.double() for end in _below(low, high))
     share = torch.rand(low.shape, dtype=torch.float64, device=low.device)
-    bottom, top = torch.special.ndtr(low), torch.special.ndtr(high)
+    bottom, top = _ndtr(low), _ndtr(high)
     drawn = torch.special.ndtri(bottom + share * (top - bottom))
     far = high < -30
     end = torch.where(far, high, -1.0)
@@ -44,6 +46,11 @@ def truncated_normal(low: Tensor, high: Tensor) -> Tensor:
     tail = end + torch.log1p(share * torch.expm1(end * width)) / -end
     drawn = torch.minimum(torch.maximum(torch.where(far, tail, drawn), low), high)
     return torch.where(flipped, -drawn, drawn).to(dtype)
+
+
+def _ndtr(x: Tensor) -> Tensor:
+    """Φ(x), exact in the lower tail, where torch's own is 0 from −9 on."""
+    return 0.5 * torch.special.erfc(-x / math.sqrt(2))
 
 
 def _below(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

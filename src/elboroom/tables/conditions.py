@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from elboroom.config.columns import WITH_CATEGORIES, Column
+from elboroom.config.columns import COUNTS, WITH_CATEGORIES, Column
 from elboroom.errors import UsageError, nearest, shortened
 
 _OPERATOR = re.compile(r"\s*(==|!=|<=|>=|=|<|>|≠|≤|≥)\s*")
@@ -47,7 +47,7 @@ class Event:
     @property
     def is_point(self) -> bool:
         """Whether a number that has a density, and no probability, is given exactly."""
-        return self.categories is None and self.low == self.high and self.column.kind != "count"
+        return self.categories is None and self.low == self.high and self.column.family not in COUNTS
 
     @property
     def is_empty(self) -> bool:

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from torch import Tensor
 
 from elboroom.config.columns import Column
+from elboroom.probability.columns.between import Counted, counts_between, log_mass_of_counts
 from elboroom.probability.columns.family import ColumnFamily
 from elboroom.probability.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from elboroom.probability.parameters import tame_log
 
 _LEAST_START = 1e-3  # mean count from which a column of zeros starts
-
-
-class _Counted(Protocol):
-    @property
-    def mean(self) -> Tensor: ...
-
-    def log_prob(self, x: Tensor) -> Tensor: ...
-
-    def sample(self) -> Tensor: ...
 
 
 class CountColumns(ColumnFamily):
@@ -56,10 +47,18 @@ class CountColumns(ColumnFamily):
         """Draw counts."""
         return self._counted(features).sample()
 
+    def log_mass_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """By scipy."""
+        return log_mass_of_counts(self._counted(features), low, high)
+
+    def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """By scipy."""
+        return counts_between(self._counted(features), low, high).to(features.dtype)
+
     def _log_mean(self, raw: Tensor) -> Tensor:
         return tame_log(self.start + self.spread * raw)
 
-    def _counted(self, features: Tensor) -> _Counted:
+    def _counted(self, features: Tensor) -> Counted:
         raise NotImplementedError
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elboroom.config.columns import MIXTURE_COMPONENTS, Column
+from elboroom.probability.columns.between import log_mass_of_student_t, student_t_between
 from elboroom.probability.columns.family import ColumnFamily
 from elboroom.probability.location_scale import StudentT
 from elboroom.probability.parameters import softplus_from
@@ -127,6 +128,15 @@ class StudentTColumns(NumberColumns):
     def sample(self, features: Tensor) -> Tensor:
         """Location plus noise."""
         return self.original(self._of_y(features).sample())
+
+    def log_mass_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """By scipy."""
+        return log_mass_of_student_t(self._of_y(features), *self.ends(low, high))
+
+    def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """By scipy."""
+        drawn = student_t_between(self._of_y(features), *self.ends(low, high))
+        return self.original(drawn.to(features.dtype))
 
     def _of_y(self, features: Tensor) -> StudentT:
         mean, raw, raw_df = features.chunk(3, -1)
