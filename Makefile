@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench soak faults hostile battery copies test lowest docs lint types format clean
+.PHONY: help install demo pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,9 @@ bench: $(READY)  ## compare with other programs (minutes to an hour)
 	$(BIN)/python benchmarks/seeds.py --out benchmarks/results/seeds.json
 	$(BIN)/python benchmarks/haskell_parity.py --out benchmarks/results/haskell_parity.json
 	$(BIN)/python benchmarks/mnist_against_pythae.py --out benchmarks/results/mnist_against_pythae.json
+
+gpu: $(READY)  ## test and measure everything on a GPU (ten minutes)
+	$(BIN)/python -m benchmarks.gpu --out benchmarks/results/gpu.json
 
 soak: $(READY)  ## watch memory over millions of training steps (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json
