@@ -12,6 +12,8 @@ from pathlib import Path
 # processes that they start. ELBOROOM_TEST_CUDA=1 shows it.
 if not os.environ.get("ELBOROOM_TEST_CUDA"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Steps are compiled where a test asks for it.
+os.environ["ELBOROOM_COMPILE"] = "off"
 
 import pytest
 import torch

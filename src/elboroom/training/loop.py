@@ -152,7 +152,7 @@ class Training:
         self.start()
         self._warn_of_schedules()
         epochs, steps = self.config.training.epochs, self.engine.steps
-        total = epochs * self.epoch_steps
+        total = self.engine.compiled.total = epochs * self.epoch_steps
         self.notices.bar = bar = TrainingProgress(total, steps, epochs=epochs, quiet=self.quiet)
         wait = True
         try:

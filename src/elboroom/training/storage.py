@@ -257,11 +257,13 @@ class Storage:
 
     def begin_checkpoint(self) -> None:
         """Start to write the same while training continues."""
+        self.engine.compiled.is_news = False
         self.checkpoints.begin(self.record.snapshot(self.checkpoints), self.record.usable)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for a checkpoint; of several processes, the first one decides."""
-        return self.workers.is_first and self.checkpoints.due(now)
+        news = self.folder is not None and self.engine.compiled.is_news
+        return self.workers.is_first and (news or self.checkpoints.due(now))
 
     def write_status(self, state: State, reason: str | None = None) -> None:
         """Note how far the run has come."""

@@ -23,6 +23,7 @@ from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
 from elboroom.training.step.buffers import moving_buffers
 from elboroom.training.step.capture import Capture
+from elboroom.training.step.compiled import Compiled
 from elboroom.training.step.graphs import Graph
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
@@ -106,6 +107,7 @@ class Engine:
         self._moving = list(moving_buffers(vae).values())
         self.moves_buffers = bool(self._moving)
         self.capture = Capture.of(self, config.training.capture, new_graph)
+        self.compiled = Compiled(self, self._backward, config.training)
 
     @property
     def updates(self) -> list[Update]:
@@ -134,12 +136,9 @@ class Engine:
         notes : tuple of float
             Numbers that are summed over all processes along with the gradients, into :attr:`summed_notes`.
         """
-        part = part or Part(0, len(rows), len(rows), 1.0)
         self._prepare()
-        if self.capture is None:
-            self.take(rows, part, notes)
-        else:
-            self.capture.take(rows, part, notes)
+        part = part or Part(0, len(rows), len(rows), 1.0)
+        self.compiled.take(rows, part, notes, self.capture or self)
         self.steps += 1
         if self.steps == 1:
             self.first = self.totals.first()
@@ -197,6 +196,7 @@ class Engine:
         self.paths.choose(self.update)
         if self.capture is not None:
             self.capture.look_again()
+        self.compiled.follow()
 
     def _backward(self, rows: Rows, part: Part) -> Sums:
         with self.workers.noise_of(part):
@@ -316,6 +316,7 @@ class Engine:
             "further": self.meters.state_dict(),
             "skipped": self.skipped.counts[:3],
             "first": self.first,
+            "compiled": self.compiled.decision,
             "model": dict(self.vae.state_dict()),
             "average": self.average.weights,
             "objective": dict(self.objective.state_dict()),
@@ -343,6 +344,7 @@ class Engine:
         self.average.load(state["average"])
         self.objective.load_state_dict(state["objective"])
         self.trainable.load_state_dict(state)
+        self.compiled.load(state.get("compiled"))
         self.follow_model()
         if self.capture is not None:
             self.capture.forget()  # what it has recorded works on the optimisers' earlier state

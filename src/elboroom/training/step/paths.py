@@ -76,6 +76,11 @@ class Paths:
         """Whether hooks, replaced methods or a change of ``requires_grad`` ask for a new choice."""
         return self._watch.is_disturbed()
 
+    @property
+    def covered(self) -> set[Tensor]:
+        """Parameters whose gradient is finite if those of all others are."""
+        return self._chains.covered_by_biases
+
     def chains(self) -> AbstractContextManager[None]:
         """Let the model's chains of linear layers run as such while the context lasts."""
         return self._chains()

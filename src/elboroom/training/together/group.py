@@ -12,8 +12,9 @@ from torch.optim import Adam, AdamW
 
 from elboroom.probability import Meter
 from elboroom.training.step.totals import Sums
+from elboroom.training.step.tracing import Draw
 from elboroom.training.together.member import Member, Pending
-from elboroom.training.together.tracing import Batch, Draw, Outcome, Traced, draws_of
+from elboroom.training.together.tracing import Batch, Outcome, Traced, draws_of
 
 _KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 _MOMENTS = ("exp_avg", "exp_avg_sq")

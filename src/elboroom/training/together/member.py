@@ -14,8 +14,8 @@ from elboroom.probability import Meter
 from elboroom.training.step.engine import Engine, Means
 from elboroom.training.step.interventions import Watch, watch
 from elboroom.training.step.totals import Sums
+from elboroom.training.step.tracing import Draw
 from elboroom.training.step.update import GRADIENT_NORM_EVERY
-from elboroom.training.together.tracing import Draw
 
 
 class Pending(NamedTuple):
@@ -44,6 +44,7 @@ class Member(Engine):
         self._wait: Callable[[], None] = lambda: None
         self._watch: Watch | None = None
         super().__init__(*args, **options)
+        self.compiled.mode = "off"  # that of the group is compiled
 
     def join(self, draws: Callable[[int], list[Draw]], wait: Callable[[], None]) -> None:
         """Queue steps from now on.

@@ -8,22 +8,16 @@ comes from its own generator, in the order in which it would draw alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch import Tensor
+from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from elboroom.data.batches import Batches
-from elboroom.distributed.noise import Distribution, from_generator, noise_from
 from elboroom.errors import reason_of
-from elboroom.models.inference import Precision
-from elboroom.models.vae import VAE
-from elboroom.objectives import Objective
 from elboroom.training.step.engine import Engine
-from elboroom.training.step.meters import columns
+from elboroom.training.step.tracing import Draw, LossOfBatch
 
 
 class Batch(NamedTuple):
@@ -53,43 +47,6 @@ class Outcome(NamedTuple):
     totals: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Draw:
-    """One draw of noise in a step: its distribution and its shape for one model."""
-
-    distribution: Distribution
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    def take(self) -> Tensor:
-        """Draw from torch's generator."""
-        return from_generator(
-            self.distribution, self.shape, torch.empty((), dtype=self.dtype, device=self.device)
-        )
-
-
-class _Loss(nn.Module):
-    """Model and objective as one module: from a batch as stored to the loss."""
-
-    def __init__(self, engine: Engine):
-        super().__init__()
-        self.vae: VAE = engine.vae
-        self.objective: Objective = engine.objective
-        self.batches: Batches = engine.batches
-        self.reads: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-        self.precision: Precision = "bf16" if engine.precision == "bf16" else "fp32"
-
-    def forward(self, x: Tensor, condition: Tensor | None, coefficients: Tensor) -> tuple[Tensor, Any]:
-        with self.vae.lowered(self.precision):
-            terms = self.vae(self.batches.for_training(x), self.objective.num_samples, condition)
-        loss, penalties = self.objective.parts(terms, coefficients)
-        meters = columns(terms, penalties, {}, len(x))
-        self.reads = {name: meter.read for name, meter in meters.items()}
-        totals = {name: meter.total.detach() for name, meter in meters.items()}
-        return loss, (terms.distortion.detach().sum(), terms.rate.detach().sum(), totals)
-
-
 class Traced:
     """Losses and gradients of S models for batches of one size.
 
@@ -111,12 +68,12 @@ class Traced:
 
     def __init__(self, engines: Sequence[Engine], batch: Batch, coefficients: Tensor):
         first = engines[0]
-        self._loss = _Loss(first)
+        self._loss = _loss_of(first)
         flat = first.update.flat
         names = {parameter: name for name, parameter in self._loss.named_parameters()}
         self._layout = [(names[p], p.shape, flat.offset(p)[1]) for p in flat.parameters]
         self._width = flat.values[0].numel()
-        self._kept = [_fixed(_Loss(engine), set(engine.update.flat.parameters)) for engine in engines]
+        self._kept = [_loss_of(engine).untrained(set(engine.update.flat.parameters)) for engine in engines]
         self.draws = draws_of(first, batch)
         values = torch.stack([engine.update.flat.values[0].detach() for engine in engines])
         noise = [torch.stack([draw.take() for _ in engines]) for draw in self.draws]
@@ -186,12 +143,7 @@ class Traced:
         coefficients: Tensor,
         noise: list[Tensor],
     ) -> tuple[Tensor, Any]:
-        supply = iter(noise)
-        with noise_from(lambda _distribution, _shape, _like: next(supply)):
-            found: tuple[Tensor, Any] = functional_call(
-                self._loss, {**weights, **fixed}, (x, condition, coefficients)
-            )
-            return found
+        return self._loss.given({**weights, **fixed}, x, condition, coefficients, noise)
 
     def _flat(self, gradients: dict[str, Tensor]) -> Tensor:
         """Gradients side by side, with zeros in the gaps that align the parameters."""
@@ -205,21 +157,10 @@ class Traced:
 
 
 def draws_of(engine: Engine, batch: Batch) -> list[Draw]:
-    """Run a model's loss on a batch, the first of ``batch``, and write down the noise that it asks for."""
-    found: list[Draw] = []
-
-    def note(distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        found.append(Draw(distribution, tuple(shape), like.dtype, like.device))
-        return from_generator(distribution, shape, like)
-
+    """Noise that a model's loss asks for on the first batch of ``batch``."""
     condition = None if batch.condition is None else batch.condition[0]
-    devices = [engine.device] if engine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), noise_from(note), torch.no_grad():
-        _Loss(engine)(batch.x[0], condition, engine.coefficients)
-    return found
+    return _loss_of(engine).draws(batch.x[0], condition, engine.coefficients)
 
 
-def _fixed(loss: nn.Module, trained: set[nn.Parameter]) -> dict[str, Tensor]:
-    """Parameters that are not trained, and buffers."""
-    kept = {name: p.detach() for name, p in loss.named_parameters() if p not in trained}
-    return kept | dict(loss.named_buffers())
+def _loss_of(engine: Engine) -> LossOfBatch:
+    return LossOfBatch(engine.vae, engine.objective, engine.batches, engine.precision)
