@@ -137,15 +137,17 @@ class WholeStep:
         """Present settings of the optimiser."""
         group, clip = self._update.optimizer.param_groups[0], self._update.clip
         clip = math.inf if clip is None else clip
-        return Settings(group["lr"], *group["betas"], group["eps"], group["weight_decay"], clip)
+        beta1, beta2 = group["betas"]
+        return Settings(group["lr"], beta1, beta2, group["eps"], group["weight_decay"], clip)
 
     def state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
         """What a step changes: weights, first and second moments, and the count of steps."""
         state = adam_state(self._update.optimizer)
         if self._of is not state["exp_avg"]:  # loading a checkpoint replaces them
             self._of = state["exp_avg"]
-            self._moments = [self._cut(state[name]) for name in ("exp_avg", "exp_avg_sq")]
-        return ([p.detach() for p in self._parameters], *self._moments, state["step"])
+            self._moments = self._cut(state["exp_avg"]), self._cut(state["exp_avg_sq"])
+        first, second = self._moments
+        return [p.detach() for p in self._parameters], first, second, state["step"]
 
     def _cut(self, flat: Tensor) -> list[Tensor]:
         starts = [self._update.flat.offset(p)[1] for p in self._parameters]
