@@ -129,9 +129,8 @@ def _formats(word: str) -> Iterator[str]:
 
 def step_of(dates: Array) -> Step:
     """The longest step that all dates (NaT allowed) are whole numbers of; seconds if none is."""
-    known = dates[~np.isnat(dates)].astype(np.int64)
     for step in ("day", "hour", "minute"):
-        if not (known % MICROSECONDS[step]).any():
+        if are_whole(dates, step):
             return step
     return "second"
 
@@ -153,15 +152,22 @@ def as_steps(dates: Array, origin: str, step: str) -> Array:
     return np.where(np.isnat(dates), np.nan, since / MICROSECONDS[step])
 
 
-def from_steps(values: Array, origin: str, step: str) -> Array:
-    """Whole steps since a day as dates, datetime64[us]; NaT for nan.
+def are_whole(dates: Array, step: str) -> bool:
+    """Whether all dates (NaT allowed) are whole numbers of a step."""
+    return not (dates[~np.isnat(dates)].astype(np.int64) % MICROSECONDS[step]).any()
+
+
+def from_steps(values: Array, origin: str, step: str, *, whole: bool = True) -> Array:
+    """Steps since a day, rounded to whole ones if asked to, as dates, datetime64[us]; NaT for nan.
 
     Examples
     --------
     >>> from_steps(np.array([1.4, np.nan]), "2020-01-01", "day")
     array(['2020-01-02T00:00:00.000000', 'NaT'], dtype='datetime64[us]')
     """
-    known = np.where(np.isnan(values), 0, np.round(values)).astype(np.int64) * MICROSECONDS[step]
+    known = np.where(np.isnan(values), 0, values)
+    known = (np.round(known) if whole else known) * MICROSECONDS[step]
+    known = np.round(known).astype(np.int64)
     found = np.datetime64(origin, "us") + known.astype("timedelta64[us]")
     return np.where(np.isnan(values), _NO_DATE, found)
 

@@ -13,7 +13,15 @@ from elboroom.config.columns import WITH_CATEGORIES, Column, ColumnKind
 from elboroom.config.kinds import Declared
 from elboroom.data.rows import Array
 from elboroom.data.table_cells import Cells, is_code, number_text
-from elboroom.data.table_dates import DatesError, find_dates, first_day, like_a_date, parse_dates, step_of
+from elboroom.data.table_dates import (
+    DatesError,
+    are_whole,
+    find_dates,
+    first_day,
+    like_a_date,
+    parse_dates,
+    step_of,
+)
 from elboroom.errors import UsageError, shortened
 
 MOST_CATEGORIES = 1000
@@ -234,11 +242,10 @@ def _of_dates(cells: Cells, where: str, date_format: str = "", **options: Any) -
                 f"{cells.place(row)} is not a date{like}; give the format, as in "
                 f"kinds='{cells.name}=datetime:%d/%m/%Y'"
             )
-    return _made(
-        cells, "datetime",
-        **{**options, "step": step_of(dates), "origin": first_day(dates), "date_format": date_format,
-           "timezone": cells.timezone},
-    )  # fmt: skip
+    step = step_of(dates)
+    fields = {"step": step, "whole": are_whole(dates, step), "origin": first_day(dates)}
+    fields |= {"date_format": date_format, "timezone": cells.timezone}
+    return _made(cells, "datetime", **{**options, **fields})
 
 
 def _category_names(cells: Cells) -> tuple[str, ...]:

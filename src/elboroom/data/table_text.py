@@ -1,13 +1,10 @@
-"""Rows of numbers written as a table, under the names that the training table's columns have."""
+"""Names of the columns of a table of plain numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
-from elboroom.data.rows import Array
+from elboroom.config.columns import Column
 from elboroom.data.table import SUFFIXES
 from elboroom.data.table_layout import find_layout
 from elboroom.errors import UsageError
@@ -35,18 +32,12 @@ def columns_of(source: str | None, count: int) -> tuple[str, ...]:
     return names if layout.header is not None and len(names) == count else numbered
 
 
-def table_text(values: Array, columns: Sequence[str], labels: Sequence[str] | None = None) -> str:
-    r"""Write rows (n, d) as CSV with a header, and a last column of labels if they are given.
+def table_columns(source: str | None, count: int) -> tuple[Column, ...]:
+    """Columns of plain numbers under the names of `columns_of`, to write rows of a model without columns.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> table_text(np.array([[0.1, 2.0]], np.float32), ["height", "a, b"], ["cat"])
-    'height,"a, b",label\n0.1,2.0,cat\n'
+    >>> [column.name for column in table_columns(None, 2)]
+    ['x1', 'x2']
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*columns, *(() if labels is None else ("label",))])
-    for i, row in enumerate(values):
-        table.writerow([*map(str, row), *(() if labels is None else (labels[i],))])
-    return text.getvalue()
+    return tuple(Column(name=name, kind="real") for name in columns_of(source, count))

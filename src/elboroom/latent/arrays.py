@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.data.column_fits import seen_as
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE, Array
+
+if TYPE_CHECKING:
+    from elboroom.config.columns import Column
 
 Numbers = NDArray[Any]
 
@@ -122,11 +126,23 @@ def standardizes(vae: VAE) -> bool:
 
 
 def standardized(vae: VAE, x: Array) -> NDArray[np.float64]:
-    """Rows or time series (n, *shape) in standard deviations if the model standardises them."""
+    """Rows or time series (n, *shape) in standard deviations if the model standardises them.
+
+    Categories of a table run from −1 to 1.
+    """
     values = numbers(x).astype(np.float64)
     if not standardizes(vae):
         return values
+    columns = getattr(vae.likelihood, "columns", ())
+    if columns:
+        return np.stack([_standard(column, values[..., i]) for i, column in enumerate(columns)], -1)
     return np.asarray((values - numbers(vae.likelihood.location)) / numbers(vae.likelihood.spread))
+
+
+def _standard(column: Column, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    if column.categories:
+        return cells * (2 / (len(column.categories) - 1)) - 1
+    return np.asarray((seen_as(column, cells) - column.location) / column.scale)
 
 
 def known_dims(vae: VAE, dims: Sequence[int]) -> list[int]:

@@ -25,12 +25,16 @@ class Sample(PictureVerb):
     out: Annotated[
         Path | None,
         Option(
-            help="Output file: .png for pictures, .npy for an array, or .csv for a table with the training "
-            "table's columns. Default: RUN/samples/samples.png."
+            help="Output file: .png for pictures, .npy for an array, or .csv, .tsv or .parquet for a table "
+            "with the training table's columns. Default: RUN/samples/samples.png."
         ),
     ] = None
     observe: Annotated[
-        bool, Option(help="Sample from the likelihood as well, instead of showing its mean.")
+        bool,
+        Option(
+            help="Sample from the likelihood as well, instead of showing its mean. Rows of a mixed table are "
+            "always sampled from it."
+        ),
     ] = False
     seed: Seed = 0
 
@@ -41,6 +45,7 @@ class Sample(PictureVerb):
         """
         from elboroom.cli.inputs.model import conditioned, load_model
         from elboroom.cli.outputs import output_file, save_figure
+        from elboroom.data.table_write import WRITTEN
         from elboroom.figures.images import samples
         from elboroom.latent.arrays import numbers, seeded
         from elboroom.runs.run import Run
@@ -48,8 +53,8 @@ class Sample(PictureVerb):
         run = Run(self.run)
         vae = load_model(run, self.device)
         default = run.path / "samples" / "samples.png"
-        file = output_file(self.out, default, (".png", ".npy", ".csv"), overwrite=self.overwrite)
-        if file.suffix.lower() == ".csv" and len(vae.shape) != 1:
+        file = output_file(self.out, default, (".png", ".npy", *WRITTEN), overwrite=self.overwrite)
+        if file.suffix.lower() in WRITTEN and len(vae.shape) != 1:
             raise UsageError(
                 f"--out {file}: this model's examples have the shape {vae.shape}, and a table contains "
                 f"rows of "
@@ -65,7 +70,7 @@ class Sample(PictureVerb):
             save_figure(samples(vae, n=self.n, seed=self.seed, title=title), file)
             return
         with seeded(vae, self.seed):
-            drawn = numbers(vae.sample(self.n, observe=self.observe))
+            drawn = numbers(vae.sample(self.n, observe=self.observe or vae.accepts_missing))
         self._save(vae, drawn, file)
 
     def _each_label(self, vae: VAE, file: Path) -> None:
@@ -85,7 +90,8 @@ class Sample(PictureVerb):
             save_figure(grids.stack(grid, title=grids.titled(vae, conditional.GIVEN_EACH)), file)
             return
         with seeded(vae, self.seed):
-            drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=self.observe)
+            observe = self.observe or vae.accepts_missing
+            drawn = vae.sample(each * len(labels), condition=np.repeat(labels, each), observe=observe)
         names = [vae.condition.name_of(place) for place in np.repeat(np.arange(len(labels)), each).tolist()]
         self._save(vae, numbers(drawn), file, columns=each, labels=names)
 
@@ -100,18 +106,20 @@ class Sample(PictureVerb):
         """Write samples as an array, as a table, or as pictures side by side without margins."""
         from elboroom.cli.inputs.model import described
         from elboroom.cli.outputs import save_array, save_image, wrote
-        from elboroom.data.table_text import columns_of, table_text
+        from elboroom.data.table_text import table_columns
+        from elboroom.data.table_write import WRITTEN, write_table
         from elboroom.figures.grids import images_of, tile, to_uint8
-        from elboroom.io.files import write_atomic
         from elboroom.runs.run import Run
 
         if file.suffix.lower() == ".npy":
             save_array(drawn, file)
             wrote(file)
             return
-        if file.suffix.lower() == ".csv":
-            names = columns_of(Run(self.run).config.data.source, vae.shape[0])
-            write_atomic(file, table_text(drawn, names, labels))
+        if file.suffix.lower() in WRITTEN:
+            model, source = vae.config, Run(self.run).config.data.source
+            known = () if model is None else model.columns
+            columns = known or table_columns(source, vae.shape[0])
+            write_table(file, columns, drawn, {} if labels is None else {"label": labels})
             wrote(file)
             return
         if len(vae.shape) != 3:
