@@ -28,6 +28,9 @@ MOST_CATEGORIES = 1000
 _MOST_MIXED = 50  # categories of a column of numbers and words
 _FEWEST = 10  # cells from which on a constant or a counter is no coincidence
 _FEWEST_DISTINCT = 20  # words, all different, that are taken for an identifier
+_FEWEST_SHAPED = 50  # cells from which on the shape of a distribution is judged
+_HEAVY = 8.0  # kurtosis; 3 is that of a normal, 9 of an exponential distribution
+_TWO_PEAKS = 0.65
 _STRAY = 0.01  # share of cells of another type that are taken for mistakes
 _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
@@ -147,7 +150,27 @@ def _of_numbers(cells: Cells, where: str) -> Found:
             )
         if (known != known.astype(np.float32)).any():
             notes.append(f"warning: {what} rounds")
-    return _made(cells, _kind_of_numbers(known, whole), notes=notes)
+    kind = _kind_of_numbers(known, whole)
+    return _made(cells, kind, [*notes, *_shape_notes(cells.name, kind, known)])
+
+
+def _shape_notes(name: str, kind: ColumnKind, known: Array) -> list[str]:
+    """Offer another likelihood for numbers with heavy tails or two peaks."""
+    values = np.log(known) if kind == "positive" else known
+    if kind not in ("real", "positive") or len(known) < _FEWEST_SHAPED or not values.std() > 0:
+        return []
+    standard = (values - values.mean()) / values.std()
+    skewness, kurtosis = float((standard**3).mean()), float((standard**4).mean())
+    if kurtosis > _HEAVY:
+        choices = ["student_t", "quantile"]
+        what = "has heavy tails"
+    elif (skewness**2 + 1) / kurtosis > _TWO_PEAKS:  # Sarle's coefficient; 0.56 if all values are as likely
+        choices = ["mixture", "quantile"]
+        what = "has two peaks or more"
+    else:
+        return []
+    either = " or ".join(f"kinds='{name}={kind}/{choice}'" for choice in choices)
+    return [f"column {shortened(name)} {what}: {either} may fit better"]
 
 
 def _kind_of_numbers(known: Array, whole: bool) -> ColumnKind:

@@ -132,7 +132,7 @@ def _introduce(say: Console, training: Training, vae: VAE, folder: Path, choice:
     _say(
         say,
         data.describe(),
-        *(f"  {printable(note)}" for note in notes),
+        *(f"  {printable(in_options(note))}" for note in notes),
         f"encoder {'×'.join(map(str, vae.shape))}-{sizes}-{vae.latent_dim}, "
         f"{config.model.likelihood} likelihood, {parameters:,} parameters, on "
         f"{find_device(config.training.device)}",
