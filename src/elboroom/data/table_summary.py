@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -33,27 +34,24 @@ def summary_lines(data: Dataset, width: int = 80) -> list[str]:
     age     real         25%  gaussian     31.5 to 58, median 40
     job     category     25%  categorical  cook (2), nurse (1)
     """
-    rows = [
-        (
-            _cut(column),
-            column.kind,
-            _share(data.x[:, i]),
-            column.family or "",
-            _values(column, data.x[:, i]),
-        )
-        for i, column in enumerate(data.columns)
-    ]
-    rows += [(_cut(column), column.kind, "", "not modelled", [""]) for column in data.left_out]
-    widths = [max(map(len, (heading, *(row[i] for row in rows)))) for i, heading in enumerate(_HEADINGS)]
+    cells = [_row(column, data.x[:, i]) for i, column in enumerate(data.columns)]
+    cells += [(_cut(column), column.kind, "", "not modelled") for column in data.left_out]
+    values = [_values(column, data.x[:, i]) for i, column in enumerate(data.columns)]
+    rows = [_HEADINGS, *cells]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
     lines = []
-    for row in [(*_HEADINGS, ["values"]), *rows]:
-        name, kind, missing, likelihood = (
-            cell.ljust(width) for cell, width in zip(row, widths, strict=False)
-        )
-        start = _GAP.join((name, kind, missing.strip().rjust(widths[2]), likelihood))
-        room = width - len(start) - len(_GAP)
-        lines.append((start + _GAP + _fitting(row[4], room)).rstrip())
+    for row, choices in zip_longest(rows, [["values"], *values], fillvalue=[""]):
+        name, kind, missing, likelihood = map(str, row)
+        start = _GAP.join((
+            *(name.ljust(widths[0]), kind.ljust(widths[1]), missing.rjust(widths[2])),
+            likelihood.ljust(widths[3]),
+        ))  # fmt: skip
+        lines.append((start + _GAP + _fitting(choices, width - len(start) - len(_GAP))).rstrip())
     return lines
+
+
+def _row(column: Column, cells: Array) -> tuple[str, str, str, str]:
+    return _cut(column), column.kind, _share(cells), column.family or ""
 
 
 def _cut(column: Column) -> str:

@@ -78,9 +78,9 @@ def _decoded(column: Column, values: NDArray[Any]) -> Cells:
 
 def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
     if column.whole:
-        return np.round(values.astype(np.float64))
+        return np.asarray(np.round(values.astype(np.float64)), np.float64)
     if column.decimals is not None:
-        return np.round(values.astype(np.float64), column.decimals)
+        return np.asarray(np.round(values.astype(np.float64), column.decimals), np.float64)
     if values.dtype == np.float32:  # the shortest number that gives the same float32
         return np.array([float(str(value)) for value in values], np.float64)
     return values.astype(np.float64)

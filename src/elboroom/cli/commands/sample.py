@@ -118,8 +118,8 @@ class Sample(PictureVerb):
         if file.suffix.lower() in WRITTEN:
             model, source = vae.config, Run(self.run).config.data.source
             known = () if model is None else model.columns
-            columns = known or table_columns(source, vae.shape[0])
-            write_table(file, columns, drawn, {} if labels is None else {"label": labels})
+            headings = known or table_columns(source, vae.shape[0])
+            write_table(file, headings, drawn, {} if labels is None else {"label": labels})
             wrote(file)
             return
         if len(vae.shape) != 3:
