@@ -112,3 +112,14 @@ class Recording(TorchDispatchMode):
 
 def _alias(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
+
+
+class OneDevice(TorchDispatchMode):
+    """Raises where an operation reads, makes or moves numbers on the host, for which a GPU would wait."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves((args, kwargs, result)):
+            if isinstance(leaf, Tensor) and leaf.numel() and leaf.device.type == "cpu":
+                raise HostReadError(f"{function} works on the host")
+        return result

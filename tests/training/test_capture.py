@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,21 @@ from torch import Tensor, nn
 
 from elboroom.config import Config
 from elboroom.data import Dataset, batches
+from elboroom.data.batches import Batches
+from elboroom.distributed.processes import Part
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import RECIPES, Objective, recipe
 from elboroom.objectives.schedules import constant
+from elboroom.probability.codebooks import Codebook
 from elboroom.training import Stopped, fit
 from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build as build_for
 from elboroom.training.step.engine import Engine
+from elboroom.training.step.update import Update
 
-from .recording import Recording
+from .recording import OneDevice, Recording
 from .runs import (
     after_step,
     always_due,
@@ -107,6 +112,32 @@ def test_activations_are_recomputed_in_a_replay(options: dict[str, Any]) -> None
     assert (Recording.made, Recording.replays) == (2, 12 - 3 - 1)
     kept = trained(narrow("ladder", epochs=3, **options), lambda: None, None)
     assert_identical(timeless(training.record.history), timeless(kept.record.history), "history")
+
+
+@pytest.fixture
+def meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """A device without numbers, on which what reads them or brings them from the host cannot happen."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know this device
+    monkeypatch.setattr(Update, "apply", lambda *_: None)  # nor do torch's fused optimisers
+    with torch.library._scoped_library("aten", "IMPL") as library:  # nor do these have a form for it
+        library.impl("_sample_dirichlet", lambda alpha, _=None: torch.empty_like(alpha), "Meta")
+        library.impl("_dirichlet_grad", lambda x, _alpha, _total: torch.empty_like(x), "Meta")
+        yield torch.device("meta")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_step_touches_the_host(name: str, meta: torch.device) -> None:
+    config, data = narrow(name, ema=0.9, capture="off"), pictures()
+    vae = build_for(config, data)
+    objective = Objective.from_config(config.objective, 4, vae=vae, examples=SPLIT)
+    engine = Engine(vae, objective, Batches(data, meta, resident=True), config, meta)
+    for book in (module for module in vae.modules() if isinstance(module, Codebook)):
+        book._known_started = True  # which happens in the first step, before any is recorded
+    part = Part(0, 8, 8, 1.0)
+    rows = torch.zeros(8, dtype=torch.int64, device=meta)
+    engine.take(rows, part, ())  # the columns of the history are laid out
+    with OneDevice():
+        engine.take(rows, part, ())
 
 
 @pytest.mark.parametrize("name", ["vae", "iwae", "ladder", "vq-vae", "factor-vae"])

@@ -20,6 +20,7 @@ from elboroom.training.step.sharding import Shards
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
 GRADIENT_NORM_EVERY = 10
+_NOTHING = torch.empty(0)
 
 
 class Update:
@@ -197,7 +198,7 @@ class Update:
         if self.workers.alone:
             if self._whole and self.flat.without_gradient:
                 self.treat_separately()
-            return torch.stack(list(notes)) if notes else torch.empty(0)
+            return torch.stack(list(notes)) if notes else _NOTHING
         # One that has no gradient here may have one in another process.
         self.flat.without_gradient = {p for p in self.parameters if not p.requires_grad}
         numbers = torch.stack([note.float() for note in notes]) if notes else torch.empty(0)
