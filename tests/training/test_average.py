@@ -11,6 +11,7 @@ from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.objectives import Objective
+from elboroom.training.step.average import WeightAverage
 from elboroom.training.step.engine import Engine
 
 CPU = torch.device("cpu")
@@ -44,6 +45,21 @@ def test_average_follows_its_recursion() -> None:
     with engine.averaged():
         assert all(torch.equal(p, a) for p, a in zip(vae.parameters(), engine.average.weights, strict=True))
     assert all(torch.equal(p, o) for p, o in zip(vae.parameters(), own, strict=True))
+
+
+def test_a_static_average_is_the_same_and_leaves_out_bad_steps() -> None:
+    weights = torch.randn(7)
+    plain, static = WeightAverage([weights], 0.5), WeightAverage([weights], 0.5, static=True)
+    for step in range(20):
+        weights.normal_()
+        bad = step % 5 == 3
+        for average in (plain, static):
+            average.prepare(step)
+        plain.update(bad)
+        static.update(torch.tensor(bad))
+        assert plain.weights is not None
+        assert static.weights is not None
+        torch.testing.assert_close(plain.weights[0], static.weights[0])  # rounding of w·(1−a) and w−w·a
 
 
 def test_the_average_is_measured_kept_and_resumed_bit_for_bit(tmp_path: Path) -> None:

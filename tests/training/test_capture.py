@@ -207,14 +207,19 @@ def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest
 
     def run(capture: str) -> tuple[VAE, list[dict[str, Any]]]:
         vae = build()
-        after_step(monkeypatch, 16, lambda: spoil(vae.decoder[0].weight, torch.nan))
-        return vae, train(vae, None, 5, lr=1e-3, validation=0.0, ema=0.9, capture=capture)
+
+        def twice() -> None:
+            spoil(vae.decoder[0].weight, torch.nan)
+            after_step(monkeypatch, 30, lambda: spoil(vae.decoder[0].weight, torch.nan))
+
+        after_step(monkeypatch, 16, twice)
+        return vae, train(vae, None, 7, lr=1e-3, validation=0.0, ema=0.9, capture=capture)
 
     vae, history = run("off")
-    assert history[-1]["learning_rate"] == pytest.approx(2.5e-4)  # it went back once
+    assert history[-1]["learning_rate"] == pytest.approx(2.5e-5)  # it went back twice
     assert Recording.replays == 0
     again, replayed = run("auto")
-    assert Recording.made == 4  # two sizes, and again after it went back
+    assert Recording.made == 6  # two sizes, and again each time after it went back
     assert_identical(timeless(history), timeless(replayed))
     assert_identical(dict(vae.state_dict()), dict(again.state_dict()))
 
