@@ -21,7 +21,7 @@ from elboroom.objectives import Objective
 from elboroom.training.devices import find_precision, works_apart
 from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
-from elboroom.training.step.buffers import moving_buffers
+from elboroom.training.step.buffers import KeptBuffers
 from elboroom.training.step.capture import Capture
 from elboroom.training.step.compiled import Compiled
 from elboroom.training.step.graphs import Graph
@@ -103,9 +103,8 @@ class Engine:
         self.meters = Meters(self.workers)
         self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device, static=self.static)
-        # What a batch changes besides weights (running means, codebooks); restored after a skipped step.
-        self._moving = list(moving_buffers(vae).values())
-        self.moves_buffers = bool(self._moving)
+        self._kept = KeptBuffers(vae)
+        self.moves_buffers = bool(self._kept.buffers)
         self.capture = Capture.of(self, config.training.capture, new_graph)
         self.compiled = Compiled(self, self._backward, config.training)
 
@@ -155,7 +154,7 @@ class Engine:
     def take(self, rows: Rows, part: Part, notes: tuple[float, ...]) -> None:
         """Take the step itself: all that is computed on the device."""
         self.paths.prepare(self.steps)
-        before = [buffer.clone() for buffer in self._moving]
+        self._kept.keep()
         for update in self.updates:
             update.begin()
         self.meters.begin()
@@ -172,8 +171,7 @@ class Engine:
             for update in self.updates:
                 update.apply(bad)
             self.average.update(bad)
-            for buffer, old in zip(self._moving, before, strict=True):
-                buffer.copy_(torch.where(torch.as_tensor(bad), old, buffer))
+            self._kept.restore_if(bad)
             self.totals.add(sums, part.counted, norm, bad)
             self.meters.add(part.counted, bad)
 
@@ -305,7 +303,7 @@ class Engine:
     def settle(self) -> None:
         """Average running statistics over the processes, each of which has its own."""
         if not self.workers.alone:
-            for buffer in self._moving:
+            for buffer in self._kept.buffers:
                 self.workers.sum_(buffer).div_(self.workers.size)
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +144,28 @@ class FlatParameters:
     def gradient(self, parameter: Tensor) -> Tensor:
         """Return the parameter's part of the gradient buffer."""
         return self._own_gradient[parameter]
+
+    def gradients_of(self, parameters: Iterable[Tensor]) -> list[Tensor]:
+        """Return the gradients of some parameters in as few pieces of the buffers as possible.
+
+        Examples
+        --------
+        >>> layer = nn.Linear(2, 1)
+        >>> flat = FlatParameters(list(layer.parameters()))
+        >>> [len(piece) for piece in flat.gradients_of([layer.weight])]
+        [2]
+        >>> [len(piece) for piece in flat.gradients_of(layer.parameters())]  # with the gap between them
+        [17]
+        """
+        wanted = set(parameters)
+        pieces: list[Tensor] = []
+        for gradients, values in zip(self.gradients, self.values, strict=True):
+            inside = [p for p in self.parameters if p.dtype == values.dtype]
+            for together, run in groupby(inside, key=wanted.__contains__):
+                places = [(int(p.storage_offset()), p.numel()) for p in run]
+                if together:
+                    pieces.append(gradients[places[0][0] : sum(places[-1])])
+        return pieces
 
     def begin(self) -> None:
         """Forget the gradients of the last step."""

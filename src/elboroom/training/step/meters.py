@@ -76,8 +76,9 @@ class Meters:
             self._lay_out(held)
         if not examples or bad is True:
             return
-        totals = [meter.total.flatten().to(self._sums) for meter in held.values()]
-        batch = torch.cat([torch.full_like(self._sums[:1], examples), *totals])
+        # The examples make all of them float64.
+        totals = [meter.total.flatten() for meter in held.values()]
+        batch = torch.cat([self._sums.new_full((1,), examples), *totals])
         self._sums += batch if bad is False else torch.where(bad, 0.0, batch)
 
     def means(self, *, everywhere: bool = True) -> dict[str, float]:

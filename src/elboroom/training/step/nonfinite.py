@@ -22,7 +22,7 @@ _SHOWN_ROWS = 8
 def is_bad(sums: Sequence[Tensor], *, static: bool) -> Tensor | bool:
     """Return whether one of some scalars is not finite; if ``static``, without reading them on the host."""
     if static:
-        return ~torch.isfinite(torch.stack(list(sums))).all()
+        return ~torch.isfinite(torch.stack(list(sums)).sum())
     return not all(math.isfinite(each.item()) for each in sums)
 
 

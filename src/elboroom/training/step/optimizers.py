@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
 from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError, nearest
+from elboroom.training.step.chunked import adam_state
 
+_KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 # These need more than one backward pass, or sparse gradients.
 _UNFIT = {"LBFGS", "SparseAdam", "Optimizer"}
 # These treat each weight separately, so that all weights can be one long tensor.
@@ -45,6 +47,42 @@ def make_optimizer(
     if "fused" in inspect.signature(kind).parameters and device.type in ("cpu", "cuda"):
         options.setdefault("fused", True)
     return construct(kind, list(parameters), lr=config.lr, options=options, named="optimizer_options")
+
+
+def step_adam(optimizer: Optimizer) -> bool:
+    """Step a fused Adam or AdamW of one tensor, if it is one: what its own ``step`` calls, and nothing else.
+
+    On a small net the bookkeeping around that call takes as long as the update.
+    """
+    group = optimizer.param_groups[0]
+    kernel = _KERNELS.get(type(optimizer))
+    special = any(group.get(name) for name in ("amsgrad", "maximize", "differentiable", "foreach"))
+    if kernel is None or special or not group.get("fused") or len(group["params"]) != 1:
+        return False
+    state, found_inf = adam_state(optimizer), getattr(optimizer, "found_inf", None)
+    (parameter,) = group["params"]
+    steps = [state["step"]]
+    with torch.no_grad():
+        torch._foreach_add_(steps, 1)
+        kernel(
+            [parameter],
+            [parameter.grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+            found_inf=found_inf,
+        )
+        if found_inf is not None:
+            torch._foreach_sub_(steps, [found_inf])
+    return True
 
 
 def classes(module: Any, base: type, without: set[str]) -> dict[str, type]:

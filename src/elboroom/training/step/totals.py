@@ -46,22 +46,24 @@ class Totals:
         # A static buffer, as a captured step needs one.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.values = torch.zeros(len(_NAMES), device=device, dtype=dtype)
+        # The same numbers, which the host adds to without calling torch.
+        self._on_host = None if self._static else self.values.numpy()
 
     def add(self, sums: Sums, examples: int, norm: Tensor | None, bad: Tensor | bool) -> None:
         """Include a batch of so many examples, unless its step is bad; ``norm`` is its gradient's."""
         if not examples:
             return
-        measured = [sums.loss * examples, sums.distortion, sums.rate, sums.loss if norm is None else norm]
-        if not self._static:
+        if self._on_host is not None:
             if not bad:
-                loss, distortion, rate, last = (each.item() for each in measured)
-                last = 0.0 if norm is None else last
-                values = [examples, loss, distortion, rate, float(norm is not None), last]
-                self.values += torch.tensor(values, dtype=self.values.dtype)
+                loss = (sums.loss * examples).item()
+                measured = [examples, loss, sums.distortion.item(), sums.rate.item()]
+                norms = [0, 0.0] if norm is None else [1, norm.item()]
+                self._on_host += [*measured, *norms]
             return
         one = torch.ones_like(sums.loss)
-        norms = [0 * one, 0 * one] if norm is None else [one, norm]
-        self.values += torch.where(bad, 0.0, torch.stack([examples * one, *measured[:3], *norms]))  # type: ignore[arg-type]
+        norms_there = [0 * one, 0 * one] if norm is None else [one, norm]
+        there = torch.stack([examples * one, sums.loss * examples, sums.distortion, sums.rate, *norms_there])
+        self.values += torch.where(bad, 0.0, there)  # type: ignore[arg-type]
 
     def read(self, *, everywhere: bool = True) -> dict[str, float]:
         """Number of examples and the totals by name. The host waits for the device here.

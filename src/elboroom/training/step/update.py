@@ -15,7 +15,7 @@ from elboroom.errors import UsageError
 from elboroom.training.step.chunked import ChunkedAdam, adam_state
 from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.lr_schedules import LearningRates
-from elboroom.training.step.optimizers import make_optimizer, works_elementwise
+from elboroom.training.step.optimizers import make_optimizer, step_adam, works_elementwise
 from elboroom.training.step.sharding import Shards
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
@@ -208,7 +208,7 @@ class Update:
         """Leave out of :meth:`totals` what other gradients cover."""
         watched = [p for p in self.parameters if p not in covered]
         some = len(watched) < len(self.parameters)
-        self._watched = [self.flat.gradient(p) for p in watched] if some else self.flat.gradients
+        self._watched = self.flat.gradients_of(watched) if some else self.flat.gradients
 
     def totals(self) -> list[Tensor]:
         """Return sums of the gradients: not finite if a gradient is not, and cheaper than the norm."""
@@ -262,7 +262,8 @@ class Update:
         if self._chunked is not None:
             self._chunked.step()
         elif self._whole:
-            self.optimizer.step()
+            if not step_adam(self.optimizer):
+                self.optimizer.step()
             if self._shards is not None:
                 self._shards.gather()
         else:
