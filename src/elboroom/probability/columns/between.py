@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from elboroom.probability.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
@@ -47,6 +46,8 @@ def counts_between(p: Counted, low: Tensor, high: Tensor) -> Tensor:
 
 def _of_counts(p: Counted) -> Any:
     """The counts without extra zeros, as scipy has them."""
+    from scipy import stats  # which takes half a second to import
+
     if isinstance(p, Poisson):
         return stats.poisson(_host(p.mean))
     mean, theta = _host(p.log_mean.double().exp()), _host(p.log_theta.double().exp())
@@ -105,5 +106,7 @@ def _mirrored(p: StudentT, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _scipy(p: StudentT, like: Tensor) -> Any:
+    from scipy import stats
+
     df, mean, scale = (value.double().cpu().expand(like.shape).numpy() for value in (p.df, p.mean, p.scale))
     return stats.t(df, mean, scale)
