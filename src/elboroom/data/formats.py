@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from elboroom.data import arrays, folder, haskell, shards, table
+from elboroom.data import arrays, folder, haskell, shards, table, table_frames
+from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
 from elboroom.data.faces import files as faces
 from elboroom.data.table_read import load_table
-from elboroom.data.table_set import Reading
+from elboroom.data.table_set import Reading, table_set
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ def _load_table(path: Path, options: Options) -> Dataset:
     return load_table(path, replace(options.reading, strict=options.strict), options.encoding)
 
 
+def _load_parquet(path: Path, options: Options) -> Dataset:
+    reading = replace(options.reading or Reading(), strict=options.strict)
+    data = table_set(table_frames.read_parquet(path), path.name, reading, where=str(path))
+    return data if options.reading is not None else as_numbers(data)
+
+
 IMAGE_FOLDER = Format(
     "a folder of images",
     Path.is_dir,
@@ -116,6 +123,14 @@ FORMATS: tuple[Format, ...] = (
         table.example,
         "a table",
         table.SUFFIXES,
+    ),
+    Format(
+        "a .parquet table",
+        _ends_in(".parquet"),
+        _load_parquet,
+        table_frames.example,
+        "a table",
+        (".parquet",),
     ),
     Format(
         "a folder of prepared faces",

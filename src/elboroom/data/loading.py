@@ -14,6 +14,7 @@ import numpy as np
 from elboroom.config.columns import Column
 from elboroom.config.kinds import declared_kinds
 from elboroom.data.arrays import from_array
+from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
 from elboroom.data.formats import Options, listed, recognise
 from elboroom.data.images import resize_images
@@ -26,7 +27,7 @@ from elboroom.errors import UsageError, nearest
 
 
 def load_data(
-    source: str | os.PathLike[str] | np.ndarray[Any, np.dtype[Any]] | Dataset,
+    source: Any,
     *,
     size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
@@ -36,13 +37,14 @@ def load_data(
     encoding: str | None = None,
     unseen: Literal["refuse", "missing"] = "refuse",
 ) -> Dataset:
-    """Load a data set by its name or path, or wrap an array.
+    """Load a data set by its name or path, or wrap a table or an array in memory.
 
     Parameters
     ----------
-    source : str, path, numpy.ndarray or Dataset
+    source : str, path, table, numpy.ndarray or Dataset
         A name in `NAMED`; a path in one of `elboroom.data.formats.FORMATS`; a pattern of shards, such as
-        ``shards/train-{000..009}.tar``; an array; or a data set, which is returned as it is.
+        ``shards/train-{000..009}.tar``; a data frame of pandas or polars, a table of pyarrow, a structured
+        array or a dict of columns; an array; or a data set, which is returned as it is.
         Write ``./mnist`` for a path that has the name of a named set.
     size : int or (int, int), optional
         Side, or height and width, that images are brought to: their largest centred part of that aspect.
@@ -106,12 +108,15 @@ def load(source: Any, options: Options) -> Dataset:
         return _of_size(source, options)
     table = memory_table(source)
     if table is not None:
-        return table_set(table, "table", options.reading or Reading(), origin="memory")
+        reading = replace(options.reading or Reading(), strict=options.strict)
+        data = table_set(table, "table", reading, origin="memory")
+        return data if options.reading is not None else as_numbers(data)
     if isinstance(source, np.ndarray):
         return _of_size(from_array(source, "array", origin="memory"), options)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
-            f"data has type {type(source).__name__}; it must be a name, a path, a numpy array or a Dataset"
+            f"data has type {type(source).__name__}; it must be a name, a path, a data frame, a "
+            "numpy array or a Dataset"
         )
     name = os.fspath(source)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):

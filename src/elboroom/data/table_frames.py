@@ -6,6 +6,7 @@ None of these libraries is imported: a frame is recognised by the module of its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,11 +106,11 @@ def _polars_column(name: str, series: Any) -> Cells:
     missing = series.is_null().to_numpy()
     if short == "Boolean":
         return boolean_cells(name, series.fill_null(False).to_numpy(), missing, text)
-    if short in ("Categorical", "Enum"):
-        words = series.cat.get_categories().to_list()
+    if short == "Enum":
+        words = series.dtype.categories.to_list()
         index = {word: i for i, word in enumerate(words)}
         codes = np.array([-1 if word is None else index[word] for word in series.to_list()])
-        return category_cells(name, codes, words, text, ordered=short == "Enum")
+        return category_cells(name, codes, words, text, ordered=True)
     if short.startswith(("Int", "UInt", "Float", "Decimal")):
         values = np.array([np.nan if v is None else float(v) for v in series.to_list()], np.float64)
         return Cells(name, values, dtype=text)
@@ -119,7 +120,7 @@ def _polars_column(name: str, series: Any) -> Cells:
         cells = array_cells(name, plain.to_numpy().astype("datetime64[us]"), text)
         cells.timezone = zone
         return cells
-    if short in ("String", "Utf8", "Date", "Duration", "Time", "Object", "Null"):
+    if short in ("String", "Utf8", "Categorical", "Date", "Duration", "Time", "Object", "Null"):
         return object_cells(name, series.to_list(), text)
     raise UsageError(f"column {shortened(name)}: contains {text}; give numbers, booleans, dates or strings")
 
@@ -149,7 +150,21 @@ def _arrow_column(name: str, column: Any) -> Cells:
     return object_cells(name, column.to_pylist(), text)
 
 
-def load_parquet(path: Any) -> list[Cells]:
+def example(folder: Path) -> Path:
+    """Write a small Parquet file into a folder; its first bytes if pyarrow is missing."""
+    path = folder / "rows.parquet"
+    try:
+        from pyarrow import parquet, table
+    except ImportError:
+        path.write_bytes(b"PAR1" * 8)
+    else:
+        parquet.write_table(
+            table({"age": [31.5, None, 58.0, 40.5], "job": ["cook", "nurse", None, "cook"]}), path
+        )
+    return path
+
+
+def read_parquet(path: Path) -> list[Cells]:
     """Columns of a Parquet file.
 
     Raises
