@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Tests mean the CPU, whose results can be repeated bit for bit, so a GPU is hidden from them and from the
-# processes that they start. ELBOROOM_TEST_CUDA=1 shows it.
+# processes that they start. With ELBOROOM_TEST_CUDA=1 those that take the fixture ``gpu`` see it, no others.
 if not os.environ.get("ELBOROOM_TEST_CUDA"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Steps are compiled where a test asks for it.
@@ -17,6 +17,32 @@ os.environ["ELBOROOM_COMPILE"] = "off"
 
 import pytest
 import torch
+
+_ASKED = os.environ.get("ELBOROOM_TEST_CUDA", "")
+_VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
+_SHOWN = {"is_available": torch.cuda.is_available, "device_count": torch.cuda.device_count}
+_HAS_GPU = _ASKED == "1" and torch.cuda.is_available()
+if _HAS_GPU:
+    torch.cuda.init()  # before it is hidden, as the driver reads the variable once
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.cuda.is_available = lambda: False
+    torch.cuda.device_count = lambda: 0
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The device of a test that means a GPU. ELBOROOM_TEST_CUDA=cpu tries such tests on the CPU."""
+    if _ASKED == "cpu":
+        return "cpu"
+    if not _HAS_GPU:
+        pytest.skip("there is no GPU" if _ASKED else "ELBOROOM_TEST_CUDA=1 is not set")
+    for name, shown in _SHOWN.items():
+        monkeypatch.setattr(torch.cuda, name, shown)
+    if _VISIBLE is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", _VISIBLE)
+    return "cuda"
 
 
 @pytest.fixture(autouse=True)
