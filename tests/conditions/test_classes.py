@@ -213,7 +213,7 @@ def test_labels_that_are_none_are_named(labels: Any, text: str) -> None:
 
 def test_a_label_that_is_not_known_is_no_class_of_a_table(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    rows = [f"{i},{'nan' if i % 3 == 0 else i % 2}" for i in range(30)]
+    rows = [f"{i * i},{'nan' if i % 3 == 0 else i % 2}" for i in range(30)]
     path.write_text("\n".join(["a,label", *rows]))
     with pytest.raises(UsageError, match="the label of 10 of 30 rows is 'nan', and the others are numbers"):
         load_data(path)

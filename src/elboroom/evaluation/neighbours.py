@@ -129,6 +129,8 @@ def _flat(x: Array, space: Space, vae: VAE | None) -> NDArray[np.float64]:
         x = vae.embed(x)
     elif vae is not None:
         x = standardized(vae, x)
+        if vae.accepts_missing:
+            x = np.nan_to_num(x, nan=0.0)  # the mean of the column
     return numbers(x).reshape(len(x), -1).astype(np.float64)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from elboroom.errors import FailureError, UsageError
 from elboroom.figures.grids import ImageGrid, images_of, resized, stack, tile, titled, to_uint8
 from elboroom.io.files import write_atomic
-from elboroom.latent.arrays import Numbers, evenly
+from elboroom.latent.arrays import Numbers, evenly, numbers
 from elboroom.latent.paths import linear
 from elboroom.models.conditioning import Examples, apart, together
 from elboroom.models.vae import VAE, Array
@@ -167,7 +167,11 @@ def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
     """Images (n, h, w, c) of examples; white in place of None."""
     there = [i for i, one in enumerate(cells) if one is not None]
     shown = [apart(one)[0] for one in cells if one is not None]
-    images = images_of(vae, torch.cat([vae.as_input(one[None]) for one in shown]))
+    if vae.accepts_missing:  # a decoded count need not be whole, as that of a row must be
+        units = np.stack([numbers(one) for one in shown])
+    else:
+        units = torch.cat([vae.as_input(one[None]) for one in shown])
+    images = images_of(vae, units)
     filled = np.ones((len(cells), *images.shape[1:]), np.float32)
     filled[there] = images
     return filled

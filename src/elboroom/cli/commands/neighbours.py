@@ -121,4 +121,5 @@ class Neighbours(ImageVerb):
         if self.space == "pixels":
             unit = f"root mean square differences per {'pixel' if data.is_image else 'number'}"
             unit += ", standardised" if standardizes(vae) else ""
+            unit += "; a missing cell counts as the mean of its column" if vae.accepts_missing else ""
         print_result(f"#N is example N of {data.name}, counted from 0. Distances are {unit}.")

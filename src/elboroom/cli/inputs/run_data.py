@@ -89,6 +89,9 @@ def run_data(run: Run, source: str | None = None, vectors: Path | None = None) -
         data, moved = _other_data(run, source)
         for warning in () if moved else check_suits(run, data):
             console().print(f"warning: {warning}")
+        for note in () if moved else data.notes:
+            if note.startswith(("warning: column", "columns that")):
+                console().print(f"{data.name}: {note}")
         return data if vectors is None else with_vectors(data, vectors)
     if vectors is not None:
         raise UsageError(f"--condition-file {vectors} needs --data; the run's own data have their vectors")
