@@ -167,6 +167,7 @@ def _tiles(vae: VAE, cells: Sequence[Array | None]) -> Numbers:
     """Images (n, h, w, c) of examples; white in place of None."""
     there = [i for i, one in enumerate(cells) if one is not None]
     shown = [apart(one)[0] for one in cells if one is not None]
+    units: Array
     if vae.accepts_missing:  # a decoded count need not be whole, as that of a row must be
         units = np.stack([numbers(one) for one in shown])
     else:
