@@ -295,7 +295,7 @@ def test_a_constant_column_has_a_bounded_density(family: str) -> None:
 )
 def test_cells_outside_the_support_are_refused(kind: str, value: float, said: str) -> None:
     with pytest.raises(UsageError) as error:
-        head_of(column_of(kind, None)).check_values(torch.tensor([[1.0], [value]]))
+        head_of(column_of(kind, None)).check_values(torch.tensor([[1.0], [value]]), scored=True)
     assert said in str(error.value).replace('"', "'")
 
 
@@ -320,3 +320,9 @@ def test_the_mass_of_an_interval_is_the_integral_of_the_density_and_draws_stay_w
     assert drawn.max() <= 6 + 1e-9
     means = torch.trapezoid(density * grid[:, 0], grid[:, 0]) / wanted
     np.testing.assert_allclose(drawn.mean(1), means, atol=0.08)
+
+
+def test_the_encoder_takes_the_mean_of_a_count_which_is_not_scored() -> None:
+    head = head_of(column_of("count", None))
+    head.check_values(torch.tensor([[1.5]]))
+    assert head.standardize(torch.tensor([[1.5]])).isfinite().all()

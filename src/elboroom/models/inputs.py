@@ -86,7 +86,7 @@ class Inputs(Conditional):
         """
         head = self.likelihood
         if self.accepts_missing:
-            head.check_values(x)
+            head.check_values(x, scored=scored)
             return
         check_values(
             x,

@@ -128,9 +128,12 @@ class MixedHead(nn.Module):
         self._least: Tensor
         self._most: Tensor
         self._whole: Tensor
+        self._named: Tensor
         self.register_buffer("_least", torch.tensor(least), persistent=False)
         self.register_buffer("_most", torch.tensor(most), persistent=False)
         self.register_buffer("_whole", torch.tensor(whole), persistent=False)
+        named = torch.tensor([bool(column.categories) for column in columns])
+        self.register_buffer("_named", named, persistent=False)
 
     def forward(self, features: Tensor) -> Mixed:
         """p(x|z) of codes of any leading shape."""
@@ -148,17 +151,19 @@ class MixedHead(nn.Module):
             seen.append(torch.where(absent, 0.0, family.encode(known[..., places])))
         return torch.cat([*seen, missing.to(x.dtype)], -1)
 
-    def check_values(self, x: Tensor) -> None:
+    def check_values(self, x: Tensor, *, scored: bool = False) -> None:
         """Refuse cells that a column cannot hold: infinite ones, unknown categories, no counts, not positive.
+
+        Counts may be fractional, as their means are, unless they are to be ``scored``.
 
         Raises
         ------
-        UsageError
-            That names the first such column.
+                UsageError
+                    That names the first such column.
         """
         rows = x.detach().reshape(-1, len(self.columns))
         known = ~rows.isnan()
-        integer = self._whole & (rows != rows.round())
+        integer = (self._whole if scored else self._named) & (rows != rows.round())
         wrong = known & (rows.isinf() | integer | (rows < self._least) | (rows > self._most))
         if bool(wrong.any()):
             at = int(wrong.any(0).nonzero()[0])
