@@ -122,7 +122,7 @@ def _result(path: Path, data: Dataset, *, reused: bool = False) -> JoinResult:
 
 def _loaded(names: Sequence[str]) -> list[Dataset]:
     """Load the sets, folders of images in the shape of the first set that has one of its own."""
-    loaded = [load_data(name) for name in names]
+    loaded = [load_data(name, kinds="numbers") for name in names]  # a joined set has no columns
     wanted = next((data for data in loaded if not _is_folder(data)), loaded[0])
     if wanted.is_image and wanted.x.dtype == np.uint8 and wanted.shape[2] in (1, 3):
         height, width, channels = wanted.shape
