@@ -12,6 +12,7 @@ import elboroom
 from elboroom.cli.main import main
 from elboroom.config import Config
 from elboroom.data import load_data
+from elboroom.figures.grids import as_images
 from elboroom.runs.run import Run
 from elboroom.training.prepare import build
 
@@ -128,3 +129,13 @@ def test_a_model_of_plain_numbers_gets_the_rows_without_holes() -> None:
     one = elboroom.fit(mixed, data, epochs=1, quiet=True)
     again = build(Config().updated(hidden=(4,)), data)
     assert elboroom.fit(again, swapped, epochs=1, quiet=True)[-1]["loss"] == one[-1]["loss"]
+
+
+def test_missing_numbers_leave_a_gap_in_a_chart() -> None:
+    x = np.array([[0.0, 1, np.nan, 1, 0], [0, 1, 0, 1, 0]], np.float32)
+    with_gap, whole = as_images(x).min(-1)
+    drawn = (with_gap < 0.9).any(0), (whole < 0.9).any(0)
+    width = with_gap.shape[1]
+    assert not drawn[0][int(0.4 * width) : int(0.6 * width)].any()
+    assert drawn[1][int(0.1 * width) : int(0.9 * width)].all()
+    assert drawn[0][int(0.1 * width) : int(0.25 * width)].all()

@@ -195,7 +195,7 @@ def _why_none(rows: _Rows) -> str:
     these = f"column {texts[0]} contains" if len(texts) == 1 else f"columns {', '.join(texts[:8])} contain"
     return (
         f": {these} no numbers ({rows.skipped[0].reason}); "
-        "remove what is not a number, or head a column 'label'"
+        "remove what is not a number, or head a column 'label', or choose likelihood='mixed'"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
     Returns
     -------
     numpy.ndarray
-        (n, h, w, c), without alpha. All charts of a call share one vertical scale.
+        (n, h, w, c), without alpha. All charts of a call share one vertical scale; nan leaves a gap.
 
     Examples
     --------
@@ -124,7 +125,7 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
     h, w = size[0] * fine, size[1] * fine
     steps, channels = lines.shape[2:]
     x = np.linspace(0.06, 0.94, steps) * w if steps > 1 else np.array([0.5 * w])
-    y = (0.9 - 0.8 * (np.nan_to_num(lines) - low) / max(high - low, 1e-12)) * h
+    y = (0.9 - 0.8 * (np.nan_to_num(lines, nan=np.nan) - low) / max(high - low, 1e-12)) * h
     colors = _colors(len(values), channels)
     sketches = np.empty((len(lines), *size, 3), dtype=np.float32)
     for i, chart in enumerate(y.transpose(0, 1, 3, 2).reshape(len(lines), -1, steps)):
@@ -132,8 +133,12 @@ def as_images(*curves: Array, size: tuple[int, int] = _SKETCH, span: tuple[float
         draw = ImageDraw.Draw(image)
         for line, color in zip(chart, colors, strict=True):
             points = list(zip(x.tolist(), line.tolist(), strict=True))
-            draw.line(points, fill=color, width=2 * fine, joint="curve")
+            for known, run in groupby(points, lambda point: point[1] == point[1]):
+                if known:  # a missing number leaves a gap
+                    draw.line(list(run), fill=color, width=2 * fine, joint="curve")
             for px, py in points if len(points) <= 16 else []:
+                if py != py:
+                    continue
                 draw.ellipse((px - 2 * fine, py - 2 * fine, px + 2 * fine, py + 2 * fine), fill=color)
         sketches[i] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX), np.float32) / 255
     return sketches
