@@ -40,6 +40,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on(
     config = json.loads((run / "config.json").read_text())
     assert config["training"]["epochs"] == 100000
     done = len((run / "history.jsonl").read_text().splitlines())
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
     assert main(["resume", str(run), "--epochs", str(done + 1), "--quiet"]) == 0
     capsys.readouterr()
     assert len((run / "history.jsonl").read_text().splitlines()) == done + 1
