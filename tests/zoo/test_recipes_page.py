@@ -10,6 +10,7 @@ import pytest
 
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
+from elboroom.config.columns import FAMILIES
 from elboroom.config.model import LikelihoodName, PosteriorName, PriorName
 from elboroom.config.penalties import PENALTIES
 from elboroom.config.posteriors import POSTERIORS
@@ -42,7 +43,7 @@ def test_every_part_is_named(kind: str) -> None:
 def test_what_is_named_is_there() -> None:
     sections = [type(getattr(Config(), name)) for name in Config.model_fields]
     fields = {field for section in sections for field in section.model_fields}
-    parts = {name for names in KINDS.values() for name in names}
+    parts = {name for names in (*KINDS.values(), *FAMILIES.values()) for name in names}
     words = {"optimal", "rae-*", "log_prob", "sample", "decode", "--preset", "--recipe"}
     assert {*RECIPES, *fields, *parts, *words} >= NAMED
 
