@@ -151,3 +151,20 @@ def test_bad_tables_are_refused_by_column(table: Any, said: str) -> None:
     with pytest.raises(UsageError) as error:
         load_data(table)
     assert said in str(error.value)
+
+
+def test_labels_and_names_of_rows(tmp_path: Path) -> None:
+    frame = _frame().assign(label=[None if i == 4 else "ab"[i % 2] for i in range(N)])
+    frame.index = pd.Index([f"person {i}" for i in range(N)])
+    frame.to_csv(tmp_path / "t.csv")
+    text, data = load_data(tmp_path / "t.csv"), load_data(frame)
+    _assert_equal(data, text)
+    assert data.labels is not None
+    assert text.labels is not None
+    assert data.labels.tolist() == text.labels.tolist()
+    assert data.label_names == text.label_names == ("a", "b")
+    assert data.names == text.names
+    assert data.names[4] == "person 5"
+    assert data.rows is not None
+    assert data.rows[4] == 5
+    assert len(data.skipped) == len(text.skipped) == 1

@@ -208,3 +208,49 @@ def test_tables_become_the_plain_numbers_that_they_were(tmp_path: Path) -> None:
 def test_pixels_are_images_as_before(tmp_path: Path) -> None:
     data = _table(tmp_path, "pixel0,pixel1,pixel2,pixel3\n" + "0,255,3,4\n" * 12)
     assert (data.shape, data.columns) == ((2, 2, 1), ())
+
+
+def test_numbers_among_words_are_the_words_that_they_were(tmp_path: Path) -> None:
+    codes = [f"{i * 7919 % 4096:03x}" for i in range(60)]
+    codes[3], codes[5] = "12e3", "0012"
+    data = _table(tmp_path, "code,x\n" + "".join(f"{code},{i % 7}\n" for i, code in enumerate(codes)))
+    assert data.left_out[0].kind == "identifier"
+    assert data.names == tuple(codes)
+    rooms = _table(tmp_path, "room,x\n" + "1a,1\n2b,2\n12,3\n1e1,4\n" * 6)
+    assert rooms.columns[0].categories == ("12", "1a", "1e1", "2b")
+    declared = _table(
+        tmp_path, "id,x\n" + "".join(f"1.{i:02d}0,{i % 7}\n" for i in range(30)), kinds="id=identifier"
+    )
+    assert declared.names[:2] == ("1.000", "1.010")
+
+
+def test_a_sentinel_among_many_numbers_is_no_category(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f"{i},{i % 3}\nunknown,2\nunknown,1\n" for i in range(40))
+    with pytest.raises(
+        UsageError, match="column 'a' holds 40 numbers and 80 words, such as 'unknown' in line 3"
+    ):
+        _table(tmp_path, text)
+
+
+@pytest.mark.parametrize("cells", ["{0},{1:03d}", "{0}%", "${0}.{1}", "{0} kg"])
+def test_numbers_with_separators_or_units_are_named(tmp_path: Path, cells: str) -> None:
+    text = "a,b\n" + "".join(f'"{cells.format(i + 1, i)}",{i % 3}\n' for i in range(80))
+    with pytest.raises(UsageError, match="column 'a' holds numbers as text, such as '"):
+        _table(tmp_path, text)
+
+
+def test_points_among_decimal_commas_are_no_numbers(tmp_path: Path) -> None:
+    data = _table(tmp_path, "a;b\n" + "1,5;2\n2,5;3\n" * 100 + "1.234;5\n")
+    assert np.isnan(data.x[-1, 0])
+    assert "column 'a': '1.234' in line 202 is taken as missing" in data.notes[-1]
+
+
+def test_categories_that_differ_in_capitals_are_said(tmp_path: Path) -> None:
+    data = _table(tmp_path, "a,b\n" + "x,1\nX,2\ny,3\n" * 9)
+    assert "warning: 1 categories of column 'a' differ from others in capitals only" in data.notes
+
+
+def test_a_column_in_another_format_is_refused_at_use(tmp_path: Path) -> None:
+    run = _table(tmp_path, "age,day\n" + "31.5,2020-01-05\n40.25,2020-02-01\n" * 12).columns
+    with pytest.raises(UsageError, match=r"'05.01.2020' in line 2 where a date like %Y-%m-%d is wanted"):
+        _table(tmp_path, "age,day\n31.5,05.01.2020\n", columns=run)

@@ -12,7 +12,7 @@ from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
 from elboroom.data.faces import files as faces
 from elboroom.data.table_read import load_table
-from elboroom.data.table_set import Reading, table_set
+from elboroom.data.table_set import Reading, labelled_set
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _load_table(path: Path, options: Options) -> Dataset:
 
 def _load_parquet(path: Path, options: Options) -> Dataset:
     reading = replace(options.reading or Reading(), strict=options.strict)
-    data = table_set(table_frames.read_parquet(path), path.name, reading, where=str(path))
+    data = labelled_set(table_frames.read_parquet(path), path.name, reading, where=str(path))
     return data if options.reading is not None else as_numbers(data)
 
 

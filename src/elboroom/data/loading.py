@@ -21,8 +21,8 @@ from elboroom.data.images import resize_images
 from elboroom.data.memory import require_memory
 from elboroom.data.named import NAMED, load_named
 from elboroom.data.rows import chunks
-from elboroom.data.table_frames import memory_table
-from elboroom.data.table_set import Reading, table_set
+from elboroom.data.table_frames import memory_table, row_names
+from elboroom.data.table_set import Reading, labelled_set
 from elboroom.errors import UsageError, nearest
 
 
@@ -109,7 +109,7 @@ def load(source: Any, options: Options) -> Dataset:
     table = memory_table(source)
     if table is not None:
         reading = replace(options.reading or Reading(), strict=options.strict)
-        data = table_set(table, "table", reading, origin="memory")
+        data = labelled_set(table, "table", reading, origin="memory", names=row_names(source))
         return data if options.reading is not None else as_numbers(data)
     if isinstance(source, np.ndarray):
         return _of_size(from_array(source, "array", origin="memory"), options)

@@ -252,7 +252,7 @@ def _spread(values: Array, columns: Sequence[str]) -> list[str]:
 _UNKNOWN = ("nan", "na", "n/a", "null", "none")
 
 
-def labels_of(words: list[str], path: Path) -> tuple[Array, tuple[str, ...]]:
+def labels_of(words: list[str], path: Path | str) -> tuple[Array, tuple[str, ...]]:
     """Whole numbers if all labels are, else numbers of the words in sorted order, and the words.
 
     Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,6 +92,16 @@ class Cells:
         """Which cells are missing, bool (n,)."""
         return ~(self.is_number | self.is_word | self.is_date)
 
+    def taken(self, rows: Array) -> Cells:
+        """Some of the rows."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            codes=None if self.codes is None else self.codes[rows],
+            dates=None if self.dates is None else self.dates[rows],
+            place=lambda row: self.place(int(rows[row])),
+        )
+
     def said(self, row: int) -> str:
         """What one cell says."""
         if self.codes is not None and self.codes[row] >= 0:
@@ -124,11 +134,13 @@ class ColumnReader:
     Parameters
     ----------
     comma : bool
-        Whether a comma marks decimals.
+        Whether a comma marks decimals. A point then is no part of a number: 1.234 may be 1234.
+    text : bool
+        Whether numbers are words, too.
     """
 
-    def __init__(self, comma: bool):
-        self.comma = comma
+    def __init__(self, comma: bool, *, text: bool = False):
+        self.comma, self.text = comma, text
         self.decimals: int | None = 0
         self._numbers: list[Array] = []
         self._codes: list[Array | None] = []
@@ -138,10 +150,11 @@ class ColumnReader:
     def add(self, cells: Sequence[str]) -> None:
         """Take the next cells."""
         text = "\n".join(cells)
+        points = self.comma and "." in text
         if self.comma:
             text = text.replace(",", ".")
         self._count_decimals(text)
-        if not _NOT_PLAIN.search(text):
+        if not self.text and not points and not _NOT_PLAIN.search(text):
             try:
                 numbers = np.array(text.split("\n"), np.float64)
             except ValueError:
@@ -158,7 +171,7 @@ class ColumnReader:
             code = self._code_of.get(cell)
             if code is None:
                 word = cell.strip()
-                value = _number(word, self.comma)
+                value = None if self.text else _number(word, self.comma)
                 if value is not None:
                     numbers[i] = value
                     continue
@@ -174,6 +187,16 @@ class ColumnReader:
         found = _DECIMALS.findall(text)
         if found:
             self.decimals = max(self.decimals, max(map(len, found)))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether most cells are words, so that the numbers among them are words, too."""
+        words = sum(int((codes >= 0).sum()) for codes in self._codes if codes is not None)
+        numbers = [part[~np.isnan(part)] for part in self._numbers]
+        count = sum(map(len, numbers))
+        if self.text or not count or words < count or all(map(is_code, self._words)):
+            return False
+        return len(self._words) >= len(np.unique(np.concatenate(numbers)))
 
     def finish(self, name: str, place: Callable[[int], str]) -> Cells:
         """All cells."""
@@ -196,7 +219,7 @@ class ColumnReader:
 def _number(word: str, comma: bool) -> float | None:
     """A finite or infinite number; None for anything else, such as "007", which is a code."""
     if comma:
-        word = word.replace(",", ".")
+        word = word.replace(".", "·").replace(",", ".")
     if _NUMBER.fullmatch(word) and not _CODE.fullmatch(word):
         return float(word)
     infinite = _INFINITE.fullmatch(word)

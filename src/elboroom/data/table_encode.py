@@ -57,7 +57,7 @@ def encode(cells: Cells, column: Column, where: str, *, strict: bool = False) ->
         wanted = "a date" if column.kind == "datetime" else "a number"
         if column.date_format:
             wanted += f" like {column.date_format}"
-        if strict:
+        if strict or len(strays) == (~cells.missing).sum():
             row = int(strays[0])
             raise UsageError(
                 f"{where}: column {shortened(column.name)} has {shortened(cells.said(row))} in "

@@ -58,6 +58,14 @@ def memory_table(source: Any) -> list[Cells] | None:
     return cells
 
 
+def row_names(source: Any) -> tuple[str, ...]:
+    """Names of the rows of a pandas data frame, if its index is not just their numbers."""
+    index = getattr(source, "index", None)
+    if type(source).__module__.partition(".")[0] != "pandas" or type(index).__name__ == "RangeIndex":
+        return ()
+    return tuple(map(str, index))
+
+
 def _series(name: str, values: Any) -> Cells:
     """One column of a mapping: a series of pandas or polars, or any sequence."""
     library = type(values).__module__.partition(".")[0]

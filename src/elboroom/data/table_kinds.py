@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ _STRAY = 0.01  # share of cells of another type that are taken for mistakes
 _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
 _BETTER = 0.02  # nats a cell by which a log-normal must fit better
+_WRITTEN_NUMBER = re.compile(r"[$€£]?\s*[+-]?\d[\d.,' ]*\s*([%$€£]|[a-zA-Z]{1,3})?")
 _BOOLEANS = {("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on")}
 
 
@@ -198,9 +200,21 @@ def _of_words(cells: Cells, where: str, unseen: str) -> Found:
     dated = np.array([like_a_date(word) for word in cells.words])[cells.codes[cells.is_word]].sum()
     if dated >= (1 - _STRAY) * filled:
         return _of_dates(cells, where)
+    written = [word for word in cells.words if _WRITTEN_NUMBER.fullmatch(word)]
+    if len(written) > 0.9 * len(names) and len(written) > _MOST_MIXED:
+        raise UsageError(
+            f"{where}: column {shortened(cells.name)} holds numbers as text, such as "
+            f"{shortened(written[0])}; write them as plain numbers (1234.5), with a decimal mark and without "
+            f"separators of thousands and units, or give kinds='{cells.name}=category'"
+        )
     if len(names) == filled >= _FEWEST_DISTINCT:
         return _left_out(cells, "identifier", "holds a different text in each row")
-    return _of_categories(cells, "category", names, where, unseen)
+    found = _of_categories(cells, "category", names, where, unseen)
+    alike = len(names) - len({name.lower() for name in names})
+    if alike:
+        what = f"{alike:,} categories of column {shortened(cells.name)} differ from others in capitals only"
+        return Found(found.column, (f"warning: {what}", *found.notes))
+    return found
 
 
 def _of_kinds(cells: Cells, where: str, *, date: bool = False) -> Found:

@@ -80,7 +80,11 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
             pixels = load_csv(path, reading.strict, encoding)
             if pixels.x.dtype == np.uint8:
                 return pixels
-        rows = _read(path, layout, strict=reading.strict)
+        names = [name for name, said in reading.kinds.items() if said.kind == "identifier"]
+        rows = _read(path, layout, {layout.columns.index(n) for n in names if n in layout.columns}, reading)
+        texts = {i for i, column in rows.columns.items() if column.is_text}
+        if texts:  # what was read as numbers there are words: "12e3" among "45a1"
+            rows = _read(path, layout, texts | {i for i, c in rows.columns.items() if c.text}, reading)
     except UnicodeDecodeError as error:
         raise UsageError(not_text(path, error)) from None
     except csv.Error as error:
@@ -114,13 +118,14 @@ def _cells(rows: _Rows) -> list[Cells]:
     return [reader.finish(rows.layout.columns[i], place) for i, reader in rows.columns.items()]
 
 
-def _read(path: Path, layout: Layout, *, strict: bool) -> _Rows:
-    rows = _Rows(layout, {i: ColumnReader(layout.comma) for i in layout.values})
+def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Rows:
+    """Read all lines; numbers in the columns ``texts`` are words."""
+    rows = _Rows(layout, {i: ColumnReader(layout.comma, text=i in texts) for i in layout.values})
     for number, (line, cells) in enumerate(_lines(path, layout)):
         wrong = _wrong(cells, layout)
         if wrong is None:
             rows.add(cells, line, number)
-        elif strict:
+        elif reading.strict:
             raise UsageError(f"{path}: line {line} {wrong}; correct or remove it")
         else:
             rows.skipped.append(Skipped(f"{path}:{line}", f"line {line} {wrong}"))

@@ -10,9 +10,10 @@ import numpy as np
 
 from elboroom.config.columns import NOT_MODELLED, Column
 from elboroom.config.kinds import Declared
-from elboroom.data.dataset import Dataset, draw_split
+from elboroom.data.dataset import Dataset, Skipped, draw_split
 from elboroom.data.precision import Rounding
 from elboroom.data.rows import Array
+from elboroom.data.table import labels_of
 from elboroom.data.table_cells import Cells
 from elboroom.data.table_encode import encode
 from elboroom.data.table_kinds import Found, declare, find_kind
@@ -112,6 +113,39 @@ def table_set(
         published_split=split is not None,
         **known,
     )
+
+
+def labelled_set(
+    cells: Sequence[Cells], name: str, reading: Reading, *, where: str | None = None, **known: Any
+) -> Dataset:
+    """As `table_set`, of columns one of which may be called ``label``: it holds labels.
+
+    Rows without a label are left out, which `Dataset.skipped` says.
+    """
+    where = where or name
+    own = [each for each in cells if each.name.lower() == "label"]
+    if not own:
+        return table_set(cells, name, reading, where=where, **known)
+    if len(own) > 1:
+        raise UsageError(f"{where}: {len(own)} columns are headed 'label'; one may hold labels")
+    others = [each for each in cells if each is not own[0]]
+    if not others:
+        raise UsageError(f"{where}: contains labels only; it needs at least one other column")
+    missing = own[0].missing
+    kept = np.flatnonzero(~missing)
+    if not len(kept):
+        raise UsageError(f"{where}: column {shortened(own[0].name)} is empty; give labels, or leave it out")
+    labels, label_names = labels_of([own[0].said(row) for row in kept.tolist()], where)
+    if missing.any():
+        known["skipped"] = tuple(
+            Skipped(f"{where}:{row}", f"row {row} (counting from 0) has no label")
+            for row in np.flatnonzero(missing).tolist()
+        )
+        known["rows"] = kept
+        names = known.get("names", ())
+        known["names"] = tuple(names[row] for row in kept.tolist()) if names else ()
+        others = [each.taken(kept) for each in others]
+    return table_set(others, name, reading, where=where, labels=labels, label_names=label_names, **known)
 
 
 def _found(cells: Sequence[Cells], reading: Reading, where: str) -> list[Found]:
