@@ -60,7 +60,7 @@ def memory_table(source: Any) -> list[Cells] | None:
 
 def row_names(source: Any) -> tuple[str, ...]:
     """Names of the rows of a pandas data frame, if its index is not just their numbers."""
-    index = getattr(source, "index", None)
+    index: Any = getattr(source, "index", None)
     if type(source).__module__.partition(".")[0] != "pandas" or type(index).__name__ == "RangeIndex":
         return ()
     return tuple(map(str, index))
