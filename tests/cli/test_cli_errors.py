@@ -293,7 +293,9 @@ def test_damaged_runs(damage: Any, words: str, elboroom: Command, world: World) 
     ("which", "what"), [("last", "continuing from last-1, of"), ("best", "resuming does not need it")]
 )
 @pytest.mark.parametrize("left", [0, 700])
-def test_damaged_checkpoints(which: str, what: str, left: int, elboroom: Command, world: World) -> None:
+def test_damaged_checkpoints(
+    which: str, what: str, left: int, elboroom: Command, world: World, undrawn: None
+) -> None:
     shutil.copytree(world.run, "run")
     os.truncate(f"run/checkpoints/{which}/state.safetensors", left)
     result = elboroom("resume", "run", "--epochs", "4", "--quiet")
@@ -309,7 +311,7 @@ def test_a_damaged_history(elboroom: Command, world: World) -> None:
     assert_one_line(elboroom("figures", "run", "--only", "loss"), 2, r"history\.jsonl")
 
 
-def test_data_that_changed(elboroom: Command, world: World) -> None:
+def test_data_that_changed(elboroom: Command, world: World, undrawn: None) -> None:
     np.save("x.npy", np.random.default_rng(0).random((30, 4)))
     assert elboroom("train", "x.npy", "--out", "run", "--validation", "0", *SMALL).code == 0
     np.save("x.npy", np.random.default_rng(1).random((30, 4)))

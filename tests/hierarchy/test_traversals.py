@@ -120,8 +120,9 @@ def test_the_commands_know_layers(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_training_tells_of_layers_that_carry_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (40, *SHAPE)).astype(np.uint8))
     words = f"train {tmp_path}/x.npy --network ladder --conv-width 4 --epochs 1 --figures-every 0 --lr 1e-6"
     hint = "layers 1 and 2 of 2 carry less than 0.1 nats; --free-bits 0.1 frees that many nats"
