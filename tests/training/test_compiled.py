@@ -188,6 +188,7 @@ def test_a_step_that_is_not_finite_is_skipped(taken: list[int]) -> None:
         ("vae", {"optimizer": "SGD"}, "is not Adam or AdamW"),
         ("vae", {"optimizer_options": {"amsgrad": True}}, "is not Adam or AdamW"),
         ("vae", {"accumulate": 2}, "accumulate divides each batch"),
+        ("vae", {"network": "conv", "checkpoint_activations": True}, "activations are recomputed"),
         ("info-vae", {}, "draws random numbers of its own"),
         ("svae", {}, "cannot be traced"),
     ],

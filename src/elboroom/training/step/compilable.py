@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from elboroom.data.batches import Rows
 from elboroom.distributed.noise import noise_from
 from elboroom.distributed.processes import Part
+from elboroom.networks.recompute import recomputes
 from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified
 from elboroom.training.step.totals import Sums
@@ -38,6 +39,8 @@ def misfit(engine: Engine) -> str | None:
         return "several processes train together"
     if engine.divides_batches:
         return "accumulate divides each batch"
+    if recomputes(engine.vae):
+        return "activations are recomputed (checkpoint_activations), and a compiled step would keep them"
     if len(engine.updates) > 1:
         return "a critic trains against the model"
     if not ChunkedAdam.fits(update.optimizer):
