@@ -139,3 +139,21 @@ def test_missing_numbers_leave_a_gap_in_a_chart() -> None:
     assert not drawn[0][int(0.4 * width) : int(0.6 * width)].any()
     assert drawn[1][int(0.1 * width) : int(0.9 * width)].all()
     assert drawn[0][int(0.1 * width) : int(0.25 * width)].all()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_python_and_the_command_line_read_a_table_alike(tmp_path: Path) -> None:
+    table, run = _write(tmp_path / "people.csv", _rows(), list(range(7))), tmp_path / "run"
+    data = load_data(table, kinds=KINDS)
+    vae = build(Config().updated(hidden=(4,)), data)
+    elboroom.fit(vae, table, epochs=1, kinds=KINDS, out=run, quiet=True, device="cpu")
+    assert main(["resume", str(run), "--epochs", "2"]) == 0
+    rows = ["a,b,c", *(f"{i / 7:.2f},{i},{'' if i % 10 == 3 else i % 2}" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    plain = load_data(tmp_path / "t.csv", kinds="numbers")
+    gaussian = elboroom.VAE.build(shape=plain.shape, likelihood="gaussian", hidden=[4])
+    elboroom.fit(gaussian, tmp_path / "t.csv", epochs=1, out=tmp_path / "plain", quiet=True, device="cpu")
+    assert (
+        Run(tmp_path / "plain").environment["data_fingerprint"] == plain.with_validation(0.1, 0).fingerprint()
+    )
+    assert main(["resume", str(tmp_path / "plain"), "--epochs", "2"]) == 0

@@ -9,13 +9,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elboroom.config import Config, ModelConfig
-from elboroom.data import Dataset, full_name, load_data
+from elboroom.data import Dataset, full_name
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.runs.run import Run
 from elboroom.training.loop import OnEpoch, Training
-from elboroom.training.prepare import adopt_labels
+from elboroom.training.prepare import adopt_labels, load_as
 
 
 def fit(
@@ -94,7 +94,9 @@ def fit(
     if isinstance(data, str | os.PathLike):  # the command line then finds them again
         options = {"source": full_name(os.fspath(data)), **options}
     _check_model_options(vae, options)
-    data = load_data(data)
+    reading = {name: options[name] for name in ("kinds", "encoding", "unseen") if name in options}
+    columns = () if vae.config is None else vae.config.columns
+    data = load_as(config.updated(**reading), data, mixed=vae.accepts_missing, columns=columns)
     before = folder.config.model if folder and not folder.custom_model else None
     if before is None or before.condition_names or before.condition_ids:  # else it was started without names
         adopt_labels(vae, data)

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from elboroom.config import Config, ModelConfig
-from elboroom.data import Dataset
+from elboroom.config.columns import Column
+from elboroom.data import Dataset, load_data
 from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.preparation import Preparation, value_range_of
@@ -43,6 +44,17 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     data = replace(data, scale=_scale_of(config, data))
     seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
     return data.with_validation(fraction, seed)
+
+
+def load_as(config: Config, data: Any, *, mixed: bool, columns: Sequence[Column] = ()) -> Dataset:
+    """Load data as the command line does for a configuration.
+
+    A table is brought to the columns of a model, if there are some; without a ``mixed`` likelihood and
+    without kinds of columns it is read as plain numbers.
+    """
+    own = config.data
+    kinds = own.kinds if mixed or own.kinds else "numbers"
+    return load_data(data, kinds=kinds, columns=columns, encoding=own.encoding, unseen=own.unseen)
 
 
 def data_for(vae: VAE, data: Dataset) -> Dataset:

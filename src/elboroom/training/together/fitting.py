@@ -11,13 +11,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elboroom.config import Config
-from elboroom.data import Dataset, full_name, load_data
+from elboroom.data import Dataset, full_name
 from elboroom.errors import UsageError, reason_of
 from elboroom.models.vae import VAE
 from elboroom.runs.folder import check_free
 from elboroom.training.loop import Training
 from elboroom.training.notices import Notices
-from elboroom.training.prepare import build
+from elboroom.training.prepare import build, load_as
 from elboroom.training.together.member import Member
 from elboroom.training.together.train import History, group_of, train_together
 
@@ -108,7 +108,8 @@ def fit_many(
         raise UsageError(f"on_epoch = {on_epoch!r}: must be a function of (index, model, row)")
     if isinstance(data, str | os.PathLike):  # so that the command line finds them again
         configs = [config.updated(source=full_name(os.fspath(data))) for config in configs]
-    loaded = load_data(data)
+    mixed = any(config.model.likelihood in ("auto", "mixed") for config in configs)
+    loaded = load_as(configs[0], data, mixed=mixed)
     trainings = [Training(build(one, loaded), loaded, one, quiet=True, engine=Member) for one in configs]
     for folder in folders or ():  # all, before any is made
         check_free(folder, overwrite=overwrite)
