@@ -139,6 +139,23 @@ class Scene:
             return images.manifold_grid(self.conditioned)
         return self.plane.grid(self.conditioned)
 
+    @property
+    def of_table(self) -> bool:
+        """Whether the examples are rows of a table with columns of several kinds."""
+        return bool(getattr(self.vae.likelihood, "columns", ()))
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], tuple[Numbers, Numbers]]:
+        """Short names of the two directions of ``grid``, and its coordinates along them, ascending."""
+        if self.plane is not None:
+            steps = self.grid.shape[0]
+            across, up = (np.linspace(-tick, tick, steps) for tick in self.plane.ticks)
+            return ("direction 1 (sd)", "direction 2 (sd)"), (across, up)
+        codes = numbers(self.grid)
+        if codes.shape[-1] == 1:
+            return ("$z_0$", ""), (codes[0, :, 0], np.zeros(1))
+        return ("$z_0$", "$z_1$"), (codes[0, :, 0], codes[::-1, 0, 1])
+
     @cached_property
     def endpoints(self) -> tuple[Array, Array]:
         """Two examples (*shape) worth morphing into each other."""

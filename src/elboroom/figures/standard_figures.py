@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from elboroom.figures import by_class, conditional, grids, images, latent_maps, morphs, plots
+from elboroom.figures import by_class, columns, conditional, grids, images, latent_maps, morphs, plots
 from elboroom.figures.grids import ImageGrid
 from elboroom.figures.scene import STEPS, Scene
 from elboroom.latent import arrays
@@ -82,6 +82,9 @@ def _manifold(scene: Scene, title: str) -> Figure:
             "directions"
         )
         title += "" if one else " from −2 to 2 standard deviations"
+    if scene.of_table:
+        title += scene.given
+        return columns.map_of_columns(scene.conditioned, scene.grid, *scene.directions, title)
     if one:
         steps = 20 if scene.plane is None else 15
         return images.manifold(scene.conditioned, steps, plane=scene.plane, title=f"{title}{scene.given}")
@@ -93,6 +96,9 @@ def _manifold(scene: Scene, title: str) -> Figure:
 def _samples(scene: Scene, title: str) -> Figure:
     """Draw from the prior; with a conditional model and no condition, given each of several."""
     vae = scene.vae
+    if scene.of_table:
+        source = "each given the condition of one of them" if scene.given else "drawn from the prior"
+        return columns.sampled_columns(vae, scene.x, f"Columns of the {scene.noun} and of rows {source}")
     if vae.condition is None or scene.condition is not None:
         return images.samples(scene.conditioned, title=title)
     if isinstance(scene.x, Examples) and scene.by_label:  # samples_by_class has a row for each label
@@ -121,7 +127,18 @@ def _manifold_around(scene: Scene, title: str) -> Figure:
     return images.manifold(vae, center=scene.path.mean(0), radius=radius, title=title + row)
 
 
+def _traversals(scene: Scene, title: str) -> Figure:
+    if scene.of_table:
+        title = "Traversals: each line varies one latent dimension around the mean code of the "
+        title = f"{title}{scene.noun}{scene.given}"
+        return columns.traversed_columns(scene.conditioned, scene.x_given, title=title)
+    return images.traversals(scene.conditioned, scene.x_given, title=title)
+
+
 def _reconstructions(scene: Scene, title: str) -> Figure:
+    if scene.of_table:
+        title += "; of categories, the share of each observed one"
+        return columns.reconstructed_columns(scene.vae, scene.x, title)
     return images.reconstructions(scene.vae, scene.x[evenly(len(scene.x), 10)], title=title)
 
 
@@ -164,7 +181,7 @@ STANDARD_FIGURES = (
     ),
     StandardFigure(
         "reconstructions",
-        "Ten examples above their reconstructions.",
+        "Ten examples above their reconstructions; of a table, reconstructed against observed cells.",
         _reconstructions,
         "{Examples} and their reconstructions",
     ),
@@ -205,13 +222,13 @@ STANDARD_FIGURES = (
     StandardFigure(
         "traversals",
         "Decoded codes that differ in one latent dimension, a row for each dimension.",
-        lambda scene, title: images.traversals(scene.conditioned, scene.x_given, title=title),
+        _traversals,
         "Traversals: each row varies one latent dimension around the mean code of the {examples} "
         "(±: standard deviation of their codes){given}",
     ),
     StandardFigure(
         "samples",
-        "Decoded draws from the prior.",
+        "Decoded draws from the prior; of a table, the columns of the data and of draws.",
         _samples,
         "Samples: decoded draws from the prior{given}",
     ),
