@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from elboroom.cli.main import main
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
-from elboroom.networks import ConvEncoder, recompute_activations
-from elboroom.networks.recompute import recomputes
+from elboroom.networks import ConvEncoder, recompute_activations, summarize
+from elboroom.networks.recompute import Recomputable, recomputes
 from elboroom.objectives.recipes import recipe
 from elboroom.training.fitting import fit
 from elboroom.training.loop import Training
@@ -120,3 +121,27 @@ def test_a_run_goes_on_with_it_and_without(images: Dataset, tmp_path: Path) -> N
         weights.append(again.state_dict())
     for other in weights[1:]:
         assert all(torch.equal(value, other[key]) for key, value in weights[0].items())
+
+
+def test_the_command_line_says_it_in_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "digits", "--hidden", "8", "--checkpoint-activations"]) == 2
+    said = capsys.readouterr().err
+    assert "elboroom: --checkpoint-activations would do nothing: the model has no convolutional" in said
+    assert "those of --network conv or ladder, whose" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_summary_counts_what_is_kept() -> None:
+    net = ConvEncoder((16, 16, 1), (4,), width=8)
+    kept = summarize(net, (16, 16, 1), 1).activation_bytes
+    recompute_activations(net)
+    inputs: list[int] = []
+    blocks = [block for block in net if isinstance(block, Recomputable)]
+    for block in blocks:
+        block.register_forward_pre_hook(lambda _block, given: inputs.append(4 * given[0].numel()))
+    found = summarize(net, (16, 16, 1), 1).activation_bytes
+    assert len(inputs) == len(blocks)
+    assert sum(inputs) <= found < kept

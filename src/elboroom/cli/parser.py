@@ -80,12 +80,16 @@ def in_options(message: str) -> str:
     '--hidden 64 0: take --prior normal, vamp or flow'
     >>> in_options("runs is a file; choose another out=, or a lower lr=. Then go on")
     'runs is a file; choose another --out, or a lower --lr. Then go on'
+    >>> in_options("flip = True mirrors images")
+    '--flip mirrors images'
     """
     names = option_names()
 
     def option(found: re.Match[str]) -> str:
         value = re.sub(r"[()\[\],']" if found[2][0] in "([" else "'", "", found[2])
-        return f"{names[found[1]]} {value}" if found[1] in names else found[0]
+        if found[1] not in names:
+            return found[0]
+        return names[found[1]] if value == "True" else f"{names[found[1]]} {value}"
 
     value = r"'[^']*'(?:, '[^']*')*(?: or '[^']*')?|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
     message = re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?(?!\.(?:\s|$))({value})", option, message)

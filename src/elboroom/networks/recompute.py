@@ -85,8 +85,8 @@ def _check(blocks: list[Recomputable]) -> None:
     if not blocks:
         raise UsageError(
             "checkpoint_activations = True would do nothing: the model has no convolutional blocks, such as "
-            "those of network = 'conv' and 'ladder', whose activations could be recomputed; leave it out, or "
-            "save memory by a smaller batch_size with accumulate"
+            "those of network = 'conv' or 'ladder', whose activations could be recomputed; leave it out, or "
+            "save memory by a smaller batch_size= with accumulate="
         )
     changed = [
         name for block in blocks for name, buffer in block.named_buffers() if buffer.is_floating_point()
