@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ DATES = "".join(f"{i % 12 + 1:02d}/{i % 11 + 1:02d}/2020,{i % 3}\n" for i in ran
         ("a,b\nx,2\ny,3\n", {"kinds": "a=ordinal:x<z"}, "column 'a' has 'y' in line 3, which is none"),
         ("a,b\n-1,2\n2,3\n", {"kinds": "a=positive"}, "column 'a': '-1' in line 2 is not above 0"),
         ("a,b\n1.5,2\n2,3\n", {"kinds": "a=count"}, "column 'a': '1.5' in line 2 is not a count"),
+        ("a,b\nx,2\ny,3\nz,4\n", {"kinds": "a=boolean"}, "column 'a' has 3 different values and a boolean"),
         ("a,b\n1,2\n", {"encoding": "klingon"}, "encoding = 'klingon': there is no such encoding"),
     ],
 )  # fmt: skip
@@ -254,3 +256,22 @@ def test_a_column_in_another_format_is_refused_at_use(tmp_path: Path) -> None:
     run = _table(tmp_path, "age,day\n" + "31.5,2020-01-05\n40.25,2020-02-01\n" * 12).columns
     with pytest.raises(UsageError, match=r"'05.01.2020' in line 2 where a date like %Y-%m-%d is wanted"):
         _table(tmp_path, "age,day\n31.5,05.01.2020\n", columns=run)
+
+
+def test_a_wide_table_is_read_without_keeping_its_text(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n, rows = 8000, []
+    for i in range(n):
+        rows.append(",".join([f"{x:.4f}" for x in rng.normal(size=20)] + ["abcd"[i % 4] * 5] * 4))
+    text = ",".join(f"c{j}" for j in range(24)) + "\n" + "\n".join(rows) + "\n"
+    _table(tmp_path, text)
+    tracemalloc.start()
+    try:
+        data = load_data(tmp_path / "t.csv")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert data.shape == (24,)
+    assert (
+        peak < 10e6
+    )  # the cells alone are 192,000 strings of 50 bytes and more, and 4 bytes each in the end

@@ -92,6 +92,7 @@ def test_samples_could_stand_in_the_table(tmp_path: Path) -> None:
     assert main(["sample", run, "--n", "40", "--out", str(out)]) == 0
     lines = out.read_text().splitlines()
     assert lines[0] == ",".join(HEADER[1:])
+    assert main(["train", table, "--dry-run"]) == 0
     for line in lines[1:]:
         age, job, income, kids, rating, joined = line.split(",")
         assert len(age.partition(".")[2]) <= 1

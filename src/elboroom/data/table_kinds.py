@@ -93,7 +93,12 @@ def declare(cells: Cells, said: Declared, where: str, unseen: str = "refuse") ->
         raise UsageError(f"{where}: column {shortened(cells.name)} is empty; leave it out of kinds")
     if kind in WITH_CATEGORIES:
         levels = said.levels or _category_names(cells)
-        if kind == "boolean" and len(levels) == 2:
+        if kind == "boolean":
+            if len(levels) != 2:
+                raise UsageError(
+                    f"{where}: column {shortened(cells.name)} has {len(levels):,} different values and a "
+                    f"boolean has two; give kinds='{cells.name}=category'"
+                )
             levels = said.levels or _in_boolean_order(levels)
         return _of_categories(cells, kind, levels, where, unseen, **options)
     if kind == "datetime":

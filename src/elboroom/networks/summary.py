@@ -148,7 +148,7 @@ def summarize(module: nn.Module, in_shape: Sequence[int], batch_size: int) -> Su
     networks = {"network": (module, tuple(in_shape))}
     if isinstance(getattr(module, "encoder", None), nn.Module) and hasattr(module, "latent_dim"):
         networks = {
-            "encoder": (module.encoder, tuple(in_shape)),  # type: ignore[dict-item]
+            "encoder": (module.encoder, _seen_by_encoder(module, in_shape)),  # type: ignore[dict-item]
             "decoder": (module.decoder, (_code_size(module),)),  # type: ignore[dict-item]
         }
     seen: set[Tensor] = set()
@@ -172,6 +172,11 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
             yield from _layers(child, path)
         else:
             yield path, child
+
+
+def _seen_by_encoder(vae: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of what the encoder sees: wider than a row of a table, if categories are one-hot."""
+    return tuple(getattr(getattr(vae, "likelihood", None), "input_shape", shape))
 
 
 class _Recorder:
