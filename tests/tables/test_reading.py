@@ -275,3 +275,10 @@ def test_a_wide_table_is_read_without_keeping_its_text(tmp_path: Path) -> None:
     assert (
         peak < 10e6
     )  # the cells alone are 192,000 strings of 50 bytes and more, and 4 bytes each in the end
+
+
+def test_the_fingerprint_tells_what_a_number_means(tmp_path: Path) -> None:
+    texts = ["a,b\n" + f"1.5,{one}\n2.5,{other}\n" * 9 for one, other in (("x", "y"), ("x", "z"))]
+    first, second = (_table(tmp_path, text) for text in texts)
+    np.testing.assert_array_equal(first.x, second.x)
+    assert first.fingerprint() != second.fingerprint()
