@@ -104,6 +104,9 @@ def test_traversals_have_a_line_for_each_dimension_and_named_levels() -> None:
     charts = _charts(traversed_columns(vae, _rows(), [2, 0]))
     assert [len(axes.lines) for axes in charts] == [2] * 6
     assert set(_names(charts[5].yaxis)) <= {"low", "high"}
+    around = _charts(traversed_columns(vae, None, steps=3))[0].lines
+    middle = vae.decode(np.zeros((1, 3), np.float32)).mean[0, 0]
+    assert [float(line.get_ydata()[1]) for line in around] == pytest.approx([float(middle)] * 3)
 
 
 def test_wide_tables_show_their_first_columns() -> None:

@@ -151,3 +151,24 @@ def test_a_model_is_saved_and_a_run_is_resumed(data: Dataset, tmp_path: Path) ->
     assert torch.equal(loaded.elbo(seen), before)  # the learned thresholds are in the file
     assert loaded.config == vae.config
     assert torch.equal(loaded.embed(ordinal.x[:9]), vae.embed(ordinal.x[:9]))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"binarize": "threshold"}, "makes pixels black or white, and table is a table"),
+        ({"pixel_scale": 10.0}, "pixel_scale = 10 divides pixels"),
+        ({"dequantize": "uniform"}, "adds noise to 8-bit values"),
+        ({"flip": True}, "flip mirrors images"),
+    ],
+)
+def test_what_is_done_to_pixels_is_refused(options: dict[str, Any], said: str, data: Dataset) -> None:
+    with pytest.raises(UsageError) as error:
+        _trained(Config().updated(hidden=(8,), **SMALL, **options), data)
+    assert said in str(error.value)
+
+
+def test_no_buffer_of_the_likelihood_is_infinite(data: Dataset) -> None:
+    """A report on a step that is not finite would name it."""
+    vae = build(Config().updated(hidden=(8,)), data)
+    assert all(buffer.isfinite().all() for buffer in vae.buffers())

@@ -64,8 +64,15 @@ def check_support(
     UsageError
         If values lie outside or between; the message says which likelihood, or which scale, fits.
     """
-    if not len(data) or data.columns:
-        return  # what cells may be was settled when the table was read
+    if data.columns:  # what cells may be was settled when the table was read
+        if binarize != "none":
+            raise UsageError(
+                f"binarize = {binarize!r} makes pixels black or white, and {data.name} is a table; "
+                "leave it out"
+            )
+        return
+    if not len(data):
+        return
     found = range_of_data(data)
     try:
         if binarize == "none":

@@ -21,7 +21,7 @@ from elboroom.figures.column_charts import (
     short,
 )
 from elboroom.figures.style import INK, PALETTE
-from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers, seeded
+from elboroom.latent.arrays import Numbers, codes_of, evenly, known_dims, numbers, seeded
 from elboroom.models.conditioning import Examples, apart
 from elboroom.models.vae import VAE, Array
 
@@ -135,7 +135,12 @@ def map_of_columns(
 
 
 def traversed_columns(
-    vae: VAE, x: Array, dims: list[int] | None = None, span: float = 3.0, steps: int = 41, title: str = ""
+    vae: VAE,
+    x: Array | None,
+    dims: list[int] | None = None,
+    span: float = 3.0,
+    steps: int = 41,
+    title: str = "",
 ) -> Figure:
     """Draw what is decoded of each column while one latent dimension varies, a line for each dimension.
 
@@ -143,10 +148,10 @@ def traversed_columns(
     ----------
     vae : VAE
         With the mixed likelihood; a conditional one given its condition.
-    x : array
-        Rows (n, d): the other dimensions have the mean of their codes.
+    x : array or None
+        Rows (n, d): the other dimensions have the mean of their codes; 0 if there are none.
     dims : list of int, optional
-        Which dimensions; the six with the largest standard deviation if not given.
+        Which dimensions, at most 20; the six with the largest standard deviation if not given.
     span : float
         They vary from −span to span, in units of the prior.
     steps : int
@@ -154,9 +159,12 @@ def traversed_columns(
     title : str
         Title of the figure.
     """
-    known = numbers(vae.standardized(codes_of(vae, x[evenly(len(x))])))
+    known = np.zeros((1, vae.latent_dim), np.float32)
+    if x is not None:
+        known = numbers(vae.standardized(codes_of(vae, x[evenly(len(x))])))
     if dims is None:
         dims = np.argsort(-known.std(0), kind="stable")[:_LINES].tolist()
+    dims = known_dims(vae, dims)[: len(PALETTE)]
     at = torch.linspace(-span, span, steps)
     codes = torch.from_numpy(known.mean(0)).repeat(len(dims), steps, 1)
     for row, dim in zip(codes, dims, strict=True):

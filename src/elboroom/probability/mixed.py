@@ -15,7 +15,7 @@ from elboroom.errors import UsageError, shortened
 from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
 from elboroom.probability.parameters import Measure
 
-_LEAST_POSITIVE = 2.0**-149  # of float32
+_LEAST_POSITIVE, _MOST = 2.0**-149, 3e38  # of float32; an infinite buffer would look like a fault
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ def _range_of(column: Column) -> tuple[float, float, bool]:
     if column.categories:
         return 0.0, len(column.categories) - 1.0, True
     if column.family in COUNTS:
-        return 0.0, math.inf, True
-    return (_LEAST_POSITIVE if column.logged else -math.inf), math.inf, False
+        return 0.0, _MOST, True
+    return (_LEAST_POSITIVE if column.logged else -_MOST), _MOST, False
 
 
 def _refusal(column: Column, value: float) -> str:

@@ -87,6 +87,8 @@ def _scale_of(config: Config, data: Dataset) -> float:
             f"dequantize = {config.data.dequantize!r} adds noise to 8-bit values, and {data.name} contains "
             f"{data.x.dtype} numbers; leave it out"
         )
+    if given not in (None, 1) and data.columns:
+        raise UsageError(f"pixel_scale = {given:g} divides pixels, and {data.name} is a table; leave it out")
     return given if given is not None else data.scale + spread
 
 

@@ -57,6 +57,7 @@ class Traverse(ImageVerb):
         from elboroom.cli.inputs.model import conditioned, load_model
         from elboroom.cli.inputs.photos import is_changed
         from elboroom.cli.outputs import free_files, output_file, save_figure, save_seen
+        from elboroom.figures.columns import traversed_columns
         from elboroom.figures.images import traversals
         from elboroom.models.conditioning import apart
         from elboroom.runs.run import Run
@@ -83,6 +84,10 @@ class Traverse(ImageVerb):
             )
         title = f"One latent dimension at a time, around {centre}"
         title += "" if self.label is None else f", given {self.label}"
+        if getattr(vae.likelihood, "columns", ()):
+            shown = traversed_columns(vae, x, self.dims or None, self.span, max(self.steps, 2), title)
+            save_figure(shown, file)
+            return
         figure = traversals(
             vae, x, steps=self.steps, dims=self.dims or None, span=self.span, layer=self.layer, title=title
         )
