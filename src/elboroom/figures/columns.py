@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def map_of_columns(
 def traversed_columns(
     vae: VAE,
     x: Array | None,
-    dims: list[int] | None = None,
+    dims: Sequence[int] | None = None,
     span: float = 3.0,
     steps: int = 41,
     title: str = "",
