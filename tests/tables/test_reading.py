@@ -282,3 +282,14 @@ def test_the_fingerprint_tells_what_a_number_means(tmp_path: Path) -> None:
     first, second = (_table(tmp_path, text) for text in texts)
     np.testing.assert_array_equal(first.x, second.x)
     assert first.fingerprint() != second.fingerprint()
+
+
+def test_declared_levels_may_be_words_for_missing_cells(tmp_path: Path) -> None:
+    cells = ["none", "some", "-", "all"] * 9
+    text, kinds = "a\n" + "\n".join(cells) + "\n", "a=ordinal:none<some<all"
+    for data in (_table(tmp_path, text, kinds=kinds), load_data({"a": cells}, kinds=kinds)):
+        np.testing.assert_array_equal(data.x[:4, 0], [0, 1, NAN, 2])
+        again = load_data({"a": ["all", "none"]}, columns=data.columns)
+        assert again.x[:, 0].tolist() == [2, 0]
+    for data in (_table(tmp_path, text), load_data({"a": cells})):
+        np.testing.assert_array_equal(data.x[:4, 0], [NAN, 1, NAN, 0])

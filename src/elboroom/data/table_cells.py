@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,6 +111,20 @@ class Cells:
         return number_text(self.numbers[row])
 
 
+def settled(cells: Cells, levels: Collection[str] = ()) -> Cells:
+    """Cells without the words of `MISSING`, such as "NA", unless they are levels that the column has.
+
+    What a source declares as a category stays one.
+    """
+    gone = np.array([word.lower() in MISSING and word not in levels for word in cells.words], bool)
+    if cells.codes is None or cells.categories or not gone.any():
+        return cells
+    number = np.where(gone, -1, np.cumsum(~gone) - 1)
+    codes = np.where(cells.codes >= 0, number[cells.codes], -1).astype(np.int32)
+    words = tuple(word for word, without in zip(cells.words, gone, strict=True) if not without)
+    return replace(cells, codes=codes if words else None, words=words)
+
+
 def is_code(word: str) -> bool:
     """Whether a word is a number with a zero in front, such as "007"."""
     return _CODE.fullmatch(word) is not None
@@ -137,10 +151,12 @@ class ColumnReader:
         Whether a comma marks decimals. A point then is no part of a number: 1.234 may be 1234.
     text : bool
         Whether numbers are words, too.
+    levels : collection of str
+        Words that the column is known to have, even if they are in `MISSING`.
     """
 
-    def __init__(self, comma: bool, *, text: bool = False):
-        self.comma, self.text = comma, text
+    def __init__(self, comma: bool, *, text: bool = False, levels: Collection[str] = ()):
+        self.comma, self.text, self.levels = comma, text, levels
         self.decimals: int | None = 0
         self._numbers: list[Array] = []
         self._codes: list[Array | None] = []
@@ -175,7 +191,8 @@ class ColumnReader:
                 if value is not None:
                     numbers[i] = value
                     continue
-                code = -1 if word.lower() in MISSING else self._words.setdefault(word, len(self._words))
+                missing = word.lower() in MISSING and word not in self.levels
+                code = -1 if missing else self._words.setdefault(word, len(self._words))
                 self._code_of[cell] = code
             codes[i] = code
         self._numbers.append(numbers)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elboroom.data.rows import Array
-from elboroom.data.table_cells import MISSING, Cells
+from elboroom.data.table_cells import Cells
 from elboroom.errors import UsageError, shortened
 
 _SECOND = np.timedelta64(1_000_000, "us")
@@ -65,7 +65,7 @@ def category_cells(
 def object_cells(name: str, values: Iterable[Any], dtype: str) -> Cells:
     """Cells of Python objects: strings, numbers, booleans, dates, durations; None and nan are missing.
 
-    Words for a missing cell, such as "NA", are missing, as in a text table.
+    Words for a missing cell, such as "NA", are words here; see `settled`.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def object_cells(name: str, values: Iterable[Any], dtype: str) -> Cells:
     for i, value in enumerate(values):
         if isinstance(value, str):
             word = value.strip()
-            if word.lower() not in MISSING:
+            if word:
                 codes[i] = words.setdefault(word, len(words))
         elif value is None or value != value:
             continue

@@ -120,7 +120,11 @@ def _cells(rows: _Rows) -> list[Cells]:
 
 def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Rows:
     """Read all lines; numbers in the columns ``texts`` are words."""
-    rows = _Rows(layout, {i: ColumnReader(layout.comma, text=i in texts) for i in layout.values})
+    columns = {
+        i: ColumnReader(layout.comma, text=i in texts, levels=reading.levels(layout.columns[i]))
+        for i in layout.values
+    }
+    rows = _Rows(layout, columns)
     for number, (line, cells) in enumerate(_lines(path, layout)):
         wrong = _wrong(cells, layout)
         if wrong is None:

@@ -14,7 +14,7 @@ from elboroom.data.dataset import Dataset, Skipped, draw_split
 from elboroom.data.precision import Rounding
 from elboroom.data.rows import Array
 from elboroom.data.table import labels_of
-from elboroom.data.table_cells import Cells
+from elboroom.data.table_cells import Cells, settled
 from elboroom.data.table_encode import encode
 from elboroom.data.table_kinds import Found, declare, find_kind
 from elboroom.errors import UsageError, nearest, shortened, some
@@ -40,6 +40,11 @@ class Reading:
     columns: tuple[Column, ...] = ()
     strict: bool = False
     unseen: str = "refuse"
+
+    def levels(self, name: str) -> tuple[str, ...]:
+        """Categories that a column is declared or known to have."""
+        own = next((column.categories for column in self.columns if column.name == name), ())
+        return own or (self.kinds[name].levels if name in self.kinds else ())
 
 
 def table_set(
@@ -74,6 +79,7 @@ def table_set(
         If a column cannot be used; the message names it.
     """
     where = where or name
+    cells = [settled(each, reading.levels(each.name)) for each in cells]
     headings = [each.name for each in cells]
     twice = [heading for i, heading in enumerate(headings) if heading in headings[:i]]
     if twice:
@@ -123,12 +129,12 @@ def labelled_set(
     Rows without a label are left out, which `Dataset.skipped` says.
     """
     where = where or name
-    own = [each for each in cells if each.name.lower() == "label"]
+    own = [settled(each) for each in cells if each.name.lower() == "label"]
     if not own:
         return table_set(cells, name, reading, where=where, **known)
     if len(own) > 1:
         raise UsageError(f"{where}: {len(own)} columns are headed 'label'; one may hold labels")
-    others = [each for each in cells if each is not own[0]]
+    others = [each for each in cells if each.name.lower() != "label"]
     if not others:
         raise UsageError(f"{where}: contains labels only; it needs at least one other column")
     missing = own[0].missing
