@@ -13,6 +13,7 @@ import torch
 import elboroom
 from elboroom.cli.column_table import table_of_columns
 from elboroom.config import Config
+from elboroom.config.columns import Column
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.data.columns import from_columns
@@ -111,3 +112,25 @@ def test_only_tables_have_columns() -> None:
     data = Dataset("numbers", np.zeros((4, 3), np.float32), np.zeros(4))
     with pytest.raises(UsageError, match="not one of a table"):
         evaluate_columns(vae, _batches(data), np.arange(4))
+
+
+def test_a_model_trained_in_other_units_says_the_same_in_nats_of_those_units() -> None:
+    """Of every family of numbers: hand-scaled data cost Σ log s more."""
+    cells = np.random.default_rng(3).gamma(2.0, 3.0, (200, 5)).astype(np.float32)
+    families = ("gaussian", "student_t", "mixture", "quantile", "log_normal")
+    kinds = ("real", "real", "real", "real", "positive")
+    columns = tuple(
+        Column(name=family, kind=kind, family=family)  # type: ignore[arg-type]
+        for family, kind in zip(families, kinds, strict=True)
+    )
+    scales = np.array([1.0, 1000.0, 0.01, 3.0, 60.0], np.float32)
+    found = []
+    for x in (cells, cells * scales):
+        data = Dataset("units", x, np.arange(200) % 4 == 0, columns=columns)
+        config = Config().updated(hidden=(8,), epochs=3, batch_size=50, seed=1)
+        vae = build(config, data)
+        elboroom.fit(vae, data, config=config, quiet=True)
+        found.append(evaluate_columns(vae, _batches(data), data.indices("test")))
+    for plain, scaled, scale in zip(*found, scales, strict=True):
+        assert scaled["nats"] - plain["nats"] == pytest.approx(np.log(scale), abs=2e-3)
+        assert scaled["rmse"] / plain["rmse"] == pytest.approx(scale, rel=2e-3)

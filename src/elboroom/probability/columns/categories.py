@@ -76,7 +76,8 @@ class CategoricalColumns(ColumnFamily):
         padded = F.pad(features, (0, 1), value=-torch.inf)
         for k in range(self._groups):
             places, members = getattr(self, f"_places_{k}"), getattr(self, f"_members_{k}")
-            yield padded[..., places], members
+            chosen = padded.index_select(-1, places.flatten())
+            yield chosen.reshape(*features.shape[:-1], *places.shape), members
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1).index_select(-1, self._order)
