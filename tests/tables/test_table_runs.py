@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 import elboroom
+from elboroom.cli.inputs.run_data import run_data
 from elboroom.cli.main import main
 from elboroom.config import Config
 from elboroom.data import load_data
 from elboroom.figures.grids import as_images
+from elboroom.probability import StandardNormal
 from elboroom.runs.run import Run
 from elboroom.training.prepare import build
 
@@ -158,3 +161,15 @@ def test_python_and_the_command_line_read_a_table_alike(tmp_path: Path) -> None:
         Run(tmp_path / "plain").environment["data_fingerprint"] == plain.with_validation(0.1, 0).fingerprint()
     )
     assert main(["resume", str(tmp_path / "plain"), "--epochs", "2"]) == 0
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_composed_model_reads_a_table_as_plain_numbers(tmp_path: Path) -> None:
+    rows = ["a,b", *(f"{i / 70:.2f},{'' if i % 10 == 3 else i % 2}" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    composed = elboroom.VAE(nn.Linear(2, 4), nn.Linear(2, 2), StandardNormal(2), shape=(2,), scale=1.0)
+    elboroom.fit(composed, tmp_path / "t.csv", epochs=1, out=tmp_path / "run", quiet=True, device="cpu")
+    run = Run(tmp_path / "run")
+    assert run.custom_model
+    data = run_data(run)
+    assert (data.columns, len(data.skipped)) == ((), 6)

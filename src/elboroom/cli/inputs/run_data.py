@@ -22,26 +22,27 @@ from elboroom.runs.run import Run
 from elboroom.training.prepare import prepare
 
 
-def read_data(config: Config) -> Dataset:
-    """Load the data of a configuration, before any split."""
+def read_data(config: Config, *, plain: bool = False) -> Dataset:
+    """Load the data of a configuration, before any split; see `options_of`."""
     source = config.data.source
     if source is None:
         raise UsageError("no data given: name a data set, a file or a folder, as in 'elboroom train mnist'")
-    data = load(source, options_of(config))
+    data = load(source, options_of(config, plain=plain))
     vectors = config.model.condition_file
     return data if vectors is None else with_vectors(data, Path(vectors))
 
 
-def options_of(config: Config) -> Options:
+def options_of(config: Config, *, plain: bool = False) -> Options:
     """How the data of a configuration are loaded: a table by the columns of the model, if it has some.
 
-    A model with another likelihood than the mixed one takes rows of plain numbers.
+    A model with another likelihood than the mixed one takes rows of plain numbers, and so do models of which
+    the configuration says nothing, as ``plain`` says.
     """
     data = config.data
     options = checked_options(data.size, data.channels, data.strict)
     mixed = config.model.likelihood in ("auto", "mixed")
     reading = Reading(declared_kinds(data.kinds), config.model.columns, unseen=data.unseen)
-    plain = not mixed and not data.kinds
+    plain = (plain or not mixed) and not data.kinds
     return replace(options, reading=None if plain else reading, encoding=data.encoding)
 
 
@@ -54,7 +55,7 @@ def read_own(run: Run, config: Config) -> Dataset:
         If they cannot be read; if they do not exist, the message explains how to give their new location.
     """
     try:
-        return read_data(config)
+        return read_data(config, plain=run.custom_model)
     except UsageError as error:
         source = config.data.source
         if source is None or source in NAMED or Path(source).exists():
@@ -109,7 +110,7 @@ def run_data(run: Run, source: str | None = None, vectors: Path | None = None) -
 def _other_data(run: Run, source: str) -> tuple[Dataset, bool]:
     """Load named data, and tell whether they are the run's own in a new location."""
     faces = run.config.data.prepare == "faces"
-    options = options_of(run.config)
+    options = options_of(run.config, plain=run.custom_model)
     data = load_alike(source, run.preparation, run.config.model.shape, options, faces=faces)
     data = prepare(data, run.config)
     vectors = run.config.model.condition_file
