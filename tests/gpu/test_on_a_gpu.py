@@ -238,3 +238,52 @@ def test_the_commands_use_it(
         if command[0] == "evaluate":
             assert json.loads(capsys.readouterr().out)["examples"] > 0
     assert np.load("z.npz")["z"].shape[0] == 100
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """People with a height, an age and a sport, a tenth of the cells missing."""
+    random = np.random.default_rng(0)
+    lines = ["height,age,sport"]
+    for _ in range(120):
+        cells = [
+            f"{random.normal(170, 9):.1f}",
+            str(random.integers(18, 90)),
+            random.choice(["run", "swim", "row"]),
+        ]
+        lines.append(",".join("" if random.random() < 0.1 else cell for cell in cells))
+    path = tmp_path / "people.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_tables_train_and_are_scored(
+    gpu: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ["--hidden", "16", "--epochs", "3", "--batch-size", "20"]
+    commands = [
+        ["train", str(table), "--out", "run", *size, "--quiet"],
+        ["evaluate", "run", "--num-samples", "20", "--json"],
+        ["score", "run", "--num-samples", "10", "--contributions"],
+        ["score", "run", "--score", "regret", "--num-samples", "4", "--steps", "3", "--out", "regret.csv"],
+        ["sample", "run"],
+    ]
+    for command in commands:
+        assert main([*command, "--device", gpu]) == 0, command
+    vae = elboroom.load("run").to(gpu)
+    data = elboroom.load_data(table)
+    on_cpu = elboroom.load("run")
+    torch.testing.assert_close(vae.embed(data.x).cpu(), on_cpu.embed(data.x), rtol=1e-3, atol=1e-4)
+    with evaluation.same_noise():
+        expected = on_cpu.nll(data.x, 20).value
+    with evaluation.same_noise():
+        found = vae.nll(data.x, 20).value
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_graph_of_a_table_trains_as_single_steps_do(gpu: str, table: Path) -> None:
+    data = elboroom.load_data(table)
+    config = config_of("vae", gpu, hidden=[16], likelihood="mixed")
+    eager, graph = (trained(data, config.updated(capture=way))[1] for way in ("off", "auto"))
+    assert difference(eager, graph) <= 1e-5
