@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from elboroom.config.columns import Column
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
@@ -301,3 +302,18 @@ def test_the_parts_of_each_number_come_in_the_same_pieces(name: str, free: Calla
         torch.testing.assert_close(
             draws.by_number.flatten(2).sum(-1), draws.log_likelihood, rtol=1e-5, atol=1e-4
         )
+
+
+@pytest.mark.usefixtures("checks")
+def test_no_batch_of_a_table_is_waited_for(free: Callable[[int], None]) -> None:
+    columns = (
+        Column(name="height", kind="real"),
+        Column(name="sport", kind="category", categories=("run", "swim", "row")),
+        Column(name="years", kind="count"),
+    )
+    vae = VAE.build(shape=(3,), hidden=[8], likelihood="mixed", columns=columns).to("meta")
+    free(1 << 40)
+    with vae.at_rest():
+        measured = likelihood._measure(vae, torch.empty(50, 3, device="meta"), None, 30)
+    assert measured.nll is not None
+    assert vae.embed(np.zeros((5, 3), np.float32)).shape == (5, 2)
