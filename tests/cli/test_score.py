@@ -222,3 +222,56 @@ def test_codes_are_not_replaced_unasked(elboroom: Command, trained: Path) -> Non
     assert elboroom("embed", trained / "run").code == 0
     assert np.load("z-2.npy").shape == np.load("z.npy").shape
     assert Path("z-2.rows.csv").exists()
+
+
+def test_rows_that_were_left_out_are_counted_everywhere(elboroom: Command, trained: Path) -> None:
+    """An index counts the examples that could be read; what is printed names their rows in the file."""
+    text = people(40, seed=5).splitlines()
+    Path("holes.csv").write_text("\n".join([*text[:3], ",1,2", *text[3:]]) + "\n")
+    options = ["--likelihood", "gaussian", "--standardize"]
+    assert elboroom("train", "holes.csv", "--out", "r", *SMALL, *options).code == 0
+    result = elboroom("neighbours", "r", "holes.csv:10", "--out", "n.png")
+    assert "holes.csv:10 is row 11 of holes.csv" in result.err
+    assert "holes.csv:10: nearest training example is #11 at distance 0" in result.out
+    assert "#N is row N of holes.csv, counted from 0" in result.out
+    result = elboroom("reconstruct", "r", "holes.csv:1", "--out", "p")
+    assert "holes.csv:1 is row 1 of holes.csv" in result.err
+
+
+def test_a_table_of_all_kinds_with_missing_cells(elboroom: Command, undrawn: None) -> None:
+    """Columns are matched by name; what is missing costs nothing; an unknown category is refused by name."""
+    rng = np.random.default_rng(0)
+    jobs, ages = rng.integers(0, 2, 200), rng.normal(40, 8, 200)
+    lines = [f"{age:.1f},{('cook', 'nurse')[job]}" for age, job in zip(ages + 9 * jobs, jobs, strict=True)]
+    lines[7], lines[8] = ",cook", "50.1,"
+    Path("jobs.csv").write_text("age,job\n" + "\n".join(lines) + "\n")
+    assert elboroom("train", "jobs.csv", "--out", "r", *SMALL).code == 0
+    Path("new.csv").write_text("job,more,age\nnurse,1,44\n,2,44\ncook,3,\nnurse,4,-300\n")
+    result = elboroom("score", "r", "new.csv", "--contributions", "--out", "s.csv")
+    assert result.code == 0, result.err
+    assert "columns that the model does not use: 'more'" in result.err
+    lines_found = lines_of("s.csv")
+    assert [line["row"] for line in lines_found] == ["0", "1", "2", "3"]
+    assert (lines_found[1]["nats_of_job"], lines_found[2]["nats_of_age"]) == ("0", "0")
+    assert (lines_found[3]["verdict"], lines_found[3]["top_1"]) == ("anomalous", "age")
+    parts = sum(numbers(lines_found, f"nats_of_{name}") for name in ("age", "job", "latent code"))
+    np.testing.assert_allclose(parts, numbers(lines_found, "score_nats"), rtol=3e-6)
+    for text, said in (
+        ("age,job\n44,pilot\n", "column 'job' has 'pilot' in line 2, which is none of its 2 categories"),
+        ("age,work\n44,cook\n", "column 'job' of the training table is missing"),
+    ):
+        Path("bad.csv").write_text(text)
+        result = elboroom("score", "r", "bad.csv")
+        assert result.code == 2
+        assert said in result.err
+
+
+def test_categories_that_are_taken_as_missing_are_named(elboroom: Command, undrawn: None) -> None:
+    text = "age,job\n" + "".join(f"{i % 37},{('cook', 'nurse')[i % 2]}\n" for i in range(200))
+    Path("jobs.csv").write_text(text)
+    assert elboroom("train", "jobs.csv", "--unseen", "missing", "--out", "r", *SMALL).code == 0
+    Path("new.csv").write_text("age,job\n4,cook\n5,pilot\n")
+    for verb in ("score", "embed"):
+        result = elboroom(verb, "r", "new.csv")
+        assert result.code == 0
+        assert "warning: column 'job': 'pilot' in line 3 is taken as missing: no known category" in result.err

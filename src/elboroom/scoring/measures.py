@@ -218,7 +218,7 @@ def _scores(
     stderr: NDArray[np.float64],
     nll: NLL | None = None,
 ) -> Scores:
-    parts = Contributions(-drawn.by_number.numpy(), latent)
+    parts = Contributions(0.0 - drawn.by_number.numpy(), latent)  # 0, not -0, for a missing cell
     value = parts.total if nll is None else nll.value.numpy()
     unreliable = np.zeros(len(value), bool) if nll is None else (nll.pareto_k > UNRELIABLE).numpy()
     return Scores(name, value, stderr, parts, unreliable)

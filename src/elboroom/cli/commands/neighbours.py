@@ -109,17 +109,20 @@ class Neighbours(ImageVerb):
 
     def _print(self, names: list[str], found: Found, data: Dataset, vae: VAE) -> None:
         from elboroom.cli.console import print_result
+        from elboroom.cli.inputs.row_names import place_of, rows_moved
         from elboroom.latent.arrays import standardizes
 
         what = "image" if data.is_image else "example"
         for name, rows, distances, usual, copied in zip(names, *found, found.copied, strict=True):
             print_result(
-                f"{name}: nearest training {what} is #{rows[0]} at distance {distances[0]:.3g} "
-                f"(typical there: {usual:.3g})" + (": a copy or nearly one." if copied else ".")
+                f"{name}: nearest training {what} is #{place_of(data, int(rows[0]))} at distance "
+                f"{distances[0]:.3g} (typical there: {usual:.3g})"
+                + (": a copy or nearly one." if copied else ".")
             )
         unit = "Euclidean, between codes"
         if self.space == "pixels":
             unit = f"root mean square differences per {'pixel' if data.is_image else 'number'}"
             unit += ", standardised" if standardizes(vae) else ""
             unit += "; a missing cell counts as the mean of its column" if vae.accepts_missing else ""
-        print_result(f"#N is example N of {data.name}, counted from 0. Distances are {unit}.")
+        what = "row" if rows_moved(data) else "example"
+        print_result(f"#N is {what} N of {data.name}, counted from 0. Distances are {unit}.")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from elboroom.cli.console import console
 from elboroom.cli.inputs.model import condition_vector, described, named_condition
 from elboroom.cli.inputs.photos import named_photo, read_photo
+from elboroom.cli.inputs.row_names import place_of, rows_moved
 from elboroom.cli.inputs.run_data import seen_data
 from elboroom.cli.options import Prepare
 from elboroom.data import Dataset
@@ -94,6 +95,8 @@ def _indexed_example(indexed: re.Match[str], vae: VAE, run: Run, condition: NDAr
         raise UsageError(
             f"{indexed[0]}: {source} has {len(chosen):,} {what}; the index is 0 to {len(chosen) - 1}"
         )
+    if rows_moved(data):
+        console().print(f"{indexed[0]} is row {place_of(data, int(chosen[index]))} of {data.name}")
     if condition is not None:
         return Examples(data.values(chosen[index : index + 1])[0], condition)
     return example_of(vae, data, int(chosen[index]))
