@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
     "padded": ([f"{i % 12:03d}"[-3 + (i % 2) :] for i in range(N)], "count", ()),
     "grade": ([["1", "2", "3+"][i % 3] for i in range(N)], "category", ("1", "2", "3+")),
     "day": ([f"2020-01-{i % 28 + 1:02d}" for i in range(N)], "datetime", ()),
+    "named": ([f"{i % 28 + 1}-Sep-03" for i in range(N)], "datetime", ()),
+    "volume": ([str(20_000_000 + 7919 * i % 4001) for i in range(N)], "count", ()),
     "german": ([f"{i % 28 + 1}.2.2020 10:{i:02d}" for i in range(N)], "datetime", ()),
     "id": ([str(100 + i) for i in range(N)], "identifier", ()),
     "name": ([f"person {i}" for i in range(N)], "identifier", ()),
@@ -70,7 +72,9 @@ def test_kinds_are_inferred_from_all_cells(tmp_path: Path) -> None:
     assert by_name["day"][:3].tolist() == [0, 1, 2]
     assert by_name["german"][:2].tolist() == [600, 1440 + 601]  # minutes
     np.testing.assert_array_equal(by_name["real"], np.array(KINDS["real"][0], np.float32))
+    assert by_name["named"][:3].tolist() == [0, 1, 2]
     said = " ".join(data.notes)
+    assert "warning: column 'volume' holds a different large whole number in each row; if it is an" in said
     for name in ("constant", "same", "empty", "id", "name", "large"):
         assert f"column '{name}'" in said
 
@@ -143,6 +147,7 @@ DATES = "".join(f"{i % 12 + 1:02d}/{i % 11 + 1:02d}/2020,{i % 3}\n" for i in ran
         ("w,b\n" + "".join(f"w{i // 2},1\n" for i in range(4000)), {}, "column 'w' has 2,000 different"),
         ("a,b\n" + "x,1.5\n" * 30 + "x,2\n", {}, ""),
         ("a,b\n" + "x,y\n" * 30, {}, "no column is left to model"),
+        ("a,b\n1,2\n1,2,3\n4,5,6\n", {}, "most lines cannot be read: line 3 has 3 cells where 2 are wanted"),
         ("a,b\n1,2\n", {"kinds": "c=real"}, "no column 'c'"),
         ("a,b\n1,2\n", {"kinds": "a=reel"}, "column 'a': no kind 'reel'; did you mean 'real'?"),
         ("a,b\n1,2\n", {"kinds": "a=ordinal"}, "column 'a': the order of its levels is missing"),

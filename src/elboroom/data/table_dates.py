@@ -23,9 +23,13 @@ MICROSECONDS: dict[str, int] = {
 }
 """Microseconds in each step of a date, the longest first."""
 
-_LIKE_A_DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([ T].*)?")
+_LIKE_A_DATE = re.compile(
+    r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2})"
+    r"|\d{1,2}([- ])[A-Za-z]{3,9}\5(\d{4}|\d{2})|[A-Za-z]{3,9} \d{1,2}, \d{4})([ T].*)?"
+)
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
 _SHORT = tuple(day.replace("%Y", "%y") for day in _DAYS if day.endswith("%Y"))
+_NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
 _TIMES = ("", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 _NO_DATE = np.datetime64("NaT", "us")
 
@@ -90,6 +94,8 @@ def find_dates(words: Sequence[str]) -> Dates | None:
     --------
     >>> find_dates(["31.12.2020", "1.1.2021"]).date_format
     '%d.%m.%Y'
+    >>> find_dates(["5 May 2020"]).date_format
+    '%d %b %Y'
     """
     if not words or not all(map(_LIKE_A_DATE.fullmatch, words)):
         return None
@@ -99,7 +105,7 @@ def find_dates(words: Sequence[str]) -> Dates | None:
         if not np.isnat(values).any():
             found.append(Dates(values, form))
         first.append((int(np.isnat(values).sum()), form, values))
-    if len(found) > 1:
+    if len({dates.date_format.replace("%B", "%b") for dates in found}) > 1:  # May is short and long
         one, other = found[0].date_format, found[1].date_format
         raise DatesError(f"{words[0]!r} may be {one} or {other}|{one}")
     if found:
@@ -121,7 +127,7 @@ def _refuse_two_formats(words: Sequence[str], tried: Sequence[tuple[int, str, Ar
 def _formats(word: str) -> Iterator[str]:
     """Formats that one word is in."""
     zone = "%z" if re.search(r":\d\d.*(Z|[+-]\d\d:?\d\d)$", word) else ""
-    for day, time, between in product((*_DAYS, *_SHORT), _TIMES, (" ", "T")):
+    for day, time, between in product((*_DAYS, *_SHORT, *_NAMED), _TIMES, (" ", "T")):
         form = f"{day}{between}{time}{zone}" if time else day
         if (time or (between == " " and not zone)) and not np.isnat(parse_dates([word], form))[0]:
             yield form

@@ -147,7 +147,12 @@ def _of_numbers(cells: Cells, where: str) -> Found:
     if whole and max(-low, high) > _EXACT:
         different = len(np.unique(known))
         if different == len(known) >= _FEWEST_DISTINCT:
-            return _left_out(cells, "identifier", "holds a different large whole number in each row")
+            what = "holds a different large whole number in each row"
+            steps = np.diff(known)
+            if (steps > 0).all() or (steps < 0).all():
+                return _left_out(cells, "identifier", f"{what}, in order")
+            fix = f"if it is an identifier, give kinds='{cells.name}=identifier'"
+            notes.append(f"warning: column {name} {what}; {fix}")
         kept = len(np.unique(known.astype(np.float32)))
         what = f"column {name} contains whole numbers above {_EXACT:,} ({number_text(high)}) that float32"
         if kept < different:

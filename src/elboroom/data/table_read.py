@@ -94,6 +94,10 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
     if not rows.numbers:
         why = f": {rows.skipped[0].reason}" if rows.skipped else "; it needs at least one line of data"
         raise UsageError(f"{path}: contains no row{why}")
+    if len(rows.skipped) > len(rows.numbers):
+        raise UsageError(
+            f"{path}: most lines cannot be read: {rows.skipped[0].reason}; correct them, or the first line"
+        )
     labels, label_names = labels_of(rows.labels, path) if rows.labels else (None, ())
     return table_set(
         _cells(rows),
