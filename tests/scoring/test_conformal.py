@@ -8,7 +8,6 @@ import pytest
 from elboroom.errors import UsageError
 from elboroom.scoring.conformal import (
     conformal_p_values,
-    conformal_p_values_within,
     conformal_threshold,
     least_false_alarms,
 )
@@ -47,13 +46,6 @@ def test_few_examples_hold_the_rate_exactly() -> None:
     scores = np.random.default_rng(0).random((200_000, 10))
     flagged = [conformal_threshold(row[:9], 0.1) < row[9] for row in scores[:20_000]]
     assert abs(np.mean(flagged) - 0.1) < 4 * (0.09 / 20_000) ** 0.5
-
-
-def test_p_values_within_are_uniform_ranks() -> None:
-    scores = np.random.default_rng(0).permutation(50).astype(float)
-    p = conformal_p_values_within(scores)
-    np.testing.assert_allclose(np.sort(p), np.arange(1, 51) / 50, rtol=1e-15)
-    assert p[scores.argmax()] == 1 / 50
 
 
 def test_the_rate_that_is_offered_is_accepted() -> None:

@@ -15,7 +15,7 @@ from elboroom.evaluation import evaluate
 from elboroom.models.vae import VAE
 from elboroom.scoring import score
 from elboroom.scoring.measures import Scores
-from elboroom.scoring.scores import SCORES, score_array, score_rows
+from elboroom.scoring.scores import SCORES, default_score, score_array, score_rows
 
 from .known import MARGINAL, gap, make_vae, observe
 
@@ -158,6 +158,24 @@ def test_regret_of_several_layers_is_refused() -> None:
     vae = VAE.build(shape=(5,), network="chain", chain_dims=[2, 2], chain_hidden=[8, 8])
     with pytest.raises(UsageError, match="this one has 2 stochastic layers; take 'elbo'"):
         score_array(vae, np.zeros((2, 5)), "regret")
+
+
+def test_each_model_has_a_score_that_suits_it() -> None:
+    image = {"shape": (4, 4, 1), "hidden": [8]}
+    suits = {
+        "regret": [VAE.build(**image), VAE.build(**image, posterior="iaf")],
+        "elbo": [
+            VAE.build(shape=(5,), hidden=[8], likelihood="gaussian"),
+            VAE.build(**image, posterior="fsq", code_grid=(3,)),
+            VAE.build(**image, posterior="deterministic"),
+            VAE.build(shape=(4, 4, 1), network="chain", chain_dims=[2, 2], chain_hidden=[8, 8]),
+        ],
+    }
+    for name, models in suits.items():
+        for vae in models:
+            assert default_score(vae) == name
+            found = score_array(vae, np.zeros((2, *vae.shape)), default_score(vae), num_samples=2, steps=2)
+            assert found.value.shape == (2,)
 
 
 def test_no_example_changes_the_scores_of_others() -> None:

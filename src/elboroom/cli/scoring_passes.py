@@ -21,6 +21,7 @@ from elboroom.runs.run import Run
 from elboroom.scoring.calibration import Calibration
 from elboroom.scoring.measures import ScoreName, Scores
 from elboroom.scoring.oddest import Odd, Oddest
+from elboroom.scoring.regret import has_regret
 from elboroom.scoring.report import ScoreTable
 from elboroom.scoring.scores import default_score, score_rows
 
@@ -131,9 +132,12 @@ class Passes:
         """What is to be known of the scores."""
         found = []
         if len(self.vae.shape) == 3 and self.name != "regret":
+            better = "--score regret"
+            if not has_regret(self.vae):
+                better += " of a model with one stochastic layer and codes with a density"
             found.append(
                 f"note: {self.name} is a plain likelihood, which rates simple images higher, whatever they "
-                "show (arXiv:1810.09136); to find images of another kind take --score regret"
+                f"show (arXiv:1810.09136); to find images of another kind take {better}"
             )
         if table.unreliable:
             found.append(

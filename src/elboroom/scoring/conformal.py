@@ -99,37 +99,6 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.
     return np.where(np.isnan(values), np.nan, (1 + as_high) / (len(ordered) + 1))
 
 
-def conformal_p_values_within(calibration: ArrayLike) -> NDArray[np.float64]:
-    """Conformal p-value of each calibration score among all others.
-
-    Held-out examples that are to be judged themselves must not be compared with themselves: each is one of n
-    exchangeable scores, so its p-value is the share of all n, its own included, that are as high.
-
-    Parameters
-    ----------
-    calibration : array
-        Scores (n,).
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (n,), each from 1/n to 1.
-
-    Raises
-    ------
-    UsageError
-        If there is no score, or one is nan.
-
-    Examples
-    --------
-    >>> conformal_p_values_within([1.0, 2.0, 3.0, 3.0]).tolist()
-    [1.0, 0.75, 0.5, 0.5]
-    """
-    scores = _checked(calibration)
-    ordered = np.sort(scores)
-    return (len(scores) - np.searchsorted(ordered, scores, side="left")) / len(scores)
-
-
 def _checked(calibration: ArrayLike) -> NDArray[np.float64]:
     scores = np.asarray(calibration, dtype=np.float64)
     if scores.ndim != 1 or not len(scores):

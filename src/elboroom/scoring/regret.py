@@ -89,6 +89,12 @@ def regret(
     return Scores("regret", value, stderr, parts, np.zeros(len(x), bool))
 
 
+def has_regret(vae: VAE) -> bool:
+    """Whether the likelihood regret of a model is defined: one stochastic layer, codes with a density."""
+    makes = getattr(vae.posterior, "makes", None)
+    return len(vae.layers) == 1 and bool(getattr(makes, "stochastic", True))
+
+
 def _inferred(vae: VAE, x: Tensor, condition: Tensor | None) -> tuple[Any, Tensor]:
     """q(z|x), and the encoder's outputs that parametrise it."""
     seen: list[Tensor] = []

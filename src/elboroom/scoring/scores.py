@@ -20,7 +20,7 @@ from elboroom.probability.parameters import check_choice
 from elboroom.scoring.calibration import Calibration, Judged
 from elboroom.scoring.measures import ScoreName, measure
 from elboroom.scoring.measures import Scores as Scores
-from elboroom.scoring.regret import STEPS, regret
+from elboroom.scoring.regret import STEPS, has_regret, regret
 
 SCORES: dict[ScoreName, str] = {
     "elbo": "−ELBO",
@@ -35,8 +35,11 @@ _ROWS = 200
 
 
 def default_score(vae: VAE) -> ScoreName:
-    """Score that suits a model: "regret" for images, of which plain likelihood is no judge; else "elbo"."""
-    return "regret" if len(vae.shape) == 3 else "elbo"
+    """Score that suits a model: "regret" for images, of which plain likelihood is no judge; else "elbo".
+
+    Regret needs a single stochastic layer whose codes have a density; images of other models get "elbo" too.
+    """
+    return "regret" if len(vae.shape) == 3 and has_regret(vae) else "elbo"
 
 
 def score(
