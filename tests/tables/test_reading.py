@@ -298,3 +298,11 @@ def test_declared_levels_may_be_words_for_missing_cells(tmp_path: Path) -> None:
         assert again.x[:, 0].tolist() == [2, 0]
     for data in (_table(tmp_path, text), load_data({"a": cells})):
         np.testing.assert_array_equal(data.x[:4, 0], [NAN, 1, NAN, 0])
+
+
+def test_numbers_of_rows_identify_them_where_some_are_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{100 + i},{i % 7},{'' if i % 10 == 3 else 'ab'[i % 2]}\n" for i in range(60))
+    data = _table(tmp_path, "id,x,label\n" + rows)
+    assert (len(data), len(data.skipped)) == (54, 6)
+    assert [c.name for c in data.left_out] == ["id"]
+    assert data.names[3:5] == ("104", "105")

@@ -32,6 +32,7 @@ _FEWEST_DISTINCT = 20  # words, all different, that are taken for an identifier
 _FEWEST_SHAPED = 50  # cells from which on the shape of a distribution is judged
 _HEAVY = 8.0  # kurtosis; 3 is that of a normal, 9 of an exponential distribution
 _TWO_PEAKS = 0.65
+_ONE_BY_ONE = 0.8  # share of steps that are 1 where numbers count rows, some of which may be left out
 _STRAY = 0.01  # share of cells of another type that are taken for mistakes
 _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
@@ -139,7 +140,7 @@ def _of_numbers(cells: Cells, where: str) -> Found:
         return _made(cells, "real")  # refused where it is encoded
     if low == high and len(known) >= _FEWEST:
         return _left_out(cells, "ignored", f"has one value ({number_text(low)})")
-    if whole and len(known) == len(cells) >= _FEWEST and (np.diff(known) == 1).all():
+    if whole and len(known) == len(cells) >= _FEWEST and _counts_rows(known):
         return _left_out(cells, "identifier", "counts the rows")
     if whole and {low, high} == {0, 1}:
         return _made(cells, "boolean", categories=("0", "1"))
@@ -183,6 +184,12 @@ def _shape_notes(name: str, kind: ColumnKind, known: Array) -> list[str]:
         return []
     either = " or ".join(f"kinds='{name}={kind}/{choice}'" for choice in choices)
     return [f"column {shortened(name)} {what}: {either} may fit better"]
+
+
+def _counts_rows(known: Array) -> bool:
+    """Whether numbers rise one by one, but for rows that are left out."""
+    steps = np.diff(known)
+    return bool((steps > 0).all() and (steps == 1).mean() > _ONE_BY_ONE)
 
 
 def _kind_of_numbers(known: Array, whole: bool) -> ColumnKind:
