@@ -172,3 +172,9 @@ def test_no_buffer_of_the_likelihood_is_infinite(data: Dataset) -> None:
     """A report on a step that is not finite would name it."""
     vae = build(Config().updated(hidden=(8,)), data)
     assert all(buffer.isfinite().all() for buffer in vae.buffers())
+
+
+def test_pictures_have_no_mixed_likelihood() -> None:
+    digits = Dataset("digits", np.zeros((9, 4, 4, 1), np.float32), np.arange(9) % 2)
+    with pytest.raises(UsageError, match="is for tables, and digits has no columns of several kinds"):
+        build(Config().updated(likelihood="mixed"), digits)

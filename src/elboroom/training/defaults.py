@@ -10,6 +10,7 @@ from elboroom.config import Config, ModelConfig
 from elboroom.data import Dataset
 from elboroom.data.columns import fitted_columns
 from elboroom.data.preparation import value_range_of
+from elboroom.errors import UsageError
 
 _COLOUR_SIDE, _GREY_SIDE = 16, 48  # shorter side from which images are taken for photos
 _SCALE = 0.1  # where the standard deviation starts from, as a share of the range from black to white
@@ -49,6 +50,11 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
     if data.columns:
         return _for_table(config.model, data)
     model, chosen, described = config.model, {}, []
+    if model.likelihood == "mixed" and not model.columns:
+        raise UsageError(
+            f"likelihood = 'mixed' is for tables, and {data.name} has no columns of several kinds; "
+            "leave it out"
+        )
     if is_photos(data) and model.network == "auto" and not _asks_for_mlp(model):
         chosen["network"] = "conv"
         described.append("--network conv")

@@ -128,12 +128,13 @@ def _introduce(say: Console, training: Training, vae: VAE, folder: Path, choice:
     notes = [*(note for note in data.notes if done not in note), *skipped_lines(data)]
     sizes = "-".join(map(str, config.model.hidden)) if config.model.network == "mlp" else config.model.network
     parameters = sum(p.numel() for p in vae.parameters())
+    seen = getattr(vae.likelihood, "input_shape", vae.shape)  # by the encoder
     steps, epochs = steps_per_epoch(len(data.indices("train")), config.training), config.training.epochs
     _say(
         say,
         data.describe(),
         *(f"  {printable(in_options(note))}" for note in notes),
-        f"encoder {'×'.join(map(str, vae.shape))}-{sizes}-{vae.latent_dim}, "
+        f"encoder {'×'.join(map(str, seen))}-{sizes}-{vae.latent_dim}, "
         f"{config.model.likelihood} likelihood, {parameters:,} parameters, on "
         f"{find_device(config.training.device)}",
         choice,
