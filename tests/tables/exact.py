@@ -51,10 +51,10 @@ class ExactEncoder(nn.Module):
         return torch.cat([mean, raw, mixing[:, None]], -1)
 
 
-def linear_gaussian(widening: float = 1.0) -> VAE:
+def linear_gaussian(widening: float = 1.0, columns: tuple[Column, ...] = COLUMNS) -> VAE:
     """Build x = location + scale · (LOADINGS z + BIAS + NOISE ε), z ~ N(0, I), in float64."""
     vae = VAE.build(
-        shape=(4,), latent_dim=2, hidden=(), posterior="full", likelihood="mixed", columns=COLUMNS
+        shape=(4,), latent_dim=2, hidden=(), posterior="full", likelihood="mixed", columns=columns
     )
     vae = vae.double()
     vae.encoder = ExactEncoder(widening)

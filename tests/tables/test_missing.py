@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+from elboroom.config.columns import Column
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.tables import impute
@@ -130,6 +131,30 @@ def test_imputations_have_the_exact_conditional_mean_and_spread(widening: float)
     if widening == 1:
         np.testing.assert_allclose(found.ess[some], k, rtol=1e-6)
     assert not len(found.poor)
+
+
+def test_a_log_normal_cell_has_its_conditional_mean_and_not_its_median() -> None:
+    logged = tuple(
+        Column(name=c.name, kind="positive", family="log_normal", location=1.0, scale=0.5) for c in COLUMNS
+    )
+    vae = linear_gaussian(columns=logged)
+    # The same model of the logarithms, in other units: y = (log x − 1) / 0.5.
+    spread, location = np.array([c.scale for c in COLUMNS]), np.array([c.location for c in COLUMNS])
+    rows = _every_pattern(7)
+    k = 50_000
+    found = impute(vae, np.exp(1 + 0.5 * (rows - location) / spread), k)
+    for row, value, deviation in zip(rows, found.x, found.spread, strict=True):
+        hole = np.isnan(row)
+        if not hole.any():
+            continue
+        mean, covariance = conditional(row)
+        m = 1 + 0.5 * (mean - location[hole]) / spread[hole]
+        v = np.diag(covariance) * (0.5 / spread[hole]) ** 2
+        exact = np.exp(m + v / 2)
+        exact_spread = exact * np.sqrt(np.expm1(v))
+        assert (np.abs(value[hole] - exact) < 4.5 * exact_spread / np.sqrt(k)).all()
+        assert np.abs(deviation[hole] / exact_spread - 1).max() < 0.1
+        assert (np.exp(m) < exact - 4.5 * exact_spread / np.sqrt(k)).all()
 
 
 def test_categories_and_numbers_have_the_exact_conditionals_of_a_model_with_a_hidden_state() -> None:

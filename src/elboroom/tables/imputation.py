@@ -213,10 +213,13 @@ def _moments(columns: tuple[Column, ...], codes: _Weighted) -> tuple[Tensor, Ten
     """Value and spread of each cell, (b, d) each, as :class:`Imputed` has them."""
     weights = codes.log_weights.double().softmax(0)[..., None]
     p: Any = codes.vae.generate(codes.z, codes.condition)
-    given_z = p.mean.double()
+    drawn = p.sample().double()
+    # What these show for a cell is its median given z, so that their moments are those of draws.
+    skewed = [column.logged or column.family == "quantile" for column in columns]
+    given_z = torch.where(torch.tensor(skewed, device=drawn.device), drawn, p.mean.double())
     mean = (weights * given_z).sum(0)
     # Law of total variance; within p(x|z) by the squared distance of one draw from its mean.
-    within = (p.sample().double() - given_z).square()
+    within = (drawn - given_z).square()
     value, spread = mean, (weights * (within + (given_z - mean).square())).sum(0).sqrt()
     sizes = torch.tensor([len(column.categories) for column in columns], device=mean.device)
     best = torch.zeros_like(mean)
