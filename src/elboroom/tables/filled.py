@@ -1,0 +1,100 @@
+"""A table whose missing cells were filled in, as text: all other cells stay as the file has them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elboroom.config.columns import Column
+from elboroom.data.dataset import Dataset
+from elboroom.data.table_layout import Layout, Lines, dialect, find_layout
+from elboroom.data.table_write import cell_texts
+from elboroom.tables.imputation import Imputed
+
+Cells = NDArray[Any]
+
+
+def filled_text(
+    path: Path, data: Dataset, columns: Sequence[Column], x: Cells, encoding: str | None = None
+) -> str:
+    """The text of a table with other cells where they are missing.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The text file that ``data`` were read from.
+    data : Dataset
+        Its rows; a missing cell is nan.
+    columns : sequence of Column
+        The d columns of ``x``.
+    x : numpy.ndarray
+        float (n, d), without a missing cell.
+    encoding : str, optional
+        Of the file, as Python names it.
+
+    Returns
+    -------
+    str
+        The header and all lines of the file but comments, in its separator and order of columns.
+    """
+    layout = find_layout(path, encoding)
+    missing, texts = np.isnan(np.asarray(data.x)), cell_texts(columns, x)
+    places = [layout.columns.index(column.name) for column in columns]
+    of_line = {} if data.rows is None else {int(row): i for i, row in enumerate(data.rows)}
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n", delimiter=layout.separator)
+    for number, cells in _lines(path, layout):
+        i = number if data.rows is None else of_line.get(number)
+        if i is not None and number >= 0:
+            for j in np.flatnonzero(missing[i]):
+                cells[places[j]] = texts[j][i]
+        table.writerow(cells)
+    return text.getvalue()
+
+
+def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Cells of each line that is not empty, with the number of the row, −1 for the header."""
+    lines, number = Lines(path, layout.encoding), 0
+    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
+    for cells in csv.reader(texts, **dialect(layout.separator)):
+        if not any(map(str.strip, cells)):
+            continue
+        if lines.number >= layout.first:
+            yield number, cells
+            number += 1
+        elif lines.number == layout.header:
+            yield -1, cells
+
+
+def cells_text(rows: Sequence[int], found: Imputed) -> str:
+    """A line of CSV for each cell that was filled in, with its spread and the reliability of its row.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        The row of the source that each row of ``found`` is.
+    found : Imputed
+        The table.
+
+    Returns
+    -------
+    str
+        Headings ``row, column, value, deviation, probability, ess, pareto_k``. A number has a standard
+        deviation, in the column's units or a date's steps, and a category a probability.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["row", "column", "value", "deviation", "probability", "ess", "pareto_k"])
+    values = cell_texts(found.columns, found.x)
+    for i, j in zip(*np.nonzero(~np.isnan(found.spread)), strict=True):
+        column, spread, k = found.columns[j], f"{found.spread[i, j]:.5g}", found.pareto_k[i]
+        measures = ["", spread] if column.categories else [spread, ""]
+        shape = "" if np.isnan(k) else f"{k:.2f}"
+        table.writerow([rows[i], column.name, values[j][i], *measures, f"{found.ess[i]:.1f}", shape])
+    return text.getvalue()
