@@ -11,6 +11,7 @@ from elboroom.cli.commands.data_show import DataShow
 from elboroom.cli.commands.embed import Embed
 from elboroom.cli.commands.evaluate import Evaluate
 from elboroom.cli.commands.figures import Figures
+from elboroom.cli.commands.impute import Impute
 from elboroom.cli.commands.morph import Morph
 from elboroom.cli.commands.neighbours import Neighbours
 from elboroom.cli.commands.recipes import Recipes
@@ -37,6 +38,7 @@ VERBS: dict[str, type[Verb]] = {
     "neighbours": Neighbours,
     "traverse": Traverse,
     "embed": Embed,
+    "impute": Impute,
     "score": Score,
     "data list": DataList,
     "data show": DataShow,

@@ -49,27 +49,24 @@ def filled_text(
     of_line = {} if data.rows is None else {int(row): i for i, row in enumerate(data.rows)}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n", delimiter=layout.separator)
-    for number, cells in _lines(path, layout):
+    if layout.header is not None:
+        table.writerow(layout.columns)
+    for number, cells in enumerate(_rows(path, layout)):
         i = number if data.rows is None else of_line.get(number)
-        if i is not None and number >= 0:
+        if i is not None:
             for j in np.flatnonzero(missing[i]):
                 cells[places[j]] = texts[j][i]
         table.writerow(cells)
     return text.getvalue()
 
 
-def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Cells of each line that is not empty, with the number of the row, −1 for the header."""
-    lines, number = Lines(path, layout.encoding), 0
+def _rows(path: Path, layout: Layout) -> Iterator[list[str]]:
+    """Cells of each line of data that is not empty."""
+    lines = Lines(path, layout.encoding)
     texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
     for cells in csv.reader(texts, **dialect(layout.separator)):
-        if not any(map(str.strip, cells)):
-            continue
-        if lines.number >= layout.first:
-            yield number, cells
-            number += 1
-        elif lines.number == layout.header:
-            yield -1, cells
+        if lines.number >= layout.first and any(map(str.strip, cells)):
+            yield cells
 
 
 def cells_text(rows: Sequence[int], found: Imputed) -> str:
@@ -89,12 +86,14 @@ def cells_text(rows: Sequence[int], found: Imputed) -> str:
         deviation, in the column's units or a date's steps, and a category a probability.
     """
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    comma = any(column.comma for column in found.columns)
+    table = csv.writer(text, lineterminator="\n", delimiter=";" if comma else ",")
     table.writerow(["row", "column", "value", "deviation", "probability", "ess", "pareto_k"])
     values = cell_texts(found.columns, found.x)
     for i, j in zip(*np.nonzero(~np.isnan(found.spread)), strict=True):
         column, spread, k = found.columns[j], f"{found.spread[i, j]:.5g}", found.pareto_k[i]
-        measures = ["", spread] if column.categories else [spread, ""]
-        shape = "" if np.isnan(k) else f"{k:.2f}"
-        table.writerow([rows[i], column.name, values[j][i], *measures, f"{found.ess[i]:.1f}", shape])
+        numbers = ["", spread] if column.categories else [spread, ""]
+        numbers += [f"{found.ess[i]:.1f}", "" if np.isnan(k) else f"{k:.2f}"]
+        shown = [number.replace(".", ",") for number in numbers] if comma else numbers
+        table.writerow([rows[i], column.name, values[j][i], *shown])
     return text.getvalue()

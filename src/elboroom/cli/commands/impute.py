@@ -1,0 +1,121 @@
+"""``elboroom impute``: the missing cells of a table filled in, once or several times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from elboroom.cli.options import Count, ModelVerb, NotNegative, Overwrite, Positional, Seed
+from elboroom.config.options import Option
+from elboroom.errors import UsageError, some
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from elboroom.data import Dataset
+    from elboroom.runs.run import Run
+    from elboroom.tables import Imputed
+
+_TEXT = (".csv", ".tsv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impute(ModelVerb):
+    """Fill in the missing cells of a table, each from the observed cells of its row."""
+
+    data: Annotated[
+        Positional[str | None],
+        Option(metavar="DATA", help="Table to fill in, columns in any order. Default: the run's own."),
+    ] = None
+    out: Annotated[
+        Path,
+        Option(
+            help="Table to write (.csv, .tsv, .parquet). Beside it, FILE.cells.csv gives each cell that was "
+            "filled in, with its spread and how far its row can be relied on."
+        ),
+    ] = Path("filled.csv")
+    imputations: Annotated[
+        NotNegative,
+        Option(
+            metavar="M",
+            help="Also write FILE-1 to FILE-M, in which missing cells are drawn from their distribution. An "
+            "analysis repeated on each of them shows what the holes leave uncertain.",
+        ),
+    ] = 0
+    num_samples: Annotated[
+        Count, Option(help="Importance samples of each row. More reduce the Monte Carlo error.")
+    ] = 1000
+    seed: Seed = 0
+    overwrite: Overwrite = False
+
+    def __call__(self) -> None:
+        """Write the tables, and name the rows that are not to be relied on.
+
+        Raises
+        ------
+        UsageError
+            If the model is not one of a table, or the table does not fit it.
+        """
+        import numpy as np
+
+        from elboroom.cli.console import console, shown
+        from elboroom.cli.inputs.model import load_model
+        from elboroom.cli.inputs.row_names import rows_of
+        from elboroom.cli.inputs.run_data import seen_data
+        from elboroom.cli.outputs import free_files, output_file
+        from elboroom.data.dataset import skipped_lines
+        from elboroom.data.table_write import WRITTEN
+        from elboroom.evaluation.examples import examples_of
+        from elboroom.io.files import write_atomic
+        from elboroom.runs.run import Run
+        from elboroom.tables import impute
+        from elboroom.tables.filled import cells_text
+
+        first = output_file(self.out, self.out, WRITTEN, overwrite=self.overwrite)
+        more = [first.with_name(f"{first.stem}-{i + 1}{first.suffix}") for i in range(self.imputations)]
+        cells = first.with_suffix(".cells.csv")
+        free_files([first, cells, *more], named=True, overwrite=self.overwrite)
+        run = Run(self.run)
+        vae = load_model(run, self.device)
+        if not vae.accepts_missing:
+            raise UsageError(
+                f"{run.path} is not a model of a table with kinds of columns (--likelihood mixed), and no "
+                "other takes missing cells; train one with 'elboroom train TABLE.csv'"
+            )
+        data = seen_data(run, vae, self.data)
+        say = console()
+        for line in (*skipped_lines(data), *(note for note in data.notes if note.startswith("warning"))):
+            say.print(line)
+        examples = examples_of(vae, data, np.arange(len(data)))
+        found = impute(vae, examples, self.num_samples, self.imputations, seed=self.seed)
+        for file, x in zip((first, *more), (found.x, *found.draws), strict=True):
+            self._write(run, data, found, x, file)
+        holes = np.isnan(np.asarray(data.x))
+        if not holes.any():
+            say.print(f"no cell of {data.name} is missing: {shown(first)} is a copy")
+            return
+        say.print(f"wrote {shown(first)}: {holes.sum():,} cells in {holes.any(1).sum():,} rows filled in")
+        if more:
+            say.print(f"wrote {shown(more[0])} and the like, {len(more)} in all: missing cells drawn")
+        write_atomic(cells, cells_text(rows_of(data), found))
+        say.print(f"wrote {shown(cells)}: the spread of each of these cells")
+        if len(found.poor):
+            named = some([str(rows_of(data)[i]) for i in found.poor], 5)
+            say.print(
+                f"warning: {len(found.poor):,} rows are not to be relied on, counted from 0: {named}. Their "
+                "importance weights are too uneven (fewer than 10 effective samples, or Pareto k̂ above 0.7); "
+                "give more --num-samples, or train longer, with --recipe missing-iwae or --drop-cells 0.3"
+            )
+
+    def _write(self, run: Run, data: Dataset, found: Imputed, x: NDArray[Any], file: Path) -> None:
+        """Write one table: cells that are not missing as the text file has them, if it is one."""
+        from elboroom.data.table_write import write_table
+        from elboroom.io.files import write_atomic
+        from elboroom.tables.filled import filled_text
+
+        source = Path(self.data or run.config.data.source or "")
+        if file.suffix.lower() in _TEXT and source.suffix.lower() in _TEXT and source.is_file():
+            write_atomic(file, filled_text(source, data, found.columns, x, run.config.data.encoding))
+        else:
+            write_table(file, found.columns, x)
