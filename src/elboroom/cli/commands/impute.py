@@ -29,12 +29,12 @@ class Impute(ModelVerb):
         Option(metavar="DATA", help="Table to fill in, columns in any order. Default: the run's own."),
     ] = None
     out: Annotated[
-        Path,
+        Path | None,
         Option(
-            help="Table to write (.csv, .tsv, .parquet). Beside it, FILE.cells.csv gives each cell that was "
-            "filled in, with its spread and how far its row can be relied on."
+            help="Table to write (.csv, .tsv, .parquet). Default: filled.csv. Beside it, FILE.cells.csv has"
+            " each cell that was filled in, with its spread and how far its row can be relied on."
         ),
-    ] = Path("filled.csv")
+    ] = None
     imputations: Annotated[
         NotNegative,
         Option(
@@ -72,10 +72,11 @@ class Impute(ModelVerb):
         from elboroom.tables import impute
         from elboroom.tables.filled import cells_text
 
-        first = output_file(self.out, self.out, WRITTEN, overwrite=self.overwrite)
+        default = Path("filled.csv")
+        first = output_file(self.out, default, WRITTEN, overwrite=True)
         more = [first.with_name(f"{first.stem}-{i + 1}{first.suffix}") for i in range(self.imputations)]
-        cells = first.with_suffix(".cells.csv")
-        free_files([first, cells, *more], named=True, overwrite=self.overwrite)
+        names = [first, first.with_suffix(".cells.csv"), *more]
+        first, cells, *more = free_files(names, named=self.out is not None, overwrite=self.overwrite)
         run = Run(self.run)
         vae = load_model(run, self.device)
         if not vae.accepts_missing:
