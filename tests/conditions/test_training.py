@@ -42,7 +42,8 @@ def trained(request: pytest.FixtureRequest) -> VAE:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     vae = build(condition_names=("cat", "dog"), **LAYERED.get(request.param, {}))
-    fit(vae, images(240), epochs=30, batch_size=16, lr=5e-3, quiet=True)
+    epochs = 12 if request.param == "ladder" else 30
+    fit(vae, images(240), epochs=epochs, batch_size=16, lr=5e-3, quiet=True)
     torch.set_num_threads(threads)
     return vae
 
