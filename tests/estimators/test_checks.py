@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from elboroom.sklearn import VAEAnomalyDetector, VAETransformer
+from elboroom.sklearn import VAEAnomalyDetector, VAEImputer, VAETransformer
 
-ESTIMATORS = [VAETransformer(epochs=3), VAEAnomalyDetector(epochs=3)]
+ESTIMATORS = [VAETransformer(epochs=3), VAEAnomalyDetector(epochs=3), VAEImputer(epochs=3)]
 
 
 @parametrize_with_checks(ESTIMATORS)

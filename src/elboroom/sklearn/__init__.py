@@ -5,6 +5,7 @@ this package, nor scikit-learn.
 """
 
 from elboroom.sklearn.anomaly import VAEAnomalyDetector as VAEAnomalyDetector
+from elboroom.sklearn.imputer import VAEImputer as VAEImputer
 from elboroom.sklearn.transformer import VAETransformer as VAETransformer
 
-__all__ = ["VAEAnomalyDetector", "VAETransformer"]
+__all__ = ["VAEAnomalyDetector", "VAEImputer", "VAETransformer"]

@@ -15,6 +15,8 @@ from elboroom.scoring.conformal import least_false_alarms
 from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.sklearn.base import Numbers, VAEEstimator
 
+_ROUNDING = 1e-8  # nats within which a score counts as equal to that of a calibration row
+
 
 class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     """Anomalies as rows of low likelihood, at a threshold that holds the rate of false alarms.
@@ -23,7 +25,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_components, hidden, activation, likelihood, beta, epochs, batch_size, learning_rate
+    n_components, hidden, activation, likelihood, kinds, unseen, beta, epochs, batch_size, learning_rate
         As in :class:`elboroom.sklearn.base.VAEEstimator`, like the last six.
     validation_fraction, patience, importance_samples, random_state, device, verbose
         Likewise.
@@ -58,6 +60,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         hidden: Any = (64, 64),
         activation: str = "relu",
         likelihood: str = "auto",
+        kinds: Any = None,
+        unseen: str = "refuse",
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -76,6 +80,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
             hidden=hidden,
             activation=activation,
             likelihood=likelihood,
+            kinds=kinds,
+            unseen=unseen,
             beta=beta,
             epochs=epochs,
             batch_size=batch_size,
@@ -100,7 +106,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < 1:
                 raise UsageError(f"{name} = {value!r}: must be a number between 0 and 1, such as 0.05")
-        x = self._rows(X, reset=True)
+        x = self._new_rows(X)
         if len(x) < 2:
             raise UsageError(f"n_samples = {len(x)}: at least 2 rows are needed, one of them to calibrate")
         rng = check_random_state(self.random_state)
@@ -125,7 +131,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
         self.calibration_scores_ = np.sort(scores)
-        self.offset_ = float(scores.min()) if rate < least else -conformal_threshold(-scores, rate)
+        threshold = float(scores.min()) if rate < least else -conformal_threshold(-scores, rate)
+        self.offset_ = threshold - _ROUNDING
         return self
 
     def decision_function(self, X: Any) -> Numbers:
@@ -141,7 +148,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
         For normal rows P(p ≤ α) ≤ α at every α; ``predict`` gives -1 where p ≤ ``false_alarm_rate``.
         """
-        return conformal_p_values(-self.score_samples(X), -self.calibration_scores_)
+        return conformal_p_values(-self.score_samples(X) - _ROUNDING, -self.calibration_scores_)
 
     def contributions(self, X: Any) -> Numbers:
         """What each column adds to the score of each row, (n, n_features_in_ + 1), nats.
@@ -165,4 +172,4 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
             column (or "latent"), ``nats``, which it costs, and ``above``, how much that is above the mean.
         """
         found = self._scores(self._rows(X)).contributions
-        return top_reasons(found, self._column_names(), -self.usual_contributions_, count)
+        return top_reasons(found, self._part_names(), -self.usual_contributions_, count)

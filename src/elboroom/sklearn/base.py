@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
+import os
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from elboroom.config import Config
-from elboroom.config.columns import Column
 from elboroom.data import Dataset
-from elboroom.data.precision import Rounding
-from elboroom.errors import RunWarning, UsageError
+from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.scoring.measures import Scores
+from elboroom.sklearn.rows import Numbers as Numbers
+from elboroom.sklearn.rows import RowsEstimator
+from elboroom.sklearn.saving import load_estimator, save_estimator
 from elboroom.sklearn.scores import scores_of
 from elboroom.training import fit
 from elboroom.training.prepare import build
-
-Numbers = NDArray[np.float64]
 
 _STEPS = 1_000  # of a default training, within these limits of epochs
 _EPOCHS = (20, 200)
@@ -32,7 +29,7 @@ _BATCH = (32, 500)
 _ROWS_TO_VALIDATE = 100  # from which a tenth of the rows is held out by default
 
 
-class VAEEstimator(BaseEstimator):  # type: ignore[misc]
+class VAEEstimator(RowsEstimator):
     """Base class of the estimators: parameters, and the model that they train.
 
     Parameters
@@ -47,6 +44,13 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         p(x|z). "auto", the same as "mixed": each column has a likelihood of its own, and cells may be
         missing (nan). Others are one for all columns, as in :class:`elboroom.ModelConfig`: "gaussian",
         "laplace" and "student_t" on standardised columns with one learned scale, and the like.
+    kinds : mapping of str to str, or str, optional
+        Kinds of columns, by name, as in :func:`elboroom.load_data`: ``{"zip": "category", "id": "ignored",
+        "pay": "positive/quantile"}``. The columns of an array are named x0, x1, …. Of other columns those of
+        numbers are real, and those of text, booleans and dates are what they hold; with "infer" the kinds
+        of numbers are inferred too.
+    unseen : {"refuse", "missing"}
+        What a category is that was not there in training: an error, or a missing cell.
     beta : float
         Weight of the rate in the objective; 1 for the ELBO.
     epochs : int, optional
@@ -78,6 +82,8 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         One row per epoch; see :func:`elboroom.fit`.
     n_iter_ : int
         Epochs trained.
+    columns_ : tuple of Column
+        The columns that are modelled, with their kinds; empty if one likelihood models all numbers.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : array of str
@@ -91,6 +97,8 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         hidden: Any = (64, 64),
         activation: str = "relu",
         likelihood: str = "auto",
+        kinds: Any = None,
+        unseen: str = "refuse",
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -106,6 +114,8 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
         self.hidden = hidden
         self.activation = activation
         self.likelihood = likelihood
+        self.kinds = kinds
+        self.unseen = unseen
         self.beta = beta
         self.epochs = epochs
         self.batch_size = batch_size
@@ -131,21 +141,12 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _data(self, x: Numbers) -> Dataset:
         """Rows as a data set to train on, with columns if each has a likelihood of its own."""
-        names = self._column_names() if self._mixed else ()
-        columns = tuple(Column(name=name, kind="real") for name in names)
-        return Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True, columns=columns)
-
-    @property
-    def _mixed(self) -> bool:
-        return self.likelihood in ("auto", "mixed")
-
-    def _column_names(self) -> tuple[str, ...]:
-        """Names of the columns, x0, x1, … if the input had none."""
-        return tuple(map(str, _check_feature_names_in(self)))
+        return Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True, columns=self.columns_)
 
     def _adopt(self, vae: VAE) -> None:
-        """Keep a copy of the model, at rest."""
+        """Keep a copy of the model, at rest, and what its likelihood has learned of the columns."""
         self.vae_ = copy.deepcopy(vae).to("cpu", torch.float64).eval()
+        self.columns_ = () if vae.config is None else tuple(vae.config.columns)
 
     def _config(self, rows: int, seed: int) -> Config:
         """The configuration of a training on this many rows."""
@@ -179,29 +180,6 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
             epochs = min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1])
         return config.updated(epochs=epochs)
 
-    def _rows(self, X: Any, *, reset: bool = False) -> Numbers:
-        """Check the input and convert it to rows of numbers."""
-        if not reset:
-            check_is_fitted(self)
-        finite: Any = "allow-nan" if self._mixed else True
-        x: Numbers = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
-        if reset:
-            self._check_precision(x)
-        return x
-
-    def _check_precision(self, x: Numbers) -> None:
-        """Refuse columns that float32, in which a model is trained, cannot resolve, and warn of others."""
-        known = np.where(np.isnan(x), np.nan_to_num(np.fmin.reduce(x)), x)
-        rounding = Rounding()
-        rounding.add(known)
-        for note in rounding.notes(self._column_names(), "X"):
-            warnings.warn(note.removeprefix("warning: "), RunWarning, stacklevel=3)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._mixed
-        return tags
-
     def score_samples(self, X: Any) -> Numbers:
         """Estimate log p(x) of each row by importance sampling (arXiv:1509.00519), in nats.
 
@@ -220,10 +198,37 @@ class VAEEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _scores(self, x: Numbers) -> Scores:
         """−log p(x) of rows and their parts; the library's scores are higher for anomalies."""
+        return scores_of(self.vae_, x, self._samples(), self._noise_seed)
+
+    def _samples(self) -> int:
         samples = self.importance_samples
         if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
             raise UsageError(f"importance_samples = {samples!r}: must be a whole number, 1 or more")
-        return scores_of(self.vae_, x, int(samples), self._noise_seed)
+        return int(samples)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted estimator to a new folder, without pickle: safetensors and JSON.
+
+        Raises
+        ------
+        UsageError
+            If the folder exists and is not to be replaced, or a parameter is no plain value.
+        FailureError
+            If it cannot be written.
+        """
+        check_is_fitted(self)
+        save_estimator(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read an estimator that :meth:`save` wrote; no code from the folder is run.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds no such estimator, one of another class, or a damaged one.
+        """
+        return load_estimator(cls, path)
 
 
 def _whole_numbers(name: str, values: Any) -> tuple[int, ...]:

@@ -23,21 +23,29 @@ class SharedNoise:
     ----------
     seed : int
         Of the draws.
+    draws : int
+        Draws for one batch, after which they start again.
 
     Examples
     --------
-    >>> noise = SharedNoise(0)
-    >>> drawn = noise("normal", (2, 3, 4), torch.zeros(()))
+    >>> noise = SharedNoise(0, 2)
+    >>> drawn, again = (noise("normal", (2, rows, 4), torch.zeros(())) for rows in (3, 1))
     >>> torch.equal(drawn[:, 0], drawn[:, 2]), torch.equal(drawn[0], drawn[1])
     (True, False)
+    >>> torch.equal(drawn[:, :1], again)
+    True
     """
 
-    def __init__(self, seed: int):
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(self, seed: int, draws: int):
+        self._seed, self._draws, self._done = seed, draws, 0
+        self._generator = torch.Generator()
 
     def __call__(self, distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Numbers (k, b, d), of which the next k · d are drawn."""
+        if self._done % self._draws == 0:
+            self._generator.manual_seed(self._seed)
         count, rows, width = shape
+        self._done += count
         draw = torch.randn if distribution == "normal" else torch.rand
         one = draw(count, 1, width, generator=self._generator, dtype=torch.float64)
         return one.to(like).expand(count, rows, width)
@@ -53,7 +61,7 @@ def scores_of(vae: VAE, x: NDArray[np.float64], num_samples: int, seed: int) -> 
     found = []
     with vae.at_rest():
         for rows in chunked(vae, torch.tensor(x), num_samples):
-            with noise_from(SharedNoise(seed)):
+            with noise_from(SharedNoise(seed, num_samples)):
                 found.append(measure(vae, rows, None, "nll", num_samples))
     return Scores.joined(found)
 

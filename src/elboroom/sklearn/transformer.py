@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from elboroom.latent.arrays import seeded
 from elboroom.sklearn.base import Numbers, VAEEstimator
+from elboroom.sklearn.rows import checked_codes
 from elboroom.sklearn.scores import chunked
 
 
@@ -32,7 +32,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
         """Train the model on the rows of X (n, n_features); ``y`` is ignored."""
-        return self._fit_rows(self._rows(X, reset=True), check_random_state(self.random_state))
+        return self._fit_rows(self._new_rows(X), check_random_state(self.random_state))
 
     @property
     def _n_features_out(self) -> int:
@@ -46,10 +46,13 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         return codes
 
     def inverse_transform(self, Z: Any) -> Any:
-        """Rows (n, n_features_in_) that are expected given codes (n, n_components): the mean of p(x|z)."""
+        """Rows (n, n_features_in_) that are expected given codes (n, n_components): the mean of p(x|z).
+
+        A category is the most probable one. If ``fit`` was given a data frame, so is this: the columns that
+        are modelled, with their types and categories.
+        """
         check_is_fitted(self)
-        z = torch.tensor(check_array(Z, dtype=np.float64))
-        return self.vae_.decode(z).mean.numpy()
+        return self._like_input(self.vae_.decode(torch.tensor(checked_codes(Z))).mean.numpy())
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """Mean estimate of log p(x) over the rows of X, in nats per row; ``y`` is ignored."""
@@ -68,4 +71,4 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         check_is_fitted(self)
         own = self.random_state if random_state is None else random_state
         with seeded(self.vae_, int(check_random_state(own).randint(2**31 - 1))):
-            return self.vae_.sample(n_samples, observe=True).numpy()
+            return self._like_input(self.vae_.sample(n_samples, observe=True).numpy())
