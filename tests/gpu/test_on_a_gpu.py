@@ -267,6 +267,7 @@ def test_tables_train_and_are_scored(
         ["evaluate", "run", "--num-samples", "20", "--json"],
         ["score", "run", "--num-samples", "10", "--contributions"],
         ["score", "run", "--score", "regret", "--num-samples", "4", "--steps", "3", "--out", "regret.csv"],
+        ["impute", "run", "--num-samples", "20"],
         ["sample", "run"],
     ]
     for command in commands:
