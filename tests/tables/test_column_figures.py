@@ -18,6 +18,7 @@ from elboroom.figures.columns import (
     traversed_columns,
 )
 from elboroom.figures.scene import Scene
+from elboroom.figures.standard_figures import STANDARD_FIGURES
 from elboroom.figures.standard_set import draw_all
 from elboroom.models.vae import VAE
 
@@ -115,6 +116,14 @@ def test_wide_tables_show_their_first_columns() -> None:
     figure = sampled_columns(vae, np.zeros((5, 30), np.float32), "Columns")
     assert len(_charts(figure)) == 24
     assert figure.texts[0].get_text() == "Columns (the first 24 of 30 columns)"
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_the_square_around_a_morph_has_a_chart_for_each_column(latent_dim: int) -> None:
+    data = Dataset("rows", _rows(), np.arange(60) % 2, columns=COLUMNS)
+    (around,) = (figure for figure in STANDARD_FIGURES if figure.name == "manifold_around")
+    charts = _charts(around(Scene(_vae(latent_dim=latent_dim), data)))
+    assert [axes.get_title(loc="left") for axes in charts][::5] == ["age (years)", "rating"]
 
 
 def test_all_standard_figures_of_a_conditional_table_with_holes(tmp_path: Path) -> None:

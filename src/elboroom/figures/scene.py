@@ -151,10 +151,7 @@ class Scene:
             steps = self.grid.shape[0]
             across, up = (np.linspace(-tick, tick, steps) for tick in self.plane.ticks)
             return ("direction 1 (sd)", "direction 2 (sd)"), (across, up)
-        codes = numbers(self.grid)
-        if codes.shape[-1] == 1:
-            return ("$z_0$", ""), (codes[0, :, 0], np.zeros(1))
-        return ("$z_0$", "$z_1$"), (codes[0, :, 0], codes[::-1, 0, 1])
+        return directions_of(self.grid)
 
     @cached_property
     def endpoints(self) -> tuple[Array, Array]:
@@ -178,6 +175,14 @@ class Scene:
         rows = self.data.indices("train")
         rows = rows[evenly(len(rows), _MOST_REFERENCE)]
         return embed_rows(self.vae, self.data, rows), np.asarray(self.data.labels)[rows]
+
+
+def directions_of(grid: Tensor) -> tuple[tuple[str, str], tuple[Numbers, Numbers]]:
+    """Names of the directions of a grid in one or two dimensions, and its coordinates, ascending."""
+    codes = numbers(grid)
+    if codes.shape[-1] == 1:
+        return ("$z_0$", ""), (codes[0, :, 0], np.zeros(1))
+    return ("$z_0$", "$z_1$"), (codes[0, :, 0], codes[::-1, 0, 1])
 
 
 def morph_endpoints(vae: VAE, x: Array, labels: Numbers | None) -> tuple[int, int]:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from elboroom.figures import by_class, columns, conditional, grids, images, latent_maps, morphs, plots
 from elboroom.figures.grids import ImageGrid
-from elboroom.figures.scene import STEPS, Scene
+from elboroom.figures.scene import STEPS, Scene, directions_of
 from elboroom.latent import arrays
 from elboroom.latent.arrays import evenly
 from elboroom.latent.planes import plane_between
@@ -121,9 +122,17 @@ def _manifold_around(scene: Scene, title: str) -> Figure:
         vae, row = vae.given(start.condition), ", given the condition of the first"
     if vae.latent_dim > 2:
         plane = plane_between(vae, scene.path[0], scene.path[-1], apart(scene.x)[0])
+        if scene.of_table:
+            grid = plane.grid(vae)
+            across, up = (np.linspace(-tick, tick, len(grid)) for tick in plane.ticks)
+            names = ("from start (−1) to end (1)", "orthogonal (sd)")
+            return columns.map_of_columns(vae, grid, names, (across, up), title + row)
         return images.manifold(vae, 15, plane=plane, title=title + row)
     row = row if isinstance(start, Examples) else ""
     radius = max(float((scene.path[-1] - scene.path[0]).abs().max()) / 2, 1e-3)
+    if scene.of_table:
+        grid = images.manifold_grid(vae, center=scene.path.mean(0), radius=radius)
+        return columns.map_of_columns(vae, grid, *directions_of(grid), title)
     return images.manifold(vae, center=scene.path.mean(0), radius=radius, title=title + row)
 
 
