@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from elboroom.errors import UsageError
+from elboroom.scoring.calibration import Calibration
 from elboroom.scoring.conformal import (
     conformal_p_values,
     conformal_threshold,
     least_false_alarms,
 )
+from elboroom.scoring.contributions import Contributions
+from elboroom.scoring.measures import Scores
 
 
 @pytest.mark.parametrize("n", [1, 19, 20, 38, 39, 99])
@@ -75,3 +78,19 @@ def test_infinite_and_nan_scores() -> None:
     assert p[0] == 0.5  # as high as one of three
     assert np.isnan(p[1])
     assert p[2] == 1.0
+
+
+def test_verdicts_agree_with_p_values_where_scores_tie() -> None:
+    def scores(values: list[float]) -> Scores:
+        value = np.array(values)
+        nothing = np.zeros(len(value))
+        return Scores("elbo", value, nothing, Contributions(value[:, None], nothing), nothing.astype(bool))
+
+    calibration = Calibration.of([scores([1.0, 2.0]), scores([3.0, 3.0, 4.0, 4.0, 4.0])], 0.5)
+    judged = calibration.judge(scores([2.0, 3.0, 4.0, 5.0, np.nan, np.inf]))
+    assert calibration.threshold == 3.0
+    assert judged.anomalous.tolist() == [False, False, True, True, False, True]
+    assert judged.anomalous[:4].tolist() == (judged.p_value[:4] <= 0.5).tolist()
+    np.testing.assert_allclose(calibration.usual, [3.0, 0.0])
+    with pytest.raises(UsageError, match="none of the 3 calibration scores is finite"):
+        Calibration.of([scores([np.inf] * 3)], 0.5)

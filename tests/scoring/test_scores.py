@@ -242,3 +242,18 @@ def test_scores_of_some_examples() -> None:
     again = Scores.joined([found[:2], found[np.array([2, 3, 4, 5])]])
     np.testing.assert_array_equal(again.value, found.value)
     np.testing.assert_array_equal(again.contributions.parts(), found.contributions.parts())
+
+
+@double
+def test_what_the_rate_alone_gains_is_exact() -> None:
+    """Where x says nothing of z the best posterior is the prior, and the regret is the encoder's rate."""
+    vae, x = make_vae(), observe(8)
+    with torch.no_grad():
+        vae.decoder.weight.zero_()
+    found = score_array(vae, x, "regret", num_samples=3, steps=300)
+    rate = _rate(vae.encode(x)).numpy()
+    assert rate.min() > 0.05
+    # The refined posterior is the prior to 1e-8 nats; nothing else is random.
+    np.testing.assert_allclose(found.value, rate, atol=1e-6)
+    np.testing.assert_allclose(found.contributions.latent, rate, atol=1e-6)
+    np.testing.assert_allclose(found.stderr, 0, atol=1e-12)
