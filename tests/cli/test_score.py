@@ -275,3 +275,17 @@ def test_categories_that_are_taken_as_missing_are_named(elboroom: Command, undra
         result = elboroom(verb, "r", "new.csv")
         assert result.code == 0
         assert "warning: column 'job': 'pilot' in line 3 is taken as missing: no known category" in result.err
+
+
+def test_lines_of_separators_alone_keep_their_rows(elboroom: Command, trained: Path) -> None:
+    """As in a spreadsheet: an empty row between others is a row, and those at the end are none."""
+    Path("new.csv").write_text("height,weight,age\n170,63,40\n,,\n\n175,67,30\n,,\n,,\n,,\n,,\n")
+    result = elboroom("score", trained / "run", "new.csv", "--out", "s.csv")
+    assert result.code == 0, result.err
+    assert "skipped new.csv:3: line 3 has nothing in any cell" in result.err
+    lines = lines_of("s.csv")
+    assert [(line["row"], line["verdict"]) for line in lines] == [
+        ("0", "normal"),
+        ("1", "skipped"),
+        ("2", "normal"),
+    ]

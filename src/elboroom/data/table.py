@@ -126,11 +126,17 @@ def example(folder: Path) -> Path:
 def _read(path: Path, layout: Layout, strict: bool) -> _Rows:
     rows = _Rows(layout)
     lines = Lines(path, layout.encoding)
-    number = 0
+    number, empty = 0, list[int]()
     texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
     for cells in csv.reader(texts, **dialect(layout.separator)):
-        if lines.number < layout.first or not any(cell.strip() for cell in cells):
+        if lines.number < layout.first:
             continue
+        if not any(cell.strip() for cell in cells):
+            empty += [lines.number] * (len(cells) > 1)  # counts as a row if another one follows
+            continue
+        rows.skipped += [Skipped(f"{path}:{at}", f"line {at} has nothing in any cell") for at in empty]
+        number += len(empty)
+        empty.clear()
         try:
             _take(cells, rows)
         except ValueError as error:

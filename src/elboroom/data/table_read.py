@@ -31,6 +31,7 @@ class _Rows:
     labels: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    empty: int = 0
 
     def add(self, cells: list[str], line: int, number: int) -> None:
         """Take one line."""
@@ -94,7 +95,7 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
     if not rows.numbers:
         why = f": {rows.skipped[0].reason}" if rows.skipped else "; it needs at least one line of data"
         raise UsageError(f"{path}: contains no row{why}")
-    if len(rows.skipped) > len(rows.numbers):
+    if len(rows.skipped) - rows.empty > len(rows.numbers):
         raise UsageError(
             f"{path}: most lines cannot be read: {rows.skipped[0].reason}; correct them, or the first line"
         )
@@ -129,7 +130,15 @@ def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Row
         for i in layout.values
     }
     rows = _Rows(layout, columns)
-    for number, (line, cells) in enumerate(_lines(path, layout)):
+    number, empty = -1, list[int]()
+    for line, cells in _lines(path, layout):
+        if not any(map(str.strip, cells)):
+            empty.append(line)  # counts as a row if another one follows
+            continue
+        rows.skipped += [Skipped(f"{path}:{at}", f"line {at} has nothing in any cell") for at in empty]
+        rows.empty += len(empty)
+        number += 1 + len(empty)
+        empty.clear()
         wrong = _wrong(cells, layout)
         if wrong is None:
             rows.add(cells, line, number)
@@ -142,11 +151,11 @@ def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Row
 
 
 def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not empty."""
+    """Line number and cells of each line that is not empty; separators alone have cells, but empty ones."""
     lines = Lines(path, layout.encoding)
     texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
     for cells in csv.reader(texts, **dialect(layout.separator)):
-        if lines.number >= layout.first and any(map(str.strip, cells)):
+        if lines.number >= layout.first and (len(cells) > 1 or any(map(str.strip, cells))):
             yield lines.number, cells
 
 
