@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "sklearn": {
         *("errors", "config", "io", "distributed", "probability", "models", "data", "latent", "scoring"),
-        *("runs", "tables", "training"),
+        *("objectives", "runs", "tables", "training"),
     },
     "cli": _ANYTHING,
     "__init__": _ANYTHING,

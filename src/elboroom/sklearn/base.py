@@ -13,9 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from elboroom.config import Config
 from elboroom.data import Dataset
-from elboroom.errors import UsageError
+from elboroom.errors import FailureError, UsageError
 from elboroom.models.vae import VAE
 from elboroom.scoring.measures import Scores
+from elboroom.sklearn.increments import Increments
 from elboroom.sklearn.rows import Numbers as Numbers
 from elboroom.sklearn.rows import RowsEstimator
 from elboroom.sklearn.saving import load_estimator, save_estimator
@@ -137,7 +138,26 @@ class VAEEstimator(RowsEstimator):
         self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
         self.n_iter_ = len(self.history_)
         self._adopt(vae)
+        self.__dict__.pop("_trainer", None)  # of partial_fit, which continued from another model
         return self
+
+    def _train_further(self, x: Numbers, rng: np.random.RandomState, *, new: bool) -> None:
+        """Train for one pass over rows (n, d)."""
+        trainer: Increments | None = copy.deepcopy(getattr(self, "_trainer", None))
+        if trainer is None:
+            seeds = rng.randint(2**31 - 1, size=2)
+            config = self._config(len(x), int(seeds[0]))
+            vae = build(config, self._data(x)) if new else copy.deepcopy(self.vae_).float()
+            trainer = Increments(vae, config, len(x))
+        loss = trainer.train(x)
+        if not math.isfinite(loss):
+            raise FailureError(f"the loss is {loss}; lower learning_rate = {self.learning_rate:g}")
+        if new:
+            self._noise_seed, self.history_, self.n_iter_ = int(seeds[1]), [], 0
+        self._trainer = trainer
+        self.n_iter_ += 1
+        self.history_ = [*self.history_, {"epoch": self.n_iter_, "step": trainer.steps, "loss": loss}]
+        self._adopt(trainer.vae)
 
     def _data(self, x: Numbers) -> Dataset:
         """Rows as a data set to train on, with columns if each has a likelihood of its own."""

@@ -34,6 +34,24 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         """Train the model on the rows of X (n, n_features); ``y`` is ignored."""
         return self._fit_rows(self._new_rows(X), check_random_state(self.random_state))
 
+    def partial_fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+        """Train for one pass over the rows of X (n, n_features), further at each call; ``y`` is ignored.
+
+        The first call decides what the columns are, with their means, scales and categories, and should
+        be given many rows. The weights and Adam's state are kept between calls, also by joblib; a model that
+        was fitted by ``fit``, or loaded from a folder, continues from its weights with a new Adam. Runs on
+        the CPU; no rows are held out.
+
+        Raises
+        ------
+        FailureError
+            If the loss is not finite any more; the model is then as it was before the call.
+        """
+        new = not hasattr(self, "vae_")
+        x = self._new_rows(X) if new else self._rows(X)
+        self._train_further(x, check_random_state(self.random_state), new=new)
+        return self
+
     @property
     def _n_features_out(self) -> int:
         return self.vae_.latent_dim
