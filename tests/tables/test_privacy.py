@@ -28,7 +28,7 @@ COLUMNS = (
     ],
 )
 def test_the_distance_of_two_rows(a: tuple[float, ...], b: tuple[float, ...], squared: float) -> None:
-    one, other = _points(np.array([a, b], float), COLUMNS)
+    one, other = _points(np.array([a, b], float), COLUMNS, np.array([40.0, 0]), np.array([10.0, 1]))
     assert np.square(one - other).sum() == pytest.approx(squared)
 
 
@@ -54,6 +54,18 @@ def test_a_tenth_of_copies_is_noticed() -> None:
     fresh = nearest_records(samples[:1800], training, _rows(1000, 2), COLUMNS)
     assert found.copies - 0.9 * fresh.copies == pytest.approx(0.1, abs=1e-3)
     assert nearest_records(training, training, _rows(1000, 2), COLUMNS).is_suspect
+
+
+def test_numbers_are_compared_in_standard_deviations_whatever_their_likelihood() -> None:
+    """The scale of a log-normal column is that of the logarithm."""
+    rng = np.random.default_rng(0)
+    training, held_out = (np.exp(10 + rng.standard_normal((300, 1))) for _ in range(2))
+    column = Column(name="income", kind="positive", location=10.0, scale=1.0)
+    found = nearest_records(training[:1] + training.std(), training[:1], held_out, [column])
+    assert found.to_training == pytest.approx(float(training.std()))  # one row has no deviation
+    found = nearest_records(training[:1] + 100 * training.std(), training, held_out, [column])
+    nearest = (training[0] + 100 * training.std() - training).min() / training.std()
+    assert found.to_training == pytest.approx(float(nearest))
 
 
 def test_something_of_each_is_needed() -> None:

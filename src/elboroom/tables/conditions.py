@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from elboroom.config.columns import COUNTS, WITH_CATEGORIES, Column
+from elboroom.data.table_dates import as_steps, parse_dates
 from elboroom.errors import UsageError, nearest, shortened
 
 _OPERATOR = re.compile(r"\s*(==|!=|<=|>=|=|<|>|≠|≤|≥)\s*")
@@ -195,6 +198,8 @@ def _whole(value: float, rounded: Callable[[float], int]) -> float:
 
 
 def _number(column: Column, value: Any) -> float:
+    if column.kind == "datetime":
+        return _steps(column, value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -204,6 +209,18 @@ def _number(column: Column, value: Any) -> float:
             f"column {shortened(column.name)} has numbers, and {shortened(str(value))} is not one"
         )
     return number
+
+
+def _steps(column: Column, value: Any) -> float:
+    """A date as the column counts it: in the column's format, or in ISO 8601."""
+    for form in (column.date_format, "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
+        dates = parse_dates([str(value)], form) if form else np.array(["NaT"], "datetime64[us]")
+        if not np.isnat(dates[0]):
+            return float(as_steps(dates, column.origin, column.step)[0])
+    raise UsageError(
+        f"column {shortened(column.name)} has dates, and {shortened(str(value))} is not one in the format "
+        f"{column.date_format or '%Y-%m-%d'}"
+    )
 
 
 def _categories(column: Column, sign: str, values: Sequence[Any]) -> set[int]:

@@ -46,6 +46,8 @@ class GivenSample(NamedTuple):
         Effective number of different codes behind the rows, at most n: equal codes count together.
     temperatures : int
         Steps from the prior to the condition; 1 if importance resampling was enough.
+    has_density : bool
+        Whether a number is given exactly.
     """
 
     x: Tensor
@@ -53,6 +55,15 @@ class GivenSample(NamedTuple):
     prior_ess: float
     ess: float
     temperatures: int
+    has_density: bool
+
+    def describe(self) -> str:
+        """How likely the condition is, and how many different codes the rows come from."""
+        kind = "density" if self.has_density else "probability"
+        return (
+            f"{kind} of the condition under the model: {math.exp(self.log_probability):.3g}; "
+            f"effective sample size {self.ess:,.0f} of {len(self.x):,}"
+        )
 
 
 class _Codes(NamedTuple):
@@ -102,6 +113,7 @@ def sample_given(vae: VAE, given: Wanted, n: int) -> GivenSample:
         sum(codes.prior_ess for codes in found),
         sum(_effective(codes.z) for codes in found),
         max(codes.temperatures for codes in found),
+        any(event.is_point for event in events),
     )
 
 

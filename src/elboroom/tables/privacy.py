@@ -22,8 +22,8 @@ class NearestRecords:
     """Distances of rows to their nearest records.
 
     The distance of two rows is the root of the sum over columns of the squared difference: in standard
-    deviations for numbers, and 0 or 1 for categories. A missing cell counts as the mean, or as no category,
-    and differs by 1 more from one that is not missing.
+    deviations of the training rows for numbers, and 0 or 1 for categories. A missing cell counts as the mean,
+    or as no category, and differs by 1 more from one that is not missing.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ def nearest_records(
     samples, training, held_out : array
         Rows as in a :class:`~elboroom.data.Dataset` with these columns; missing cells are NaN.
     columns : sequence of Column
-        Their columns; numbers are divided by their ``scale``.
+        Their columns.
     seed : int
         Of the training rows that are compared with equally many held-out rows.
 
@@ -96,8 +96,12 @@ def nearest_records(
     for name, rows in (("samples", samples), ("training", training), ("held_out", held_out)):
         if not len(rows):
             raise UsageError(f"{name} contains no rows; nearest records need some of each")
-    points = [_points(np.asarray(rows, np.float64), columns) for rows in (samples, training, held_out)]
-    drawn, known, unseen = points
+    of_training = np.asarray(training, np.float64)
+    means, deviations = _moments(of_training)
+    drawn, known, unseen = (
+        _points(np.asarray(rows, np.float64), columns, means, deviations)
+        for rows in (samples, of_training, held_out)
+    )
     from_samples = _nearest(drawn, known)
     from_unseen = _nearest(unseen, known)
     rng = np.random.default_rng(seed)
@@ -117,16 +121,30 @@ def nearest_records(
     )
 
 
-def _points(rows: NDArray[np.float64], columns: Sequence[Column]) -> NDArray[np.float64]:
+def _moments(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and standard deviations of the cells that are not missing; 0 and 1 where there are none."""
+    known = ~np.isnan(rows)
+    count = np.maximum(known.sum(0), 1)
+    means = np.where(known, rows, 0).sum(0) / count
+    deviations = np.sqrt(np.square(np.where(known, rows - means, 0)).sum(0) / count)
+    return means, np.where(deviations > 0, deviations, 1.0)
+
+
+def _points(
+    rows: NDArray[np.float64],
+    columns: Sequence[Column],
+    means: NDArray[np.float64],
+    deviations: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Rows as vectors whose Euclidean distance is that of :class:`NearestRecords`."""
     parts = []
-    for column, cells in zip(columns, rows.T, strict=True):
+    for column, cells, mean, deviation in zip(columns, rows.T, means, deviations, strict=True):
         missing = np.isnan(cells)
         if column.kind in WITH_CATEGORIES:
             codes = np.where(missing, 0, cells).astype(np.int64)
             each = np.eye(len(column.categories))[codes] / math.sqrt(2)
         else:
-            each = ((np.where(missing, column.location, cells) - column.location) / column.scale)[:, None]
+            each = ((np.where(missing, mean, cells) - mean) / deviation)[:, None]
         parts += [np.where(missing[:, None], 0.0, each), missing[:, None].astype(np.float64)]
     return np.concatenate(parts, 1)
 

@@ -36,6 +36,18 @@ class Sample(PictureVerb):
             "always sampled from it."
         ),
     ] = False
+    given: Annotated[
+        str | None,
+        Option(
+            metavar="CONDITION",
+            help="Sample rows of a table on condition, such as 'job=cook|nurse, age>40'. Default of --out: "
+            "RUN/samples/given.csv.",
+        ),
+    ] = None
+    privacy: Annotated[
+        bool,
+        Option(help="Compare the distances of sampled rows to training rows with those of held-out rows."),
+    ] = False
     seed: Seed = 0
 
     def __call__(self) -> None:
@@ -43,6 +55,7 @@ class Sample(PictureVerb):
 
         Without a label, a model that is conditional on labels gets equally many samples of each label.
         """
+        from elboroom.cli.console import console
         from elboroom.cli.inputs.model import conditioned, load_model
         from elboroom.cli.outputs import output_file, save_figure
         from elboroom.data.table_write import WRITTEN
@@ -52,8 +65,12 @@ class Sample(PictureVerb):
 
         run = Run(self.run)
         vae = load_model(run, self.device)
-        default = run.path / "samples" / "samples.png"
-        file = output_file(self.out, default, (".png", ".npy", *WRITTEN), overwrite=self.overwrite)
+        rows_only = self.given is not None or self.privacy
+        default = run.path / "samples" / ("samples.png" if self.given is None else "given.csv")
+        if self.privacy and self.given is None:
+            default = default.with_suffix(".csv")
+        endings = (".npy", *WRITTEN) if rows_only else (".png", ".npy", *WRITTEN)
+        file = output_file(self.out, default, endings, overwrite=self.overwrite)
         if file.suffix.lower() in WRITTEN and len(vae.shape) != 1:
             raise UsageError(
                 f"--out {file}: this model's examples have the shape {vae.shape}, and a table contains "
@@ -70,8 +87,37 @@ class Sample(PictureVerb):
             save_figure(samples(vae, n=self.n, seed=self.seed, title=title), file)
             return
         with seeded(vae, self.seed):
-            drawn = numbers(vae.sample(self.n, observe=self.observe or vae.accepts_missing))
+            if self.given is None:
+                drawn = numbers(vae.sample(self.n, observe=self.observe or vae.accepts_missing))
+            else:
+                drawn = self._given(vae, self.given)
+        privacy = self._nearest(vae, drawn) if self.privacy else []
         self._save(vae, drawn, file)
+        for line in privacy:
+            console().print(line)
+
+    def _given(self, vae: VAE, condition: str) -> Numbers:
+        """Draw rows on condition, and say how likely the condition is."""
+        from elboroom.cli.console import console
+        from elboroom.latent.arrays import numbers
+        from elboroom.tables.given import sample_given
+
+        found = sample_given(vae, condition, self.n)
+        console().print(found.describe())
+        return numbers(found.x)
+
+    def _nearest(self, vae: VAE, drawn: Numbers) -> list[str]:
+        """How near the samples are to rows that the model was trained on."""
+        from elboroom.cli.inputs.run_data import run_data
+        from elboroom.runs.run import Run
+        from elboroom.tables.privacy import nearest_records
+
+        if vae.config is None or not vae.config.columns:
+            raise UsageError("--privacy compares rows of tables, and this run was not trained on one")
+        data = run_data(Run(self.run))
+        held_out = data.indices("test") if len(data.indices("test")) else data.indices("validation")
+        training, unseen = (data.values(rows) for rows in (data.indices("train"), held_out))
+        return nearest_records(drawn, training, unseen, vae.config.columns, self.seed).describe()
 
     def _each_label(self, vae: VAE, file: Path) -> None:
         """Draw at least n samples in all, a row for each label."""
@@ -104,6 +150,7 @@ class Sample(PictureVerb):
         labels: Sequence[str] | None = None,
     ) -> None:
         """Write samples as an array, as a table, or as pictures side by side without margins."""
+        from elboroom.cli.console import console, shown
         from elboroom.cli.inputs.model import described
         from elboroom.cli.outputs import save_array, save_image, wrote
         from elboroom.data.table_text import table_columns
@@ -120,7 +167,7 @@ class Sample(PictureVerb):
             known = () if model is None else model.columns
             headings = known or table_columns(source, vae.shape[0])
             write_table(file, headings, drawn, {} if labels is None else {"label": labels})
-            wrote(file)
+            console().print(f"wrote {shown(file)}: {len(drawn):,} rows")
             return
         if len(vae.shape) != 3:
             raise UsageError(f"--observe needs images, and this model's examples are {described(vae.shape)}")
