@@ -151,7 +151,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         return conformal_p_values(-self.score_samples(X) - _ROUNDING, -self.calibration_scores_)
 
     def contributions(self, X: Any) -> Numbers:
-        """What each column adds to the score of each row, (n, n_features_in_ + 1), nats.
+        """What each column adds to the score of each row, (n, n_features + 1), nats.
 
         The parts of a row sum to its ``score_samples``. A column's part is E[log p(x_j|z)], averaged over the
         codes that explain the row (weighted by their importance weights). The last part, −KL(p(z|x) ‖ p(z)),

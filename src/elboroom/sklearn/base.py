@@ -205,7 +205,7 @@ class VAEEstimator(RowsEstimator):
 
         Parameters
         ----------
-        X : array or DataFrame (n, n_features_in_)
+        X : array or DataFrame (n, n_features)
             The rows.
 
         Returns

@@ -76,7 +76,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
 
         Parameters
         ----------
-        X : array or DataFrame (n, n_features_in_)
+        X : array or DataFrame (n, n_features)
             Rows with missing cells.
         n_imputations : int
             How many.

@@ -64,7 +64,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         return codes
 
     def inverse_transform(self, Z: Any) -> Any:
-        """Rows (n, n_features_in_) that are expected given codes (n, n_components): the mean of p(x|z).
+        """Rows (n, n_features) that are expected given codes (n, n_components): the mean of p(x|z).
 
         A category is the most probable one. If ``fit`` was given a data frame, so is this: the columns that
         are modelled, with their types and categories.
@@ -77,7 +77,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
-        """Draw rows (n_samples, n_features_in_) from the model, with the noise of p(x|z).
+        """Draw rows (n_samples, n_features) from the model, with the noise of p(x|z).
 
         Parameters
         ----------
