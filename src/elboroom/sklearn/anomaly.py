@@ -19,7 +19,7 @@ _ROUNDING = 1e-8  # nats within which a score counts as equal to that of a calib
 
 
 class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
-    """Anomalies as rows of low likelihood, at a threshold that holds the rate of false alarms.
+    r"""Anomalies as rows of low likelihood, at a threshold that holds the rate of false alarms.
 
     A part of the rows given to ``fit`` is kept from the training and calibrates the threshold.
 
@@ -36,11 +36,11 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    offset_ : float
+    offset\_ : float
         The threshold: rows with a lower score are anomalies.
-    calibration_scores_ : array
+    calibration_scores\_ : array
         Scores of the rows that calibrated it, ascending.
-    usual_contributions_ : array (n_features_in_ + 1,)
+    usual_contributions\_ : array (n_features + 1,)
         Mean over these rows of what :meth:`contributions` gives.
 
     Examples

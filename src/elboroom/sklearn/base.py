@@ -31,7 +31,7 @@ _ROWS_TO_VALIDATE = 100  # from which a tenth of the rows is held out by default
 
 
 class VAEEstimator(RowsEstimator):
-    """Base class of the estimators: parameters, and the model that they train.
+    r"""Base class of the estimators: parameters, and the model that they train.
 
     Parameters
     ----------
@@ -76,18 +76,18 @@ class VAEEstimator(RowsEstimator):
 
     Attributes
     ----------
-    vae_ : VAE
+    vae\_ : VAE
         The trained model, on the CPU and in double precision, in which a row's results do not depend on the
         rows beside it.
-    history_ : list of dict
+    history\_ : list of dict
         One row per epoch; see :func:`elboroom.fit`.
-    n_iter_ : int
+    n_iter\_ : int
         Epochs trained.
-    columns_ : tuple of Column
+    columns\_ : tuple of Column
         The columns that are modelled, with their kinds; empty if one likelihood models all numbers.
-    n_features_in_ : int
+    n_features_in\_ : int
         Number of columns.
-    feature_names_in_ : array of str
+    feature_names_in\_ : array of str
         Names of the columns, if the input had any.
     """
 
