@@ -24,6 +24,7 @@ from elboroom.runs import write_status
 from elboroom.runs.run import Run
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
+from elboroom.training.validation import quality, quality_name
 
 _IDLE_NATS = 0.1
 
@@ -116,8 +117,8 @@ def weights_kept(training: Training) -> str:
     if best is None:
         which = f"from epoch {epochs}, the last; there are no validation examples to select by"
     else:
-        elbo = f"{best['val_elbo']:.2f}"
-        which = f"from epoch {best['epoch']} of {epochs}, which has the best validation ELBO, {elbo}"
+        value = f"{quality(best):.2f}"
+        which = f"from epoch {best['epoch']} of {epochs}, which has the best {quality_name(best)}, {value}"
     ema = training.config.training.ema
     return which if ema is None else f"{which}; averaged with --ema {ema:g}"
 

@@ -100,7 +100,7 @@ class TrainingConfig(Section):
     batches_per_epoch: Annotated[AtLeastOne | None, FLAT] = None
     """Draw this many batches with replacement per epoch, instead of one shuffled pass."""
     patience: Annotated[AtLeastOne | None, FLAT] = None
-    """Stop after this many epochs without a better validation ELBO."""
+    """Stop after this many epochs without a better validation bound."""
     keep_checkpoints: Annotated[AtLeastOne, FLAT] = 2
     """Number of recent checkpoints to keep, besides the best one."""
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, FLAT] = None

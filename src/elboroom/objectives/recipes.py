@@ -76,7 +76,6 @@ RECIPES: dict[str, Recipe] = {
         "1812.02633",
         bound="iwae",
         num_samples=20,
-        validation=0.0,  # the best validation ELBO would choose weights that are poor by this bound
     ),
     "miwae": _recipe(
         "mean of 8 importance-weighted bounds of 8 samples each",

@@ -63,7 +63,7 @@ class VAEEstimator(RowsEstimator):
     validation_fraction : float, optional
         Share of the rows that is held out to choose the best epoch. Default: 0.1, or 0 below 100 rows.
     patience : int, optional
-        Stop after this many epochs without a better validation ELBO.
+        Stop after this many epochs without a better validation bound.
     importance_samples : int
         Draws of the code in the estimate of a row's log p(x).
     random_state : int, RandomState or None

@@ -33,9 +33,10 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train a VAE in place.
 
-    Afterwards the model has the weights with the best validation ELBO or, without validation examples, the
-    last ones. Hooks, replaced methods, parametrizations and ``requires_grad`` act as in a plain loop over the
-    same model and objective; changes that cannot are refused.
+    Afterwards the model has the weights with the best validation bound or, without validation examples, the
+    last ones. The bound is the ELBO, or the importance-weighted bound if the objective takes several samples.
+    Hooks, replaced methods, parametrizations and ``requires_grad`` act as in a plain loop over the same model
+    and objective; changes that cannot are refused.
 
     Parameters
     ----------

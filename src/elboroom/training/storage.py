@@ -88,7 +88,7 @@ class Storage:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the best validation ELBO is ``patience`` epochs old."""
+        """Whether the best validation bound is ``patience`` epochs old."""
         patience, best = self.config.training.patience, self.record.best_row
         return patience is not None and best is not None and self.epochs_done - best["epoch"] >= patience
 
@@ -246,7 +246,7 @@ class Storage:
         if wanted > done and self.out_of_patience:
             raise UsageError(
                 f"{folder.path} stopped after epoch {done}, {self.config.training.patience} epochs after its "
-                f"best validation ELBO; give a higher patience= to train further"
+                f"best validation bound; give a higher patience= to train further"
             )
 
     # Writing into it.

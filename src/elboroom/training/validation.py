@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from elboroom.models.terms import Terms
 from elboroom.training.step.engine import Engine, Means
 from elboroom.training.step.meters import Meters
 
@@ -13,7 +19,7 @@ _BATCH = 1000
 
 
 def measure(engine: Engine, indices: NDArray[np.int64], seed: int) -> Means:
-    """Loss, distortion, rate and ELBO of examples, without a change to the random state of the training.
+    """Loss, distortion, rate and bounds of examples, without a change to the random state of the training.
 
     Parameters
     ----------
@@ -27,10 +33,12 @@ def measure(engine: Engine, indices: NDArray[np.int64], seed: int) -> Means:
     Returns
     -------
     dict
-        Means per example in nats, by name.
+        Means per example in nats, by name. With an objective of several samples k, ``bound`` is the
+        importance-weighted bound of k samples, log of the mean weight; the ELBO averages over them instead.
     """
-    sums = torch.zeros(3, device=engine.device, dtype=engine.totals.values.dtype)
+    sums = torch.zeros(4, device=engine.device, dtype=engine.totals.values.dtype)
     meters = Meters(engine.workers)
+    several = engine.objective.num_samples > 1
     with engine.same_noise(seed), engine.averaged(), engine.vae.at_rest():
         for start in range(0, len(indices), _BATCH):
             whole = indices[start : start + _BATCH]
@@ -42,13 +50,43 @@ def measure(engine: Engine, indices: NDArray[np.int64], seed: int) -> Means:
                 loss, _ = engine.losses(terms, part.counted, meters)
             meters.add(part.counted)
             if part.counted:
-                sums += torch.stack((loss * part.counted, terms.distortion.sum(), terms.rate.sum()))
-    loss_, distortion, rate = (engine.workers.sum_(sums) / len(indices)).tolist()
+                found = (
+                    loss * part.counted,
+                    terms.distortion.sum(),
+                    terms.rate.sum(),
+                    _bound(terms, several),
+                )
+                sums += torch.stack(found)
+    loss_, distortion, rate, bound = (engine.workers.sum_(sums) / len(indices)).tolist()
     return {
         "loss": loss_,
         "distortion": distortion,
         "rate": rate,
         "rate_per_dim": rate / engine.vae.latent_dim,
         "elbo": -(distortion + rate),
+        **({"bound": bound} if several else {}),
         **meters.means(),
     }
+
+
+def _bound(terms: Terms, several: bool) -> Tensor:
+    """Sum of the importance-weighted bounds of the examples; 0 if there are not several samples."""
+    if not several:
+        return terms.x.new_zeros(())
+    return (terms.log_weights.logsumexp(0) - math.log(len(terms.z))).sum()
+
+
+def quality(row: Mapping[str, Any]) -> float:
+    """What the best epoch is chosen by, in nats, higher is better: the bound that is trained, at beta = 1.
+
+    Examples
+    --------
+    >>> quality({"val_elbo": -90.0}), quality({"val_elbo": -90.0, "val_bound": -86.5})
+    (-90.0, -86.5)
+    """
+    return float(row.get("val_bound", row["val_elbo"]))
+
+
+def quality_name(row: Mapping[str, Any]) -> str:
+    """What :func:`quality` is, in words."""
+    return "validation importance-weighted bound" if "val_bound" in row else "validation ELBO"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +28,7 @@ class Resume(RunVerb):
     ] = None
     patience: Annotated[
         int | None,
-        Option(metavar="INT", help="Stop after this many epochs without a better validation ELBO."),
+        Option(metavar="INT", help="Stop after this many epochs without a better validation bound."),
     ] = None
     data: Annotated[
         str | None, Option(metavar="PATH", help="New location of the run's data, if they have moved.")
@@ -105,6 +104,7 @@ def _is_complete(run: Run, config: Config) -> bool:
     history, patience = run.history, config.training.patience
     done = len(history) >= config.training.epochs
     if patience is not None and history:
-        best = max(history, key=lambda row: row.get("val_elbo", -math.inf))
+        measured = [row for row in history if "val_elbo" in row] or history[:1]
+        best = max(measured, key=lambda row: row.get("val_bound", row.get("val_elbo", 0.0)))
         done = done or len(history) - best["epoch"] >= patience
     return done and run.status.state == "finished"

@@ -9,6 +9,7 @@ import torch
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, random_state, set_random_state
 from elboroom.training.step.engine import Engine
+from elboroom.training.validation import quality
 
 
 class Record:
@@ -26,7 +27,7 @@ class Record:
     history : list of dict
         One row per finished epoch; rows never change.
     best_row : dict or None
-        The row with the highest validation ELBO, the first of equals.
+        The row with the highest validation bound, the first of equals; see :func:`quality`.
     best : dict or None
         Its ``epoch``, its ``model`` (weights) and their moving ``average``, if there is one.
     usable : dict or None
@@ -62,7 +63,7 @@ class Record:
         self.note_random()
         if "val_elbo" not in row:
             return
-        if self.best_row is None or row["val_elbo"] > self.best_row["val_elbo"]:
+        if self.best_row is None or quality(row) > quality(self.best_row):
             self.best_row = row
             self.best = {
                 "epoch": row["epoch"],
@@ -101,7 +102,7 @@ class Record:
         self.random = state["random"]
         self.history = state["history"][:]
         measured = [row for row in self.history if "val_elbo" in row]
-        self.best_row = max(measured, key=lambda row: row["val_elbo"], default=None)
+        self.best_row = max(measured, key=quality, default=None)
         self.seconds = state["seconds"]
         self.rollbacks = state["rollbacks"]
         self.best = None if state["best"] is None else dict(state["best"])

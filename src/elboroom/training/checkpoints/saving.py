@@ -4,7 +4,7 @@
 
     checkpoints/last/state.safetensors      the newest
     checkpoints/last-1/state.safetensors    the previous one, in case the newest is damaged
-    checkpoints/best/state.safetensors      after the epoch with the best validation ELBO
+    checkpoints/best/state.safetensors      after the epoch with the best validation bound
 """
 
 from __future__ import annotations
