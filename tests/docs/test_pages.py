@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -66,10 +67,22 @@ def _table() -> None:
     np.savetxt("table.csv", rows, delimiter=",", header="age,income", comments="")
 
 
+def _people(*names: str) -> None:
+    """Tables of words, numbers and empty cells."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        rows = [
+            (f"{age:.1f}", "cook" if age < 40 else "nurse", str(kids))
+            for age, kids in zip(rng.normal(40, 10, 60), rng.integers(0, 4, 60), strict=True)
+        ]
+        holed = [",".join("" if rng.random() < 0.1 else cell for cell in row) for row in rows]
+        Path(name).write_text("\n".join(["age,job,kids", *holed]) + "\n", encoding="utf-8")
+
+
 def _readme() -> None:
     _photos()
     _shards()
-    _table()
+    _people("table.csv")
     digit = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(digit).save("mine.png")
 
@@ -84,6 +97,7 @@ BEFORE: dict[str, Callable[[], None]] = {
     "README": _readme,
     "faces": _faces,
     "data-larger-than-memory": _shards,
+    "missing": partial(_people, "people.csv", "new.csv"),
     "units": _table,
     "people-and-dogs": _photos,
 }

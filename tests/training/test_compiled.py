@@ -300,7 +300,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_auto_leaves_short_trainings_alone(taken: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELBOROOM_COMPILE")
-    train(build(), None, 12, validation=0.0)
+    train(build(), None, 12, validation=0.0, compile="auto")
     assert not taken
 
 
@@ -310,7 +310,7 @@ def test_auto_compiles_long_trainings_and_a_checkpoint_knows_it(
     long(monkeypatch)
     after_step(monkeypatch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped):
-        train(build(), tmp_path / "run", 4, validation=0.0)
+        train(build(), tmp_path / "run", 4, validation=0.0, compile="auto")
     assert len(taken) == 1 + 4  # after four ordinary steps; the last batch of an epoch has 6 examples
     assert checkpoint(tmp_path / "run")["engine"]["compiled"] == [True, 28]
     monkeypatch.setattr(compiled, "_SAVED", 0.0)
@@ -335,7 +335,7 @@ def test_auto_returns_to_ordinary_steps_that_are_faster(
     training = Training(
         build(),
         Dataset("images", images()[..., None], np.zeros(60, np.int64), scale=255.0),
-        Config().updated(epochs=4, batch_size=8, validation=0.0),
+        Config().updated(epochs=4, batch_size=8, validation=0.0, compile="auto"),
         quiet=True,
     )
     lines = said(training)
@@ -383,7 +383,7 @@ def test_the_environment_decides_where_nothing_else_does(
     taken: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ELBOROOM_COMPILE", "on")
-    train(build(), None, 1)
+    train(build(), None, 1, compile="auto")
     assert taken
     del taken[:]
     train(build(), None, 1, compile="off")

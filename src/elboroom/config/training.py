@@ -119,9 +119,10 @@ class TrainingConfig(Section):
     """Record the training step as a CUDA graph and replay it. auto does so on CUDA devices wherever the step
     allows it, and otherwise gives the reason; off never does.
     """
-    compile: Annotated[Literal["auto", "on", "off"], FLAT] = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], FLAT] = "off"
     """Compile the training step on the CPU, which takes seconds to minutes and needs a C++ compiler. auto
-    does so in long trainings, where it saves more time than it takes.
+    does so in long trainings, where it saves more time than it takes; as this depends on the machine's
+    speed, two runs with one seed may then differ by rounding.
     """
     shard_optimizer: Annotated[bool, FLAT] = False
     """With several devices: divide the optimiser's state among them to save memory (ZeRO stage 1)."""
