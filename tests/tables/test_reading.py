@@ -12,7 +12,7 @@ import pytest
 
 from elboroom.config.columns import Column
 from elboroom.data import load_data
-from elboroom.data.columns import as_numbers, match_columns
+from elboroom.data.columns import as_numbers, from_columns, match_columns
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 
@@ -85,8 +85,8 @@ def test_missing_cells_are_nan_and_rows_stay(tmp_path: Path) -> None:
     data = _table(tmp_path, text)
     assert len(data) == 30
     assert data.skipped == ()
-    assert np.isnan(data.x).sum(0).tolist() == [10, 10]
-    assert "missing cells: 'a' 10, 'b' 10" in data.notes
+    assert np.isnan(data.x).sum(0).tolist() == [10, 9]  # "None" is one of the words
+    assert "missing cells: 'a' 10, 'b' 9" in data.notes
 
 
 def test_numbers_agree_with_pandas_reading_of_the_same_file(tmp_path: Path) -> None:
@@ -290,11 +290,11 @@ def test_the_fingerprint_tells_what_a_number_means(tmp_path: Path) -> None:
 
 
 def test_declared_levels_may_be_words_for_missing_cells(tmp_path: Path) -> None:
-    cells = ["none", "some", "-", "all"] * 9
-    text, kinds = "a\n" + "\n".join(cells) + "\n", "a=ordinal:none<some<all"
+    cells = ["NA", "some", "-", "all"] * 9
+    text, kinds = "a\n" + "\n".join(cells) + "\n", "a=ordinal:NA<some<all"
     for data in (_table(tmp_path, text, kinds=kinds), load_data({"a": cells}, kinds=kinds)):
         np.testing.assert_array_equal(data.x[:4, 0], [0, 1, NAN, 2])
-        again = load_data({"a": ["all", "none"]}, columns=data.columns)
+        again = load_data({"a": ["all", "NA"]}, columns=data.columns)
         assert again.x[:, 0].tolist() == [2, 0]
     for data in (_table(tmp_path, text), load_data({"a": cells})):
         np.testing.assert_array_equal(data.x[:4, 0], [NAN, 1, NAN, 0])
@@ -306,3 +306,28 @@ def test_numbers_of_rows_identify_them_where_some_are_left_out(tmp_path: Path) -
     assert (len(data), len(data.skipped)) == (54, 6)
     assert [c.name for c in data.left_out] == ["id"]
     assert data.names[3:5] == ("104", "105")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "missing"),
+    [
+        (["flu", "none", "heart", "none", "flu", ""], "category", 1),
+        (["1.5", "none", "2.5", "None", "4.5", ""], "positive", 3),
+        (["2021-05-01", "none", "2021-06-01", "2021-07-02", "2021-08-09", ""], "datetime", 2),
+        (["flu", "NA", "heart", "null", "flu", "?"], "category", 3),
+    ],
+)
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_none_is_a_word_among_words_and_missing_among_numbers(
+    cells: list[str], kind: str, missing: int, in_memory: bool, tmp_path: Path
+) -> None:
+    values = cells * 5
+    if in_memory and kind in ("category", "datetime"):
+        data = from_columns({"a": values, "b": list(range(30))[::-1]})
+    else:
+        path = tmp_path / "t.csv"
+        path.write_text("a,b\n" + "".join(f"{cell},{29 - i}\n" for i, cell in enumerate(values)))
+        data = load_data(path)
+    column = next(each for each in data.columns if each.name == "a")
+    assert column.kind in (kind, "real")
+    assert int(np.isnan(data.x[:, data.columns.index(column)]).sum()) == 5 * missing

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from elboroom.data.rows import Array
+from elboroom.data.table_dates import like_a_date
 
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", "nat", "?", "-"})
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "?", "-"})
 """What a missing cell says, in small letters."""
+NONE = "none"
+"""What a missing number or date may say; among words it is one of them."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.IGNORECASE)
@@ -114,9 +117,12 @@ class Cells:
 def settled(cells: Cells, levels: Collection[str] = ()) -> Cells:
     """Cells without the words of `MISSING`, such as "NA", unless they are levels that the column has.
 
-    What a source declares as a category stays one.
+    What a source declares as a category stays one. "none" is missing among numbers and dates alone: a
+    diagnosis may be "none".
     """
-    gone = np.array([word.lower() in MISSING and word not in levels for word in cells.words], bool)
+    others = [word for word in cells.words if word.lower() not in (*MISSING, NONE)]
+    without = MISSING if others and not all(map(like_a_date, others)) else MISSING | {NONE}
+    gone = np.array([word.lower() in without and word not in levels for word in cells.words], bool)
     if cells.codes is None or cells.categories or not gone.any():
         return cells
     number = np.where(gone, -1, np.cumsum(~gone) - 1)
