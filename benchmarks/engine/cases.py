@@ -11,8 +11,10 @@ from typing import Any, Literal
 Task = Literal["train", "nll", "embed"]
 GROUPS = ("mlp", "conv", "nll", "embed", "scaling", "start")
 
-ALL = ("elboroom", "elboroom-fp32", "pythae", "plain", "plain-bf16", "jax", "products", "products-fp32")
-USING = ("elboroom", "elboroom-fp32", "pythae", "plain", "plain-bf16", "jax", "products")
+OURS = ("elboroom", "elboroom-fp32")
+RIVALS = ("pythae", "plain", "plain-bf16", "jax")
+ALL = (*OURS, "elboroom-uncompiled", *RIVALS, "products", "products-fp32")
+USING = (*OURS, *RIVALS, "products")
 CURVES = ("elboroom", "pythae", "plain", "jax")
 
 

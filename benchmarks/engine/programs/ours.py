@@ -18,17 +18,31 @@ from elboroom.training.devices import has_bf16
 VERSION = elboroom.__version__
 # More epochs than will run: training ends when no more pieces are needed.
 _FOREVER = 1_000_000
+# By then a long training has compiled its step, or found that this does not pay.
+_WARM = 100
 
 
 def precision_options(program: str) -> dict[str, Any]:
     """Return the options of ``fit`` for this program; empty if elboroom has no such option."""
-    sections = elboroom.Config()
-    known = any(hasattr(getattr(sections, name), "precision") for name in elboroom.Config.model_fields)
-    if not known:
+    if not _knows("precision"):
         if program == "elboroom-fp32":
             raise Absent("this elboroom has no option precision: its other row is fp32")
         return {}
     return {"precision": "fp32" if program == "elboroom-fp32" else "auto"}
+
+
+def compile_options(program: str) -> dict[str, Any]:
+    """Return the options of ``fit`` that keep it from compiling, for the program that must not."""
+    if program != "elboroom-uncompiled":
+        return {}
+    if not _knows("compile"):
+        raise Absent("this elboroom has no option compile: its other row is not compiled")
+    return {"compile": "off"}
+
+
+def _knows(option: str) -> bool:
+    sections = elboroom.Config()
+    return any(hasattr(getattr(sections, name), option) for name in elboroom.Config.model_fields)
 
 
 def _model(job: Job) -> elboroom.VAE:
@@ -44,12 +58,17 @@ def _precision_to_evaluate_in(job: Job) -> Literal["fp32", "bf16"]:
 
 
 def train(job: Job, count: int, done: Done) -> None:
-    """Train with ``fit``; a piece is one epoch, timed by its own ``seconds``."""
+    """Train with ``fit``; a piece is one epoch, timed by its own ``seconds``, after the first steps."""
     keep_freed_memory()  # as the command line does
     case = job.case
     x = read_images(job.images)
     data = elboroom.Dataset("benchmark", x, np.zeros(len(x), np.uint8), scale=255.0, published_split=True)
     batches = math.ceil(count / case.batch)
+
+    def report(_vae: elboroom.VAE, row: dict[str, Any]) -> None:
+        if row["step"] > _WARM:
+            done(batches * case.batch, row["seconds"])
+
     elboroom.fit(
         _model(job),
         data,
@@ -60,8 +79,9 @@ def train(job: Job, count: int, done: Done) -> None:
         validation=0.0,
         device=job.device,
         quiet=True,
-        on_epoch=lambda _, row: done(batches * case.batch, row["seconds"]),
+        on_epoch=report,
         **precision_options(job.program),
+        **compile_options(job.program),
     )
 
 
