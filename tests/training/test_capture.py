@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from elboroom.config import Config
 from elboroom.data import Dataset, batches
 from elboroom.data.batches import Batches
+from elboroom.data.columns import from_columns
 from elboroom.distributed.processes import Part
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
@@ -104,6 +105,18 @@ def test_each_recipe_is_replayed(name: str, capsys: pytest.CaptureFixture[str]) 
     assert training.engine.capture is not None
     assert training.engine.capture.reason is None
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_a_table_with_cells_that_the_recorded_batch_has(drop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = np.random.default_rng(0)
+    size, kind = made.normal(size=SPLIT), np.array(["a", "b", "c"])[np.arange(SPLIT) % 3]
+    size[made.random(SPLIT) < 0.3] = np.nan
+    table = from_columns({"size": size, "count": made.poisson(3, SPLIT) * 1.0, "kind": kind})
+    monkeypatch.setitem(globals(), "pictures", lambda: table)
+    training = compare(narrow("vae", epochs=3, drop_cells=drop))
+    assert training.engine.vae.accepts_missing
+    assert Recording.replays > 0
 
 
 @pytest.mark.parametrize("options", [{"conv_width": 8}, {"conv_width": 8, "ema": 0.9, "clip": 1.0}])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from elboroom import VAE, Dataset, Objective, fit
 from elboroom.config import Config
+from elboroom.data.columns import from_columns
 from elboroom.objectives.recipes import recipe
 from elboroom.training import Stopped
 from elboroom.training.loop import Training
@@ -143,6 +144,19 @@ def test_recipes_learn_what_they_learn_otherwise(name: str, taken: list[int]) ->
     ordinary, whole = trained(config, data), trained(config, data, compile="on")
     assert len(taken) == 3 * 4
     # Adam's first steps turn the rounding of gradients near 0 into steps of lr.
+    assert_close(whole.record.history, ordinary.record.history, 2e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"drop_cells": 0.3}])
+def test_a_table_with_cells_that_later_batches_miss(options: dict[str, Any], taken: list[int]) -> None:
+    made = np.random.default_rng(0)
+    size, kind = made.normal(size=100), np.array(["a", "b", "c"])[made.integers(0, 3, 100)]
+    size[60:80] = np.nan
+    data = from_columns({"size": size, "count": made.poisson(3, 100) * 1.0, "kind": kind})
+    config = Config().updated(hidden=[12], latent_dim=2, epochs=3, batch_size=25, precision="fp32", **options)
+    ordinary, whole = (trained(config, data, compile=mode, validation=0.0) for mode in ("off", "on"))
+    assert whole.engine.vae.accepts_missing
+    assert len(taken) > 6
     assert_close(whole.record.history, ordinary.record.history, 2e-4)
 
 
