@@ -13,7 +13,7 @@ GROUPS = ("mlp", "conv", "nll", "embed", "scaling", "start")
 
 OURS = ("elboroom", "elboroom-fp32")
 RIVALS = ("pythae", "plain", "plain-bf16", "jax")
-ALL = (*OURS, "elboroom-uncompiled", *RIVALS, "products", "products-fp32")
+ALL = (*OURS, "elboroom-compiled", *RIVALS, "products", "products-fp32")
 USING = (*OURS, *RIVALS, "products")
 CURVES = ("elboroom", "pythae", "plain", "jax")
 

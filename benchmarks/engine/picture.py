@@ -19,7 +19,7 @@ Rows = dict[str, dict[str, dict[str, Any]]]
 COLORS = {
     "elboroom": "#0b6e4f",
     "elboroom-fp32": "#6fbf9b",
-    "elboroom-uncompiled": "#3c9d7a",
+    "elboroom-compiled": "#3c9d7a",
     "pythae": "#d1495b",
     "plain": "#edae49",
     "plain-bf16": "#b07d2b",

@@ -20,7 +20,7 @@ from benchmarks.engine.summary import comparisons, spread, targets
 SPEEDS = {
     "elboroom": 3000.0,
     "elboroom-fp32": 2000.0,
-    "elboroom-uncompiled": 2500.0,
+    "elboroom-compiled": 2500.0,
     "pythae": 1000.0,
     "plain": 1500.0,
     "plain-bf16": 1500.0,

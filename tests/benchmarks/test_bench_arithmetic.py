@@ -33,7 +33,7 @@ def test_ratios_and_shares(made_result: Make) -> None:
     assert entry["times_as_fast"] == pytest.approx(
         {
             "elboroom-fp32": 1.5,
-            "elboroom-uncompiled": 1.2,
+            "elboroom-compiled": 1.2,
             "pythae": 3.0,
             "plain": 2.0,
             "plain-bf16": 2.0,

@@ -16,7 +16,7 @@ from benchmarks.engine.cases import Case
 PROGRAMS: dict[str, tuple[str, str]] = {
     "elboroom": ("ours", "elboroom"),
     "elboroom-fp32": ("ours", "elboroom, fp32"),
-    "elboroom-uncompiled": ("ours", "elboroom, not compiled"),
+    "elboroom-compiled": ("ours", "elboroom, compiled"),
     "pythae": ("rival_pythae", "Pythae"),
     "plain": ("plain", "plain PyTorch"),
     "plain-bf16": ("plain", "plain PyTorch, bf16"),

@@ -32,12 +32,12 @@ def precision_options(program: str) -> dict[str, Any]:
 
 
 def compile_options(program: str) -> dict[str, Any]:
-    """Return the options of ``fit`` that keep it from compiling, for the program that must not."""
-    if program != "elboroom-uncompiled":
+    """Return the options of ``fit`` that let it compile where that pays, for the program that may."""
+    if program != "elboroom-compiled":
         return {}
     if not _knows("compile"):
-        raise Absent("this elboroom has no option compile: its other row is not compiled")
-    return {"compile": "off"}
+        raise Absent("this elboroom has no option compile: its other rows are not compiled")
+    return {"compile": "auto"}
 
 
 def _knows(option: str) -> bool:
