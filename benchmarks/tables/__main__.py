@@ -36,8 +36,9 @@ from sklearn.metrics import roc_auc_score
 
 from elboroom.models.vae import VAE
 
-_TRAIN, _TEST = 10_000, 2_000
+_TRAIN, _TEST = 20_000, 2_000
 _NLL_SAMPLES = 1_000
+_MORE = 24  # times the epochs for sets of a few hundred rows
 
 Results = dict[str, dict[str, Any]]
 
@@ -111,10 +112,10 @@ def measure_fidelity(seed: int, epochs: int, say: Callable[[str], None]) -> Resu
         train = int(0.7 * len(order))
         real = shuffled.frame.iloc[train:].reset_index(drop=True)
         data = shuffled.as_dataset(train)
-        vae, seconds = _timed(partial(train_elboroom, data, 3 * epochs, seed))
+        vae, seconds = _timed(partial(train_elboroom, data, _MORE * epochs, seed))
         scores = _if_installed(partial(_drawn, vae, real, shuffled, seed))
         row: dict[str, Any] = {"elboroom": {"seconds": seconds, **scores}}
-        row["tvae"] = _if_installed(partial(_tvae, shuffled, train, real, 3 * epochs, seed))
+        row["tvae"] = _if_installed(partial(_tvae, shuffled, train, real, _MORE * epochs, seed))
         found[name] = row
         say(f"{name}: {row}")
     return found

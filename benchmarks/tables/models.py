@@ -21,7 +21,7 @@ from elboroom.models.vae import VAE
 from elboroom.training.prepare import build
 
 Numbers = NDArray[np.float64]
-EPOCHS, BATCH = 100, 500
+EPOCHS, BATCH = 40, 250
 _NETS = {"hidden": (128, 128), "latent_dim": 8, "lr": 1e-3, "lr_schedule": "CosineAnnealingLR"}
 # Settings of elboroom that are compared: the default bound, and the importance-weighted one.
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -103,7 +103,7 @@ class Column(Section):
     origin: str = ""
     """First day of the dates, in ISO 8601."""
     date_format: str = ""
-    """Format of the dates in a text file, as for :meth:`datetime.datetime.strptime`."""
+    """Format of the dates in a text file, as for ``datetime.strptime``."""
     timezone: str = ""
     """Time zone of the dates in a table in memory; they are counted in UTC."""
 

@@ -40,7 +40,7 @@ class Judged:
 
     def reasons(self, columns: Sequence[str], count: int = 3) -> list[list[Reason]]:
         """List for each example the parts of its score that are furthest above the usual; see
-        :func:`elboroom.scoring.top_reasons`.
+        :func:`elboroom.scoring.contributions.top_reasons`.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Calibration:
         float64 (m,), nats.
     usual : numpy.ndarray
         Mean of each part of these scores, (d + 1,), the latent one last; see
-        :func:`elboroom.scoring.top_reasons`. Scores that are not finite are left out of it.
+        :func:`elboroom.scoring.contributions.top_reasons`. Scores that are not finite are left out of it.
     false_alarms : float
         Largest share of normal examples to call anomalous.
     threshold : float

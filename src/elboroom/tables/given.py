@@ -83,7 +83,8 @@ def sample_given(vae: VAE, given: Wanted, n: int) -> GivenSample:
     vae : VAE
         Model of a table: with the mixed likelihood.
     given : str or mapping
-        The condition, such as ``"job=cook, age>40"``; see :func:`read_conditions`.
+        The condition, such as ``"job=cook, age>40"``; see
+        :func:`~elboroom.tables.conditions.read_conditions`.
     n : int
         How many rows.
 

@@ -82,7 +82,7 @@ def nearest_records(
     Parameters
     ----------
     samples, training, held_out : array
-        Rows as in a :class:`~elboroom.data.Dataset` with these columns; missing cells are NaN.
+        Rows as in a :class:`~elboroom.Dataset` with these columns; missing cells are NaN.
     columns : sequence of Column
         Their columns.
     seed : int
