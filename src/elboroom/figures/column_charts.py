@@ -25,8 +25,9 @@ MOST = 24
 NAMED = 8
 """Categories that have a name."""
 _ACROSS, _WIDTH, _HEIGHT = 4, 260, 170  # charts in a row, and pixels of one
-_LEFT, _ABOVE = 95, 34
+_LEFT, _ABOVE = 112, 34
 _NAME, _TICK = 26, 9  # letters
+_LETTER_WIDTH = 9  # pixels of a letter of a tick, with its share of the space between names
 _WIDE = 20.0  # from smallest to largest number of a logarithmic scale
 _LONG = 3 * 366 * 86400.0  # seconds, over which days are left out of dates
 
@@ -64,7 +65,7 @@ def charts_of(
     columns = every[:MOST]
     if len(every) > MOST:
         title = f"{title} (the first {MOST} of {len(every)} columns)"
-    wide, tall = _LEFT + _WIDTH + 15 + beside, _ABOVE + _HEIGHT + (64 if x else 42)
+    wide, tall = _LEFT + _WIDTH + 15 + beside, _ABOVE + _HEIGHT + (84 if x else 60)
     across = min(_ACROSS, len(columns))
     width = across * wide + 20
     entries = 34 if legend else 0
@@ -117,7 +118,18 @@ def named_axis(axes: Axes, which: Literal["x", "y"], column: Column, shown: Iter
     """Ticks for categories: their names."""
     places = list(shown)
     names = [short(column.categories[i]) for i in places]
-    (axes.set_xticks if which == "x" else axes.set_yticks)(places, names, fontsize=7)
+    if which == "x":
+        upright_names(axes, places, names)
+    else:
+        axes.set_yticks(places, names, fontsize=7)
+
+
+def upright_names(axes: Axes, places: Sequence[int], names: Sequence[str]) -> None:
+    """Ticks with names below a chart, turned if they would run into each other."""
+    most = max(map(len, names), default=0)
+    turned = most * len(names) * _LETTER_WIDTH > _WIDTH
+    style: dict[str, Any] = {"rotation": 32, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axes.set_xticks(places, names, fontsize=7, **style)
 
 
 def edges_of(centers: NDArray[Any]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from elboroom.figures.column_charts import (
     named_axis,
     number_axis,
     short,
+    upright_names,
 )
 from elboroom.figures.style import INK, PALETTE
 from elboroom.latent.arrays import Numbers, codes_of, evenly, known_dims, numbers, seeded
@@ -202,9 +203,10 @@ def _draw_shares(axes: Axes, column: Column, data: Numbers, drawn: Numbers) -> N
     most = np.sort(np.argsort(-np.maximum(*shares), kind="stable")[:NAMED])
     for side, values, colour in zip((-0.2, 0.2), shares, (_DATA, _MODEL), strict=True):
         axes.bar(np.arange(len(most)) + side, values[most], 0.4, color=colour)
-    axes.set_xticks(range(len(most)), [short(column.categories[i], 7) for i in most], fontsize=7)
+    upright_names(axes, range(len(most)), [short(column.categories[i], 7) for i in most])
     if size > len(most):
-        axes.set_xlabel(f"and {size - len(most)} more", fontsize=7, color=INK)
+        more = f"and {size - len(most)} more"
+        axes.text(1, 1.02, more, fontsize=7, color=INK, ha="right", va="bottom", transform=axes.transAxes)
 
 
 def _draw_histograms(axes: Axes, column: Column, data: Numbers, drawn: Numbers) -> None:
@@ -233,5 +235,5 @@ def _draw_confusion(axes: Axes, column: Column, observed: Numbers, decoded: Numb
         dark = "white" if share > 0.6 else INK
         axes.text(i, j, f"{share:.0%}", ha="center", va="center", fontsize=6, color=dark)
     names = [short(column.categories[i], 7) for i in most]
-    axes.set_xticks(range(len(most)), names, fontsize=7)
+    upright_names(axes, range(len(most)), names)
     axes.set_yticks(range(len(most)), names, fontsize=7)
