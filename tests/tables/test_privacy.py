@@ -47,6 +47,28 @@ def test_fresh_rows_are_no_nearer_to_the_training_rows() -> None:
     assert "no sign" in found.describe()[1]
 
 
+def test_the_error_counts_that_samples_share_their_nearest_rows() -> None:
+    """Honest rows give no alarm, however many are drawn: the share has the error that is stated."""
+    gaps = []
+    for seed in range(40):
+        found = nearest_records(
+            _rows(3000, seed), _rows(300, 100 + seed), _rows(60, 200 + seed), COLUMNS, seed
+        )
+        assert not found.is_suspect
+        gaps.append((found.closer_to_training - 0.5) / found.closer_error)
+        assert found.closer_error > 2 * 0.5 / 3000**0.5
+    assert 0.7 < np.std(gaps) < 1.35
+
+
+def test_rows_of_few_categories_are_met_in_no_order() -> None:
+    rng = np.random.default_rng(0)
+    job = COLUMNS[1]
+    samples, training, held_out = (rng.integers(0, 3, (n, 1)).astype(float) for n in (2000, 500, 500))
+    found = nearest_records(samples, training, held_out, [job])
+    assert found.copies == 1
+    assert not found.is_suspect
+
+
 def test_a_tenth_of_copies_is_noticed() -> None:
     training = _rows(1000, 1)
     samples = np.concatenate([_rows(1800, 0), training[:200] + np.array([1e-9, 0])])

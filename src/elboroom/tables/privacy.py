@@ -33,8 +33,9 @@ class NearestRecords:
         Median distance from a sample, and from a held-out row, to the nearest training row. Samples that
         are nearer than held-out rows are suspect.
     closer_to_training, closer_error : float
-        Share of the samples that are nearer to a training row than to a held-out row, among as many of each,
-        and its standard error: ½ if nothing is memorised.
+        Share of the samples whose nearest row, among as many training as held-out rows, is a training row:
+        ½ if nothing is memorised. Its standard error is that over all ways to call half of these rows
+        training rows, which counts that samples share their nearest rows.
     copies, held_out_copies : float
         Shares of the samples and of the held-out rows that equal a training row. In tables of few categories
         both are large, and only a difference between them counts.
@@ -108,14 +109,13 @@ def nearest_records(
     equal = min(len(known), len(unseen))
     some = known[rng.permutation(len(known))[:equal]]
     other = unseen[rng.permutation(len(unseen))[:equal]]
-    gap = _nearest(drawn, some) - _nearest(drawn, other)
-    closer = np.where(np.abs(gap) < _SAME, 0.5, gap < 0)
+    closer, error = _closer(drawn, some, other, rng)
     return NearestRecords(
         len(drawn),
         float(np.median(from_samples)),
         float(np.median(from_unseen)),
-        float(closer.mean()),
-        0.5 / math.sqrt(len(drawn)),
+        closer,
+        error,
         float((from_samples < _SAME).mean()),
         float((from_unseen < _SAME).mean()),
     )
@@ -147,6 +147,23 @@ def _points(
             each = ((np.where(missing, mean, cells) - mean) / deviation)[:, None]
         parts += [np.where(missing[:, None], 0.0, each), missing[:, None].astype(np.float64)]
     return np.concatenate(parts, 1)
+
+
+def _closer(
+    drawn: NDArray[np.float64],
+    some: NDArray[np.float64],
+    other: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Share of samples whose nearest row is one of ``some``; its deviation under permutations."""
+    count = len(some)
+    order = rng.permutation(2 * count)  # equal rows of both kinds are met in no order
+    rows = np.concatenate([some, other])[order]
+    nearest = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(drawn, return_distance=False)[:, 0]
+    chosen = np.bincount(nearest, minlength=2 * count)
+    share = float((order[nearest] < count).mean())
+    variance = 0.25 * np.square(chosen - chosen.mean()).sum() * 2 * count / max(1, 2 * count - 1)
+    return share, math.sqrt(variance) / len(drawn)
 
 
 def _nearest(rows: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
