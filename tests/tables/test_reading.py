@@ -331,3 +331,25 @@ def test_none_is_a_word_among_words_and_missing_among_numbers(
     column = next(each for each in data.columns if each.name == "a")
     assert column.kind in (kind, "real")
     assert int(np.isnan(data.x[:, data.columns.index(column)]).sum()) == 5 * missing
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_quote_that_is_never_closed_is_refused_with_its_line(end: str, tmp_path: Path) -> None:
+    rows = [f'{i},"a, {i}",{i}.5' for i in range(30)]
+    rows[11] = '11,"a, 11,11.5'
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,c\n" + "\n".join(rows).replace('a, 12"', "a, 12") + end)
+    text = path.read_text()
+    opened = next(i for i, line in enumerate(text.splitlines(), 1) if line.count('"') % 2)
+    path.write_text(text[: text.index("12,")] + "12,a,12.5\n13,b,13.5" + end)
+    with pytest.raises(UsageError, match=f"the quote that opens in line {opened} is never closed"):
+        load_data(path)
+
+
+def test_quotes_around_several_lines_and_inches_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    pairs = "".join(f'{i},"two\nlines ""{i % 3}"""\n{i},5" pipe\n' for i in range(20))
+    path.write_text("a,b\n" + pairs)
+    data = load_data(path)
+    assert len(data) == 40
+    assert not data.skipped

@@ -58,8 +58,9 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
     """Load a table, one example a line, with a kind for each column.
 
     The layout is found as by `elboroom.data.table.load_csv`, and so are labels and names of rows. Kinds of
-    columns are inferred from all cells. A cell that is empty or says ``NA``, ``N/A``, ``null``, ``none``,
-    ``nan``, ``?`` or ``-`` is missing. A table of pixels becomes images, as by `load_csv`.
+    columns are inferred from all cells. A cell that is empty or says ``NA``, ``N/A``, ``null``, ``nan``,
+    ``?`` or ``-`` is missing, and so is ``none`` among numbers or dates. A table of pixels becomes
+    images, as by `load_csv`.
 
     Parameters
     ----------
@@ -151,12 +152,32 @@ def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Row
 
 
 def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not empty; separators alone have cells, but empty ones."""
+    """Line number and cells of each line that is not empty; separators alone have cells, but empty ones.
+
+    Raises
+    ------
+    UsageError
+        If a quote is never closed: what follows it would be one cell.
+    """
     lines = Lines(path, layout.encoding)
     texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
-    for cells in csv.reader(texts, **dialect(layout.separator)):
+    start, quotes = 0, 0  # of the present record
+
+    def counted() -> Iterator[str]:
+        nonlocal start, quotes
+        for text in texts:
+            start, quotes = start or lines.number, quotes + text.count('"')
+            yield text
+
+    opened: int | None = None
+    for cells in csv.reader(counted(), **dialect(layout.separator)):
+        # Whether this is the last record is not known yet; only there a quote can stay open.
+        opened = start if quotes % 2 and lines.number > start else None
+        start, quotes = 0, 0
         if lines.number >= layout.first and (len(cells) > 1 or any(map(str.strip, cells))):
             yield lines.number, cells
+    if opened is not None:
+        raise UsageError(f"{path}: the quote that opens in line {opened} is never closed; close or remove it")
 
 
 def _wrong(cells: Sequence[str], layout: Layout) -> str | None:
