@@ -158,6 +158,39 @@ def test_what_cannot_be_sampled_is_refused_in_one_line(wanted: str, said: str) -
     assert "\n" not in str(error.value)
 
 
+def test_exact_numbers_in_large_units_are_not_taken_for_impossible() -> None:
+    """Their density is about 1e-12, as the standard deviations are 1e6; 100 deviations away is refused."""
+    columns = [Column(name=name, kind="real", location=0.0, scale=1e6) for name in "ab"]
+    head = MixedHead((2,), columns=columns)
+    vae = VAE(
+        nn.Linear(*head.input_shape, 2),
+        nn.Linear(1, *head.in_shape),
+        StandardNormal(1),
+        shape=(2,),
+        likelihood=head,
+    )
+    found = sample_given(vae, "a=200000, b=-300000", 20)
+    assert found.log_probability < np.log(1e-9)
+    assert found.x.tolist() == [[200000.0, -300000.0]] * 20
+    with pytest.raises(UsageError, match="below 1e-09"):
+        sample_given(vae, "a=200000, b=-1e8", 20)
+
+
+def test_what_no_draw_from_the_prior_meets_is_not_refused_for_that() -> None:
+    """P(E) is 3e-6, nearly all from codes beyond 4.5, of which 2,000 draws have none."""
+    head = MixedHead((1,), columns=[SMOKES])
+    decoder = nn.Linear(1, 1)
+    with torch.no_grad():
+        decoder.weight.fill_(60.0)
+        decoder.bias.fill_(-270.0)
+    vae = VAE(nn.Linear(2, 2), decoder, StandardNormal(1), shape=(1,), likelihood=head)
+    s = np.linspace(-9, 9, 20001)
+    exact = (stats.norm.pdf(s) / (1 + np.exp(-np.clip(60 * s - 270, -700, 700)))).sum() * (s[1] - s[0])
+    torch.manual_seed(0)
+    found = sample_given(vae, "smokes=yes", 100)
+    assert found.log_probability == pytest.approx(np.log(exact), abs=0.5)
+
+
 def test_a_count_is_no_fraction() -> None:
     with pytest.raises(UsageError, match="contradicts itself"):
         read_conditions("children=1.5", [CHILDREN])

@@ -126,7 +126,8 @@ def _codes_given(vae: VAE, events: tuple[Event, ...], count: int) -> _Codes:
     """Draw ``count`` codes from p(z|E), by importance resampling in as few temperature steps as suffice."""
     prior = vae.prior_given(vae.condition_vectors(None, count))
     z = prior.sample(count)
-    log_event = log_probability(_generate(vae, z), events).double()
+    p = _generate(vae, z)
+    log_event, usual = log_probability(p, events).double(), _usual_density(p, events)
     temperature, total, steps = 0.0, 0.0, 0
     prior_ess = _effective_size(log_event)
     scale, moves = 1.0, _is_euclidean(vae)
@@ -137,7 +138,8 @@ def _codes_given(vae: VAE, events: tuple[Event, ...], count: int) -> _Codes:
         )
     while temperature < 1:
         steps += 1
-        _check_mass(log_event, total, events, steps)
+        # E[L^t] is at least E[L] if L is a probability, at most 1; a density may be larger.
+        _check_mass(log_event, 0.0 if usual is not None else total, events, steps)
         following = _next_temperature(log_event, temperature, z) if moves else 1.0
         log_weights = (following - temperature) * log_event
         total += float(log_weights.logsumexp(0)) - math.log(count)
@@ -146,8 +148,19 @@ def _codes_given(vae: VAE, events: tuple[Event, ...], count: int) -> _Codes:
         temperature = following
         if moves:
             z, log_event, scale = _moved(vae, events, z, log_event, temperature, scale)
-    _check_mass(log_event, total, events, steps)
+    _check_mass(log_event, total - (usual or 0.0), events, steps)
     return _Codes(z, total, prior_ess, steps)
+
+
+def _usual_density(p: Mixed, events: tuple[Event, ...]) -> float | None:
+    """Mean log-density of drawn numbers in the columns that are given exactly; None if there are none.
+
+    Beside it a density says how unusual a number is, whatever the unit of its column.
+    """
+    places = [event.place for event in events if event.is_point]
+    if not places:
+        return None
+    return float(p.log_prob_by_column(p.sample())[..., places].sum(-1).mean())
 
 
 def _is_euclidean(vae: VAE) -> bool:
@@ -168,8 +181,7 @@ def _check_mass(log_event: Tensor, total: float, events: tuple[Event, ...], step
     asked = ", ".join(event.text for event in events)
     if not bool((log_event > -math.inf).any()):
         raise UsageError(f"the model gives the condition {asked} no probability; loosen it")
-    # An upper bound on the way: what is left to come is below the largest probability of the event.
-    if total + (float(log_event.max()) if steps == 1 else 0.0) < _LEAST:
+    if total < _LEAST:
         raise UsageError(
             f"the model gives the condition {asked} a probability below {math.exp(_LEAST):.0e}; loosen it"
         )

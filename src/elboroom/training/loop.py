@@ -39,8 +39,7 @@ from elboroom.training.step.lr_schedules import lr_warnings
 from elboroom.training.storage import Storage
 
 _BAR_SECONDS = 0.5
-# Seconds in which a launcher may pass on a signal that the terminal has sent already.
-_IGNORE_REPEATS = 10.0
+_IGNORE_REPEATS = 10.0  # seconds in which a launcher may pass on a signal of the terminal once more
 
 OnEpoch = Callable[[VAE, dict[str, Any]], None]
 

@@ -104,7 +104,9 @@ def _is_complete(run: Run, config: Config) -> bool:
     history, patience = run.history, config.training.patience
     done = len(history) >= config.training.epochs
     if patience is not None and history:
-        measured = [row for row in history if "val_elbo" in row] or history[:1]
-        best = max(measured, key=lambda row: row.get("val_bound", row.get("val_elbo", 0.0)))
+        from elboroom.training.validation import quality
+
+        measured = [row for row in history if "val_elbo" in row]
+        best = max(measured, key=quality) if measured else history[0]
         done = done or len(history) - best["epoch"] >= patience
     return done and run.status.state == "finished"
