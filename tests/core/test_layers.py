@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "config": {"errors"},
     "io": {"errors"},
     "distributed": {"errors"},
+    "serving": {"errors"},
     "networks": {"errors", "config", "distributed"},
     "probability": {"errors", "config", "distributed"},
     "models": {"errors", "config", "io", "distributed", "networks", "probability"},
