@@ -138,6 +138,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Write how many there are of something; the plural is the noun with an s if it is not given.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row"), counted(2, "category", "categories")
+    ('1 row', '2,000 rows', '2 categories')
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
 def some(names: Sequence[str], most: int = 3) -> str:
     """Return the first few names, and how many more there are.
 

@@ -162,7 +162,7 @@ def test_rows_whose_numbers_overflow_are_named(elboroom: Command, trained: Path)
     else:
         assert lines[1]["verdict"] == "not scored"
         assert result.code == 1
-        assert "1 of 4 examples have no score, as the model's numbers overflow on them: row 1" in result.err
+        assert "1 of 4 examples has no score, as the model's numbers overflow: row 1" in result.err
 
 
 def test_another_number_of_columns_is_refused(elboroom: Command, trained: Path) -> None:

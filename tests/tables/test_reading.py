@@ -254,7 +254,7 @@ def test_points_among_decimal_commas_are_no_numbers(tmp_path: Path) -> None:
 
 def test_categories_that_differ_in_capitals_are_said(tmp_path: Path) -> None:
     data = _table(tmp_path, "a,b\n" + "x,1\nX,2\ny,3\n" * 9)
-    assert "warning: 1 categories of column 'a' differ from others in capitals only" in data.notes
+    assert "warning: 1 category of column 'a' differs from others in capitals only" in data.notes
 
 
 def test_a_column_in_another_format_is_refused_at_use(tmp_path: Path) -> None:

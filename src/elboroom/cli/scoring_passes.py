@@ -15,7 +15,7 @@ from elboroom.cli.inputs.row_names import label_cells, name_cells, rows_of
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.data.table_text import columns_of
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, counted
 from elboroom.models.vae import VAE
 from elboroom.runs.run import Run
 from elboroom.scoring.calibration import Calibration
@@ -141,8 +141,8 @@ class Passes:
             )
         if table.unreliable:
             found.append(
-                f"note: {table.unreliable:,} scores are not reliable (Pareto k̂ above 0.7): their error is "
-                "larger than it says; take a larger --num-samples, or --score elbo"
+                f"note: not reliable (Pareto k̂ above 0.7): {counted(table.unreliable, 'score')}. The error "
+                "is larger than it says; take a larger --num-samples, or --score elbo"
             )
         return found
 

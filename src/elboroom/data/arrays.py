@@ -15,7 +15,7 @@ from elboroom.data.members import weigh
 from elboroom.data.memory import convert
 from elboroom.data.precision import rounding_of
 from elboroom.data.rows import Joined, chunks, extent
-from elboroom.errors import UsageError, shortened
+from elboroom.errors import UsageError, counted, shortened
 
 _NARROWEST = 8  # pixels of a grey image that is not taken for a time series
 _MOST_CHANNELS = 4  # red, green, blue and alpha
@@ -78,7 +78,11 @@ def from_array(
             f"{name}: the array contains {shortened(str(x.dtype))}; it must contain plain numbers"
         )
     if x.ndim < 2:
-        what = f"contains one number ({x.dtype})" if x.ndim == 0 else f"contains {len(x):,} numbers in a row"
+        what = (
+            f"contains one number ({x.dtype})"
+            if x.ndim == 0
+            else f"contains {counted(len(x), 'number')} in a row"
+        )
         raise UsageError(f"{name}: {what}; give an array of examples, (n, d) or (n, h, w, c)")
     if x.ndim == 3 and not (is_series(x) if series is None else series):
         x = x[..., None]

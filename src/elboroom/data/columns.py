@@ -147,8 +147,9 @@ def _converted(values: Array, own: Column, wanted: Column, where: str) -> tuple[
                 "unseen='missing'"
             )
         result[unknown] = np.nan
-        what = f"{len(unknown):,} cells, such as {word} in row {unknown[0]} (counting from 0)"
-        return result, [f"warning: column {name}: {what}, are taken as missing: no known category"]
+        place = f"{word} in row {unknown[0]} (counting from 0)"
+        what = f"{place}, is" if len(unknown) == 1 else f"{len(unknown):,} cells, such as {place}, are"
+        return result, [f"warning: column {name}: {what} taken as missing: no known category"]
     if wanted.kind == own.kind == "datetime":
         return _dates(values, own, wanted), []
     numeric = ("real", "positive", "count")

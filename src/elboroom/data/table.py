@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ import numpy as np
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Array, Dataset, Skipped
 from elboroom.data.precision import Rounding
-from elboroom.data.table_layout import Layout, Lines, dialect, find_layout, is_number, not_text
+from elboroom.data.table_layout import Layout, find_layout, is_number
+from elboroom.data.table_lines import reading_text, records
 from elboroom.errors import UsageError, shortened
 
 SUFFIXES = (".csv", ".tsv")
@@ -86,13 +86,9 @@ def load_csv(path: Path, strict: bool = False, encoding: str | None = None) -> D
         If the file is empty or no text, no line can be read, whole numbers would no longer differ as float32,
         or under `strict` any line cannot be read.
     """
-    try:
+    with reading_text(path):
         layout = find_layout(path, encoding)
         rows = _read(path, layout, strict)
-    except UnicodeDecodeError as error:
-        raise UsageError(not_text(path, error)) from None
-    except csv.Error as error:
-        raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
     if not layout.values:
         raise UsageError(f"{path}: contains labels only; it needs at least one column of numbers")
     if not rows.numbers:
@@ -125,27 +121,21 @@ def example(folder: Path) -> Path:
 
 def _read(path: Path, layout: Layout, strict: bool) -> _Rows:
     rows = _Rows(layout)
-    lines = Lines(path, layout.encoding)
-    number, empty = 0, list[int]()
-    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
-    for cells in csv.reader(texts, **dialect(layout.separator)):
-        if lines.number < layout.first:
-            continue
-        if not any(cell.strip() for cell in cells):
-            empty += [lines.number] * (len(cells) > 1)  # counts as a row if another one follows
-            continue
-        rows.skipped += [Skipped(f"{path}:{at}", f"line {at} has nothing in any cell") for at in empty]
-        number += len(empty)
-        empty.clear()
+    for record in records(path, layout):
         try:
-            _take(cells, rows)
+            if record.is_empty:
+                wrong: str | None = "has nothing in any cell"
+            else:
+                _take(record.cells, rows)
+                wrong = None
         except ValueError as error:
             if strict:
-                raise UsageError(f"{path}: line {lines.number} {error}; correct or remove it") from None
-            rows.skipped.append(Skipped(f"{path}:{lines.number}", f"line {lines.number} {error}"))
+                raise UsageError(f"{path}: line {record.line} {error}; correct or remove it") from None
+            wrong = str(error)
+        if wrong is None:
+            rows.numbers.append(record.row)
         else:
-            rows.numbers.append(number)
-        number += 1
+            rows.skipped.append(Skipped(f"{path}:{record.line}", f"line {record.line} {wrong}"))
     return rows
 
 

@@ -32,10 +32,25 @@ _SHORT = tuple(day.replace("%Y", "%y") for day in _DAYS if day.endswith("%Y"))
 _NAMED = ("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
 _TIMES = ("", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 _NO_DATE = np.datetime64("NaT", "us")
+_MOST_HOPELESS = 20  # words that are in no format, after which no other is looked at: each is slow
 
 
 class DatesError(ValueError):
-    """Dates whose format is not one, or cannot be told."""
+    """Dates whose format is not one, or cannot be told.
+
+    Attributes
+    ----------
+    date_format : str
+        A format that may be meant: that of the most.
+    word : str
+        The word that is not in it; empty if all are.
+    is_date : bool
+        Whether that word is a date in another format.
+    """
+
+    def __init__(self, message: str, date_format: str, word: str = "", *, is_date: bool = True):
+        super().__init__(message)
+        self.date_format, self.word, self.is_date = date_format, word, is_date
 
 
 @dataclass(frozen=True)
@@ -82,13 +97,21 @@ def _is_like(word: str, date_format: str) -> bool:
     return len(word) == _LENGTHS.get(date_format) and (len(word) == 10 or word[10] == date_format[8])
 
 
-def find_dates(words: Sequence[str]) -> Dates | None:
+def find_dates(words: Sequence[str], counts: Sequence[int] | Array | None = None) -> Dates | None:
     """Find the format of words that are dates, and parse them; None if they are no dates.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Different words.
+    counts : sequence of int, optional
+        How many cells say each; of several formats, that of the most cells is the one meant.
 
     Raises
     ------
     DatesError
-        If days and months cannot be told apart, or the dates are in two formats.
+        If days and months cannot be told apart, the dates are in two formats, or one is no date in the format
+        of the others.
 
     Examples
     --------
@@ -99,29 +122,40 @@ def find_dates(words: Sequence[str]) -> Dates | None:
     """
     if not words or not all(map(_LIKE_A_DATE.fullmatch, words)):
         return None
-    first, found = [], []
-    for form in _formats(words[0]):
-        values = parse_dates(words, form)
-        if not np.isnat(values).any():
-            found.append(Dates(values, form))
-        first.append((int(np.isnat(values).sum()), form, values))
-    if len({dates.date_format.replace("%B", "%b") for dates in found}) > 1:  # May is short and long
-        one, other = found[0].date_format, found[1].date_format
-        raise DatesError(f"{words[0]!r} may be {one} or {other}|{one}")
-    if found:
-        return found[0]
-    _refuse_two_formats(words, first)
-    return None
-
-
-def _refuse_two_formats(words: Sequence[str], tried: Sequence[tuple[int, str, Array]]) -> None:
+    tried = _tried(words)
     if not tried:
-        return
-    _, form, values = min(tried, key=lambda each: each[0])
-    other = words[int(np.flatnonzero(np.isnat(values))[0])]
-    if any(True for _ in _formats(other)):
-        fits = words[int(np.flatnonzero(~np.isnat(values))[0])]
-        raise DatesError(f"{fits!r} and {other!r} are dates in two formats|{form}")
+        return None
+    weights = np.ones(len(words), np.int64) if counts is None else np.asarray(counts)
+    best = max(tried, key=lambda dates: int(weights[~np.isnat(dates.values)].sum()))
+    form, strange = best.date_format, np.isnat(best.values)
+    fits = words[int(np.flatnonzero(~strange)[0])]
+    for other in tried:
+        same = other.date_format.replace("%B", "%b") == form.replace("%B", "%b")  # May is short and long
+        if not same and (np.isnat(other.values) == strange).all():
+            raise DatesError(f"{fits!r} may be {form} or {other.date_format}", form)
+    if not strange.any():
+        return best
+    dated = [i for i in np.flatnonzero(strange).tolist() if not all(np.isnat(d.values[i]) for d in tried)]
+    if dated:
+        word = words[dated[0]]
+        raise DatesError(f"{fits!r} and {word!r} are dates in two formats", form, word)
+    word = words[int(np.flatnonzero(strange)[0])]
+    raise DatesError(f"{word!r} is not a date like the others, {form},", form, word, is_date=False)
+
+
+def _tried(words: Sequence[str]) -> list[Dates]:
+    """Words by each format that one of them is in."""
+    found: list[Dates] = []
+    known, hopeless = np.zeros(len(words), bool), 0
+    for i, word in enumerate(words):
+        if known[i] or hopeless > _MOST_HOPELESS:
+            continue
+        formats = [form for form in _formats(word) if form not in {dates.date_format for dates in found}]
+        hopeless += not formats
+        for form in formats:
+            found.append(Dates(parse_dates(words, form), form))
+            known |= ~np.isnat(found[-1].values)
+    return found
 
 
 def _formats(word: str) -> Iterator[str]:

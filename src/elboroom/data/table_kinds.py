@@ -23,7 +23,7 @@ from elboroom.data.table_dates import (
     parse_dates,
     step_of,
 )
-from elboroom.errors import UsageError, shortened
+from elboroom.errors import UsageError, counted, shortened
 
 MOST_CATEGORIES = 1000
 _MOST_MIXED = 50  # categories of a column of numbers and words
@@ -97,8 +97,8 @@ def declare(cells: Cells, said: Declared, where: str, unseen: str = "refuse") ->
         if kind == "boolean":
             if len(levels) != 2:
                 raise UsageError(
-                    f"{where}: column {shortened(cells.name)} has {len(levels):,} different values and a "
-                    f"boolean has two; give kinds='{cells.name}=category'"
+                    f"{where}: column {shortened(cells.name)} has {counted(len(levels), 'different value')} "
+                    f"and a boolean has two; give kinds='{cells.name}=category'"
                 )
             levels = said.levels or _in_boolean_order(levels)
         return _of_categories(cells, kind, levels, where, unseen, **options)
@@ -229,7 +229,9 @@ def _of_words(cells: Cells, where: str, unseen: str) -> Found:
     found = _of_categories(cells, "category", names, where, unseen)
     alike = len(names) - len({name.lower() for name in names})
     if alike:
-        what = f"{alike:,} categories of column {shortened(cells.name)} differ from others in capitals only"
+        verb = "differs" if alike == 1 else "differ"
+        which = counted(alike, "category", "categories")
+        what = f"{which} of column {shortened(cells.name)} {verb} from others in capitals only"
         return Found(found.column, (f"warning: {what}", *found.notes))
     return found
 
@@ -246,10 +248,9 @@ def _of_kinds(cells: Cells, where: str, *, date: bool = False) -> Found:
         found = _of_categories(cells, "category", names, where, "refuse")
         what = f"column {shortened(cells.name)} holds numbers and words, such as {shortened(cells.said(row))}"
         return Found(found.column, (f"warning: {what}, and is taken for categories", *found.notes))
-    others = f"{words:,} words, such as {shortened(cells.said(row))} in {cells.place(row)}"
-    if date:
-        others = f"{words + numbers:,} others, such as {shortened(cells.said(row))} in {cells.place(row)}"
-    of = f"{int(cells.is_date.sum()):,} dates" if date else f"{numbers:,} numbers"
+    strange = counted(words + numbers, "other") if date else counted(words, "word")
+    others = f"{strange}, such as {shortened(cells.said(row))} in {cells.place(row)}"
+    of = counted(int(cells.is_date.sum()), "date") if date else counted(numbers, "number")
     kind = "datetime" if date else "real"
     raise UsageError(
         f"{where}: column {shortened(cells.name)} holds {of} and {others}; give "
@@ -278,15 +279,7 @@ def _of_dates(cells: Cells, where: str, date_format: str = "", **options: Any) -
     dates = cells.dates
     if dates is None or not cells.is_date.any():
         words = [word for word in cells.words if date_format or like_a_date(word)]
-        try:
-            found = None if date_format else find_dates(words)
-        except DatesError as error:
-            what, _, one = str(error).partition("|")
-            raise UsageError(
-                f"{where}: column {shortened(cells.name)}: {what}; give the format, as in "
-                f"kinds='{cells.name}=datetime:{one}'"
-            ) from None
-        date_format = date_format or (found.date_format if found else "")
+        date_format = date_format or _format_of(cells, words, where)
         dates = parse_dates(words, date_format) if date_format else np.empty(0, "datetime64[us]")
         if not len(dates) or np.isnat(dates).all():
             row = int(np.flatnonzero(~cells.missing)[0])
@@ -300,6 +293,25 @@ def _of_dates(cells: Cells, where: str, date_format: str = "", **options: Any) -
     fields = {"step": step, "whole": are_whole(dates, step), "origin": first_day(dates)}
     fields |= {"date_format": date_format, "timezone": cells.timezone}
     return _made(cells, "datetime", **{**options, **fields})
+
+
+def _format_of(cells: Cells, words: Sequence[str], where: str) -> str:
+    """The format of dates; empty if they are none."""
+    assert cells.codes is not None
+    counts, at = np.bincount(cells.codes[cells.is_word]), {word: i for i, word in enumerate(cells.words)}
+    try:
+        found = find_dates(words, [counts[at[word]] for word in words])
+    except DatesError as error:
+        place, fix, end = "", "; give the format, as in", ""
+        if error.word:
+            found_at = cells.place(int(np.flatnonzero(cells.codes == at[error.word])[0]))
+            place = f", the latter in {found_at}" if error.is_date else f" in {found_at}"
+            fix, end = "; correct it, or give", " to take such cells as missing"
+        raise UsageError(
+            f"{where}: column {shortened(cells.name)}: {error}{place}{fix} "
+            f"kinds='{cells.name}=datetime:{error.date_format}'{end}"
+        ) from None
+    return found.date_format if found else ""
 
 
 def _category_names(cells: Cells) -> tuple[str, ...]:

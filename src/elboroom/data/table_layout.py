@@ -147,9 +147,9 @@ def find_layout(path: Path, encoding: str | None = None) -> Layout:
     if not sample:
         raise UsageError(f"{path}: contains no row of numbers; it needs at least one line of numbers")
     separator, comma = _separator([line for _, line in sample], tabs_first=path.suffix.lower() == ".tsv")
-    rows = [(number, cells_of(line, separator)) for number, line in sample]
+    rows = [(sample[last][0], cells) for last, cells in _parsed([line for _, line in sample], separator)]
     if before is not None:
-        cells = cells_of(before[1].strip(), separator)
+        cells = _parsed([before[1].strip()], separator)[0][1]
         if len(cells) == len(rows[0][1]) and not any(is_number(cell, comma) for cell in cells):
             rows.insert(0, (before[0], cells))  # "# a,b,c", as numpy.savetxt writes a header
     return _interpret(path, rows, separator, comma, encoding)
@@ -193,12 +193,21 @@ def not_text(path: Path, error: UnicodeDecodeError) -> str:
     return f"{path}: is not a text table ({error.encoding}: {error.reason}); save it as UTF-8 CSV"
 
 
-def cells_of(line: str, separator: str) -> list[str]:
-    """Cells of one line."""
-    try:
-        return next(csv.reader([line.strip() if separator == " " else line], **dialect(separator)), [])
-    except csv.Error:
-        return []
+def _parsed(lines: Sequence[str], separator: str) -> list[tuple[int, list[str]]]:
+    """The last line, by its index, and the cells of each record; no cells if one is too long.
+
+    A cell in quotes may go on in the next line.
+    """
+    reader = csv.reader([line.strip() if separator == " " else line for line in lines], **dialect(separator))
+    found: list[tuple[int, list[str]]] = []
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return found
+        except csv.Error:
+            cells = []
+        found.append((reader.line_num - 1, cells))
 
 
 def dialect(separator: str) -> dict[str, Any]:
@@ -221,7 +230,7 @@ def _separator(lines: Sequence[str], *, tabs_first: bool) -> tuple[str, bool]:
     found: list[tuple[float, float, int, int, str, bool]] = []
     order = "\t,;|" if tabs_first else ",;\t|"
     for place, separator in enumerate((*order, " ")):
-        rows = [cells_of(line, separator) for line in lines]
+        rows = [cells for _, cells in _parsed(lines, separator)]
         counts = [len(row) for row in rows]
         count = max(set(counts), key=counts.count)
         if count < 2 or (separator == " " and found):
@@ -267,7 +276,7 @@ def _interpret(
     return Layout(
         tuple(names) if is_header else tuple(str(i + 1) for i in range(len(names))),
         number if is_header else None,
-        rows[1][0] if is_header and len(rows) > 1 else number + is_header,
+        number + is_header,
         separator,
         comma,
         label,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import numpy as np
 from elboroom.data.dataset import Dataset, Skipped
 from elboroom.data.table import is_pixels, labels_of, load_csv
 from elboroom.data.table_cells import Cells, ColumnReader
-from elboroom.data.table_layout import Layout, Lines, dialect, find_layout, not_text
+from elboroom.data.table_layout import Layout, find_layout
+from elboroom.data.table_lines import reading_text, records
 from elboroom.data.table_set import Reading, table_set
 from elboroom.errors import UsageError
 
@@ -76,7 +76,7 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
     UsageError
         If the file is empty or no text, or a column cannot be used; the message names the column.
     """
-    try:
+    with reading_text(path):
         layout = find_layout(path, encoding)
         if layout.header is not None and is_pixels([layout.columns[i] for i in layout.values]):
             pixels = load_csv(path, reading.strict, encoding)
@@ -87,10 +87,6 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
         texts = {i for i, column in rows.columns.items() if column.is_text}
         if texts:  # what was read as numbers there are words: "12e3" among "45a1"
             rows = _read(path, layout, texts | {i for i, c in rows.columns.items() if c.text}, reading)
-    except UnicodeDecodeError as error:
-        raise UsageError(not_text(path, error)) from None
-    except csv.Error as error:
-        raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
     if not layout.values:
         raise UsageError(f"{path}: contains labels only; it needs at least one column of numbers")
     if not rows.numbers:
@@ -131,53 +127,20 @@ def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Row
         for i in layout.values
     }
     rows = _Rows(layout, columns)
-    number, empty = -1, list[int]()
-    for line, cells in _lines(path, layout):
-        if not any(map(str.strip, cells)):
-            empty.append(line)  # counts as a row if another one follows
-            continue
-        rows.skipped += [Skipped(f"{path}:{at}", f"line {at} has nothing in any cell") for at in empty]
-        rows.empty += len(empty)
-        number += 1 + len(empty)
-        empty.clear()
-        wrong = _wrong(cells, layout)
-        if wrong is None:
-            rows.add(cells, line, number)
-        elif reading.strict:
-            raise UsageError(f"{path}: line {line} {wrong}; correct or remove it")
+    for record in records(path, layout):
+        if record.is_empty:
+            rows.empty += 1
+            wrong: str | None = "has nothing in any cell"
         else:
-            rows.skipped.append(Skipped(f"{path}:{line}", f"line {line} {wrong}"))
+            wrong = _wrong(record.cells, layout)
+            if wrong is not None and reading.strict:
+                raise UsageError(f"{path}: line {record.line} {wrong}; correct or remove it")
+        if wrong is None:
+            rows.add(record.cells, record.line, record.row)
+        else:
+            rows.skipped.append(Skipped(f"{path}:{record.line}", f"line {record.line} {wrong}"))
     rows.convert()
     return rows
-
-
-def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not empty; separators alone have cells, but empty ones.
-
-    Raises
-    ------
-    UsageError
-        If a quote is never closed: what follows it would be one cell.
-    """
-    lines = Lines(path, layout.encoding)
-    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
-    start, quotes = 0, 0  # of the present record
-
-    def counted() -> Iterator[str]:
-        nonlocal start, quotes
-        for text in texts:
-            start, quotes = start or lines.number, quotes + text.count('"')
-            yield text
-
-    opened: int | None = None
-    for cells in csv.reader(counted(), **dialect(layout.separator)):
-        # Whether this is the last record is not known yet; only there a quote can stay open.
-        opened = start if quotes % 2 and lines.number > start else None
-        start, quotes = 0, 0
-        if lines.number >= layout.first and (len(cells) > 1 or any(map(str.strip, cells))):
-            yield lines.number, cells
-    if opened is not None:
-        raise UsageError(f"{path}: the quote that opens in line {opened} is never closed; close or remove it")
 
 
 def _wrong(cells: Sequence[str], layout: Layout) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from elboroom.config.columns import Column
 from elboroom.data.dataset import Dataset
-from elboroom.data.table_layout import Layout, Lines, dialect, find_layout
+from elboroom.data.table_layout import find_layout
+from elboroom.data.table_lines import records
 from elboroom.data.table_write import cell_texts
 from elboroom.tables.imputation import Imputed
 
@@ -51,22 +52,13 @@ def filled_text(
     table = csv.writer(text, lineterminator="\n", delimiter=layout.separator)
     if layout.header is not None:
         table.writerow(layout.columns)
-    for number, cells in enumerate(_rows(path, layout)):
-        i = number if data.rows is None else of_line.get(number)
+    for row, _, cells in records(path, layout):
+        i = row if data.rows is None else of_line.get(row)
         if i is not None:
             for j in np.flatnonzero(missing[i]):
                 cells[places[j]] = texts[j][i]
         table.writerow(cells)
     return text.getvalue()
-
-
-def _rows(path: Path, layout: Layout) -> Iterator[list[str]]:
-    """Cells of each line of data that is not empty."""
-    lines = Lines(path, layout.encoding)
-    texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
-    for cells in csv.reader(texts, **dialect(layout.separator)):
-        if lines.number >= layout.first and any(map(str.strip, cells)):
-            yield cells
 
 
 def cells_text(rows: Sequence[int], found: Imputed) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from elboroom.cli.options import Positional, Verb
 from elboroom.config.options import Option
+from elboroom.errors import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class DataJoin(Verb):
         lines = [f"joined   {kept}: {shape}{' (already there)' if made.reused else ''}"]
         if made.duplicates:
             table = shown(made.path / REJECTED)
-            lines.append(f"left out {made.duplicates:,} duplicates of an earlier set; see {table}")
+            lines.append(f"left out {counted(made.duplicates, 'duplicate')} of an earlier set; see {table}")
         sheet = write_contact_sheet(made.path, keep=made.reused)
         if sheet is not None:
             lines.append(f"picture  {shown(sheet)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from elboroom.cli.options import ModelVerb, Overwrite, Positional, Precision
 from elboroom.config.options import Option
+from elboroom.errors import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,8 @@ class Embed(ModelVerb):
         for line in skipped_lines(data):
             say.print(line)
         say.print(
-            f"wrote {shown(file)}: {len(codes):,} codes of {vae.latent_dim} numbers, in the data's order"
+            f"wrote {shown(file)}: {counted(len(codes), 'code')} of "
+            f"{counted(vae.latent_dim, 'number')}, in the data's order"
         )
         for rows_file in rows_files:
             say.print(f"wrote {shown(rows_file)}: the row of the data that each code belongs to")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from elboroom.cli.options import Count, Json, ModelVerb, NotNegative, OtherData, Precision, Seed, Split
 from elboroom.config.options import Option
-from elboroom.errors import FailureError, UsageError
+from elboroom.errors import FailureError, UsageError, counted
 
 if TYPE_CHECKING:
     from elboroom.data import Dataset
@@ -129,7 +129,7 @@ def _table(result: dict[str, Any], run: Run) -> str:
     def error(key: str) -> str:
         return "" if result[f"{key}_stderr"] is None else f" ± {_number(result[f'{key}_stderr'])}"
 
-    lines = [f"{run.path} on {result['examples']:,} {result['split']} examples, nats per example"]
+    lines = [f"{run.path} on {counted(result['examples'], result['split'] + ' example')}, nats per example"]
     lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
     if "rate_of_layers" in result:
         lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"

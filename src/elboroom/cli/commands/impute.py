@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from elboroom.cli.options import Count, ModelVerb, NotNegative, Overwrite, Positional, Seed
 from elboroom.config.options import Option
-from elboroom.errors import UsageError, some
+from elboroom.errors import UsageError, counted, some
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,16 +96,17 @@ class Impute(ModelVerb):
         if not holes.any():
             say.print(f"no cell of {data.name} is missing: {shown(first)} is a copy")
             return
-        say.print(f"wrote {shown(first)}: {holes.sum():,} cells in {holes.any(1).sum():,} rows filled in")
+        say.print(f"wrote {shown(first)}: {_filled(holes)} filled in")
         if more:
-            say.print(f"wrote {shown(more[0])} and the like, {len(more)} in all: missing cells drawn")
+            others = f" and the like, {len(more)} in all" if len(more) > 1 else ""
+            say.print(f"wrote {shown(more[0])}{others}: missing cells drawn")
         write_atomic(cells, cells_text(rows_of(data), found))
         say.print(f"wrote {shown(cells)}: the spread of each of these cells")
         if len(found.poor):
             named = some([str(rows_of(data)[i]) for i in found.poor], 5)
             say.print(
-                f"warning: {len(found.poor):,} rows are not to be relied on, counted from 0: {named}. Their "
-                "importance weights are too uneven (fewer than 10 effective samples, or Pareto k̂ above 0.7); "
+                f"warning: not to be relied on: {counted(len(found.poor), 'row')}, counted from 0: {named}. "
+                "The importance weights are too uneven (below 10 effective samples, or Pareto k̂ above 0.7); "
                 "give more --num-samples, or train longer, with --recipe missing-iwae or --drop-cells 0.3"
             )
 
@@ -120,3 +121,8 @@ class Impute(ModelVerb):
             write_atomic(file, filled_text(source, data, found.columns, x, run.config.data.encoding))
         else:
             write_table(file, found.columns, x)
+
+
+def _filled(holes: NDArray[Any]) -> str:
+    """How many cells were missing, in how many rows."""
+    return f"{counted(int(holes.sum()), 'cell')} in {counted(int(holes.any(1).sum()), 'row')}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from elboroom.cli.options import Count, PictureVerb, Seed
 from elboroom.config.options import Option
-from elboroom.errors import UsageError
+from elboroom.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from elboroom.latent.arrays import Numbers
@@ -167,7 +167,7 @@ class Sample(PictureVerb):
             known = () if model is None else model.columns
             headings = known or table_columns(source, vae.shape[0])
             write_table(file, headings, drawn, {} if labels is None else {"label": labels})
-            console().print(f"wrote {shown(file)}: {len(drawn):,} rows")
+            console().print(f"wrote {shown(file)}: {counted(len(drawn), 'row')}")
             return
         if len(vae.shape) != 3:
             raise UsageError(f"--observe needs images, and this model's examples are {described(vae.shape)}")

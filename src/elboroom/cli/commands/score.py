@@ -12,7 +12,7 @@ from pydantic import Field
 
 from elboroom.cli.options import Count, Json, ModelVerb, Overwrite, Positional, Seed
 from elboroom.config.options import Option
-from elboroom.errors import FailureError, UsageError, some
+from elboroom.errors import FailureError, UsageError, counted, some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,9 @@ class Score(ModelVerb):
             raise UsageError(_in_options(str(error))) from None
         table, oddest = passes.score(data, calibration, own=own, keep=_HEATMAPS)
         write_atomic(file, table.text())
-        console().print(f"wrote {shown(file)}: a line for each of {len(data):,} examples")
+        left_out = len(table.lines) - len(data)
+        also = f", {left_out:,} of them for what was left out" if left_out else ""
+        console().print(f"wrote {shown(file)}: {counted(len(table.lines), 'line')}{also}")
         if picture is not None:
             _draw(vae, data, oddest, picture)
         for line in passes.notes(table):
@@ -130,8 +132,8 @@ class Score(ModelVerb):
         if table.not_scored:
             rows = [str(rows_of(data)[i]) for i in table.not_scored]
             raise FailureError(
-                f"{len(rows):,} of {len(data):,} examples have no score, as the model's numbers overflow on "
-                f"them: row {some(rows)}; the others are in {shown(file)}"
+                f"{len(rows):,} of {counted(len(data), 'example')} {'has' if len(rows) == 1 else 'have'} no "
+                f"score, as the model's numbers overflow: row {some(rows)}; the others are in {shown(file)}"
             )
 
     def _picture(self, vae: VAE) -> Path | None:
@@ -204,7 +206,8 @@ class Score(ModelVerb):
             f"{name}, {SCORES[name]}, in nats: higher is more anomalous",
             f"anomalous above {calibration.threshold:.5g} nats, which at most {self.false_alarms:.3g} of "
             f"normal examples exceed, by {len(calibration.value):,} {which} of {held_out.name}",
-            f"{table.counts[ANOMALOUS]:,} of {len(data):,} examples are anomalous",
+            f"{table.counts[ANOMALOUS]:,} of {counted(len(data), 'example')} "
+            f"{'is' if table.counts[ANOMALOUS] == 1 else 'are'} anomalous",
         )
         for odd in oddest[:_PRINTED]:
             names = "".join(f" {cell}" for cell in name_cells(data, odd.index))
