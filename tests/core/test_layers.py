@@ -32,6 +32,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "evaluation": {"errors", "probability", "data", "models", "latent"},
     "tables": {"errors", "config", "probability", "data", "models", "latent", "evaluation", "runs"},
     "figures": {"errors", "io", "data", "models", "latent", "evaluation", "runs"},
+    "exports": {
+        *("errors", "config", "io", "probability", "models", "data", "runs", "latent"),
+    },
     "training": {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),
         *("data", "runs", "evaluation", "figures"),

@@ -10,6 +10,7 @@ from elboroom.cli.commands.data_list import DataList
 from elboroom.cli.commands.data_show import DataShow
 from elboroom.cli.commands.embed import Embed
 from elboroom.cli.commands.evaluate import Evaluate
+from elboroom.cli.commands.export import Export
 from elboroom.cli.commands.figures import Figures
 from elboroom.cli.commands.impute import Impute
 from elboroom.cli.commands.morph import Morph
@@ -40,6 +41,7 @@ VERBS: dict[str, type[Verb]] = {
     "embed": Embed,
     "impute": Impute,
     "score": Score,
+    "export": Export,
     "data list": DataList,
     "data show": DataShow,
     "data faces": DataFaces,
