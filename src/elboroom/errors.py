@@ -158,4 +158,4 @@ def some(names: Sequence[str], most: int = 3) -> str:
     'a, b, c and 2 more'
     """
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -134,7 +134,16 @@ def test_counts_and_levels_have_strict_and_weak_signs() -> None:
 
 
 WRONG = [
-    ("jop=cook", "there is no column 'jop' in the model's table; did you mean 'job'"),
+    ('"age>40', "condition '\"age>40': a double quote is never closed"),
+    ('job=cook|"nurse', "a double quote is never closed"),
+    ("age>40,", "condition 'age>40,': nothing stands beside a comma"),
+    (",age>40", "nothing stands beside a comma"),
+    ("age>40,,job=cook", "nothing stands beside a comma"),
+    ("job=cook|", "value 'cook|': nothing stands beside a '|'"),
+    ("job=|cook", "nothing stands beside a '|'"),
+    ("age>40,5", "condition 'age>40,5': a comma separates conditions; write decimals with a point, 40.5"),
+    ('age>"40,5"', "column 'age' has numbers, and '40,5' is not one; write 40.5"),
+    ("jop=cook", "the model has no column 'jop' (identifiers and ignored columns are not modelled); did you"),
     ("job=cok", "column 'job' has no category 'cok'; did you mean 'cook'"),
     ("job>cook", "column 'job': > needs an order, and the column is of kind category; use = or !="),
     ("age=old", "column 'age' has numbers, and 'old' is not one"),

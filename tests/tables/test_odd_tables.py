@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from elboroom.config.columns import Column
 from elboroom.data import load_data
+from elboroom.data.columns import from_columns, match_columns
 from elboroom.data.dataset import Dataset
+from elboroom.data.table_summary import summary_lines
+from elboroom.data.table_write import cell_texts
 from elboroom.errors import UsageError
+from elboroom.tables.conditions import read_conditions
 from elboroom.tables.filled import filled_text
 
 
@@ -95,3 +101,101 @@ def test_a_heading_may_have_several_lines(tmp_path: Path) -> None:
     assert data.x[:2, 0].tolist() == pytest.approx([0, 0.143])
     text = filled_text(tmp_path / "t.csv", data, data.columns, data.x)
     assert text == (tmp_path / "t.csv").read_text(encoding="utf-8")
+
+
+COMPOSED, APART = "Caf\u00e9", "Cafe\u0301"
+RUN = Column(name=f"{APART} 1", kind="category", categories=("Bar", APART))
+
+
+def test_words_in_two_normal_forms_are_one_category_and_this_is_said(tmp_path: Path) -> None:
+    words = [COMPOSED, APART, "Bar"]
+    data = _table(tmp_path, "a,b\n" + "".join(f"{i % 7},{words[i % 3]}\n" for i in range(60)))
+    assert data.columns[1].categories == ("Bar", COMPOSED)
+    assert data.x[:3, 1].tolist() == [1, 1, 0]
+    assert (
+        f"warning: column 'b': '{COMPOSED}' written in several Unicode normal forms: taken as one"
+        in data.notes
+    )
+
+
+def test_a_single_normal_form_stays_as_the_source_has_it(tmp_path: Path) -> None:
+    data = _table(
+        tmp_path, f"a,{APART}\n" + "".join(f"{i},{[APART, 'Bar'][i % 2]}\n" for i in (5, 3, 8) * 20)
+    )
+    assert data.columns[1].name == APART
+    assert data.columns[1].categories == ("Bar", APART)
+    assert not any("normal" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("own", [COMPOSED, APART])
+def test_names_and_categories_match_those_of_a_run_in_any_normal_form(tmp_path: Path, own: str) -> None:
+    text = f"{own} 1,k\n" + f"{own},1\nBar,2\n" * 15
+    read = _table(tmp_path, text, columns=(RUN,))
+    assert read.x[:2, 0].tolist() == [1, 0]
+    assert match_columns(_table(tmp_path, text), (RUN,)).x[:2, 0].tolist() == [1, 0]
+    kinds = {f"{COMPOSED} 1": f"ordinal:{COMPOSED}<Bar"}
+    assert _table(tmp_path, text, kinds=kinds).columns[0].categories == (COMPOSED, "Bar")
+    (event,) = read_conditions(f"{own} 1={own}", (RUN,))
+    assert event.categories == {1}
+
+
+def test_a_run_that_tells_the_normal_forms_apart_still_does(tmp_path: Path) -> None:
+    both = RUN.model_copy(update={"categories": tuple(sorted([COMPOSED, APART]))})
+    data = _table(tmp_path, f"{APART} 1\n" + f"{COMPOSED}\n{APART}\n" * 15, columns=(both,))
+    assert data.x[:2, 0].tolist() == [both.categories.index(COMPOSED), both.categories.index(APART)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "names"),
+    [
+        (["01", "1", "2"], [0, 1, 2], ("01", "1", "2")),
+        (["01", "02", "10"], [1, 2, 10], ()),
+        (["1", "1.0", "02"], [1, 1, 2], ()),
+        ([COMPOSED, APART, "Bar"], [1, 1, 0], ("Bar", COMPOSED)),
+    ],
+)
+@pytest.mark.parametrize("kinds", [None, "numbers"])
+def test_labels_that_differ_stay_different(
+    tmp_path: Path, labels: list[str], numbers: list[int], names: tuple[str, ...], kinds: str | None
+) -> None:
+    rows = "".join(f"{i / 7:.3f},{labels[i % 3]}\n" for i in range(30))
+    data = _table(tmp_path, f"a,label\n{rows}", kinds=kinds)
+    assert data.labels is not None
+    assert (data.labels[:3].tolist(), data.label_names) == (numbers, names)
+
+
+def test_many_columns_that_are_alike_share_one_note() -> None:
+    columns: dict[str, Any] = {f"c{i}": np.full(40, float(i)) for i in range(1500)}
+    columns |= {"a": np.arange(40.0) % 7, "e": [None] * 40, "é": ["x"] * 40}
+    data = from_columns(columns)
+    assert data.notes == (
+        "column 'c0' has one value (0); it is not modelled; likewise 1,500 more columns: 'c1', 'c2', 'c3' "
+        "and 1,497 more",
+        "column 'e' is empty; it is not modelled",
+    )
+
+
+def test_infinity_may_be_a_number_that_is_too_large(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"column 'a': 'inf' in line 62 is infinite, or a number beyond 1\.8e308"
+    ):
+        _table(tmp_path, "a,b\n" + "1.5,2\n2.5,3\n3.7,1\n" * 20 + "1e400,2\n")
+
+
+def test_zero_has_no_sign() -> None:
+    column = Column(name="a", kind="real", decimals=2)
+    x = np.array([[-0.0], [-0.001], [-0.01]], np.float32)
+    assert cell_texts([column], x) == [["0.0", "0.0", "-0.01"]]
+    data = from_columns({"a": [-0.0, *np.linspace(0.5, 3, 30)], "b": np.arange(31) % 4})
+    assert "0 to 3, median" in summary_lines(data)[1]
+
+
+def test_a_column_without_a_name_is_refused() -> None:
+    frame = pd.DataFrame(np.zeros((9, 2)), columns=[None, "b"])
+    with pytest.raises(UsageError, match=r"column 0 \(counting from 0\) has no name"):
+        load_data(frame)
+
+
+def test_one_is_not_several() -> None:
+    with pytest.raises(UsageError, match="holds 20 numbers and 1 word, such as 'x' in row 20"):
+        from_columns({"a": [*map(float, range(20)), "x"], "b": range(21)})

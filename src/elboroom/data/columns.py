@@ -13,6 +13,7 @@ from elboroom.config.columns import WITH_CATEGORIES, Column
 from elboroom.config.kinds import declared_kinds
 from elboroom.data.column_fits import fitted_column
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
+from elboroom.data.spelling import speller
 from elboroom.data.table_dates import MICROSECONDS
 from elboroom.data.table_memory import array_cells, object_cells
 from elboroom.data.table_set import Reading, refuse_lacking, table_set
@@ -106,7 +107,9 @@ def match_columns(data: Dataset, columns: Sequence[Column]) -> Dataset:
         )
     if [*map(_meaning, data.columns)] == [*map(_meaning, columns)]:
         return replace(data, columns=tuple(columns))
-    own = {column.name: i for i, column in enumerate(data.columns)}
+    names = {column.name for column in columns}
+    as_known = speller(names)
+    own = {as_known(column.name): i for i, column in enumerate(data.columns)}
     refuse_lacking(columns, list(own), data.name)
     x, notes = np.empty((len(data), len(columns)), np.float32), list(data.notes)
     for i, column in enumerate(columns):
@@ -114,8 +117,7 @@ def match_columns(data: Dataset, columns: Sequence[Column]) -> Dataset:
         values = np.asarray(data.x[:, place])
         x[:, i], more = _converted(values, data.columns[place], column, data.name)
         notes += more
-    wanted = {column.name for column in columns}
-    extra = [shortened(name) for name in own if name not in wanted]
+    extra = [shortened(name) for name in own if name not in names]
     if extra:
         notes.append(f"columns that the model does not use: {some(extra, 8)}")
     return replace(data, x=x, columns=tuple(columns), notes=tuple(notes))
@@ -133,17 +135,19 @@ def _converted(values: Array, own: Column, wanted: Column, where: str) -> tuple[
         if own.categories == wanted.categories:
             return values, []
         index = {category: float(i) for i, category in enumerate(wanted.categories)}
-        found = np.append([index.get(category, -1.0) for category in own.categories], np.nan)
+        as_known = speller(index)
+        known = [index.get(as_known(category), -1.0) for category in own.categories]
+        found = np.append(known, np.nan)
         result = found[np.where(np.isnan(values), -1, values).astype(np.int64)]
         unknown = np.flatnonzero(result == -1)
         if not len(unknown):
             return result, []
         word = shortened(own.categories[int(values[unknown[0]])])
         if wanted.unseen == "refuse":
-            known = some([*map(repr, wanted.categories)], 6)
+            listed = some([*map(repr, wanted.categories)], 6)
             raise UsageError(
                 f"{where}: column {name} has {word} in row {unknown[0]} (counting from 0), which is none of "
-                f"its {len(wanted.categories)} categories ({known}); correct it, or train with "
+                f"its {len(wanted.categories)} categories ({listed}); correct it, or train with "
                 "unseen='missing'"
             )
         result[unknown] = np.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from elboroom.data.arrays import from_array
 from elboroom.data.dataset import Array, Dataset, Skipped
 from elboroom.data.precision import Rounding
+from elboroom.data.spelling import one_spelling
 from elboroom.data.table_layout import Layout, find_layout, is_number
 from elboroom.data.table_lines import reading_text, records
 from elboroom.errors import UsageError, shortened
@@ -251,6 +253,8 @@ _UNKNOWN = ("nan", "na", "n/a", "null", "none")
 def labels_of(words: list[str], path: Path | str) -> tuple[Array, tuple[str, ...]]:
     """Whole numbers if all labels are, else numbers of the words in sorted order, and the words.
 
+    "01" is 1, unless there is "1" too. Words that differ in Unicode normal form alone are one.
+
     Raises
     ------
     UsageError
@@ -262,7 +266,12 @@ def labels_of(words: list[str], path: Path | str) -> tuple[Array, tuple[str, ...
             f"{path}: the label of {len(missing):,} of {len(words):,} rows is {missing[0]!r}, and the others "
             "are numbers; give each row a label, or leave these rows out"
         )
-    if not all(is_number(word) and float(word).is_integer() for word in words):
+    whole = {word for word in words if is_number(word) and float(word).is_integer()}
+    codes = {word for word in whole if re.fullmatch(r"[+-]?0\d+", word)}
+    often = Counter(map(float, whole))
+    if not whole.issuperset(words) or any(often[float(code)] > 1 for code in codes):  # "01" beside "1"
+        spelled = one_spelling(set(words))
+        words = [spelled.get(word, word) for word in words]
         names = sorted(set(words))
         number = {name: i for i, name in enumerate(names)}
         return np.array([number[word] for word in words], dtype=np.int64), tuple(names)

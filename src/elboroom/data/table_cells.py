@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from elboroom.data.rows import Array
+from elboroom.data.spelling import one_spelling
 from elboroom.data.table_dates import like_a_date
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "?", "-"})
@@ -51,6 +52,8 @@ class Cells:
         Whether they are in an order that means something.
     boolean : bool
         Whether the source holds booleans; their words are "False" and "True".
+    respelled : tuple of str
+        Words that the source writes in several Unicode normal forms, each taken as one word.
     dtype, unit, timezone, decimals, comma
         As in `elboroom.config.columns.Column`.
     place : callable
@@ -65,6 +68,7 @@ class Cells:
     categories: tuple[str, ...] = ()
     ordered: bool = False
     boolean: bool = False
+    respelled: tuple[str, ...] = ()
     dtype: str = ""
     unit: str = ""
     timezone: str = ""
@@ -118,8 +122,9 @@ def settled(cells: Cells, levels: Collection[str] = ()) -> Cells:
     """Cells without the words of `MISSING`, such as "NA", unless they are levels that the column has.
 
     What a source declares as a category stays one. "none" is missing among numbers and dates alone: a
-    diagnosis may be "none".
+    diagnosis may be "none". Words that differ in Unicode normal form alone become one, except for levels.
     """
+    cells = _in_one_spelling(cells, levels)
     others = [word for word in cells.words if word.lower() not in (*MISSING, NONE)]
     without = MISSING if others and not all(map(like_a_date, others)) else MISSING | {NONE}
     gone = np.array([word.lower() in without and word not in levels for word in cells.words], bool)
@@ -129,6 +134,21 @@ def settled(cells: Cells, levels: Collection[str] = ()) -> Cells:
     codes = np.where(cells.codes >= 0, number[cells.codes], -1).astype(np.int32)
     words = tuple(word for word, without in zip(cells.words, gone, strict=True) if not without)
     return replace(cells, codes=codes if words else None, words=words)
+
+
+def _in_one_spelling(cells: Cells, levels: Collection[str]) -> Cells:
+    spelled = one_spelling(word for word in cells.words if word not in levels)
+    if cells.codes is None or not spelled:
+        return cells
+    place: dict[str, int] = {}
+    number = np.array([place.setdefault(spelled.get(word, word), len(place)) for word in cells.words])
+    return replace(
+        cells,
+        codes=np.where(cells.codes >= 0, number[cells.codes], -1).astype(np.int32),
+        words=tuple(place),
+        categories=tuple(dict.fromkeys(spelled.get(word, word) for word in cells.categories)),
+        respelled=tuple(dict.fromkeys(spelled.values())),
+    )
 
 
 def is_code(word: str) -> bool:

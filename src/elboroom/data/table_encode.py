@@ -8,6 +8,7 @@ import numpy as np
 
 from elboroom.config.columns import WITH_CATEGORIES, Column
 from elboroom.data.rows import Array
+from elboroom.data.spelling import speller
 from elboroom.data.table_cells import Cells, number_text
 from elboroom.data.table_dates import as_steps, parse_dates
 from elboroom.errors import UsageError, shortened
@@ -85,7 +86,7 @@ def _check(values: Array, cells: Cells, column: Column, where: str) -> None:
     """Refuse numbers that a column of this kind cannot hold."""
     with np.errstate(invalid="ignore"):
         checks = [
-            (np.isinf(values), "is infinite"),
+            (np.isinf(values), "is infinite, or a number beyond 1.8e308"),
             (np.abs(values) > _LARGEST, "is beyond float32 (3.4e38)"),
         ]
         if column.kind == "positive":
@@ -115,9 +116,10 @@ def _dates(cells: Cells, column: Column) -> Array:
 
 def _categories(cells: Cells, column: Column, where: str) -> Encoded:
     index = {name: float(i) for i, name in enumerate(column.categories)}
+    as_known = speller(index)
     values = np.full(len(cells), np.nan)
     if cells.codes is not None:
-        of_word = np.array([index.get(word, -1.0) for word in cells.words])
+        of_word = np.array([index.get(as_known(word), -1.0) for word in cells.words])
         values = np.where(cells.codes >= 0, of_word[cells.codes], values)
     numbers, which = np.unique(cells.numbers[cells.is_number], return_inverse=True)
     if len(numbers):

@@ -77,6 +77,9 @@ def _series(name: str, values: Any) -> Cells:
 
 
 def _of_pandas(frame: Any) -> list[Cells]:
+    for i, name in enumerate(frame.columns):
+        if name is None or name != name:
+            raise UsageError(f"column {i} (counting from 0) has no name, but {name}; give it one")
     return [_pandas_column(str(name), frame.iloc[:, i]) for i, name in enumerate(frame.columns)]
 
 

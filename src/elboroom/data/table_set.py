@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,14 @@ from elboroom.config.kinds import Declared
 from elboroom.data.dataset import Dataset, Skipped, draw_split
 from elboroom.data.precision import Rounding
 from elboroom.data.rows import Array
+from elboroom.data.spelling import speller
 from elboroom.data.table import labels_of
 from elboroom.data.table_cells import Cells, settled
 from elboroom.data.table_encode import encode
 from elboroom.data.table_kinds import Found, declare, find_kind
 from elboroom.errors import UsageError, nearest, shortened, some
+
+_MOST_ALIKE = 3  # notes that say the same of several columns, each in a line of its own
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,11 @@ class Reading:
 
     def levels(self, name: str) -> tuple[str, ...]:
         """Categories that a column is declared or known to have."""
-        own = next((column.categories for column in self.columns if column.name == name), ())
-        return own or (self.kinds[name].levels if name in self.kinds else ())
+        return self._known.get(name, ()) or (self.kinds[name].levels if name in self.kinds else ())
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[str, ...]]:
+        return {column.name: column.categories for column in self.columns}
 
 
 def table_set(
@@ -79,9 +88,11 @@ def table_set(
         If a column cannot be used; the message names it.
     """
     where = where or name
+    as_known = speller([*reading.kinds, *(column.name for column in reading.columns)])
+    cells = [replace(each, name=as_known(each.name)) for each in cells]
     cells = [settled(each, reading.levels(each.name)) for each in cells]
     headings = [each.name for each in cells]
-    twice = [heading for i, heading in enumerate(headings) if heading in headings[:i]]
+    twice = [heading for heading, count in Counter(headings).items() if count > 1]
     if twice:
         raise UsageError(
             f"{where}: two columns are called {shortened(twice[0])}; give each a name of its own"
@@ -89,15 +100,14 @@ def table_set(
     for heading in reading.kinds:
         if heading not in headings:
             raise UsageError(f"{where}: no column {shortened(heading)}; {nearest(heading, headings)}")
-    said = list(notes)
     found = _found(cells, reading, where)
-    for each in found:
-        said += each.notes
+    said = [*notes, *_folded(_respelled(cells))]
     if reading.columns:
         columns = reading.columns
         left_out, more = _matched(found, columns, where)
-        said = [*notes, *more]
+        said += more
     else:
+        said += _folded([(each.column.name, note) for each in found for note in each.notes])
         columns = tuple(each.column for each in found if each.column.kind not in NOT_MODELLED)
         left_out = tuple(each.column for each in found if each.column.kind in NOT_MODELLED)
     if not columns:
@@ -154,6 +164,41 @@ def labelled_set(
     return table_set(others, name, reading, where=where, labels=labels, label_names=label_names, **known)
 
 
+def _respelled(cells: Sequence[Cells]) -> list[tuple[str, str]]:
+    """Columns with words in several Unicode normal forms, and what is to be said of them."""
+    return [
+        (
+            each.name,
+            f"warning: column {shortened(each.name)}: {some([*map(shortened, each.respelled)])} written in "
+            "several Unicode normal forms: taken as one",
+        )
+        for each in cells
+        if each.respelled
+    ]
+
+
+def _folded(notes: Sequence[tuple[str, str]]) -> list[str]:
+    """Notes on columns; of many that say the same, the first, and the other columns by name.
+
+    Examples
+    --------
+    >>> _folded([(name, f"column {name!r} is empty") for name in "abcdefg"])
+    ["column 'a' is empty; likewise 6 more columns: 'b', 'c', 'd' and 3 more"]
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for name, note in notes:
+        gist = re.sub(r"\(.*?\)|'.*?'|\d[\d.,]*", "", note.replace(shortened(name), ""))
+        alike.setdefault(gist, []).append((name, note))
+    said = []
+    for group in alike.values():
+        if len(group) <= _MOST_ALIKE:
+            said += [note for _, note in group]
+        else:
+            others = [shortened(name) for name, _ in group[1:]]
+            said.append(f"{group[0][1]}; likewise {len(others):,} more columns: {some(others)}")
+    return said
+
+
 def _found(cells: Sequence[Cells], reading: Reading, where: str) -> list[Found]:
     """Kinds of all columns; of those that a run does not know, only whether they identify rows matters."""
     known = {column.name: column for column in reading.columns}
@@ -177,7 +222,7 @@ def _matched(
     found: Sequence[Found], columns: Sequence[Column], where: str
 ) -> tuple[tuple[Column, ...], list[str]]:
     """Columns that a run does not use, with notes on them."""
-    there, wanted = [each.column.name for each in found], [column.name for column in columns]
+    there, wanted = [each.column.name for each in found], {column.name for column in columns}
     refuse_lacking(columns, there, where)
     others = tuple(each.column for each in found if each.column.name not in wanted)
     extra = [shortened(column.name) for column in others if column.kind not in NOT_MODELLED]
@@ -199,7 +244,8 @@ def refuse_lacking(columns: Sequence[Column], there: Sequence[str], where: str) 
     UsageError
         That names them, and what is there.
     """
-    lacking = [shortened(column.name) for column in columns if column.name not in there]
+    names = set(there)
+    lacking = [shortened(column.name) for column in columns if column.name not in names]
     if lacking:
         which = f"columns {some(lacking)} of the training table are" if len(lacking) > 1 else ""
         which = which or f"column {lacking[0]} of the training table is"
@@ -210,12 +256,12 @@ def _encoded(
     cells: Sequence[Cells], columns: Sequence[Column], where: str, *, strict: bool
 ) -> tuple[Array, list[str]]:
     x = np.empty((len(cells[0]), len(columns)), np.float32)
-    notes: list[str] = []
+    notes: list[tuple[str, str]] = []
     holes: list[str] = []
     for i, (own, column) in enumerate(zip(cells, columns, strict=True)):
         encoded = encode(own, column, where, strict=strict)
         x[:, i] = encoded.values
-        notes += encoded.notes
+        notes += [(column.name, note) for note in encoded.notes]
         absent = int(np.isnan(encoded.values).sum())
         if absent:
             holes.append(f"{shortened(column.name)} {absent:,}")
@@ -223,7 +269,6 @@ def _encoded(
         if len(known) and not column.categories and column.kind != "datetime":
             rounding = Rounding()
             rounding.add(known[:, None])
-            notes += rounding.notes([shortened(column.name)], where)
-    if holes:
-        notes.insert(0, f"missing cells: {some(holes, 6)}")
-    return x, notes
+            notes += [(column.name, note) for note in rounding.notes([shortened(column.name)], where)]
+    first = [f"missing cells: {some(holes, 6)}"] if holes else []
+    return x, first + _folded(notes)

@@ -97,7 +97,8 @@ def _categories(column: Column, known: Array) -> list[str]:
 def _texts(column: Column, values: list[Any]) -> list[str]:
     if column.kind == "datetime" or column.whole:
         return cell_texts([column], np.array([[value] for value in values], np.float32))[0]
-    texts = [f"{value:.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}" for value in values]
+    plain = [value + 0.0 for value in values]  # 0, not -0
+    texts = [f"{value:.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}" for value in plain]
     return [text.replace(".", ",") for text in texts] if column.comma else texts
 
 

@@ -77,10 +77,9 @@ def _decoded(column: Column, values: NDArray[Any]) -> Cells:
 
 
 def _numbers(column: Column, values: NDArray[Any]) -> NDArray[np.float64]:
-    if column.whole:
-        return np.asarray(np.round(values.astype(np.float64)), np.float64)
-    if column.decimals is not None:
-        return np.asarray(np.round(values.astype(np.float64), column.decimals), np.float64)
+    if column.whole or column.decimals is not None:
+        decimals = 0 if column.whole else column.decimals or 0
+        return np.asarray(np.round(values.astype(np.float64), decimals) + 0.0, np.float64)  # 0, not -0
     if values.dtype == np.float32:  # the shortest number that gives the same float32
         return np.array([float(str(value)) for value in values], np.float64)
     return values.astype(np.float64)

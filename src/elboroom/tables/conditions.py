@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from elboroom.config.columns import COUNTS, WITH_CATEGORIES, Column
+from elboroom.data.spelling import speller
 from elboroom.data.table_dates import as_steps, parse_dates
 from elboroom.errors import UsageError, nearest, shortened
 
 _OPERATOR = re.compile(r"\s*(==|!=|<=|>=|=|<|>|≠|≤|≥)\s*")
 _SPELLED = {"==": "=", "≠": "!=", "≤": "<=", "≥": ">="}
-_PIECE = re.compile(r'(?:[^,"]|"(?:[^"]|"")*")+')
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 Wanted = str | Mapping[str, Any]
 """A condition as text, or column → value, (low, high) with None for an open end, or a set of values."""
@@ -93,10 +94,9 @@ def read_conditions(wanted: Wanted, columns: Sequence[Column]) -> tuple[Event, .
     job -inf inf frozenset({1, 2})
     """
     found: dict[int, Event] = {}
-    pieces = list(_from_text(wanted, columns) if isinstance(wanted, str) else _from_mapping(wanted, columns))
-    if not pieces:
+    if not (wanted.strip() if isinstance(wanted, str) else wanted):
         raise UsageError("the condition is empty; give one such as 'age>40'")
-    for piece in pieces:
+    for piece in _from_text(wanted, columns) if isinstance(wanted, str) else _from_mapping(wanted, columns):
         before = found.get(piece.place)
         found[piece.place] = event = piece if before is None else _both(before, piece)
         if event.is_empty:
@@ -107,9 +107,15 @@ def read_conditions(wanted: Wanted, columns: Sequence[Column]) -> tuple[Event, .
 
 
 def _from_text(text: str, columns: Sequence[Column]) -> Iterable[Event]:
-    for piece in _PIECE.findall(text):
+    pieces = _split(text, ",")
+    for before, piece in zip(["", *pieces], pieces, strict=False):
         if not piece.strip():
-            continue
+            raise UsageError(f"condition {shortened(text)}: nothing stands beside a comma; leave it out")
+        if _DECIMAL_COMMA.fullmatch(f"{_after_operator(before)},{piece}"):
+            raise UsageError(
+                f"condition {shortened(f'{before},{piece}'.strip())}: a comma separates conditions; write "
+                f"decimals with a point, {_after_operator(before).strip()}.{piece.strip()}"
+            )
         place, rest = _column_of(piece.strip(), columns)
         match = _OPERATOR.match(rest)
         if match is None:
@@ -121,6 +127,27 @@ def _from_text(text: str, columns: Sequence[Column]) -> Iterable[Event]:
         if not value:
             raise UsageError(f"condition {shortened(piece.strip())}: there is no value after {match[1]}")
         yield _compared(place, columns[place], _SPELLED.get(match[1], match[1]), _alternatives(value))
+
+
+def _after_operator(piece: str) -> str:
+    found = list(_OPERATOR.finditer(piece))
+    return piece[found[-1].end() :] if found else ""
+
+
+def _split(text: str, sign: str) -> list[str]:
+    """Parts between signs that stand outside of double quotes."""
+    parts = re.split(r'("(?:[^"]|"")*")', text)  # in quotes at odd places
+    if any('"' in part for part in parts[::2]):
+        raise UsageError(
+            f"condition {shortened(text)}: a double quote is never closed; close it. Inside quotes, one is "
+            "written as two"
+        )
+    found = [""]
+    for place, part in enumerate(parts):
+        first, *others = [part] if place % 2 else part.split(sign)
+        found[-1] += first
+        found += others
+    return found
 
 
 def _column_of(piece: str, columns: Sequence[Column]) -> tuple[int, str]:
@@ -140,21 +167,23 @@ def _column_of(piece: str, columns: Sequence[Column]) -> tuple[int, str]:
 
 def _place(name: str, columns: Sequence[Column]) -> int:
     names = [column.name for column in columns]
+    name = speller(names)(name)
     if name not in names:
-        raise UsageError(f"there is no column {shortened(name)} in the model's table; {nearest(name, names)}")
+        raise UsageError(
+            f"the model has no column {shortened(name)} (identifiers and ignored columns are not modelled); "
+            f"{nearest(name, names)}"
+        )
     return names.index(name)
 
 
 def _alternatives(value: str) -> list[str]:
-    parts = re.findall(r'"(?:[^"]|"")*"|[^|"]+', value)
-    stripped = [part.strip() for part in parts]
-    return [
-        part[1:-1].replace('""', '"')
-        if part.startswith('"') and part.endswith('"') and len(part) > 1
-        else part
-        for part in stripped
-        if part
-    ]
+    parts = [part.strip() for part in _split(value, "|")]
+    if not all(parts):
+        raise UsageError(
+            f"value {shortened(value)}: nothing stands beside a '|'; leave it out, or name an alternative"
+        )
+    quoted = [part.startswith('"') and part.endswith('"') and len(part) > 1 for part in parts]
+    return [p[1:-1].replace('""', '"') if q else p for p, q in zip(parts, quoted, strict=True)]
 
 
 def _from_mapping(wanted: Mapping[str, Any], columns: Sequence[Column]) -> Iterable[Event]:
@@ -205,10 +234,15 @@ def _number(column: Column, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
+        point = f"; write {value.strip().replace(',', '.')}" if _has_decimal_comma(value) else ""
         raise UsageError(
-            f"column {shortened(column.name)} has numbers, and {shortened(str(value))} is not one"
+            f"column {shortened(column.name)} has numbers, and {shortened(str(value))} is not one{point}"
         )
     return number
+
+
+def _has_decimal_comma(value: Any) -> bool:
+    return isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value) is not None
 
 
 def _steps(column: Column, value: Any) -> float:
@@ -225,9 +259,9 @@ def _steps(column: Column, value: Any) -> float:
 
 def _categories(column: Column, sign: str, values: Sequence[Any]) -> set[int]:
     names = column.categories
-    chosen = set()
+    chosen, as_known = set(), speller(names)
     for value in values:
-        word = str(value)
+        word = as_known(str(value))
         if word not in names:
             raise UsageError(
                 f"column {shortened(column.name)} has no category {shortened(word)}; {nearest(word, names)}"
