@@ -42,7 +42,7 @@ def udr(codes: Sequence[ArrayLike], rates: Sequence[ArrayLike]) -> NDArray[np.fl
     >>> udr([z, -z[:, ::-1]], [[1, 1], [1, 1]]).round(1).tolist()
     [1.0, 1.0]
     >>> udr([z, turned], [[1, 1], [1, 1]]).round(1).tolist()
-    [0.3, 0.3]
+    [0.4, 0.4]
     """
     models = [np.asarray(z, np.float64) for z in codes]
     if len(models) < 2:
