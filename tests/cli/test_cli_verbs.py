@@ -517,7 +517,7 @@ def test_data_list_and_show(elboroom: Command, world: World) -> None:
     listed = elboroom("data", "list")
     assert (listed.code, listed.err) == (0, "")
     assert [line.split()[0] for line in listed.out.splitlines() if re.match(r"\S", line)] == [
-        "digits", "mnist-5k", "mnist", "fashion-mnist", "kmnist", "binarized-mnist",
+        "digits", "mnist-5k", "mnist", "fashion-mnist", "kmnist", "binarized-mnist", "dsprites", "rooms",
     ]  # fmt: skip
     for source, words in (
         ("digits", ["1,617 train, 180 test", "0 178, 1 182", "values  0 to 16; the model sees 16 as 1"]),

@@ -13,6 +13,7 @@ import numpy as np
 from elboroom.data.cache import cached
 from elboroom.data.dataset import TEST, TRAIN, VALIDATION, Array, Dataset, draw_split
 from elboroom.data.download import RemoteSet, data_folder, obtain, sha256
+from elboroom.data.drawn import load_drawn
 from elboroom.data.published import BINARIZED_MNIST, FASHION_MNIST, FASHION_NAMES, KMNIST, KMNIST_NAMES, MNIST
 from elboroom.errors import FailureError, UsageError
 
@@ -23,6 +24,8 @@ NAMED: dict[str, str] = {
     "fashion-mnist": "70,000 pieces of clothing, 28×28 grey",
     "kmnist": "70,000 cursive Japanese characters, 28×28 grey",
     "binarized-mnist": "MNIST with pixels drawn 0 or 1, one fixed draw (Larochelle and Murray), 28×28",
+    "dsprites": "737,280 shapes of five known factors, 64×64 binary, drawn by code: no download, 3 GB",
+    "rooms": "184,320 solids in rooms of six known factors, 64×64 colour, drawn by code: no download, 2 GB",
 }
 
 _DIGITS = tuple("0123456789")
@@ -46,6 +49,8 @@ def load_named(name: str) -> Dataset:
         "fashion-mnist": lambda: load_idx(FASHION_MNIST, FASHION_NAMES),
         "kmnist": lambda: load_idx(KMNIST, KMNIST_NAMES),
         "binarized-mnist": lambda: load_binarized(BINARIZED_MNIST),
+        "dsprites": lambda: load_drawn("dsprites"),
+        "rooms": lambda: load_drawn("rooms"),
     }
     return loaders[name]()
 
