@@ -7,6 +7,7 @@ of a room with a floor and two walls, seen from a camera that goes round it.
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -213,4 +214,9 @@ def _ahead(distance: Floats, met: NDArray[np.bool_]) -> Floats:
     return np.where(met & (distance > 1e-9), distance, _FAR)
 
 
-_SOLIDS = {"cube": _cube, "cylinder": _cylinder, "sphere": _sphere, "capsule": _capsule}
+_SOLIDS: dict[str, Callable[[Floats, Floats, float], Surface]] = {
+    "cube": _cube,
+    "cylinder": _cylinder,
+    "sphere": _sphere,
+    "capsule": _capsule,
+}
