@@ -46,7 +46,8 @@ _MOST_CHANNELS = 4  # red, green, blue and alpha
 # Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
     *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
-    ("likelihood", ("mixed", "auto"), ("drop_cells",)),  # auto may turn out to be mixed
+    # auto may turn out to be mixed
+    ("likelihood", ("mixed", "auto"), ("drop_cells", "observation_scale", "least_scale")),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
@@ -196,6 +197,13 @@ class ModelConfig(Section):
     """Share of a table's observed cells that each step hides from the encoder; they are scored all the same,
     so that the encoder learns to fill in.
     """
+    observation_scale: Annotated[Literal["cell", "shared"], FLAT] = "cell"
+    """Scale of a table's numbers given a code, and the like (dispersion of counts, slope of ordinal levels).
+    cell: the decoder gives one for each cell; shared: one is learned for each column, so that an odd number
+    cannot be explained by a wide scale.
+    """
+    least_scale: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
+    """Lower bound of the scale of a table's real numbers, in standard deviations of their column."""
 
     @field_validator("shape")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,12 @@ from elboroom.config.columns import COUNTS, Column
 from elboroom.distributed import noise
 from elboroom.errors import UsageError, shortened
 from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
+from elboroom.probability.columns.numbers import LEAST_SCALE, NumberColumns
 from elboroom.probability.parameters import Measure
 
 _LEAST_POSITIVE, _MOST = 2.0**-149, 3e38  # of float32; an infinite buffer would look like a fault
+
+ObservationScale = Literal["cell", "shared"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ class MixedHead(nn.Module):
         In training mode, the share of cells that :meth:`standardize` hides at random. They are scored all the
         same: q(z|x) then sees less of a row than p(x|z) is asked for, and the bound on the log-density of all
         its observed cells holds for every choice of hidden ones.
+    observation_scale : {"cell", "shared"}
+        Whether the decoder gives the scale of each cell of numbers, and the like, or one is learned for each
+        column; see :meth:`elboroom.probability.columns.ColumnFamily.share_scale`.
+    least_scale : float
+        Lower bound of the scale of standardised real numbers, above 0 and below 0.5.
 
     Attributes
     ----------
@@ -101,9 +110,17 @@ class MixedHead(nn.Module):
     accepts_missing = True
     fitted = True  # the columns hold their means and scales
 
-    def __init__(self, shape: tuple[int, ...], *, columns: Sequence[Column], drop_cells: float = 0.0):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        columns: Sequence[Column],
+        drop_cells: float = 0.0,
+        observation_scale: ObservationScale = "cell",
+        least_scale: float = LEAST_SCALE,
+    ):
         super().__init__()
-        self.drop_cells = drop_cells
+        self.drop_cells, self.observation_scale, self.least_scale = drop_cells, observation_scale, least_scale
         if shape != (len(columns),):
             raise UsageError(
                 f"{len(columns)} columns for examples of shape {shape}; give one for each number"
@@ -115,6 +132,11 @@ class MixedHead(nn.Module):
             COLUMN_FAMILIES[name]([columns[i] for i in places])
             for name, places in zip(names, self.places, strict=True)
         )
+        for family in self._typed():
+            if observation_scale == "shared":
+                family.share_scale()
+            if isinstance(family, NumberColumns):
+                family.least_scale = least_scale
         self._widths = [family.width for family in self._typed()]
         self.in_shape: tuple[int, ...] = (sum(self._widths),)
         seen = sum(family.encoded_width for family in self._typed())
@@ -172,7 +194,7 @@ class MixedHead(nn.Module):
     def apart(self, features: Tensor) -> list[tuple[ColumnFamily, Tensor]]:
         """Each family with its features."""
         parts: Sequence[Tensor] = features.split(self._widths, -1)  # type: ignore[no-untyped-call]
-        return list(zip(self._typed(), parts, strict=True))
+        return [(each, each.complete(own)) for each, own in zip(self._typed(), parts, strict=True)]
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """Cells (..., g) of each family, in the order of the columns, (..., d)."""
@@ -184,7 +206,8 @@ class MixedHead(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         dropped = f", drop_cells={self.drop_cells:g}" if self.drop_cells else ""
-        return f"columns={len(self.columns)}{dropped}"
+        scales = ", shared scales" if self.observation_scale == "shared" else ""
+        return f"columns={len(self.columns)}{dropped}{scales}"
 
 
 def _range_of(column: Column) -> tuple[float, float, bool]:

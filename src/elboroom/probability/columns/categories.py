@@ -94,7 +94,7 @@ class OrdinalColumns(ColumnFamily):
 
     def __init__(self, columns: Sequence[Column]):
         count = len(columns)
-        super().__init__(columns, [2] * count, [1] * count)
+        super().__init__(columns, [2] * count, [1] * count, of_scale=1)
         self.fill.zero_()
         sizes = torch.tensor([len(column.categories) for column in columns])
         most = int(sizes.max())

@@ -26,7 +26,7 @@ class CountColumns(ColumnFamily):
 
     def __init__(self, columns: Sequence[Column], features: int):
         count = len(columns)
-        super().__init__(columns, [features] * count, [1] * count)
+        super().__init__(columns, [features] * count, [1] * count, of_scale=features - 1)
         self.fill.zero_()
         typical = self.location.double().expm1().clamp(min=_LEAST_START).log()
         self.register_buffer("start", typical.to(self.location), persistent=False)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from elboroom.config.columns import Column
 
+_SHARED_RATE = 10.0  # as steps of weights are small
+
 
 class ColumnFamily(nn.Module):
     """The likelihood of g columns.
@@ -17,11 +19,18 @@ class ColumnFamily(nn.Module):
     ----------
     columns : sequence of Column
         The columns, in the order of the last axis of what the methods take.
+    widths, encoded_widths : sequence of int
+        Features of each column in the decoder's output, and numbers that the encoder sees of it.
+    of_scale : int
+        How many of a column's features tell how far a cell may lie from where it is expected; they come last.
 
     Attributes
     ----------
     width : int
         Features that the decoder gives for one example.
+    shared : Parameter or None
+        A tenth of the features that :meth:`share_scale` takes from the decoder. Adam, which moves all
+        parameters by similar amounts, then finds a scale in hundreds of steps.
     encoded_width : int
         Numbers that the encoder sees of one example.
     owner : Tensor
@@ -34,10 +43,19 @@ class ColumnFamily(nn.Module):
     spread: Tensor
     fill: Tensor
     owner: Tensor
+    shared: nn.Parameter | None
 
-    def __init__(self, columns: Sequence[Column], widths: Sequence[int], encoded_widths: Sequence[int]):
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        widths: Sequence[int],
+        encoded_widths: Sequence[int],
+        of_scale: int = 0,
+    ):
         super().__init__()
         self.width, self.encoded_width = sum(widths), sum(encoded_widths)
+        self._of_scale = of_scale * len(columns)
+        self.register_parameter("shared", None)
         location = torch.tensor([column.location for column in columns])
         spread = torch.tensor([column.scale for column in columns])
         # The columns themselves are saved with the configuration.
@@ -45,6 +63,22 @@ class ColumnFamily(nn.Module):
             self.register_buffer(name, buffer, persistent=False)
         owner = torch.arange(len(columns)).repeat_interleave(torch.tensor(encoded_widths))
         self.register_buffer("owner", owner, persistent=False)
+
+    def share_scale(self) -> None:
+        """Make the features of scale parameters, the same for all rows, instead of outputs of the decoder.
+
+        A decoder that chooses the scale of each cell can make any value probable by a wide one.
+        """
+        if self._of_scale and self.shared is None:
+            self.shared = nn.Parameter(torch.zeros(self._of_scale))
+            self.width -= self._of_scale
+
+    def complete(self, features: Tensor) -> Tensor:
+        """Features of the decoder (..., width) with the shared ones behind them."""
+        if self.shared is None:
+            return features
+        scale = (_SHARED_RATE * self.shared).expand(*features.shape[:-1], -1)
+        return torch.cat([features, scale], -1)
 
     def encode(self, x: Tensor) -> Tensor:
         """What the encoder sees of x (..., g): (..., encoded_width)."""

@@ -31,10 +31,11 @@ class NumberColumns(ColumnFamily):
     """
 
     logged: Tensor
+    least_scale = LEAST_SCALE
 
-    def __init__(self, columns: Sequence[Column], features: int):
+    def __init__(self, columns: Sequence[Column], features: int, of_scale: int):
         count = len(columns)
-        super().__init__(columns, [features] * count, [1] * count)
+        super().__init__(columns, [features] * count, [1] * count, of_scale)
         self.register_buffer("logged", torch.tensor([c.logged for c in columns]), persistent=False)
         # The median of a log-normal: a missing cell needs a value in the support.
         self.fill.copy_(self._exp(self.location))
@@ -73,7 +74,7 @@ class GaussianColumns(NumberColumns):
     """y is normal: the decoder gives its mean and its scale. Of log x this is the log-normal."""
 
     def __init__(self, columns: Sequence[Column]):
-        super().__init__(columns, 2)
+        super().__init__(columns, 2, 1)
 
     def log_prob(self, features: Tensor, x: Tensor) -> Tensor:
         """Of y, plus log dy/dx (Jacobian)."""
@@ -103,14 +104,14 @@ class GaussianColumns(NumberColumns):
 
     def _mean_and_scale(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = features.chunk(2, -1)
-        return mean, softplus_from(raw, _START_SCALE, LEAST_SCALE)
+        return mean, softplus_from(raw, _START_SCALE, self.least_scale)
 
 
 class StudentTColumns(NumberColumns):
     """y has Student's t distribution: the decoder gives location, scale and degrees of freedom (above 1)."""
 
     def __init__(self, columns: Sequence[Column]):
-        super().__init__(columns, 3)
+        super().__init__(columns, 3, 2)
 
     def encode(self, x: Tensor) -> Tensor:
         """asinh(y): linear near 0, and outliers do not drown the other columns."""
@@ -140,7 +141,7 @@ class StudentTColumns(NumberColumns):
 
     def _of_y(self, features: Tensor) -> StudentT:
         mean, raw, raw_df = features.chunk(3, -1)
-        scale = softplus_from(raw, _START_SCALE, LEAST_SCALE)
+        scale = softplus_from(raw, _START_SCALE, self.least_scale)
         return StudentT(mean, scale, softplus_from(raw_df, _START_DF, _LEAST_DF), 0)
 
 
@@ -153,7 +154,7 @@ class MixtureColumns(NumberColumns):
     start: Tensor
 
     def __init__(self, columns: Sequence[Column]):
-        super().__init__(columns, 3 * MIXTURE_COMPONENTS)
+        super().__init__(columns, 3 * MIXTURE_COMPONENTS, MIXTURE_COMPONENTS)
         even = torch.linspace(-1.5, 1.5, MIXTURE_COMPONENTS)
         starts = [
             (torch.tensor(c.knots) - c.location) / c.scale if len(c.knots) == MIXTURE_COMPONENTS else even
@@ -204,7 +205,7 @@ class MixtureColumns(NumberColumns):
         """Log-weights, means and scales, each (..., g, K)."""
         parts = features.reshape(*features.shape[:-1], 3, *self.start.shape)
         logits, means, raw = parts.unbind(-3)
-        scales = softplus_from(raw, _START_COMPONENT_SCALE, LEAST_SCALE)
+        scales = softplus_from(raw, _START_COMPONENT_SCALE, self.least_scale)
         return logits.log_softmax(-1), self.start + means, scales
 
 
