@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The environment of `make lowest`; KEEP="torch" leaves PyTorch at its pin, whose build for the CPU is smaller.
 LOWEST := .venv-lowest
 KEEP ?=
-EXTRAS := mnist-5k,faces,heic,tables,onnx,umap,sklearn,bench,docs,dev
+EXTRAS := mnist-5k,faces,heic,tables,onnx,umap,sklearn,tensorboard,bench,docs,dev
 # Tests that `make lowest` leaves out: long trainings, and tests of the repository rather than the package.
 SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile/
 # Tests run in as many processes as there are cores, with one thread each.
@@ -21,7 +21,7 @@ help:  ## show this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"elboroom needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces,tables,onnx]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces,tables,onnx,tensorboard]"
 	@touch $@
 
 install: $(READY)  ## make .venv with elboroom and its pinned dependencies

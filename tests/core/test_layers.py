@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
     "data": {"errors", "config", "io", "distributed"},
     "runs": {"errors", "config", "io", "data", "models"},
+    "tracking": {"errors", "config", "io", "runs"},
     "latent": {"errors", "probability", "data", "models"},
     "evaluation": {"errors", "probability", "data", "models", "latent"},
     "tables": {"errors", "config", "probability", "data", "models", "latent", "evaluation", "runs"},
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "training": {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),
-        *("data", "runs", "evaluation", "figures"),
+        *("data", "runs", "tracking", "evaluation", "figures"),
     },
     "scoring": {
         *("errors", "config", "io", "probability", "models", "data", "runs", "latent", "evaluation"),

@@ -48,11 +48,14 @@ def run_to_end(say: Console, training: Training, vae: VAE) -> None:
     training.workers.close()
     if folder is None:  # only the first process has a folder
         return
-    if trained or not _has_results(folder):
-        _measure(vae, training.data, folder)
-    _print_results(say, training, vae, folder)
-    _draw(say, vae, training.data, history, folder)
-    write_status(folder.path, "finished")
+    try:
+        if trained or not _has_results(folder):
+            _measure(vae, training.data, folder)
+        _print_results(say, training, vae, folder)
+        _draw(say, vae, training.data, history, folder)
+        write_status(folder.path, "finished")
+    finally:
+        training.tracking.close()
     say.print(f"next       {next_command(vae, folder.path)}")
 
 

@@ -21,6 +21,7 @@ from elboroom.cli.commands.report import Report
 from elboroom.cli.commands.resume import Resume
 from elboroom.cli.commands.sample import Sample
 from elboroom.cli.commands.score import Score
+from elboroom.cli.commands.track import Track
 from elboroom.cli.commands.train import Train
 from elboroom.cli.commands.traverse import Traverse
 from elboroom.cli.options import Verb
@@ -31,6 +32,7 @@ VERBS: dict[str, type[Verb]] = {
     "resume": Resume,
     "evaluate": Evaluate,
     "compare": Compare,
+    "track": Track,
     "report": Report,
     "figures": Figures,
     "reconstruct": Reconstruct,

@@ -17,8 +17,9 @@ from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate
 from elboroom.io.files import json_text, read_json, write_atomic
 from elboroom.runs.run import Run
+from elboroom.training.callbacks import Callback
 from elboroom.training.devices import find_device
-from elboroom.training.loop import OnEpoch, Training
+from elboroom.training.loop import Training
 from elboroom.training.prepare import build
 from elboroom.training.step.engine import Engine
 from elboroom.training.together.member import Member
@@ -124,11 +125,12 @@ def train_at_once(
         if isinstance(group, str):
             return
         say(f"{jobs[0].recipe}: training {len(jobs)} seeds together")
-        notes: list[OnEpoch | None] = [None] * len(jobs)
+        notes: list[Callback | None] = [None] * len(jobs)
         notes[0] = lambda _, row: on_epochs(row["epoch"])
         train_together(trainings, group, notes)
     finally:
         for training in trainings:  # so that the folders are free for what is trained again
+            training.tracking.close()
             training.checkpoints.close()
 
 
@@ -156,6 +158,15 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     training = opened(job, data)
     on_epochs(training.epochs_done)
     history = training.run(lambda _, row: on_epochs(row["epoch"]))
+    try:
+        row = _measured(job, training, history, nll_samples)
+    finally:
+        training.tracking.close()
+    write_atomic(job.folder / FILE, json_text(row, indent=2) + "\n")
+    return row
+
+
+def _measured(job: Job, training: Training, history: Sequence[Row], nll_samples: int) -> Row:
     training.workers.close()
     run = Run(job.folder)
     part = measured_part(training.data)
@@ -178,7 +189,7 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
     run.write_metrics({**measured, "split": part, "data": training.data.name})
     if model.posterior in WITHOUT_RATE:
         measured |= {"elbo": None, "rate": None}
-    row = {
+    return {
         "recipe": job.recipe,
         "seed": job.seed,
         "status": "ok",
@@ -191,8 +202,6 @@ def carry_out(job: Job, data: Dataset, nll_samples: int, on_epochs: Callable[[in
         "posterior": model.posterior,
         "split": part,
     }
-    write_atomic(job.folder / FILE, json_text(row, indent=2) + "\n")
-    return row
 
 
 def rows_in(out: Path, recipe: str) -> list[Row]:

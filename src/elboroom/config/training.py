@@ -18,6 +18,7 @@ from elboroom.config.sections import (
     Positive,
     Section,
 )
+from elboroom.config.trackers import Trackers
 
 
 class OptimizerConfig(Section):
@@ -126,6 +127,10 @@ class TrainingConfig(Section):
     """
     shard_optimizer: Annotated[bool, FLAT] = False
     """With several devices: divide the optimiser's state among them to save memory (ZeRO stage 1)."""
+    track: Annotated[Trackers, FLAT_NAME] = None
+    """Trackers that are given every row of the history, the figures and the configuration: tensorboard,
+    mlflow, wandb, trackio, several separated by commas; none.
+    """
     figures_every: Annotated[int, Field(ge=0), FLAT] = 5
     """Number of epochs between the figures drawn during training. 0 draws figures only at the end."""
 

@@ -46,7 +46,7 @@ _FILES = (
     *("config.json", "environment.json", PREPARATION, "model.safetensors"),
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
 )
-_FOLDERS = ("checkpoints", "figures", "samples")
+_FOLDERS = ("checkpoints", "figures", "samples", "tracking", "tensorboard", "wandb")
 # Seconds. Other commands may write figures and samples at the same time: only older leftovers are removed.
 _OLD = 3600.0
 

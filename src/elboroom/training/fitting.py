@@ -14,7 +14,8 @@ from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.runs.run import Run
-from elboroom.training.loop import OnEpoch, Training
+from elboroom.training.callbacks import Callback
+from elboroom.training.loop import Training
 from elboroom.training.prepare import adopt_labels, load_as
 
 
@@ -27,7 +28,8 @@ def fit(
     objective: Objective | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callback | None = None,
+    on_step: Callback | None = None,
     quiet: bool = False,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -56,6 +58,9 @@ def fit(
         Replace the run in ``out``.
     on_epoch : callable, optional
         Called with (vae, row of history) after every epoch.
+    on_step : callable, optional
+        Called with (vae, row) after every step; the row has ``epoch step learning_rate`` and the means of the
+        epoch so far. Either may raise :class:`elboroom.training.StopTraining`; see docs/trackers.md.
     quiet : bool
         Show no progress.
     **options
@@ -108,7 +113,9 @@ def fit(
         training.open(folder)
     elif out is not None:
         training.create(out, overwrite=overwrite)
-    return training.run(on_epoch)
+    history = training.run(on_epoch, on_step=on_step)
+    training.tracking.close()
+    return history
 
 
 def _check_model_options(vae: VAE, options: Mapping[str, Any]) -> None:

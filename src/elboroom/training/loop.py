@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,12 +14,13 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.distributed.processes import Workers
-from elboroom.errors import DivergedError, UsageError, is_lack, reason_of
+from elboroom.errors import DivergedError
 from elboroom.evaluation.support import range_of_data
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.objectives.choice import ramp_warnings
 from elboroom.runs.run import Run
+from elboroom.tracking import Tracking, check_installed, tracker_names
+from elboroom.training.callbacks import Callback, Callbacks
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.checkpoints.saving import Checkpoints
@@ -34,14 +34,11 @@ from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.start import start_from_data
 from elboroom.training.step.engine import Engine
-from elboroom.training.step.interventions import hooks_of
-from elboroom.training.step.lr_schedules import lr_warnings
 from elboroom.training.storage import Storage
 
 _BAR_SECONDS = 0.5
+_UNTRACKED = 10.0  # seconds that trackers get to take the last rows of a training that has stopped
 _IGNORE_REPEATS = 10.0  # seconds in which a launcher may pass on a signal of the terminal once more
-
-OnEpoch = Callable[[VAE, dict[str, Any]], None]
 
 
 class Training:
@@ -65,6 +62,7 @@ class Training:
         preparation = preparation_of(self.data)
         vae.value_range = preparation.value_range
         vae.data_range = range_of_data(self.data)
+        check_installed(tracker_names(config.training.track))
         self.quiet = quiet or not self.workers.is_first
         self.train_indices = self.data.indices("train")
         self.validation_indices = self.data.indices("validation")
@@ -116,6 +114,11 @@ class Training:
         return self.storage.checkpoints
 
     @property
+    def tracking(self) -> Tracking:
+        """The trackers."""
+        return self.storage.tracking
+
+    @property
     def epochs_done(self) -> int:
         """Whole epochs trained."""
         return self.storage.epochs_done
@@ -136,20 +139,30 @@ class Training:
         """Initialise the parts of a new model that start from examples, unless they have started."""
         start_from_data(self.engine, self.train_indices, self.config.training.seed)
 
-    def _warn_of_schedules(self) -> None:
-        epochs = self.config.training.epochs
-        found = lr_warnings(self.config.optimizer, epochs)
-        if not self._custom_objective:
-            found += ramp_warnings(self.config.objective, epochs)
-        for line in found:
-            self.notices.advise(f"warning: {line}")
-
     def run(
-        self, on_epoch: OnEpoch | None = None, request: StopRequest | None = None
+        self,
+        on_epoch: Callback | None = None,
+        request: StopRequest | None = None,
+        on_step: Callback | None = None,
     ) -> list[dict[str, Any]]:
-        """Train up to the configured epoch and return the history; ``request`` is another's wish to stop."""
+        """Train up to the configured epoch and return the history; ``request`` is another's wish to stop.
+
+        Trackers stay connected, for what the caller adds to the folder, until ``tracking`` is closed.
+        """
+        callbacks = Callbacks(self.storage, on_epoch, on_step)
+        for line in self.storage.begin_tracking():
+            self.notices.advise(f"tracker {line}")
+        try:
+            history = self._run(request, callbacks)
+        except BaseException:
+            self.tracking.close(_UNTRACKED)
+            raise
+        self.tracking.update()
+        return history
+
+    def _run(self, request: StopRequest | None, callbacks: Callbacks) -> list[dict[str, Any]]:
         self.start()
-        self._warn_of_schedules()
+        self.notices.warn_of_schedules(self.config, custom_objective=self._custom_objective)
         epochs, steps = self.config.training.epochs, self.engine.steps
         total = self.engine.compiled.total = epochs * self.epoch_steps
         self.notices.bar = bar = TrainingProgress(total, steps, epochs=epochs, quiet=self.quiet)
@@ -161,7 +174,7 @@ class Training:
                 bar,
             ):
                 try:
-                    self._epochs(request, bar, on_epoch)
+                    self._epochs(request, bar, callbacks)
                     self._finish()
                 except Exception as error:
                     self.checkpoints.rescue(self.record.usable)
@@ -185,27 +198,29 @@ class Training:
             )
         return self.record.history
 
-    def _epochs(self, request: StopRequest, bar: TrainingProgress, on_epoch: OnEpoch | None) -> None:
+    def _epochs(self, request: StopRequest, bar: TrainingProgress, callbacks: Callbacks) -> None:
         self.record.restore_random()
         self.checkpoints.start()
         if self.checkpoints.last_good is None:
             self.record.snapshot(self.checkpoints)
         while self.epochs_done < self.config.training.epochs and not self.storage.out_of_patience:
             try:
-                row = self._epoch(request, bar)
+                row = self._epoch(request, bar, callbacks)
             except DivergingError as worse:
                 self.recovery.go_back(str(worse), self.checkpoints, self.train_indices)
                 continue
             self._note(row, bar)
-            if on_epoch is not None and self.workers.is_first:
-                self._call(on_epoch, row)
+            callbacks.after_epoch(row)
             self._adopt_changes()
+            self.tracking.update()
+            if self.workers.agree(callbacks.ended):
+                break
             due = self.workers.agree(self.storage.is_due(time.perf_counter()))
             if due and self.epochs_done < self.config.training.epochs and self.recovery.sound:
                 self.storage.begin_checkpoint()
         self.record.note_random()
 
-    def _epoch(self, request: StopRequest, bar: TrainingProgress) -> dict[str, Any]:
+    def _epoch(self, request: StopRequest, bar: TrainingProgress, callbacks: Callbacks) -> dict[str, Any]:
         """Train the rest of the current epoch."""
         engine, epoch = self.engine, self.epochs_done
         order = epoch_order(self.train_indices, self.config.training, epoch)
@@ -222,6 +237,7 @@ class Training:
             self._stop(request)
         for batch, part in zip(batches, parts[done:], strict=True):
             engine.step(batch, part, () if self.workers.alone else self._requests(request, now))
+            callbacks.after_step()
             now = time.perf_counter()
             if now - shown > _BAR_SECONDS and not self.quiet:
                 self._show(
@@ -281,26 +297,6 @@ class Training:
         self.record.add(row, self.checkpoints)
         bar.epoch(row)
         self.notices.log(epoch_line(row, self.config.training.epochs))
-
-    def _call(self, on_epoch: OnEpoch, row: dict[str, Any]) -> None:
-        vae, objective = self.engine.vae, self.engine.objective
-        before = None if self.workers.alone else hooks_of(vae, objective)
-        try:
-            with self.engine.averaged():
-                on_epoch(vae, row)
-        except Exception as error:
-            if is_lack(error):  # no space on the disk or in memory for a picture
-                self.notices.fault(f"after epoch {row['epoch']}: {reason_of(error)}; training continues")
-                self.record.restore_random()
-                return
-            self.record.snapshot(self.checkpoints)
-            raise
-        self.record.restore_random()
-        if before is not None and hooks_of(vae, objective) != before:
-            raise UsageError(
-                "on_epoch changed hooks or methods of the model, and it runs in the first of "
-                f"{self.workers.size} processes only; add hooks in all processes, before fit"
-            )
 
     def _adopt_changes(self) -> None:
         """Freeze everywhere what ``on_epoch`` has frozen, and see that a checkpoint from here on knows it."""

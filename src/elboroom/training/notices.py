@@ -6,9 +6,12 @@ import contextlib
 import sys
 from collections.abc import Callable
 
+from elboroom.config import Config
 from elboroom.errors import FailureError, printable
+from elboroom.objectives.choice import ramp_warnings
 from elboroom.runs.run import Run
 from elboroom.training.progress import TrainingProgress
+from elboroom.training.step.lr_schedules import lr_warnings
 
 
 class Notices:
@@ -55,6 +58,15 @@ class Notices:
             self.log(self.wording(line))
         else:
             self.fault(line)
+
+    def warn_of_schedules(self, config: Config, *, custom_objective: bool) -> None:
+        """Report schedules and ramps that do not fit the length of the training."""
+        epochs = config.training.epochs
+        found = lr_warnings(config.optimizer, epochs)
+        if not custom_objective:
+            found += ramp_warnings(config.objective, epochs)
+        for line in found:
+            self.advise(f"warning: {line}")
 
     def log(self, line: str) -> None:
         """Add a line to the run's log."""

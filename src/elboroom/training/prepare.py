@@ -26,7 +26,7 @@ from elboroom.training.defaults import fitting_model
 from elboroom.training.step.buffers import moving_buffers
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source", "condition_file"}
-_MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer", "checkpoint_activations"}
+_MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer", "checkpoint_activations", "track"}
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:

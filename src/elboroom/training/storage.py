@@ -18,6 +18,7 @@ from elboroom.io.tensors import misfit
 from elboroom.runs import write_status
 from elboroom.runs.run import PREPARATION, Run
 from elboroom.runs.status import State
+from elboroom.tracking import Tracking, tracker_names
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.saving import Checkpoints
 from elboroom.training.notices import Notices
@@ -55,6 +56,8 @@ class Storage:
         The newest copies of the state, in memory and on the disk.
     record : Record
         History, best epoch and random state.
+    tracking : Tracking
+        The trackers, in the first process.
     """
 
     def __init__(
@@ -80,6 +83,9 @@ class Storage:
         self.folder: Run | None = None
         self.checkpoints = Checkpoints(None, notices.fault)
         self.record = Record(engine, custom_objective=custom_objective)
+        self.tracking = Tracking(
+            tracker_names(config.training.track) if workers.is_first else (), notices.fault
+        )
 
     @property
     def epochs_done(self) -> int:
@@ -248,6 +254,21 @@ class Storage:
                 f"{folder.path} stopped after epoch {done}, {self.config.training.patience} epochs after its "
                 f"best validation bound; give a higher patience= to train further"
             )
+
+    def begin_tracking(self) -> list[str]:
+        """Connect to the trackers; a line for each says how to look at the run.
+
+        Raises
+        ------
+        UsageError
+            If trackers are asked for and there is no run folder.
+        """
+        track = self.config.training.track
+        if track is None or not self.workers.is_first:
+            return []
+        if self.folder is None:
+            raise UsageError(f"track = {track!r} needs out=, a run folder to send from")
+        return self.tracking.begin(self.folder.path, self.config)
 
     # Writing into it.
 

@@ -41,6 +41,14 @@ class Resume(RunVerb):
         str | None,
         Option(metavar="NAME", help="Device to train on. Default: the one in the run's configuration."),
     ] = None
+    track: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Trackers: tensorboard, mlflow, wandb, trackio, several separated by commas; none. Default: "
+            "those in the run's configuration.",
+        ),
+    ] = None
     devices: Devices = 1
     quiet: Quiet = False
 
@@ -91,6 +99,8 @@ class Resume(RunVerb):
         places = {"source": self.data, "condition_file": self.condition_file}
         moved = {name: full_name(place) for name, place in places.items() if place is not None}
         changes = {"epochs": self.epochs, "patience": self.patience, "device": self.device, **moved}
+        if self.track is not None:
+            config = config.updated(track=self.track)  # which may be "none"
         return config.updated(**{name: value for name, value in changes.items() if value is not None})
 
 

@@ -120,6 +120,7 @@ def fit_many(
         found = _train(trainings, on_epoch, notices)
     finally:
         for training in trainings:  # also those whose turn never came
+            training.tracking.close()
             training.checkpoints.close()
     for i, one in enumerate(found):
         if isinstance(one, Exception):

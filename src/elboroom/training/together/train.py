@@ -9,7 +9,8 @@ from typing import Any
 
 from elboroom.errors import reason_of
 from elboroom.networks.recompute import recomputes
-from elboroom.training.loop import OnEpoch, Training
+from elboroom.training.callbacks import Callback
+from elboroom.training.loop import Training
 from elboroom.training.order import epoch_order
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.step.chunked import ChunkedAdam
@@ -147,7 +148,7 @@ def _sizes(training: Training) -> dict[int, int]:
 def train_together(
     trainings: Sequence[Training],
     group: Group,
-    on_epochs: Sequence[OnEpoch | None],
+    on_epochs: Sequence[Callback | None],
 ) -> list[History | Exception]:
     """Train up to the configured epochs, the steps of all trainings taken as one.
 
@@ -191,7 +192,7 @@ def train_together(
     return [turn.error if isinstance(turn.error, Exception) else turn.result for turn in turns]
 
 
-def _turn(training: Training, group: Group, on_epoch: OnEpoch | None, request: StopRequest) -> Turn:
+def _turn(training: Training, group: Group, on_epoch: Callback | None, request: StopRequest) -> Turn:
     (member,) = _members_of([training])
     turn = Turn(lambda: training.run(on_epoch, request), member.device)
     member.join(group.draws, turn.give_way)
