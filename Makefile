@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest docs lint types format clean
+.PHONY: help install demo page pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -21,7 +21,7 @@ help:  ## show this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"elboroom needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces,tables,onnx,tensorboard]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,mnist-5k,faces,tables,onnx,tensorboard,browser]"
 	@touch $@
 
 install: $(READY)  ## make .venv with elboroom and its pinned dependencies
@@ -80,6 +80,9 @@ lowest:  ## try the lowest versions allowed; smaller with KEEP=torch
 docs: $(READY)  ## build the documentation and run tutorials (three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -b html -W --keep-going --nitpicky docs docs/_build/html
+
+page:  ## build the explorer's page from web/explorer (needs Node)
+	cd web/explorer && npm ci --no-audit --no-fund && npm run check && npm run build
 
 lint: $(READY)
 	$(BIN)/ruff check .

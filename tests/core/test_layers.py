@@ -36,6 +36,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "exports": {
         *("errors", "config", "io", "probability", "models", "data", "runs", "latent"),
     },
+    "explorer": {
+        *("errors", "io", "networks", "probability", "models", "data", "runs", "latent", "evaluation"),
+    },
     "training": {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),
         *("data", "runs", "tracking", "evaluation", "figures"),

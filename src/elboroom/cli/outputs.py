@@ -21,8 +21,17 @@ from elboroom.models.conditioning import together
 from elboroom.models.vae import VAE, Array
 
 
-def output_file(out: Path | None, default: Path, allowed: tuple[str, ...], *, overwrite: bool = True) -> Path:
+def output_file(
+    out: Path | None,
+    default: Path,
+    allowed: tuple[str, ...],
+    *,
+    overwrite: bool = True,
+    option: str = "--out",
+) -> Path:
     """Choose the file to write, check its suffix and make its folder; see :func:`free_files`.
+
+    ``option`` is the one that names the file.
 
     Raises
     ------
@@ -32,13 +41,13 @@ def output_file(out: Path | None, default: Path, allowed: tuple[str, ...], *, ov
     path = out or default
     if path.suffix.lower() not in allowed:
         hint = nearest(path.suffix, allowed) if path.suffix else f"known: {', '.join(allowed)}"
-        raise UsageError(f"--out {path}: cannot write a {path.suffix or 'file without suffix'}; {hint}")
+        raise UsageError(f"{option} {path}: cannot write a {path.suffix or 'file without suffix'}; {hint}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    (free,) = free_files([path], named=out is not None, overwrite=overwrite)
+    (free,) = free_files([path], named=out is not None, overwrite=overwrite, option=option)
     return free
 
 
-def free_files(paths: Sequence[Path], *, named: bool, overwrite: bool) -> list[Path]:
+def free_files(paths: Sequence[Path], *, named: bool, overwrite: bool, option: str = "--out") -> list[Path]:
     """Choose names for files that belong together, replacing existing ones only if asked to.
 
     Parameters
@@ -46,8 +55,8 @@ def free_files(paths: Sequence[Path], *, named: bool, overwrite: bool) -> list[P
     paths : sequence of Path
         The default names.
     named : bool
-        The user chose the names with --out: they are refused if one exists. Other names are numbered if one
-        exists: morph-2.gif, morph-3.gif.
+        The user chose the names with ``option``: they are refused if one exists. Other names are numbered if
+        one exists: morph-2.gif, morph-3.gif.
     overwrite : bool
         Replace existing files.
 
@@ -61,7 +70,8 @@ def free_files(paths: Sequence[Path], *, named: bool, overwrite: bool) -> list[P
         return list(paths)
     if named:
         raise UsageError(
-            f"--out: {shown(taken[0])} already exists; replace it with --overwrite, or give another --out"
+            f"{option}: {shown(taken[0])} already exists; replace it with --overwrite, or give another "
+            f"{option}"
         )
     number = 2
     while any(path.exists() for path in _numbered(paths, number)):

@@ -10,6 +10,7 @@ from elboroom.cli.commands.data_list import DataList
 from elboroom.cli.commands.data_show import DataShow
 from elboroom.cli.commands.embed import Embed
 from elboroom.cli.commands.evaluate import Evaluate
+from elboroom.cli.commands.explore import Explore
 from elboroom.cli.commands.export import Export
 from elboroom.cli.commands.figures import Figures
 from elboroom.cli.commands.impute import Impute
@@ -35,6 +36,7 @@ VERBS: dict[str, type[Verb]] = {
     "track": Track,
     "report": Report,
     "figures": Figures,
+    "explore": Explore,
     "reconstruct": Reconstruct,
     "sample": Sample,
     "morph": Morph,

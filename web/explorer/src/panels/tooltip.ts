@@ -1,0 +1,47 @@
+// What is known of the point under the pointer.
+
+import { make } from "../shared/dom";
+import { paint } from "../shared/paint";
+import type { Facts } from "../shared/facts";
+import type { Model } from "../model/model";
+import type { Points } from "../shared/points";
+import type { Thumbnails } from "../shared/thumbnails";
+
+export class Tooltip {
+  readonly element = make("div", { class: "tooltip", hidden: true });
+  private readonly picture = make("canvas", { class: "small" });
+  private readonly label = make("strong", {});
+  private readonly name = make("span", {});
+  private point: number | null = null;
+
+  constructor(
+    private readonly facts: Facts,
+    private readonly points: Points,
+    private readonly model: Model,
+    private readonly thumbnails: Thumbnails | null,
+  ) {
+    this.element.append(this.picture, make("div", {}, this.label, this.name));
+  }
+
+  show(point: number | null, x: number, y: number): void {
+    this.element.hidden = point === null;
+    if (point === null) {
+      this.point = null;
+      return;
+    }
+    const parent = this.element.parentElement!;
+    const right = x < parent.clientWidth / 2;
+    const style = this.element.style;
+    style.left = right ? `${x + 16}px` : "";
+    style.right = right ? "" : `${parent.clientWidth - x + 16}px`;
+    style.top = `${Math.max(4, Math.min(y - 24, parent.clientHeight - 80))}px`;
+    if (point === this.point) return;
+    this.point = point;
+    this.label.textContent = this.points.label(point);
+    this.name.textContent = this.points.name(point);
+    if (this.thumbnails?.has(point)) void this.thumbnails.draw(point, this.picture);
+    else if (this.facts.shape.length === 3)
+      paint(this.picture, this.model.decode(this.points.code(point), this.points.condition(point)), this.facts);
+    else this.picture.hidden = true;
+  }
+}
