@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
@@ -57,10 +57,10 @@ def umap_map(codes: Array, seed: int = 0) -> Map:
     UsageError
         If the package umap-learn is not installed.
     """
-    if importlib.util.find_spec("umap") is None:
-        raise UsageError("UMAP needs the package umap-learn: pip install 'elboroom[umap]', or leave it out")
-    from umap import UMAP  # takes seconds to import
-
-    neighbours = max(2, min(15, len(codes) - 1))
-    places = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(codes)
+    try:
+        umap = import_module("umap")
+    except ImportError:
+        raise UsageError("a UMAP map needs umap-learn: pip install 'elboroom[umap]'") from None
+    near = max(2, min(15, len(codes) - 1))
+    places = umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(codes)
     return Map("UMAP", ("UMAP 1", "UMAP 2"), places=np.asarray(places, np.float32))
