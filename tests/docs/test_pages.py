@@ -120,6 +120,7 @@ SMALL = {
     },
     "compare": {"--recipes vae,beta-vae,iwae,beta-tcvae,vamp,ae --seeds 3": "--recipes vae,ae --seeds 2"},
     "recipes": {" mnist-5k": " digits"},
+    "measures": {"--epochs 20": "--epochs 2", "3000": "300"},
     "anomalies": {"--heatmaps heatmaps": "--heatmaps heatmaps --steps 2"},
     "conditions": {"--only manifold analogies": "--only analogies"},
     "data-larger-than-memory": {"1_600_000": "200", "{000..009}": "{000..001}"},

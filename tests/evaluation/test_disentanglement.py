@@ -214,6 +214,15 @@ def test_unknown_measures_and_numbers() -> None:
         disentanglement(codes, factors, points=0)
 
 
+def test_one_factor_is_not_kept_apart_from_others() -> None:
+    codes, factors = table(200)
+    for name in ("dci", "beta_vae", "factor_vae", "modularity"):
+        with pytest.raises(UsageError, match=f"one factor, 'size', and {name} measure"):
+            disentanglement(codes, {"size": factors[:, 1]}, [name])
+    few = disentanglement(codes, factors[:, 1], ["mig", "sap", "explicitness", "irs"], resamples=2)
+    assert few["mig"].value == pytest.approx(mig_by_counting(codes, factors)[1], abs=1e-12)
+
+
 def test_dead_codes_score_nothing() -> None:
     _, factors = table(200)
     scores = disentanglement(np.zeros((200, 3)), factors, points=50, resamples=2)

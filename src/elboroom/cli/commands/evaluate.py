@@ -5,14 +5,19 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from elboroom.cli.options import Count, Json, ModelVerb, NotNegative, OtherData, Precision, Seed, Split
 from elboroom.config.options import Option
 from elboroom.errors import FailureError, UsageError, counted
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from elboroom.data import Dataset
+    from elboroom.data.batches import Batches
+    from elboroom.models.vae import VAE
     from elboroom.runs.run import Run
 
 _WIDTH = 78
@@ -31,6 +36,18 @@ class Evaluate(ModelVerb):
     num_samples: Annotated[
         NotNegative, Option(help="Importance samples per example for the NLL. 0 skips the NLL.")
     ] = 1000
+    measures: Annotated[
+        tuple[Literal["latents", "probes", "disentanglement"], ...],
+        Option(
+            metavar="NAME ...",
+            help="Further measures: latents (the rate taken apart), probes (labels read off the codes) and "
+            "disentanglement (codes against the factors of the data).",
+        ),
+    ] = ()
+    factors: Annotated[
+        Path | None,
+        Option(metavar="NPZ", help="The factors that made the data, an array each, for disentanglement."),
+    ] = None
     limit: Annotated[
         Count | None, Option(metavar="INT", help="Evaluate only this many examples, the first ones.")
     ] = None
@@ -108,6 +125,8 @@ class Evaluate(ModelVerb):
             measured["columns"] = evaluate_columns(
                 vae, batches, indices, seed=self.seed, precision=self.precision
             )
+        if self.measures:
+            measured["measures"] = self._further(vae, data, batches, indices)
         return {
             **measured,
             "split": self.split,
@@ -117,6 +136,16 @@ class Evaluate(ModelVerb):
             "seed": self.seed,
             "precision": self.precision,
         }
+
+    def _further(
+        self, vae: VAE, data: Dataset, batches: Batches, indices: NDArray[np.int64]
+    ) -> dict[str, dict[str, Any]]:
+        from elboroom.cli.inputs.factors import read_factors
+        from elboroom.evaluation.measures import measure
+
+        factors = None if self.factors is None else read_factors(self.factors)
+        found = measure(vae, data, batches, indices, self.measures, factors=factors, seed=self.seed)
+        return {group: {name: one.as_json() for name, one in each.items()} for group, each in found.items()}
 
 
 _DESCRIPTION = ("split", "data", "source", "limit", "seed", "precision")
@@ -149,7 +178,16 @@ def _table(result: dict[str, Any], run: Run) -> str:
         from elboroom.cli.column_table import table_of_columns
 
         lines += ["", *table_of_columns(result["columns"])]
+    for group, found in result.get("measures", {}).items():
+        lines += ["", f"  {group}", *(_measure_line(name, one) for name, one in found.items())]
     return "\n".join(lines)
+
+
+def _measure_line(name: str, one: dict[str, Any]) -> str:
+    """Return one measure as a line, such as ``  total correlation       0.103 ± 0.005 nats``."""
+    error = "" if one["error"] is None else f" ± {_number(one['error'])}"
+    unit = "" if one["unit"] == "share" else f" {one['unit']}"
+    return f"  {name.replace('_', ' '):<24} {_number(one['value']):>9}{error}{unit}"
 
 
 def _number(value: float | None) -> str:

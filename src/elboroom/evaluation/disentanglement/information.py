@@ -74,8 +74,6 @@ def modularity(data: Labelled) -> NDArray[np.float64]:
     """
     squared = mutual_information(binned_codes(data.codes), data.factors) ** 2
     most = squared.max(1)
-    if squared.shape[1] == 1:
-        return (most > 0).astype(np.float64)
     rest = squared.sum(1) - most
     with np.errstate(invalid="ignore", divide="ignore"):
         score = 1 - rest / (most * (squared.shape[1] - 1))

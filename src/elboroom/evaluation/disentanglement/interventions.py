@@ -50,8 +50,6 @@ def beta_vae(data: Labelled, points: int, rng: np.random.Generator) -> NDArray[n
 
     features, kept = _votes(data, 2 * points, rng)
     classifier = LogisticRegression(max_iter=1000)
-    if len(np.unique(kept)) < 2:  # one factor only: nothing to tell
-        return np.ones(points, np.bool_)
     fit(classifier, features, kept)
     features, kept = _votes(data, points, rng)
     return np.asarray(classifier.predict(features) == kept)

@@ -26,6 +26,7 @@ MEASURES = {
 """The measures by name, and how each is estimated."""
 
 _REFITS = 5
+_BETWEEN_FACTORS = ("dci", "beta_vae", "factor_vae", "modularity")
 
 
 def disentanglement(
@@ -70,7 +71,8 @@ def disentanglement(
     Raises
     ------
     UsageError
-        If shapes do not fit, a number is not finite, a factor has one value, or a measure is not known.
+        If shapes do not fit, a number is not finite, a factor has one value, or a measure is not known; and
+        if there is one factor only, for measures of how dimensions keep factors apart.
 
     Examples
     --------
@@ -86,6 +88,12 @@ def disentanglement(
     for what, number, least in (("points", points, 1), ("resamples", resamples, 2)):
         if number < least:
             raise UsageError(f"{what} is {number}; it must be at least {least}")
+    apart = [name for name in names if name in _BETWEEN_FACTORS]
+    if len(data.names) == 1 and apart:
+        raise UsageError(
+            f"there is one factor, {data.names[0]!r}, and {', '.join(apart)} measure how dimensions keep "
+            "factors apart; give at least two factors, or choose among mig, sap, explicitness and irs"
+        )
     order = np.random.default_rng(seed).permutation(len(data))
     halves = data.take(order[: len(data) // 2]), data.take(order[len(data) // 2 :])
     suite = _Suite(data, *halves, points=points, resamples=resamples, trees=trees, seed=seed)
