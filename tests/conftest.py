@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Tests mean the CPU, whose results can be repeated bit for bit, so a GPU is hidden from them and from the
 # processes that they start. With ELBOROOM_TEST_CUDA=1 those that take the fixture ``gpu`` see it, no others.
@@ -97,3 +99,17 @@ def free_port() -> Callable[[], int]:
         raise RuntimeError("no port is free")
 
     return find
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, for tests of pages; playwright drives it."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: elboroom[browser]")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next((found for found in map(shutil.which, names) if found), None)
+    if path is None:
+        pytest.skip("there is no Chromium on the path")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

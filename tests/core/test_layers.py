@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "models": {"errors", "config", "io", "distributed", "networks", "probability"},
     "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
     "data": {"errors", "config", "io", "distributed"},
+    "annotation": {"errors", "io", "serving", "data"},
     "runs": {"errors", "config", "io", "data", "models"},
     "tracking": {"errors", "config", "io", "runs"},
     "latent": {"errors", "probability", "data", "models"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elboroom.cli.commands.compare import Compare
+from elboroom.cli.commands.data_annotate import DataAnnotate
 from elboroom.cli.commands.data_faces import DataFaces
 from elboroom.cli.commands.data_import_haskell import DataImportHaskell
 from elboroom.cli.commands.data_join import DataJoin
@@ -48,6 +49,7 @@ VERBS: dict[str, type[Verb]] = {
     "export": Export,
     "data list": DataList,
     "data show": DataShow,
+    "data annotate": DataAnnotate,
     "data faces": DataFaces,
     "data join": DataJoin,
     "data import-haskell": DataImportHaskell,

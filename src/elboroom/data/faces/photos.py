@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -106,12 +107,22 @@ def scan(folder: Path, label: int, table: Table | None) -> tuple[list[Photo], li
     """
     name = folder.resolve().name
     table = table or find_table(folder)
-    photos = []
-    for path in walk(folder):
+    photos, paths = [], walk(folder)
+    often = Counter(path.name for path in paths)
+    for path in paths:
         place = path.relative_to(folder).as_posix()
-        given = None if table is None else table.get(place, f"{name}/{place}", path.name)
+        given = None if table is None else table.get(*names_of(folder, path, alone=often[path.name] == 1))
         photos.append(Photo(path, f"{name}/{place}", label, read_dog_parts(path) if given is None else given))
     return photos, list(_unread(folder, name))
+
+
+def names_of(folder: Path, path: Path, *, alone: bool) -> tuple[str, ...]:
+    """Names by which a landmarks file may mean a photo of a folder; the first that the file holds counts.
+
+    The bare name of a photo in a sub-folder is among them only if it is `alone` with it.
+    """
+    place = path.relative_to(folder).as_posix()
+    return (place, f"{folder.resolve().name}/{place}", *([path.name] if alone else []))
 
 
 def _unread(folder: Path, name: str) -> Iterator[Skipped]:

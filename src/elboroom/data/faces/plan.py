@@ -102,7 +102,7 @@ def settle(options: FaceOptions, photos: Sequence[Photo], workers: int) -> tuple
     not, the middle is cut out of each photo that has no landmarks.
     """
     of_kind = [[photo for photo in photos if photo.label == label] for label in range(len(options.names))]
-    templates = [_template(options.template, some) for some in of_kind]
+    templates = [template_for(options.template, some) for some in of_kind]
     finds: list[Search | None] = []
     for method, some in zip(options.methods, of_kind, strict=True):
         wanted = method == "detect" or (method == AUTO and not (options.template == AUTO and _are_dogs(some)))
@@ -182,7 +182,8 @@ def _cropped(options: FaceOptions, label: int, known: int, looked: int) -> str:
     )
 
 
-def _template(given: str, photos: Sequence[Photo]) -> Template:
+def template_for(given: str, photos: Sequence[Photo]) -> Template:
+    """Return the template of a folder's photos, which their landmarks decide if "auto" is given."""
     if given == AUTO:
         return "dog" if _are_dogs(photos) else "person"
     return "dog" if given == "dog" else "person"
