@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # The environment of `make lowest`; KEEP="torch" leaves PyTorch at its pin, whose build for the CPU is smaller.
 LOWEST := .venv-lowest
 KEEP ?=
-EXTRAS := mnist-5k,faces,heic,tables,onnx,umap,sklearn,tensorboard,bench,docs,dev
+EXTRAS := mnist-5k,faces,heic,tables,onnx,umap,sklearn,tensorboard,bench,browser,docs,dev
 # Tests that `make lowest` leaves out: long trainings, and tests of the repository rather than the package.
 SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile/
 # Tests run in as many processes as there are cores, with one thread each.
@@ -81,7 +81,8 @@ docs: $(READY)  ## build the documentation and run tutorials (three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m sphinx -b html -W --keep-going --nitpicky docs docs/_build/html
 
-page:  ## build the explorer's page from web/explorer (needs Node)
+page:  ## build the pages from web/ (needs Node)
+	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
 	cd web/explorer && npm ci --no-audit --no-fund && npm run check && npm run build
 
 lint: $(READY)

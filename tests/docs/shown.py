@@ -23,6 +23,7 @@ _EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
     "optional-dependencies"
 ]
 _TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+_SERVING = ("data annotate",)  # commands that end with Ctrl-C
 _QUICK = ("--epochs", "1", "--figures-every", "0", "--quiet")
 
 
@@ -80,7 +81,9 @@ def run(block: Block, names: dict[str, Any], where: str, short: Mapping[str, str
 def command(words: list[str], short: Mapping[str, str]) -> None:
     """Run one command if it is elboroom's; of other programs check what they name."""
     program, *rest = words
-    if program == "elboroom":
+    if program == "elboroom" and " ".join(rest[:2]) in _SERVING:
+        _options_exist(rest)
+    elif program == "elboroom":
         _options_exist(rest)
         assert main(_quick(shlex.split(_shortened(shlex.join(rest), short)))) == 0, shlex.join(words)
     elif program == "torchrun":
