@@ -78,6 +78,18 @@ def test_each_row_has_a_score_a_verdict_and_reasons(elboroom: Command, trained: 
         [float(lines[1][f"nats_of_{lines[1]['top_1']}"]), float(lines[4]["nats_of_age"])],
     )
     assert "skipped new.csv:4" in result.err
+    assert "wrote s.csv: 5 lines, 1 of them for what was left out" in result.err
+    Path("part.csv").write_text("height,weight,age\n170,63,900\n170,63,40\n")  # two of these rows
+    assert elboroom("score", trained / "run", "part.csv", "--out", "p.csv", "--contributions").code == 0
+    part = lines_of("p.csv")
+    for key in lines[0].keys() - {"row"}:
+        own, found = [lines[4][key], lines[0][key]], [line[key] for line in part]
+        if key in ("verdict", "top_1", "top_2", "top_3"):
+            assert own == found
+        else:
+            assert [float(cell or 0) for cell in own] == pytest.approx(
+                [float(cell or 0) for cell in found], 1e-5
+            )
     assert "elbo, −ELBO, in nats: higher is more anomalous" in result.out
     assert "2 of 4 examples are anomalous\n  row 4: " in result.out
     assert "above usual: age +" in result.out

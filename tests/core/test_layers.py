@@ -45,7 +45,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("data", "runs", "tracking", "evaluation", "figures"),
     },
     "scoring": {
-        *("errors", "config", "io", "probability", "models", "data", "runs", "latent", "evaluation"),
+        *("errors", "config", "io", "distributed", "probability", "models", "data", "runs", "latent"),
+        "evaluation",
     },
     "comparison": {
         *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),

@@ -10,6 +10,7 @@ import torch
 
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.evaluation import evaluate
 from elboroom.models.vae import VAE
@@ -122,7 +123,7 @@ def test_parts_sum_to_the_score(name: Any, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("posterior", ["diagonal", "iaf"])
 @pytest.mark.parametrize("network", ["mlp", "chain"])
 def test_means_are_those_of_evaluate(network: str, posterior: str) -> None:
-    """The same seed draws the same codes, so the numbers agree to the rounding of float32."""
+    """The same noise draws the same codes, so the numbers agree to the rounding of float32."""
     if network == "chain" and posterior == "iaf":
         pytest.skip("a hierarchy has Gaussian layers")
     torch.manual_seed(1)
@@ -133,7 +134,8 @@ def test_means_are_those_of_evaluate(network: str, posterior: str) -> None:
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     data = Dataset("rows", x, np.zeros(40))
     batches, rows = Batches(data, torch.device("cpu")), np.arange(40)
-    numbers = evaluate(vae, batches, rows, num_samples=50, seed=7)
+    with noise_from(SharedNoise(7)):
+        numbers = evaluate(vae, batches, rows, num_samples=50)
     for name, key in zip(NAMES, ("elbo", "nll", "distortion"), strict=True):
         ((_, found),) = score_rows(vae, batches, rows, name, num_samples=50, seed=7)  # type: ignore[arg-type]
         sign = -1 if name == "elbo" else 1
@@ -179,7 +181,7 @@ def test_each_model_has_a_score_that_suits_it() -> None:
 
 
 def test_no_example_changes_the_scores_of_others() -> None:
-    """A row that no number fits leaves the rest as they are; the noise is that of the position."""
+    """A row that no number fits leaves the rest as they are."""
     torch.manual_seed(0)
     vae = VAE.build(shape=(4,), latent_dim=2, hidden=[8], likelihood="gaussian")
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -190,6 +192,47 @@ def test_no_example_changes_the_scores_of_others() -> None:
         rest = [0, 1, 3, 4]
         np.testing.assert_allclose(found.value[rest], usual.value[rest], rtol=1e-6)
         assert not np.isfinite(found.value[2])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"posterior": "diagonal"},
+        {"posterior": "iaf"},
+        {"posterior": "power_spherical", "prior": "sphere"},
+        {"network": "chain", "chain_dims": [2, 3], "chain_hidden": [8, 8]},
+    ],
+)
+def test_a_score_depends_on_its_example_alone(parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any order, in part, a few at a time, and with draws in pieces of another size."""
+    torch.manual_seed(0)
+    size = {} if "network" in parts else {"latent_dim": 3, "hidden": [8]}
+    vae = VAE.build(shape=(4,), likelihood="gaussian", **size, **parts)
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(30)
+    for name in SCORES if "network" not in parts else NAMES:
+        whole = score_array(vae, x, name, num_samples=12, steps=3)
+        assert len(np.unique(whole.value)) > 20
+        some = score_array(vae, x[order][:7], name, num_samples=12, steps=3)
+        with monkeypatch.context() as patch:
+            patch.setattr("elboroom.scoring.scores._ROWS", 4)
+            patch.setattr(VAE, "_most_draws", lambda _self, _x: 5)
+            pieces = score_array(vae, x, name, num_samples=12, steps=3)
+        for found, rows in ((some, order[:7]), (pieces, np.arange(30))):
+            np.testing.assert_allclose(found.value, whole.value[rows], rtol=2e-5, atol=1e-5)
+            np.testing.assert_allclose(found.stderr, whole.stderr[rows], rtol=1e-3, atol=1e-5)
+
+
+def test_noise_that_is_added_to_pixels_is_that_of_the_pixel() -> None:
+    vae = VAE.build(shape=(4, 4, 1), latent_dim=2, hidden=[8], likelihood="gaussian")
+    x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype(np.uint8)
+    for noise in ({"dequantize": "uniform"}, {"binarize": "stochastic"}):
+        batches = Batches(Dataset("x", x, np.zeros(20), scale=255.0), torch.device("cpu"), **noise)  # type: ignore[arg-type]
+        (_, whole), (_, some) = (
+            next(score_rows(vae, batches, np.array(rows), "elbo", num_samples=5))
+            for rows in (range(20), [13, 2])
+        )
+        np.testing.assert_allclose(some.value, whole.value[[13, 2]], rtol=2e-5)
 
 
 @double

@@ -67,6 +67,59 @@ def noise_from(source: Source) -> Iterator[None]:
         _source.reset(before)
 
 
+class SharedNoise:
+    """Noise that all examples share, for `noise_from`: what is made of it depends on the example alone.
+
+    Independent draws would make an example's result depend on its place among others. Over seeds, an example
+    gets the same distribution of results from shared noise.
+
+    Parameters
+    ----------
+    seed : int
+        Of the noise.
+    draws : int, optional
+        Draws of a model with one stochastic layer after which the noise starts again, for the next batch.
+        Without it, one object serves one batch.
+    batch_dim : {0, 1}
+        The dimension of the shapes asked for that counts examples; with 1, dimension 0 counts draws.
+
+    Examples
+    --------
+    >>> noise = SharedNoise(0, 2)
+    >>> drawn, again = (noise("normal", (2, rows, 4), torch.zeros(())) for rows in (3, 1))
+    >>> torch.equal(drawn[:, 0], drawn[:, 2]), torch.equal(drawn[0], drawn[1])
+    (True, False)
+    >>> torch.equal(drawn[:, :1], again)
+    True
+    """
+
+    def __init__(self, seed: int, draws: int | None = None, *, batch_dim: int = 1):
+        self._seed, self._draws, self._batch_dim = seed, draws, batch_dim
+        self._streams: list[torch.Generator] = []  # one for each layer that draws
+        self._layer, self._done = 0, 0
+
+    def next_draws(self) -> None:
+        """Say that the first layer draws next, for further draws of the same examples."""
+        self._layer = 0
+
+    def __call__(self, distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Numbers of a shape, the same for each example."""
+        count = shape[0] if self._batch_dim else 1
+        if self._draws is not None and self._done % self._draws == 0:
+            self._streams, self._layer = [], 0
+        if self._layer == len(self._streams):
+            seed = self._seed + 1_000_003 * self._layer
+            self._streams.append(torch.Generator().manual_seed(seed % (1 << 63)))
+        stream = self._streams[0 if self._draws is not None else self._layer]
+        self._layer, self._done = self._layer + 1, self._done + count
+        draw = torch.randn if distribution == "normal" else torch.rand
+        rest = shape[self._batch_dim + 1 :]
+        # One by one: torch draws other numbers when it is asked for more at a time.
+        each = [draw(1, *rest, generator=stream, dtype=torch.float64) for _ in range(count)]
+        one = torch.stack(each) if self._batch_dim else each[0]
+        return one.to(like).expand(shape)
+
+
 def from_generator(distribution: Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Draw from torch's generator: the source where no other is set."""
     draw = torch.randn if distribution == "normal" else torch.rand

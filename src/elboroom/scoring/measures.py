@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
-from elboroom.models.terms import NLL
+from elboroom.models.terms import NLL, Draws
 from elboroom.models.vae import VAE
 from elboroom.probability import find_closed_form
 from elboroom.probability.importance import UNRELIABLE
@@ -72,7 +73,9 @@ class Scores:
         )
 
 
-def measure(vae: VAE, x: Tensor, condition: Tensor | None, name: ScoreName, num_samples: int) -> Scores:
+def measure(
+    vae: VAE, x: Tensor, condition: Tensor | None, name: ScoreName, num_samples: int, *, seed: int = 0
+) -> Scores:
     """Score a batch by its ELBO, its likelihood or its reconstruction.
 
     Parameters
@@ -90,6 +93,8 @@ def measure(vae: VAE, x: Tensor, condition: Tensor | None, name: ScoreName, num_
     num_samples : int
         Codes drawn from q(z|x) for each example; where a model gives one code and no density, that one is
         taken.
+    seed : int
+        Of the noise, which all examples share, so that a score does not depend on the examples beside it.
 
     Raises
     ------
@@ -98,7 +103,7 @@ def measure(vae: VAE, x: Tensor, condition: Tensor | None, name: ScoreName, num_
     """
     q: Any = vae.infer(x, condition)
     if getattr(q, "stochastic", True):
-        return _SCORES[name](draw(vae, x, condition, q, num_samples, weighted=name == "nll"))
+        return _SCORES[name](draw(vae, x, condition, q, num_samples, weighted=name == "nll", seed=seed))
     if name == "nll":
         raise UsageError(
             "score = 'nll' needs the density of codes, and this model's posterior has none, as it gives one "
@@ -142,13 +147,20 @@ class Drawn:
 
 
 def draw(
-    vae: VAE, x: Tensor, condition: Tensor | None, q: Any, num_samples: int, *, weighted: bool = False
+    vae: VAE,
+    x: Tensor,
+    condition: Tensor | None,
+    q: Any,
+    num_samples: int,
+    *,
+    weighted: bool = False,
+    seed: int = 0,
 ) -> Drawn:
     """Draw codes of x (b, *shape) from its posterior q, and average log p(x|z) of each number over them.
 
     Parameters
     ----------
-    vae, x, condition, num_samples
+    vae, x, condition, num_samples, seed
         As in :func:`measure`.
     q : Posterior
         q(z|x) of these examples, with a density.
@@ -158,7 +170,9 @@ def draw(
     closed_form = find_closed_form(q, prior := vae.prior_given(vae.condition_vectors(condition, len(x))))
     log_likelihood, log_weights, rates = [], [], []
     mean, log_total = torch.zeros(x.shape, dtype=torch.float64), torch.tensor(-torch.inf)
-    for draws in vae.importance(x, num_samples, condition, posterior=q, by_number=True):
+    noise = SharedNoise(seed)
+    for draws in _with_noise(noise, vae.importance(x, num_samples, condition, posterior=q, by_number=True)):
+        noise.next_draws()
         assert draws.by_number is not None
         each = _host(draws.by_number)
         log_p = each.flatten(2).sum(-1)  # in float64, so that the parts add up
@@ -170,6 +184,16 @@ def draw(
         mean, log_total = _averaged(mean, log_total, each, log_of_each)
     rate = torch.cat(rates) if closed_form is None else _host(closed_form(q, prior))[None]
     return Drawn(mean, torch.cat(log_likelihood), rate, torch.cat(log_weights))
+
+
+def _with_noise(noise: SharedNoise, chunks: Iterator[Draws]) -> Iterator[Draws]:
+    """Draw each chunk with this noise."""
+    while True:
+        with noise_from(noise):
+            draws = next(chunks, None)
+        if draws is None:
+            return
+        yield draws
 
 
 def _averaged(mean: Tensor, log_total: Tensor, values: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:

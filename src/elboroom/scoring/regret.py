@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.latent.arrays import seeded
 from elboroom.models.vae import VAE
@@ -49,7 +50,7 @@ def regret(
     steps : int
         Gradient steps. More find a better posterior, and the regret grows towards its limit.
     seed : int
-        Of the noise, which is the same in every call.
+        Of the noise, which is the same in every call and for every example.
 
     Returns
     -------
@@ -71,12 +72,12 @@ def regret(
             f"score = 'regret' refines the posterior of a model with one stochastic layer, and this one has "
             f"{what}; take 'elbo' or 'reconstruction'"
         )
-    with seeded(vae, seed):
+    with seeded(vae, seed), noise_from(SharedNoise(seed)):
         refined = _refined(vae, x, condition, features, steps)
     found = []
     for posterior in (q, vae.posterior(refined)):
         with seeded(vae, seed + 1):
-            found.append(draw(vae, x, condition, posterior, num_samples))
+            found.append(draw(vae, x, condition, posterior, num_samples, seed=seed + 1))
     own, best = found
     gains = (best.log_likelihood - best.rates) - (own.log_likelihood - own.rates)
     gain = gains.mean(0)
@@ -110,7 +111,7 @@ def _refined(vae: VAE, x: Tensor, condition: Tensor | None, features: Tensor, st
     """Parameters of the posterior (b, *in_shape) that raise the ELBO of each example, by Adam.
 
     The learning rate falls to 0 by half a cosine. Adam treats each number by itself and the loss is a sum, so
-    an example's result depends on the others only through its share of the noise.
+    an example's result does not depend on the others, if they share the noise.
     """
     c = vae.condition_vectors(condition, len(x))
     prior = vae.prior_given(c)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.data.batches import Batches
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.latent.arrays import seeded
 from elboroom.models.conditioning import Array, Condition, apart
@@ -76,7 +77,8 @@ def score(
     condition : optional
         Of all examples, in place of conditions with the examples.
     seed : int
-        Of the codes drawn; the caller's randomness is left alone.
+        Of the noise of the codes, which all examples share, so that a score does not depend on the others.
+        The caller's randomness is left alone.
 
     Raises
     ------
@@ -118,11 +120,11 @@ def score_array(
     def read(rows: slice) -> tuple[Tensor, Tensor | None]:
         return inputs[rows], None if c is None else c[rows]
 
-    options = {"num_samples": num_samples, "steps": steps}
+    options, size = {"num_samples": num_samples, "steps": steps}, _rows_at_a_time(vae)
     return Scores.joined(
         [
-            _scored(vae, partial(read, slice(start, start + _ROWS)), name, seed=seed + number, **options)
-            for number, start in enumerate(range(0, len(inputs), _ROWS))
+            _scored(vae, partial(read, slice(start, start + size)), name, seed=seed, **options)
+            for start in range(0, len(inputs), size)
         ]
     )
 
@@ -165,13 +167,19 @@ def score_rows(
         vae.check_values(x, scored=True)
         return x, batches.conditions(rows)
 
-    for number, start in enumerate(range(0, len(indices), _ROWS)):
-        part = indices[start : start + _ROWS]
+    options, size = {"num_samples": num_samples, "steps": steps, "seed": seed}, _rows_at_a_time(vae)
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
         rows = torch.from_numpy(part).to(batches.x.device)
-        options = {"num_samples": num_samples, "steps": steps, "seed": seed + number}
         yield part, _scored(vae, partial(read, rows), name, **options)
         if on_progress is not None:
             on_progress(start + len(part))
+
+
+def _rows_at_a_time(vae: VAE) -> int:
+    """One where the noise of a posterior depends on its parameters, so that examples cannot share it."""
+    makes = getattr(vae.posterior, "makes", None)
+    return 1 if getattr(makes, "space", "") == "sphere" else _ROWS
 
 
 def _scored(
@@ -187,7 +195,8 @@ def _scored(
     check_choice("score", name, tuple(SCORES))
     check_count("num_samples", num_samples, 1)
     with vae.at_rest(), seeded(vae, seed):
-        x, condition = read()
+        with noise_from(SharedNoise(seed, batch_dim=0)):
+            x, condition = read()
         if name == "regret":
             return regret(vae, x, condition, num_samples, steps=steps, seed=seed)
-        return measure(vae, x, condition, name, num_samples)
+        return measure(vae, x, condition, name, num_samples, seed=seed)

@@ -8,10 +8,9 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
-from elboroom.distributed.noise import noise_from
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.sklearn.base import Numbers, VAEEstimator
-from elboroom.sklearn.scores import SharedNoise
 from elboroom.tables.imputation import Imputed, impute
 
 
