@@ -94,7 +94,8 @@ def test_fractions_outside_0_and_1_are_refused(name: str, value: object) -> None
 @pytest.mark.parametrize("likelihood", ["auto", "gaussian"])
 def test_contributions_sum_to_the_score(likelihood: str) -> None:
     x = rows(200, 0)
-    detector = VAEAnomalyDetector(epochs=5, random_state=0, likelihood=likelihood).fit(x)
+    options = {"epochs": 5, "random_state": 0, "importance_samples": 400}
+    detector = VAEAnomalyDetector(likelihood=likelihood, **options).fit(x)
     parts = detector.contributions(x)
     assert parts.shape == (200, 5)
     np.testing.assert_allclose(parts.sum(1), detector.score_samples(x), rtol=1e-12)
