@@ -17,6 +17,7 @@ from elboroom.cli.commands.figures import Figures
 from elboroom.cli.commands.impute import Impute
 from elboroom.cli.commands.morph import Morph
 from elboroom.cli.commands.neighbours import Neighbours
+from elboroom.cli.commands.push import Push
 from elboroom.cli.commands.recipes import Recipes
 from elboroom.cli.commands.reconstruct import Reconstruct
 from elboroom.cli.commands.report import Report
@@ -35,6 +36,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "track": Track,
+    "push": Push,
     "report": Report,
     "figures": Figures,
     "explore": Explore,

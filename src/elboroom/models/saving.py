@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from elboroom.errors import UsageError
+from torch import Tensor
+
+from elboroom.config import ModelConfig
+from elboroom.errors import FailureError, UsageError
 from elboroom.io.files import json_text
-from elboroom.io.tensors import write_tensors
+from elboroom.io.tensors import first_unusable, misfit, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from elboroom.models.vae import VAE
@@ -16,6 +21,49 @@ if TYPE_CHECKING:
 FORMAT = 1
 HEADER = "elboroom_model"
 """Key of the file's metadata that holds the JSON."""
+
+
+class _Header(NamedTuple):
+    config: ModelConfig | None
+    value_range: tuple[float, float]
+    data_range: tuple[float, float] | None
+
+
+class Saved(NamedTuple):
+    """What a file of :meth:`elboroom.VAE.save` holds.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    weights : dict
+        Tensors by name, all of them finite.
+    config : ModelConfig or None
+        None for a model that was composed in Python.
+    value_range, data_range
+        Those of the model.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    config: ModelConfig | None
+    value_range: tuple[float, float]
+    data_range: tuple[float, float] | None
+
+    def fill(self, vae: VAE) -> VAE:
+        """Give a model the weights and the ranges, and set it to evaluation mode.
+
+        Raises
+        ------
+        UsageError
+            If it has other tensors.
+        """
+        why = misfit(self.weights, vae.state_dict())
+        if why is not None:
+            raise UsageError(f"{self.path} does not fit the model: {why}")
+        vae.load_state_dict(self.weights)
+        vae.value_range, vae.data_range = self.value_range, self.data_range
+        return vae.eval()
 
 
 def save_model(vae: VAE, path: str | os.PathLike[str]) -> None:
@@ -42,3 +90,47 @@ def save_model(vae: VAE, path: str | os.PathLike[str]) -> None:
         "data_range": vae.data_range,
     }
     write_tensors(target, vae.state_dict(), {HEADER: json_text(facts)})
+
+
+def read_saved(path: Path) -> Saved:
+    """Read a file of :meth:`elboroom.VAE.save`, without executing code.
+
+    Raises
+    ------
+    UsageError
+        If it is no such file, is damaged, or was written by a newer version of elboroom.
+    FailureError
+        If the weights are not finite.
+    """
+    weights, metadata = read_tensors(path)
+    header = _header(path, metadata)
+    found = first_unusable(weights)
+    if found is not None:
+        raise FailureError(f"{path} has no usable model: {found}; train and save it again")
+    return Saved(path, weights, *header)
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> _Header:
+    if HEADER not in metadata:
+        raise UsageError(f"{path} was not written by VAE.save; give such a file, or the folder of a run")
+    try:
+        facts = json.loads(metadata[HEADER])
+        newer = facts["format"] > FORMAT
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged ({error}); save the model again") from None
+    if newer:
+        raise UsageError(
+            f"{path} has format {facts['format']}, and this version of elboroom reads formats up to "
+            f"{FORMAT}; upgrade elboroom"
+        )
+    try:
+        config = None if facts["model"] is None else ModelConfig(**facts["model"])
+        data_range = None if facts["data_range"] is None else _pair(facts["data_range"])
+        return _Header(config, _pair(facts["value_range"]), data_range)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged ({error}); save the model again") from None
+
+
+def _pair(values: Sequence[float]) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)

@@ -17,6 +17,7 @@ from elboroom.models.conditioning import Condition, Conditioning
 from elboroom.models.inference import Inference
 from elboroom.models.inference import Precision as Precision
 from elboroom.models.saving import save_model
+from elboroom.models.sharing import load_shared, push_model, save_folder
 from elboroom.models.terms import Terms
 from elboroom.probability import (
     BernoulliHead,
@@ -196,3 +197,83 @@ class VAE(Inference):
             If the file cannot be written.
         """
         save_model(self, path)
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, run: Any = None, license: str | None = None
+    ) -> None:
+        """Write a folder to share: the model, its hash, and a model card.
+
+        Parameters
+        ----------
+        folder : path
+            New, empty, or written by this method before.
+        run : Run or path, optional
+            The run that the card describes: data, results with their errors, command and pictures.
+        license : str, optional
+            Identifier of the licence for the card, such as ``"apache-2.0"``.
+
+        Raises
+        ------
+        UsageError
+            If the folder contains other files, or the model was composed in Python.
+        FailureError
+            If it cannot be written.
+        """
+        save_folder(self, folder, run, license)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> VAE:
+        """Load a model from a folder of :meth:`save_pretrained` or from the Hugging Face hub.
+
+        No code is executed, and the file's SHA-256 is checked. Without a network the local cache is used.
+
+        Parameters
+        ----------
+        source : path or str
+            A folder, ``hf://user/name`` or ``hf://user/name@revision``.
+        revision : str, optional
+            Branch, tag or commit on the hub. Only a commit always means the same file.
+
+        Raises
+        ------
+        UsageError
+            If there is no such model, or it is damaged.
+        FailureError
+            If the hub does not answer, and the cache does not have it.
+        """
+        saved = load_shared(source, revision)
+        return saved.fill(cls.build(saved.config))
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        run: Any = None,
+        license: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload the model and its card to the Hugging Face hub, and return the address.
+
+        Parameters
+        ----------
+        repo : str
+            ``user/name``; the repository is created if there is none.
+        run, license
+            As in :meth:`save_pretrained`.
+        private : bool
+            Create the repository as a private one.
+        revision : str, optional
+            Branch to upload to.
+        token : str, optional
+            Token with the right to write; that of ``hf auth login`` by default.
+
+        Raises
+        ------
+        UsageError
+            If the name is invalid, huggingface_hub is not installed, or the model was composed in Python.
+        FailureError
+            If the hub refuses, or does not answer.
+        """
+        return push_model(self, repo, run, license, private=private, revision=revision, token=token)

@@ -24,6 +24,7 @@ from elboroom import __version__
 from elboroom.config import Config
 from elboroom.data.preparation import Preparation
 from elboroom.errors import UsageError, shortened
+from elboroom.hub import fetched, is_shared
 from elboroom.io.files import (
     check_writable,
     explain_disk,
@@ -305,7 +306,8 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
     Parameters
     ----------
     path : path
-        The folder of a run, or a file that :meth:`elboroom.VAE.save` wrote.
+        The folder of a run, a file that :meth:`elboroom.VAE.save` wrote, a folder of
+        :meth:`elboroom.VAE.save_pretrained`, or ``hf://user/name[@revision]`` on the Hugging Face hub.
     into : VAE, optional
         The model to load the weights into; required if it was composed in Python.
 
@@ -318,6 +320,8 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
     """
     if into is not None and not isinstance(into, VAE):
         raise UsageError(f"into has type {type(into).__name__}; it must be a VAE")
+    if is_shared(path):
+        return load_model(fetched(path), into)
     if isinstance(path, str | os.PathLike) and Path(path).is_file():
         return load_model(Path(path), into)
     return Run(path).model(into)
