@@ -61,14 +61,14 @@ def test_regret_is_the_gap_to_the_exact_posterior() -> None:
 
 @double
 def test_refinement_finds_the_exact_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    from elboroom.scoring import regret as module
+    from elboroom.latent import refinement as module
 
     vae, x = make_vae(), observe(20)
     with vae.at_rest():
-        _, features = module._inferred(vae, torch.from_numpy(x), None)
-        refined = module._refined(vae, torch.from_numpy(x), None, features, 100)
+        _, features = module.encoded(vae, torch.from_numpy(x), None)
+        refined = module.refine(vae, torch.from_numpy(x), None, features, 100)
         assert gap(vae.posterior(refined), x).max() < 1e-3
-        longer = module._refined(vae, torch.from_numpy(x), None, features, 300)
+        longer = module.refine(vae, torch.from_numpy(x), None, features, 300)
         assert gap(vae.posterior(longer), x).max() < 1e-8
 
 

@@ -7,9 +7,6 @@ and its posterior for such an image is far from the best one (arXiv:2003.02977).
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,14 +14,13 @@ from torch import Tensor
 from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.latent.arrays import seeded
+from elboroom.latent.refinement import encoded, refine
 from elboroom.models.vae import VAE
 from elboroom.scoring.contributions import Contributions
 from elboroom.scoring.measures import Scores, draw
 
 STEPS = 100
 """Gradient steps for each example."""
-_LR = 0.1
-_DRAWS_A_STEP = 8
 
 
 def regret(
@@ -65,7 +61,7 @@ def regret(
     """
     if steps < 1:
         raise UsageError(f"steps = {steps}: must be at least 1")
-    q, features = _inferred(vae, x, condition)
+    q, features = encoded(vae, x, condition)
     if len(vae.layers) > 1 or not getattr(q, "stochastic", True):
         what = f"{len(vae.layers)} stochastic layers" if len(vae.layers) > 1 else "codes without a density"
         raise UsageError(
@@ -73,7 +69,7 @@ def regret(
             f"{what}; take 'elbo' or 'reconstruction'"
         )
     with seeded(vae, seed), noise_from(SharedNoise(seed)):
-        refined = _refined(vae, x, condition, features, steps)
+        refined = refine(vae, x, condition, features, steps)
     found = []
     for posterior in (q, vae.posterior(refined)):
         with seeded(vae, seed + 1):
@@ -94,40 +90,6 @@ def has_regret(vae: VAE) -> bool:
     """Whether the likelihood regret of a model is defined: one stochastic layer, codes with a density."""
     makes = getattr(vae.posterior, "makes", None)
     return len(vae.layers) == 1 and bool(getattr(makes, "stochastic", True))
-
-
-def _inferred(vae: VAE, x: Tensor, condition: Tensor | None) -> tuple[Any, Tensor]:
-    """q(z|x), and the encoder's outputs that parametrise it."""
-    seen: list[Tensor] = []
-    handle = vae.posterior.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    try:
-        q = vae.infer(x, condition)
-    finally:
-        handle.remove()
-    return q, seen[-1] if seen else x.new_empty(0)
-
-
-def _refined(vae: VAE, x: Tensor, condition: Tensor | None, features: Tensor, steps: int) -> Tensor:
-    """Parameters of the posterior (b, *in_shape) that raise the ELBO of each example, by Adam.
-
-    The learning rate falls to 0 by half a cosine. Adam treats each number by itself and the loss is a sum, so
-    an example's result does not depend on the others, if they share the noise.
-    """
-    c = vae.condition_vectors(condition, len(x))
-    prior = vae.prior_given(c)
-    with torch.enable_grad():
-        now = features.detach().clone().requires_grad_()
-        optimizer = torch.optim.Adam([now], lr=_LR)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = _LR * 0.5 * (1 + math.cos(math.pi * step / steps))
-            q: Any = vae.posterior(now)
-            z, log_q = q.rsample_and_log_prob(_DRAWS_A_STEP)
-            if hasattr(q, "log_prob"):  # along the path of z alone, which has no variance at the optimum
-                log_q = q.detached().log_prob(z)  # (arXiv:1703.09194)
-            loss = (log_q - prior.log_prob(z) - vae.generate(z, c).log_prob(x)).mean(0)
-            (now.grad,) = torch.autograd.grad(loss.sum(), now)
-            optimizer.step()
-    return now.detach()
 
 
 def _beside(values: np.ndarray, ndim: int) -> np.ndarray:
