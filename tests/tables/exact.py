@@ -51,11 +51,10 @@ class ExactEncoder(nn.Module):
         return torch.cat([mean, raw, mixing[:, None]], -1)
 
 
-def linear_gaussian(widening: float = 1.0, columns: tuple[Column, ...] = COLUMNS) -> VAE:
+def linear_gaussian(widening: float = 1.0, columns: tuple[Column, ...] = COLUMNS, **options: Any) -> VAE:
     """Build x = location + scale · (LOADINGS z + BIAS + NOISE ε), z ~ N(0, I), in float64."""
-    vae = VAE.build(
-        shape=(4,), latent_dim=2, hidden=(), posterior="full", likelihood="mixed", columns=columns
-    )
+    options |= {"posterior": "full", "likelihood": "mixed", "columns": columns}
+    vae = VAE.build(shape=(4,), latent_dim=2, hidden=(), **options)
     vae = vae.double()
     vae.encoder = ExactEncoder(widening)
     layer: Any = vae.decoder[-1]
@@ -131,9 +130,10 @@ class PriorEncoder(nn.Module):
         return seen.new_tensor([0.0, 0.0, raw, raw]).expand(len(seen), 4)
 
 
-def hidden_states() -> VAE:
+def hidden_states(**options: Any) -> VAE:
     """Build the model of a hidden state, in float64."""
-    vae = VAE.build(shape=(4,), latent_dim=2, hidden=(4,), likelihood="mixed", columns=STATE_COLUMNS)
+    options |= {"likelihood": "mixed", "columns": STATE_COLUMNS}
+    vae = VAE.build(shape=(4,), latent_dim=2, hidden=(4,), **options)
     vae = vae.double()
     vae.encoder, vae.decoder = PriorEncoder(), StateDecoder()
     return vae

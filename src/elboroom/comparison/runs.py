@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from elboroom.comparison.variants import folder_name
-from elboroom.config import Config
+from elboroom.config import Config, ModelConfig
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -198,10 +198,16 @@ def _measured(job: Job, training: Training, history: Sequence[Row], nll_samples:
         "weights": sum(p.numel() for p in vae.parameters()),
         "epochs": len(history),
         "seconds": sum(epoch["seconds"] for epoch in history),
-        "likelihood": model.likelihood,
+        "likelihood": _likelihood_of(model),
         "posterior": model.posterior,
         "split": part,
     }
+
+
+def _likelihood_of(model: ModelConfig) -> str:
+    """Name of the likelihood; of cells together with which are missing it is another one."""
+    ignorable = model.missing_mechanism == "ignorable"
+    return model.likelihood if ignorable else f"{model.likelihood}, {model.missing_mechanism}"
 
 
 def rows_in(out: Path, recipe: str) -> list[Row]:

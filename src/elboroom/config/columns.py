@@ -86,6 +86,8 @@ class Column(Section):
     """
     levels: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
     """What the quantile family maps the ``knots`` to: quantiles of the standard normal distribution."""
+    missing: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the training cells that are missing, where the model has a mechanism for them; or None."""
     unit: str = ""
     """Unit of the numbers, for tables and pictures; it changes no value."""
     unseen: Literal["refuse", "missing"] = "refuse"

@@ -47,7 +47,8 @@ _MOST_CHANNELS = 4  # red, green, blue and alpha
 _ONLY_WITH: Uses = (
     *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
     # auto may turn out to be mixed
-    ("likelihood", ("mixed", "auto"), ("drop_cells", "observation_scale", "least_scale")),
+    ("likelihood", ("mixed", "auto"), ("drop_cells", "missing_mechanism")),
+    ("likelihood", ("mixed", "auto"), ("observation_scale", "least_scale")),
     ("condition", ("labels", "vectors"), ("condition_parts", "condition_dim")),
     ("condition", ("labels",), ("condition_names", "condition_ids")),
     ("condition", ("vectors",), ("condition_file",)),
@@ -204,6 +205,10 @@ class ModelConfig(Section):
     """
     least_scale: Annotated[float, Field(gt=0, lt=0.5)] = 1e-3
     """Lower bound of the scale of a table's real numbers, in standard deviations of their column."""
+    missing_mechanism: Annotated[Literal["ignorable", "self_masking"], FLAT] = "ignorable"
+    """Why cells of a table are missing. ignorable: at random, whatever their values. self_masking: with a
+    probability that depends on the value of the cell itself, and is learned.
+    """
 
     @field_validator("shape")
     @classmethod

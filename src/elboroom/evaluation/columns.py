@@ -54,7 +54,9 @@ def evaluate_columns(
     list of dict
         Of each column ``name kind family``; ``observed``, the number of its cells that are; ``nats``, the
         mean of −E_q log p(x_j|z) over these cells, and ``nats_stderr``, its Monte Carlo standard error, the
-        rows being fixed. The sum of nats · observed over the columns, by n, is the distortion of a row.
+        rows being fixed. The sum of nats · observed over the columns, by n, is the distortion of a row. Where
+        the model has a mechanism of missing cells there is ``missing_nats``, the mean of −E_q log p(s_j|x_j)
+        over the n rows, where s_j says whether the cell is missing; its sum belongs to the distortion too.
 
         What follows is of the value shown by ``reconstruct``, at the mean code. Categories, ordered levels
         and booleans have ``accuracy``, and ``majority``, that of naming the most frequent one of the measured
@@ -78,22 +80,29 @@ def evaluate_columns(
     with seeded(vae, seed), vae.at_rest(precision):
         for chosen, x in checked_batches(vae, batches, indices, _BATCH):
             parts.append(_measured(vae, x, batches.conditions(chosen), num_samples))
-    cells, nats, variances, shown = (
+    cells, nats, variances, shown, patterns = (
         torch.cat(part).cpu().double().numpy() for part in zip(*parts, strict=True)
     )
-    return [
+    found = [
         _of_column(column, cells[:, i], nats[:, i], variances[:, i], shown[:, i])
         for i, column in enumerate(columns)
     ]
+    if vae.likelihood.mechanism is None:
+        return found
+    of_pattern = patterns.mean(0).tolist()
+    return [{**one, "missing_nats": nats} for one, nats in zip(found, of_pattern, strict=True)]
 
 
 def _measured(vae: VAE, x: Tensor, condition: Tensor | None, draws: int) -> tuple[Tensor, ...]:
-    """Cells, their nats, the variances of these as means over the draws, and what is shown: (b, d) each."""
+    """Cells, their nats, the variances of these as means over the draws, what is shown, and the nats of which
+    are missing: (b, d) each.
+    """
     terms = vae(x, draws, condition)
     likelihood: Any = terms.likelihood
-    log_prob = likelihood.log_prob_by_column(x).double()
+    log_prob = likelihood.log_prob_of_cells(x).double()
     shown = terms.generate(terms.posterior.mean).mean
-    return x, -log_prob.mean(0), log_prob.var(0) / draws, shown
+    pattern = likelihood.log_prob_by_column(x).double() - log_prob
+    return x, -log_prob.mean(0), log_prob.var(0) / draws, shown, -pattern.mean(0)
 
 
 def _of_column(

@@ -15,6 +15,7 @@ from elboroom.distributed import noise
 from elboroom.errors import UsageError, shortened
 from elboroom.probability.columns import COLUMN_FAMILIES, ColumnFamily
 from elboroom.probability.columns.numbers import LEAST_SCALE, NumberColumns
+from elboroom.probability.missingness import IfMissing, SelfMasking
 from elboroom.probability.parameters import Measure
 
 _LEAST_POSITIVE, _MOST = 2.0**-149, 3e38  # of float32; an infinite buffer would look like a fault
@@ -43,10 +44,23 @@ class Mixed:
         return self.head.joined([family.mean(own) for family, own in self.head.apart(self.features)])
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log p(x|z) of the observed cells of x (b, d), (..., b), in nats; missing ones add nothing."""
+        """Log p(x|z) of the observed cells of x (b, d), (..., b), in nats; missing ones add nothing.
+
+        With a mechanism of missing cells it is log p(x, s|z), where s says which are missing.
+        """
         return self.log_prob_by_column(x).sum(-1)
 
     def log_prob_by_column(self, x: Tensor) -> Tensor:
+        """What each column of x (b, d) adds to :meth:`log_prob`, (..., b, d), nats."""
+        cells = self.log_prob_of_cells(x)
+        mechanism = self.head.mechanism
+        if mechanism is None:
+            return cells
+        missing = x.isnan()
+        known = torch.where(missing, self.head.fill, x)
+        return cells + self.head.joined(mechanism.log_prob(self.head.apart(self.features), known, missing))
+
+    def log_prob_of_cells(self, x: Tensor) -> Tensor:
         """Log-density or log-mass of each cell of x (b, d) in nats, (..., b, d); 0 where it is missing."""
         missing = x.isnan()
         known = torch.where(missing, self.head.fill, x)
@@ -57,8 +71,14 @@ class Mixed:
         return torch.where(missing, 0.0, self.head.joined(found))
 
     def sample(self) -> Tensor:
-        """Draw one row per code, (..., d)."""
+        """Draw one complete row per code, (..., d)."""
         return self.head.joined([family.sample(own) for family, own in self.head.apart(self.features)])
+
+    @property
+    def if_missing(self) -> Mixed | IfMissing:
+        """The distribution of each cell if it is missing, which is the same unless there is a mechanism."""
+        mechanism = self.head.mechanism
+        return self if mechanism is None else IfMissing(self, mechanism)
 
 
 class MixedHead(nn.Module):
@@ -79,6 +99,9 @@ class MixedHead(nn.Module):
         column; see :meth:`elboroom.probability.columns.ColumnFamily.share_scale`.
     least_scale : float
         Lower bound of the scale of standardised real numbers, above 0 and below 0.5.
+    missing_mechanism : {"ignorable", "self_masking"}
+        Whether cells are missing whatever their values are, or with a probability that depends on the value
+        of the cell itself and is learned: :class:`~elboroom.probability.missingness.SelfMasking`.
 
     Attributes
     ----------
@@ -118,6 +141,7 @@ class MixedHead(nn.Module):
         drop_cells: float = 0.0,
         observation_scale: ObservationScale = "cell",
         least_scale: float = LEAST_SCALE,
+        missing_mechanism: str = "ignorable",
     ):
         super().__init__()
         self.drop_cells, self.observation_scale, self.least_scale = drop_cells, observation_scale, least_scale
@@ -137,6 +161,8 @@ class MixedHead(nn.Module):
                 family.share_scale()
             if isinstance(family, NumberColumns):
                 family.least_scale = least_scale
+        self_masking = missing_mechanism == "self_masking"
+        self.mechanism = SelfMasking(columns, self.places) if self_masking else None
         self._widths = [family.width for family in self._typed()]
         self.in_shape: tuple[int, ...] = (sum(self._widths),)
         seen = sum(family.encoded_width for family in self._typed())

@@ -52,6 +52,9 @@ class VAEEstimator(RowsEstimator):
         of numbers are inferred too.
     unseen : {"refuse", "missing"}
         What a category is that was not there in training: an error, or a missing cell.
+    missing_mechanism : {"ignorable", "self_masking"}
+        Why cells are missing: at random, or with a probability that depends on their own value and is
+        learned, as in :class:`elboroom.ModelConfig`.
     beta : float
         Weight of the rate in the objective; 1 for the ELBO.
     epochs : int, optional
@@ -100,6 +103,7 @@ class VAEEstimator(RowsEstimator):
         likelihood: str = "auto",
         kinds: Any = None,
         unseen: str = "refuse",
+        missing_mechanism: str = "ignorable",
         beta: float = 1.0,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -117,6 +121,7 @@ class VAEEstimator(RowsEstimator):
         self.likelihood = likelihood
         self.kinds = kinds
         self.unseen = unseen
+        self.missing_mechanism = missing_mechanism
         self.beta = beta
         self.epochs = epochs
         self.batch_size = batch_size
@@ -185,6 +190,7 @@ class VAEEstimator(RowsEstimator):
             hidden=_whole_numbers("hidden", self.hidden),
             activation=self.activation,
             likelihood=self.likelihood,
+            missing_mechanism=self.missing_mechanism,
             **model,
             beta=self.beta,
             batch_size=batch_size,

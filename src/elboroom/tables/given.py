@@ -160,7 +160,7 @@ def _usual_density(p: Mixed, events: tuple[Event, ...]) -> float | None:
     places = [event.place for event in events if event.is_point]
     if not places:
         return None
-    return float(p.log_prob_by_column(p.sample())[..., places].sum(-1).mean())
+    return float(p.log_prob_of_cells(p.sample())[..., places].sum(-1).mean())
 
 
 def _is_euclidean(vae: VAE) -> bool:

@@ -22,6 +22,7 @@ from elboroom.probability import importance
 NUM_SAMPLES = 1000
 """Importance samples of each row."""
 _NUMBERS = 2_000_000  # decoded at a time: 8 MB stay in the cache
+_POINTS = 50  # about as many for each cell, where a mechanism of missing cells weights its values
 _FEW = 10  # effective samples below which an imputation is poor, whatever the tail
 
 
@@ -136,8 +137,9 @@ def impute(
         tuple(head.columns),
     )
     missing = units.isnan()
+    each = num_samples * d * (1 if head.mechanism is None else _POINTS)
     with vae.at_rest(), seeded(vae, seed):
-        for chosen in _pieces(missing, max(1, _NUMBERS // (num_samples * d))):
+        for chosen in _pieces(missing, max(1, _NUMBERS // each)):
             own = None if c is None else c[chosen]
             _fill(found, chosen.cpu().numpy(), _Weighted.of(vae, units[chosen], own, num_samples))
     return found
@@ -176,7 +178,7 @@ class _Weighted:
         if x.isnan().all():
             repeated = None if c is None else c.repeat(k, 1)
             z = vae.prior_given(repeated).sample(k * len(x)).reshape(k, len(x), -1)
-            return cls(vae, x, c, z, z.new_zeros(z.shape[:2]))
+            return cls(vae, x, c, z, vae.generate(z, c).log_prob(x))
         q: Any = vae.infer(x, c)
         if not getattr(q, "stochastic", True):
             raise UsageError(
@@ -192,7 +194,7 @@ class _Weighted:
         chosen = torch.multinomial(self.log_weights.softmax(0).T, m, replacement=True).T  # (m, b)
         z = self.z.gather(0, chosen[..., None].expand(-1, -1, self.z.shape[-1]))
         p: Any = self.vae.generate(z, self.condition)
-        drawn: Tensor = p.sample()
+        drawn: Tensor = p.if_missing.sample()
         return drawn
 
 
@@ -212,7 +214,8 @@ def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted) -> None:
 def _moments(columns: tuple[Column, ...], codes: _Weighted) -> tuple[Tensor, Tensor]:
     """Value and spread of each cell, (b, d) each, as :class:`Imputed` has them."""
     weights = codes.log_weights.double().softmax(0)[..., None]
-    p: Any = codes.vae.generate(codes.z, codes.condition)
+    likelihood: Any = codes.vae.generate(codes.z, codes.condition)
+    p = likelihood.if_missing
     drawn = p.sample().double()
     # What these show for a cell is its median given z, so that their moments are those of draws.
     skewed = [column.logged or column.family == "quantile" for column in columns]
@@ -225,7 +228,7 @@ def _moments(columns: tuple[Column, ...], codes: _Weighted) -> tuple[Tensor, Ten
     best = torch.zeros_like(mean)
     for category in range(int(sizes.max())):
         cell = torch.where(category < sizes, float(category), torch.nan).to(codes.x)
-        log_prob = p.log_prob_by_column(cell.expand(codes.x.shape)).double()
+        log_prob = p.log_prob_of_cells(cell.expand(codes.x.shape)).double()
         probability = torch.where(category < sizes, (weights * log_prob.exp()).sum(0), 0.0)
         better = probability > best
         best = torch.where(better, probability, best)

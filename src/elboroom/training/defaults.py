@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from elboroom.config import Config, ModelConfig
+from elboroom.config.columns import Column
 from elboroom.data import Dataset
 from elboroom.data.columns import fitted_columns
 from elboroom.data.preparation import value_range_of
@@ -73,7 +74,21 @@ def _for_table(model: ModelConfig, data: Dataset) -> tuple[ModelConfig, str]:
         return model.without_auto(), ""
     described = "chosen for a table: --likelihood mixed" if model.likelihood == "auto" else ""
     columns = model.columns or fitted_columns(data)
+    if model.missing_mechanism != "ignorable":
+        columns = _with_shares(columns, data, model.missing_mechanism)
     return model.without_auto(likelihood="mixed", columns=columns), described
+
+
+def _with_shares(columns: tuple[Column, ...], data: Dataset, mechanism: str) -> tuple[Column, ...]:
+    """Columns with the shares of their training cells that are missing."""
+    shares = np.isnan(np.asarray(data.values(data.indices("train")))).mean(0)
+    if not shares.any():
+        raise UsageError(
+            f"missing_mechanism = {mechanism!r} explains missing cells, and {data.name} has none to train "
+            "on; leave it out"
+        )
+    found = zip(columns, shares.tolist(), strict=True)
+    return tuple(Column(**{**dict(column), "missing": share}) for column, share in found)
 
 
 def _asks_for_mlp(model: ModelConfig) -> bool:

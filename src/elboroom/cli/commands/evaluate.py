@@ -98,7 +98,7 @@ class Evaluate(ModelVerb):
         from elboroom.cli.inputs.other_data import is_own
         from elboroom.data import full_name
         from elboroom.data.batches import Batches
-        from elboroom.evaluation import evaluate, evaluate_columns
+        from elboroom.evaluation import evaluate, evaluate_columns, learned_mechanism
 
         vae = load_model(run, self.device)
         all_of_split = data.indices(self.split)
@@ -127,6 +127,9 @@ class Evaluate(ModelVerb):
             )
         if self.measures:
             measured["measures"] = self._further(vae, data, batches, indices)
+        mechanism = learned_mechanism(vae)
+        if mechanism:
+            measured["missing_mechanism"] = mechanism
         return {
             **measured,
             "split": self.split,
@@ -180,6 +183,11 @@ def _table(result: dict[str, Any], run: Run) -> str:
         lines += ["", *table_of_columns(result["columns"])]
     for group, found in result.get("measures", {}).items():
         lines += ["", f"  {group}", *(_measure_line(name, one) for name, one in found.items())]
+    if "missing_mechanism" in result:
+        from elboroom.cli.column_table import table_of_mechanism
+
+        lines += ["", *table_of_mechanism(result["missing_mechanism"])]
+        lines += ["  (self-masking, as learned; all nats are of the cells and of which are missing)"]
     return "\n".join(lines)
 
 

@@ -10,13 +10,45 @@ from torch.nn import functional as F
 
 from elboroom.config.columns import Column
 from elboroom.probability.columns.family import ColumnFamily
+from elboroom.probability.columns.points import CENTRED, Placing, Points, along_first
 from elboroom.probability.parameters import softplus_from
 
 _LEAST_GAP = 1e-3  # between two thresholds of ordered levels
 _START_SLOPE, _LEAST_SLOPE = 1.0, 1e-2
 
 
-class CategoricalColumns(ColumnFamily):
+class NamedColumns(ColumnFamily):
+    """Columns whose cells are indices of categories; ``last`` is the last one of each, (g,)."""
+
+    last: Tensor
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        widths: Sequence[int],
+        encoded_widths: Sequence[int],
+        of_scale: int = 0,
+    ):
+        super().__init__(columns, widths, encoded_widths, of_scale)
+        self.fill.zero_()
+        self._most = max(len(column.categories) for column in columns)
+        last = torch.tensor([len(column.categories) - 1 for column in columns])
+        self.register_buffer("last", last.to(self.location), persistent=False)
+
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:  # noqa: ARG002
+        """All categories."""
+        index = torch.arange(self._most, device=self.last.device).to(self.last)
+        index = along_first(index, features)
+        log_mass = self.log_prob(features, index.minimum(self.last))
+        members = torch.arange(len(self.last), device=self.last.device)
+        yield Points(members, index, torch.where(index > self.last, -torch.inf, log_mass))
+
+    def best(self, cells: Tensor, weights: Tensor) -> Tensor:
+        """The most probable category."""
+        return cells.expand_as(weights).gather(0, weights.argmax(0, keepdim=True))[0]
+
+
+class CategoricalColumns(NamedColumns):
     """Categories: the decoder gives their logits, side by side; the encoder sees them one-hot.
 
     Columns of similar size are computed together, each padded to at most twice its size.
@@ -25,7 +57,6 @@ class CategoricalColumns(ColumnFamily):
     def __init__(self, columns: Sequence[Column]):
         sizes = [len(column.categories) for column in columns]
         super().__init__(columns, sizes, sizes)
-        self.fill.zero_()
         first = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
         groups: dict[int, list[int]] = {}
         for i, size in enumerate(sizes):
@@ -63,6 +94,13 @@ class CategoricalColumns(ColumnFamily):
         most = [logits.argmax(-1) for logits, _ in self._each(features)]
         return self._joined(most).to(features.dtype)
 
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:  # noqa: ARG002
+        """All categories, of columns of similar size at a time."""
+        for logits, members in self._each(features):
+            log_mass = logits.log_softmax(-1).movedim(-1, 0)
+            index = torch.arange(len(log_mass), device=features.device).to(features)
+            yield Points(members, along_first(index, features), log_mass)
+
     def sample(self, features: Tensor) -> Tensor:
         """Index of a category, by Gumbel noise."""
         drawn = [
@@ -83,22 +121,19 @@ class CategoricalColumns(ColumnFamily):
         return torch.cat(parts, -1).index_select(-1, self._order)
 
 
-class OrdinalColumns(ColumnFamily):
+class OrdinalColumns(NamedColumns):
     """Ordered levels, P(x ≤ k) = σ(a(τ_k − η)): the decoder gives η and the slope a of each cell.
 
     The thresholds τ of a column are parameters and increase; the encoder sees levels from −1 to 1.
     """
 
-    last: Tensor
     _start_gaps: Tensor
 
     def __init__(self, columns: Sequence[Column]):
         count = len(columns)
         super().__init__(columns, [2] * count, [1] * count, of_scale=1)
-        self.fill.zero_()
         sizes = torch.tensor([len(column.categories) for column in columns])
         most = int(sizes.max())
-        self.register_buffer("last", (sizes - 1).to(self.location), persistent=False)
         # Thresholds start where levels are equally probable at η = 0; those of no level are ignored.
         share = torch.arange(1, most) / sizes[:, None].to(self.location)
         start = share.clamp(max=1 - 1e-4).logit()
@@ -154,12 +189,11 @@ class OrdinalColumns(ColumnFamily):
         return center, softplus_from(raw, _START_SLOPE, _LEAST_SLOPE)
 
 
-class BernoulliColumns(ColumnFamily):
+class BernoulliColumns(NamedColumns):
     """Booleans: the decoder gives the logit of the second category."""
 
     def __init__(self, columns: Sequence[Column]):
         super().__init__(columns, [1] * len(columns), [1] * len(columns))
-        self.fill.zero_()
 
     def encode(self, x: Tensor) -> Tensor:
         """−1 or 1."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from elboroom.config.columns import Column
 from elboroom.probability.columns.between import Counted, counts_between, log_mass_of_counts
 from elboroom.probability.columns.family import ColumnFamily
+from elboroom.probability.columns.points import CENTRED, Placing, Points, count_bins
 from elboroom.probability.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from elboroom.probability.parameters import tame_log
 
@@ -54,6 +56,23 @@ class CountColumns(ColumnFamily):
     def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """By scipy."""
         return counts_between(self._counted(features), low, high).to(features.dtype)
+
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
+        """Single counts, and from some dozens on one count for each range of counts; see `count_bins`."""
+        p = self._counted(features)
+        log_theta = torch.full_like(p.log_mean, torch.inf) if isinstance(p, Poisson) else p.log_theta
+        counts, sizes = count_bins(p.log_mean.exp(), log_theta.exp(), placing.offset)
+        log_mass = p.log_prob(counts).double() + sizes.log()
+        members = torch.arange(len(self.location), device=features.device)
+        yield Points(members, counts.to(features), log_mass.log_softmax(0).to(features))
+
+    def seen(self, values: Tensor) -> Tensor:
+        """log(1 + x), standardised."""
+        return self.encode(values)
+
+    def typical(self, y: Tensor) -> Tensor:
+        """Counts."""
+        return (self.location + self.spread * y).expm1().round().clamp(min=0)
 
     def _log_mean(self, raw: Tensor) -> Tensor:
         return tame_log(self.start + self.spread * raw)

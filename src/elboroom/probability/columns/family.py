@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from elboroom.config.columns import Column
+from elboroom.probability.columns.points import CENTRED, Placing, Points
 
 _SHARED_RATE = 10.0  # as steps of weights are small
 
@@ -103,3 +104,32 @@ class ColumnFamily(nn.Module):
     def sample_between(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Draw each cell of numbers within [low, high], (g,) each: (..., g)."""
         raise NotImplementedError
+
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
+        """Possible values of each cell with their log-probabilities, for all columns, a few at a time.
+
+        Sums over them are expectations of functions of the cell: exact ones for categories and up to some
+        dozens of counts. For the logistic function of ``placing`` their logarithm is accurate to about 1e-6
+        for normal numbers, and to about 1e-3 for Student's t and large counts.
+        """
+        raise NotImplementedError
+
+    def seen(self, values: Tensor) -> Tensor:
+        """What the log-odds of missing cells depend on, of ``values`` of points: what the encoder sees."""
+        return values
+
+    def values(self, x: Tensor) -> Tensor:
+        """Cells x (..., g) as ``values`` of points; the inverse of :meth:`cells`."""
+        return x
+
+    def cells(self, values: Tensor) -> Tensor:
+        """Cells in their own units, of ``values`` of points."""
+        return values
+
+    def typical(self, y: Tensor) -> Tensor:
+        """Numbers in their own units that the encoder sees as about y (n, g): (n, g)."""
+        return self.cells(y)
+
+    def best(self, cells: Tensor, weights: Tensor) -> Tensor:
+        """The value to show of cells (N, ..., m) with weights that add up to 1: their mean."""
+        return (weights * cells).sum(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,14 @@ from torch import Tensor
 from elboroom.config.columns import MIXTURE_COMPONENTS, Column
 from elboroom.probability.columns.between import log_mass_of_student_t, student_t_between
 from elboroom.probability.columns.family import ColumnFamily
+from elboroom.probability.columns.points import (
+    CENTRED,
+    Placing,
+    Points,
+    along_first,
+    log_normal_step,
+    normal_grid,
+)
 from elboroom.probability.location_scale import StudentT
 from elboroom.probability.parameters import softplus_from
 from elboroom.probability.truncated import log_normal_mass, truncated_normal
@@ -20,6 +28,7 @@ LEAST_SCALE = 1e-3
 _START_SCALE, _START_COMPONENT_SCALE = 1.0, 0.5
 _START_DF, _LEAST_DF = 4.0, 1.0
 _LOG_2PI = math.log(2 * math.pi)
+_SINH_STEP, _SINH_REACH = 0.25, 48  # points of Student's t lie at sinh of equal steps, up to e^12
 # Logarithms of positive numbers that are put out; float32 ends at 88.
 _LARGEST_LOG = 80.0
 
@@ -58,6 +67,18 @@ class NumberColumns(ColumnFamily):
         """Y of ends of intervals (..., g), in float64; they may be infinite, or not in the support."""
         us = [torch.where(self.logged, end.double().clamp(min=0).log(), end.double()) for end in x]
         return tuple(self._to_y(u)[0] for u in us)
+
+    def values(self, x: Tensor) -> Tensor:
+        """Standardised numbers, y."""
+        return self.standardized(x)[0]
+
+    def cells(self, values: Tensor) -> Tensor:
+        """Numbers in their own units."""
+        return self.original(values)
+
+    def _all(self) -> Tensor:
+        """The numbers of all columns."""
+        return torch.arange(len(self.location), device=self.location.device)
 
     def _to_y(self, u: Tensor) -> tuple[Tensor, Tensor]:
         return (u - self.location) / self.spread, -self.spread.log()
@@ -102,6 +123,13 @@ class GaussianColumns(NumberColumns):
         drawn = truncated_normal(*((end - mean) / scale for end in self.ends(low, high)))
         return self.original(mean + scale * drawn).to(features.dtype)
 
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
+        """Of y, by the trapezoidal rule."""
+        mean, scale = self._mean_and_scale(features)
+        y = normal_grid(mean, scale, placing)
+        log_mass = log_standard_normal((y - mean) / scale) - scale.log() + log_normal_step(scale.detach())
+        yield Points(self._all(), y, log_mass)
+
     def _mean_and_scale(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = features.chunk(2, -1)
         return mean, softplus_from(raw, _START_SCALE, self.least_scale)
@@ -138,6 +166,19 @@ class StudentTColumns(NumberColumns):
         """By scipy."""
         drawn = student_t_between(self._of_y(features), *self.ends(low, high))
         return self.original(drawn.to(features.dtype))
+
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
+        """Of y = location + scale · sinh v, by the trapezoidal rule for v, wherever a tail ends."""
+        p = self._of_y(features)
+        with torch.no_grad():
+            steps = torch.arange(-_SINH_REACH, _SINH_REACH + 1, device=features.device, dtype=features.dtype)
+            v = _SINH_STEP * (along_first(steps, p.mean) + placing.offset)
+            y, log_step = p.mean + p.scale * v.sinh(), (_SINH_STEP * p.scale).log() + v.cosh().log()
+        yield Points(self._all(), y, p.log_prob(y) + log_step)
+
+    def seen(self, values: Tensor) -> Tensor:
+        """asinh(y)."""
+        return values.asinh()
 
     def _of_y(self, features: Tensor) -> StudentT:
         mean, raw, raw_df = features.chunk(3, -1)
@@ -194,6 +235,13 @@ class MixtureColumns(NumberColumns):
         mean, scale = (of_each.gather(-1, chosen)[..., 0] for of_each in (means, scales))
         drawn = truncated_normal(*((end - mean) / scale for end in ends))
         return self.original(mean + scale * drawn).to(features.dtype)
+
+    def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
+        """Of y, by the trapezoidal rule for each component."""
+        log_weights, means, scales = (part.movedim(-1, 0) for part in self._components(features))
+        y = normal_grid(means, scales, placing)
+        of_each = log_standard_normal((y - means) / scales) - scales.log() + log_normal_step(scales.detach())
+        yield Points(self._all(), y.flatten(0, 1), (log_weights + of_each).flatten(0, 1))
 
     def _masses(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Log-probability of each component together with the interval of y, (..., g, K)."""
