@@ -74,7 +74,7 @@ def _of_family(
             found.append(None)
             continue
         shown = zip(column.categories or _shown(column, values[:, i]), probability[i], strict=False)
-        one = {"name": column.name, "missing": column.missing}
+        one: dict[str, Any] = {"name": column.name, "missing": column.missing}
         one["at"] = [{"value": value, "probability": share} for value, share in shown]
         found.append(one if most else {**one, "slope": mechanism.slope[i].item()})
     return found
