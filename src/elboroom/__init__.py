@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from elboroom.objectives import Objective
     from elboroom.objectives.recipes import recipe
     from elboroom.runs.run import Run, load
-    from elboroom.training import fit, fit_many
+    from elboroom.training import Sweep, fit, fit_many
 
 # Imported at first use, so that the command line answers at once. "module:name", or a module by itself.
 _HOME = {
@@ -47,6 +47,7 @@ _HOME = {
     "ModelConfig": "elboroom.config:ModelConfig",
     "Objective": "elboroom.objectives:Objective",
     "Run": "elboroom.runs.run:Run",
+    "Sweep": "elboroom.training:Sweep",
     "VAE": "elboroom.models.vae:VAE",
     "compare": "elboroom.comparison:compare",
     "config": "elboroom.config",
@@ -77,6 +78,7 @@ __all__ = [
     "ModelConfig",
     "Objective",
     "Run",
+    "Sweep",
     "compare",
     "config",
     "data",

@@ -25,8 +25,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_example(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if example.stem == "pythae_net":
-        pytest.importorskip("pythae")
+    for stem, needed in (("pythae_net", "pythae"), ("optuna_sweep", "optuna")):
+        if example.stem == stem:
+            pytest.importorskip(needed)
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out.strip()
 
