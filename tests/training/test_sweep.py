@@ -98,7 +98,7 @@ def test_optuna_finds_and_prunes(tmp_path: Path) -> None:
         return {"lr": trial.suggest_categorical("lr", [1e-2, 1e-7])}
 
     class Behind(optuna.pruners.BasePruner):  # type: ignore[misc,name-defined]
-        def prune(self, study: Any, trial: Any) -> bool:
+        def prune(self, study: Any, trial: Any) -> bool:  # noqa: ARG002
             return trial.last_step >= 3 and trial.params["lr"] < 1e-5
 
     study = optuna.create_study(
