@@ -217,6 +217,21 @@ class MixedHead(nn.Module):
             at = int(wrong.any(0).nonzero()[0])
             raise UsageError(_refusal(self.columns[at], float(rows[wrong[:, at], at][0])))
 
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """Log dy/dx of the cells x (..., d) of real numbers, where y is the standardised number.
+
+        Log p(x) is log p(y) plus this. It is 0 for missing cells, and for columns of counts and categories.
+        """
+        missing = x.isnan()
+        known = torch.where(missing, self.fill, x)
+        found = [
+            family.standardized(known[..., places])[1].expand(known[..., places].shape)
+            if isinstance(family, NumberColumns)
+            else torch.zeros_like(known[..., places])
+            for family, places in zip(self._typed(), self.places, strict=True)
+        ]
+        return torch.where(missing, 0.0, self.joined(found))
+
     def apart(self, features: Tensor) -> list[tuple[ColumnFamily, Tensor]]:
         """Each family with its features."""
         parts: Sequence[Tensor] = features.split(self._widths, -1)  # type: ignore[no-untyped-call]

@@ -13,8 +13,12 @@ from elboroom.errors import RunWarning, UsageError
 from elboroom.scoring import conformal_p_values, conformal_threshold
 from elboroom.scoring.conformal import least_false_alarms
 from elboroom.scoring.contributions import Reason, top_reasons
+from elboroom.scoring.measures import Scores
 from elboroom.sklearn.base import Numbers, VAEEstimator
+from elboroom.sklearn.normal import in_normal_units, made_normal
+from elboroom.sklearn.signatures import with_parameters_of
 
+_COMPONENTS = (2, 8)  # fewest and most by default
 _ROUNDING = 1e-8  # nats within which a score counts as equal to that of a calibration row
 
 
@@ -25,10 +29,23 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_components, hidden, activation, likelihood, kinds, unseen, beta, epochs, batch_size, learning_rate
-        As in :class:`elboroom.sklearn.base.VAEEstimator`, like the last six.
+    n_components : int, optional
+        Number of latent dimensions. Default: half the number of columns, at least 2 and at most 8.
+    hidden, activation, likelihood, kinds, unseen, beta, epochs, batch_size, learning_rate
+        As in :class:`elboroom.sklearn.base.VAEEstimator`, like the last six. The learning rate falls to 0
+        along a cosine. Default of ``epochs``: as many as make about 1,000 steps, from 20 to 1,000.
     validation_fraction, patience, importance_samples, random_state, device, verbose
-        Likewise.
+        Likewise. By default no rows are held out for validation.
+    observation_scale : {"shared", "cell"}
+        Scale of numbers given a code: one learned for each column, or one for each cell from the decoder,
+        which can then explain an odd number by a wide scale. Of the likelihoods for columns of all kinds.
+    least_scale : float
+        Lower bound of this scale, in standard deviations of the column. It limits how much a column counts
+        that the others determine.
+    normalize : bool
+        Make real columns normal that are skewed or have heavy tails, by the quantiles of the training rows
+        (the family "quantile", unless ``kinds`` names the column), and score the standardised numbers. With
+        False, scores are log-densities in the columns' own units.
     false_alarm_rate : float
         Probability with which a normal row is called an anomaly, between 0 and 1.
     calibration_fraction : float
@@ -53,46 +70,25 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     array([ 1, -1])
     """
 
+    _epochs_between, _held_out = (20, 1000), 0.0
+
+    @with_parameters_of(VAEEstimator)
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | None = None,
         *,
-        hidden: Any = (64, 64),
-        activation: str = "relu",
-        likelihood: str = "auto",
-        kinds: Any = None,
-        unseen: str = "refuse",
-        beta: float = 1.0,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float = 1e-3,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        importance_samples: int = 100,
-        random_state: Any = None,
-        device: str = "auto",
-        verbose: bool = False,
+        learning_rate: float = 2e-3,
+        observation_scale: str = "shared",
+        least_scale: float = 0.1,
+        normalize: bool = True,
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
+        **others: Any,
     ):
-        super().__init__(
-            n_components,
-            hidden=hidden,
-            activation=activation,
-            likelihood=likelihood,
-            kinds=kinds,
-            unseen=unseen,
-            beta=beta,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            importance_samples=importance_samples,
-            random_state=random_state,
-            device=device,
-            verbose=verbose,
-        )
+        super().__init__(n_components, learning_rate=learning_rate, **others)  # type: ignore[arg-type]
+        self.observation_scale = observation_scale
+        self.least_scale = least_scale
+        self.normalize = normalize
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
 
@@ -112,8 +108,24 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         rng = check_random_state(self.random_state)
         order = rng.permutation(len(x))
         count = min(max(1, round(self.calibration_fraction * len(x))), len(x) - 1)
-        self._fit_rows(x[np.sort(order[count:])], rng)
+        known = x[np.sort(order[count:])]
+        if self.normalize:
+            self.columns_ = made_normal(self.columns_, known, set(self._declared()))
+        self._fit_rows(known, rng)
         return self._calibrate(x[order[:count]])
+
+    def _more_options(self) -> dict[str, Any]:
+        options = {**super()._more_options(), "lr_schedule": "CosineAnnealingLR"}
+        if self.n_components is None:
+            columns = len(self.columns_) or self.n_features_in_
+            options["latent_dim"] = min(max(columns // 2, _COMPONENTS[0]), _COMPONENTS[1])
+        if self._mixed:
+            return {**options, "observation_scale": self.observation_scale, "least_scale": self.least_scale}
+        return options
+
+    def _scores(self, x: Numbers) -> Scores:
+        found = super()._scores(x)
+        return in_normal_units(found, self.vae_.likelihood, x) if self.normalize and self._mixed else found
 
     def calibrate(self, X: Any) -> Self:
         """Set the threshold by rows of X that are normal and that the model has not been trained on."""

@@ -24,8 +24,7 @@ from elboroom.sklearn.scores import scores_of
 from elboroom.training import fit
 from elboroom.training.prepare import build
 
-_STEPS = 1_000  # of a default training, within these limits of epochs
-_EPOCHS = (20, 200)
+_STEPS = 1_000  # of a default training, within limits of epochs
 _BATCH = (32, 500)
 _ROWS_TO_VALIDATE = 100  # from which a tenth of the rows is held out by default
 
@@ -94,9 +93,12 @@ class VAEEstimator(RowsEstimator):
         Names of the columns, if the input had any.
     """
 
+    _epochs_between = (20, 200)  # by default
+    _held_out = 0.1  # to validate, by default
+
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | None = 2,
         *,
         hidden: Any = (64, 64),
         activation: str = "relu",
@@ -175,36 +177,40 @@ class VAEEstimator(RowsEstimator):
 
     def _config(self, rows: int, seed: int) -> Config:
         """The configuration of a training on this many rows."""
-        model: dict[str, Any] = {}
-        if self.likelihood in ("gaussian", "laplace", "student_t"):
-            model = {"standardize": True, "learn_scale": "shared", "likelihood_scale": 1.0}
         fraction = self.validation_fraction
         if fraction is None:
-            fraction = 0.1 if rows >= _ROWS_TO_VALIDATE else 0.0
+            fraction = self._held_out if rows >= _ROWS_TO_VALIDATE else 0.0
         batch_size = self.batch_size
         if batch_size is None:
             batch_size = min(max(rows // 10, _BATCH[0]), _BATCH[1])
-        config = Config().updated(
-            latent_dim=self.n_components,
-            network="mlp",
-            hidden=_whole_numbers("hidden", self.hidden),
-            activation=self.activation,
-            likelihood=self.likelihood,
-            missing_mechanism=self.missing_mechanism,
-            **model,
-            beta=self.beta,
-            batch_size=batch_size,
-            lr=self.learning_rate,
-            validation=fraction,
-            patience=self.patience,
-            seed=seed,
-            device=self.device,
-        )
+        options = {
+            "latent_dim": self.n_components,
+            "network": "mlp",
+            "hidden": _whole_numbers("hidden", self.hidden),
+            "activation": self.activation,
+            "likelihood": self.likelihood,
+            "missing_mechanism": self.missing_mechanism,
+            "beta": self.beta,
+            "batch_size": batch_size,
+            "lr": self.learning_rate,
+            "validation": fraction,
+            "patience": self.patience,
+            "seed": seed,
+            "device": self.device,
+        }
+        config = Config().updated(**{**options, **self._more_options()})
         epochs = self.epochs
         if epochs is None:
             steps = math.ceil(rows * (1 - fraction) / config.training.batch_size)
-            epochs = min(max(math.ceil(_STEPS / steps), _EPOCHS[0]), _EPOCHS[1])
+            fewest, most = self._epochs_between
+            epochs = min(max(math.ceil(_STEPS / steps), fewest), most)
         return config.updated(epochs=epochs)
+
+    def _more_options(self) -> dict[str, Any]:
+        """Options of the configuration that depend on the likelihood or the estimator."""
+        if self.likelihood in ("gaussian", "laplace", "student_t"):
+            return {"standardize": True, "learn_scale": "shared", "likelihood_scale": 1.0}
+        return {}
 
     def score_samples(self, X: Any) -> Numbers:
         """Estimate log p(x) of each row by importance sampling (arXiv:1509.00519), in nats.

@@ -122,7 +122,11 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
             return {}
         numbers = [each for each in cells if each.codes is None and each.dates is None]
         real = {each.name: Declared("real") for each in numbers if not each.missing.all()}
-        return {**real, **declared_kinds(self.kinds)}
+        return {**real, **self._declared()}
+
+    def _declared(self) -> dict[str, Declared]:
+        """What the user says of columns."""
+        return {} if self.kinds == "infer" else declared_kinds(self.kinds)
 
     def _column_names(self) -> tuple[str, ...]:
         """Names of the input's columns: x0, x1, … if it had none."""

@@ -1,0 +1,139 @@
+"""The detector's own choices: scales, units of the score, components, training."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
+
+from elboroom.config.columns import Column
+from elboroom.data.column_fits import fitted_column
+from elboroom.probability.mixed import MixedHead
+from elboroom.sklearn import VAEAnomalyDetector, VAETransformer
+from elboroom.sklearn.normal import has_heavy_tails, made_normal
+
+
+def skewed(n: int, seed: int) -> np.ndarray:
+    """Two columns of which the second is log-normal and depends on the first, and one of two values."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n)
+    return np.stack([a, np.exp(a + 0.3 * rng.normal(size=n)), rng.integers(2, size=n)], 1)
+
+
+def test_slopes_are_the_logarithms_of_the_derivatives_that_scipy_knows() -> None:
+    cells = np.exp(np.random.default_rng(0).normal(size=400))
+    kinds = [("real", "gaussian"), ("positive", "log_normal"), ("count", "negative_binomial")]
+    columns = [fitted_column(Column(name=k, kind=k, family=f), cells.round() + 1) for k, f in kinds]  # type: ignore[arg-type]
+    columns.append(Column(name="job", kind="category", categories=("a", "b")))
+    head = MixedHead((4,), columns=columns).double()
+    x = torch.tensor([[1.5, 2.5, 3, 1], [np.nan, 0.5, np.nan, 0]], dtype=torch.float64)
+    found = head.log_slopes(x).numpy()
+    real, positive = columns[0].scale, columns[1].scale
+    # of y = (x − m)/s and y = (log x − m)/s, as the ratio of scipy's densities of x and of y
+    one = stats.norm(columns[0].location, real).logpdf(1.5) - stats.norm.logpdf(
+        (1.5 - columns[0].location) / real
+    )
+    y = (np.log(2.5) - columns[1].location) / positive
+    two = stats.lognorm(positive, scale=np.exp(columns[1].location)).logpdf(2.5) - stats.norm.logpdf(y)
+    np.testing.assert_allclose(found[0], [one, two, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[1], [0, -np.log(positive * 0.5), 0, 0], atol=1e-6)
+
+
+def test_heavy_tails_are_those_of_skewness_or_kurtosis_beyond_the_limits() -> None:
+    rng = np.random.default_rng(0)
+    assert not has_heavy_tails(rng.normal(size=1000))
+    assert not has_heavy_tails(rng.uniform(size=1000))
+    assert has_heavy_tails(rng.exponential(size=1000))  # skewness 2
+    assert has_heavy_tails(stats.laplace.rvs(size=5000, random_state=0))  # kurtosis 6, skewness 0
+    assert not has_heavy_tails((rng.random(1000) < 0.05).astype(float))  # two values
+    assert not has_heavy_tails(np.full(50, np.nan))
+    assert has_heavy_tails(np.append(rng.exponential(size=500), [np.nan] * 20))
+
+
+def test_only_heavy_columns_of_undeclared_family_become_quantiles() -> None:
+    x = skewed(500, 0)
+    columns = [Column(name=name, kind="real") for name in "abc"]
+    assert [c.family for c in made_normal(columns, x, ())] == ["gaussian", "quantile", "gaussian"]
+    assert [c.family for c in made_normal(columns, x, ("b",))] == ["gaussian"] * 3
+    detector = VAEAnomalyDetector(epochs=1, random_state=0).fit(x)
+    assert [column.family for column in detector.columns_] == ["gaussian", "quantile", "gaussian"]
+    detector = VAEAnomalyDetector(epochs=1, random_state=0, kinds={"x1": "positive"}).fit(x)
+    assert [column.family for column in detector.columns_] == ["gaussian", "log_normal", "gaussian"]
+    detector = VAEAnomalyDetector(epochs=1, random_state=0, normalize=False).fit(x)
+    assert [column.family for column in detector.columns_] == ["gaussian"] * 3
+
+
+def test_scores_are_log_densities_of_standardised_numbers() -> None:
+    """−log p(x) of the model, and log dy/dx of its columns, from their knots and scales."""
+    x = skewed(400, 0)
+    detector = VAEAnomalyDetector(epochs=3, random_state=0).fit(x)
+    rows = np.array([[0.3, 1.4, 1.0], [np.nan, 30.0, 0.0]])
+    own = VAETransformer(random_state=0, epochs=1).fit(x)
+    own.vae_, own._noise_seed, own.columns_ = detector.vae_, detector._noise_seed, detector.columns_
+    heavy = detector.columns_[1]
+    knots, levels = np.array(heavy.knots), np.array(heavy.levels)
+    piece = np.clip(np.searchsorted(knots, rows[:, 1]) - 1, 0, len(knots) - 2)
+    slopes = np.log(np.diff(levels)[piece] / np.diff(knots)[piece])
+    slopes -= np.log(detector.columns_[0].scale) * ~np.isnan(rows[:, 0]) + np.log(detector.columns_[2].scale)
+    np.testing.assert_allclose(detector.score_samples(rows), own.score_samples(rows) - slopes, rtol=1e-6)
+    np.testing.assert_allclose(detector.contributions(rows).sum(1), detector.score_samples(rows), rtol=1e-12)
+    assert detector.contributions(rows)[1, 0] == 0
+
+
+def test_scores_do_not_depend_on_the_units_of_columns() -> None:
+    x = skewed(300, 0)
+    one = VAEAnomalyDetector(epochs=5, random_state=0).fit(x)
+    other = VAEAnomalyDetector(epochs=5, random_state=0).fit(x * [1000, 0.001, 1])
+    np.testing.assert_allclose(one.score_samples(x), other.score_samples(x * [1000, 0.001, 1]), atol=0.02)
+
+
+def test_components_come_from_the_number_of_columns() -> None:
+    rng = np.random.default_rng(0)
+    for columns, wanted in ((1, 2), (6, 3), (40, 8)):
+        detector = VAEAnomalyDetector(epochs=1, random_state=0).fit(rng.normal(size=(200, columns)))
+        assert detector.vae_.latent_dim == wanted
+    assert VAEAnomalyDetector(5, epochs=1, random_state=0).fit(rng.normal(size=(200, 3))).vae_.latent_dim == 5
+
+
+def test_the_signature_names_every_parameter_and_keeps_its_order_and_defaults() -> None:
+    base, own = (inspect.signature(each.__init__).parameters for each in (VAETransformer, VAEAnomalyDetector))
+    assert [*base] == [*own][: len(base)]
+    assert {"observation_scale", "least_scale", "normalize", "false_alarm_rate", "calibration_fraction"} == {
+        *own
+    } - {*base}
+    assert own["n_components"].default is None
+    assert own["hidden"].default == base["hidden"].default
+    detector = VAEAnomalyDetector(3, beta=0.5, least_scale=0.2)
+    assert clone(detector).get_params() == detector.get_params()
+    assert (detector.get_params()["beta"], detector.get_params()["least_scale"]) == (0.5, 0.2)
+    with pytest.raises(TypeError, match="betta"):
+        VAEAnomalyDetector(betta=2)
+
+
+def test_a_saved_detector_judges_as_before(tmp_path: Path) -> None:
+    x = skewed(200, 0)
+    detector = VAEAnomalyDetector(epochs=2, random_state=0).fit(x)
+    detector.save(tmp_path / "detector")
+    loaded = VAEAnomalyDetector.load(tmp_path / "detector")
+    assert np.array_equal(loaded.score_samples(x), detector.score_samples(x))
+    assert loaded.offset_ == detector.offset_
+
+
+def test_the_defaults_find_rows_that_a_mixture_of_normals_says_are_odd() -> None:
+    """Half of the columns of an odd row come from another; the density is known, and is the ceiling."""
+    rng = np.random.default_rng(3)
+    truth = GaussianMixture(3, random_state=0).fit(rng.normal(size=(60, 6)) @ rng.normal(size=(6, 6)))
+    x = truth.sample(900)[0][rng.permutation(900)]
+    odd = x[600:].copy()
+    odd[:, :3] = odd[rng.permutation(300), :3]
+    rows, label = np.concatenate([x[300:600], odd]), np.repeat([0, 1], 300)
+    found = VAEAnomalyDetector(random_state=0).fit(x[:300]).score_samples(rows)
+    best = roc_auc_score(label, -truth.score_samples(rows))
+    assert roc_auc_score(label, -found) > best - 0.06
