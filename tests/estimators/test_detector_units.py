@@ -109,7 +109,7 @@ def test_the_signature_names_every_parameter_and_keeps_its_order_and_defaults() 
         *own
     } - {*base}
     assert own["n_components"].default is None
-    assert own["hidden"].default == base["hidden"].default
+    assert (own["hidden"].default, own["activation"].default) == ((128, 128), base["activation"].default)
     detector = VAEAnomalyDetector(3, beta=0.5, least_scale=0.2)
     assert clone(detector).get_params() == detector.get_params()
     assert (detector.get_params()["beta"], detector.get_params()["least_scale"]) == (0.5, 0.2)

@@ -31,9 +31,9 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     ----------
     n_components : int, optional
         Number of latent dimensions. Default: half the number of columns, at least 2 and at most 8.
-    hidden, activation, likelihood, kinds, unseen, beta, epochs, batch_size, learning_rate
+    hidden, activation, likelihood, missing_mechanism, kinds, unseen, beta, epochs, batch_size, learning_rate
         As in :class:`elboroom.sklearn.base.VAEEstimator`, like the last six. The learning rate falls to 0
-        along a cosine. Default of ``epochs``: as many as make about 1,000 steps, from 20 to 1,000.
+        along a cosine. Default of ``epochs``: as many as make about 2,000 steps, from 20 to 1,000.
     validation_fraction, patience, importance_samples, random_state, device, verbose
         Likewise. By default no rows are held out for validation.
     observation_scale : {"shared", "cell"}
@@ -70,13 +70,14 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     array([ 1, -1])
     """
 
-    _epochs_between, _held_out = (20, 1000), 0.0
+    _steps, _epochs_between, _held_out = 2_000, (20, 1_000), 0.0
 
     @with_parameters_of(VAEEstimator)
     def __init__(
         self,
         n_components: int | None = None,
         *,
+        hidden: Any = (128, 128),
         learning_rate: float = 2e-3,
         observation_scale: str = "shared",
         least_scale: float = 0.1,
@@ -85,7 +86,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         calibration_fraction: float = 0.2,
         **others: Any,
     ):
-        super().__init__(n_components, learning_rate=learning_rate, **others)  # type: ignore[arg-type]
+        super().__init__(n_components, hidden=hidden, learning_rate=learning_rate, **others)
         self.observation_scale = observation_scale
         self.least_scale = least_scale
         self.normalize = normalize

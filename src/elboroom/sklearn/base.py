@@ -24,7 +24,6 @@ from elboroom.sklearn.scores import scores_of
 from elboroom.training import fit
 from elboroom.training.prepare import build
 
-_STEPS = 1_000  # of a default training, within limits of epochs
 _BATCH = (32, 500)
 _ROWS_TO_VALIDATE = 100  # from which a tenth of the rows is held out by default
 
@@ -93,8 +92,8 @@ class VAEEstimator(RowsEstimator):
         Names of the columns, if the input had any.
     """
 
-    _epochs_between = (20, 200)  # by default
-    _held_out = 0.1  # to validate, by default
+    # Of a default training: steps, within limits of epochs, and the share of rows that is held out.
+    _steps, _epochs_between, _held_out = 1_000, (20, 200), 0.1
 
     def __init__(
         self,
@@ -203,7 +202,7 @@ class VAEEstimator(RowsEstimator):
         if epochs is None:
             steps = math.ceil(rows * (1 - fraction) / config.training.batch_size)
             fewest, most = self._epochs_between
-            epochs = min(max(math.ceil(_STEPS / steps), fewest), most)
+            epochs = min(max(math.ceil(self._steps / steps), fewest), most)
         return config.updated(epochs=epochs)
 
     def _more_options(self) -> dict[str, Any]:
