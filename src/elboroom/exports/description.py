@@ -86,7 +86,10 @@ def _condition(networks: Networks) -> dict[str, Any] | None:
 
 def _column(column: Column) -> dict[str, Any]:
     fields = ("name", "kind", "family", "categories", "unit", "step", "origin")
-    return {name: value for name in fields if (value := getattr(column, name))}
+    found = {name: getattr(column, name) for name in fields}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value
+    }
 
 
 def readme(networks: Networks, targets: Sequence[str], gaps: Mapping[str, Mapping[str, float]]) -> str:

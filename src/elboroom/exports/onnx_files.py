@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
+from torch.onnx.errors import OnnxExporterError
 
+from elboroom.errors import FailureError, shortened
 from elboroom.exports.checking import largest_difference
 from elboroom.exports.networks import BATCH, Network
 from elboroom.exports.tracing import quiet, traced
@@ -46,17 +49,7 @@ def write_onnx(network: Network, folder: Path, about: str) -> float:
 
     path = folder / f"{network.name}.onnx"
     program = traced(network)
-    with quiet(), torch.no_grad():
-        made = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[port.name for port in network.inputs],
-            output_names=[port.name for port in network.outputs],
-            verbose=False,
-        )
-        assert made is not None
-        proto: Any = made.model_proto
+    proto = _converted(program, network)
     _describe(proto, network, about)
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     onnx.save(
@@ -68,6 +61,28 @@ def write_onnx(network: Network, folder: Path, about: str) -> float:
     )
     onnx.checker.check_model(path)
     return largest_difference(network, _session(path))
+
+
+def _converted(program: ExportedProgram, network: Network) -> Any:
+    """The program in ONNX's operators."""
+    with quiet(), torch.no_grad():
+        try:
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[port.name for port in network.inputs],
+                output_names=[port.name for port in network.outputs],
+                verbose=False,
+            )
+        except OnnxExporterError as error:
+            cause = error.__cause__ or error
+            raise FailureError(
+                f"the {network.name} cannot be exported to ONNX: its exporter says {shortened(str(cause))}; "
+                "pt2 may do"
+            ) from error
+    assert made is not None
+    return made.model_proto
 
 
 def _describe(proto: Any, network: Network, about: str) -> None:

@@ -65,7 +65,12 @@ OUTPUTS: dict[type, tuple[Output, ...]] = {
         _of("indices", "index of the codebook entry of each vector of the code"),
     ),
     HierarchicalPosterior: (
-        _of("mean", f"{_CODE}: of each layer the mean of q(z|x) given the means of those it depends on"),
+        Output(
+            "mean",
+            # Without its cache, whose lock in Python 3.11 cannot be traced.
+            HierarchicalPosterior.mean.func,  # type: ignore[attr-defined]
+            f"{_CODE}: of each layer the mean of q(z|x) given the means of those it depends on",
+        ),
     ),
 }
 """Type of posterior → outputs of its encoder."""

@@ -227,7 +227,9 @@ class Ladder(nn.Module):
         def pick(i: int, layer: StochasticLayer, state: Tensor) -> Tensor:
             mean, log_scale = layer.prior_of(state)
             shift, log_ratio = layer.posterior_of(state, images[self.level_of[i]])
-            noise = temperature * normal(k, b, *shift.shape[1:], batch_dim=1, like=shift).flatten(0, 1)
+            noise = torch.zeros_like(shift)  # no draw where none is wanted, as export needs
+            if temperature:
+                noise = temperature * normal(k, b, *shift.shape[1:], batch_dim=1, like=shift).flatten(0, 1)
             ratio = log_ratio.exp()
             standard = shift + ratio * noise  # z in units of the prior
             z = mean + log_scale.exp() * standard

@@ -122,4 +122,5 @@ def in_turn(c: Tensor, n: int) -> Tensor:
     >>> in_turn(torch.tensor([[1], [2]]), 5).T.tolist()
     [[1, 2, 1, 2, 1]]
     """
-    return c[torch.arange(n, device=c.device) % max(1, len(c))]
+    times = -(-n // max(1, len(c)))
+    return c.repeat(times, 1)[:n]  # not by index: the rest of a division by a free size is unknown to ONNX
