@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elboroom.config.columns import Column
+from elboroom.data.polars_frames import polars_frame
 from elboroom.data.table_dates import date_texts, from_steps
 from elboroom.errors import UsageError
 from elboroom.io.files import write_atomic
@@ -187,23 +188,29 @@ def _as_parquet(
     return buffer.getvalue()
 
 
-def to_frame(columns: Sequence[Column], x: NDArray[Any]) -> Any:
-    """Rows as a pandas data frame with the types of the training table, as far as missing cells allow.
+def to_frame(
+    columns: Sequence[Column], x: NDArray[Any], library: Literal["pandas", "polars"] = "pandas"
+) -> Any:
+    """Rows as a data frame with the types of the training table, as far as missing cells allow.
 
     Parameters
     ----------
     columns, x
         As in `decode_cells`.
+    library : {"pandas", "polars"}
+        Whose data frame it is.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame or polars.DataFrame
 
     Raises
     ------
     UsageError
-        If pandas is missing.
+        If the library is missing.
     """
+    if library == "polars":
+        return polars_frame(columns, decode_cells(columns, x))
     try:
         import pandas as pd
     except ImportError:

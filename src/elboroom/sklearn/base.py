@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -139,9 +142,10 @@ class VAEEstimator(RowsEstimator):
         seeds = rng.randint(2**31 - 1, size=2)
         seed, self._noise_seed = int(seeds[0]), int(seeds[1])
         data = self._data(x)
-        config = self._config(len(x), seed)
-        vae = build(config, data)
-        self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
+        with _own_names():
+            config = self._config(len(x), seed)
+            vae = build(config, data)
+            self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
         self.n_iter_ = len(self.history_)
         self._adopt(vae)
         self.__dict__.pop("_trainer", None)  # of partial_fit, which continued from another model
@@ -152,7 +156,8 @@ class VAEEstimator(RowsEstimator):
         trainer: Increments | None = copy.deepcopy(getattr(self, "_trainer", None))
         if trainer is None:
             seeds = rng.randint(2**31 - 1, size=2)
-            config = self._config(len(x), int(seeds[0]))
+            with _own_names():
+                config = self._config(len(x), int(seeds[0]))
             vae = build(config, self._data(x)) if new else copy.deepcopy(self.vae_).float()
             trainer = Increments(vae, config, len(x))
         loss = trainer.train(x)
@@ -260,6 +265,19 @@ class VAEEstimator(RowsEstimator):
             If the folder holds no such estimator, one of another class, or a damaged one.
         """
         return load_estimator(cls, path)
+
+
+_PARAMETERS = {"latent_dim": "n_components", "lr": "learning_rate", "validation": "validation_fraction"}
+
+
+@contextmanager
+def _own_names() -> Iterator[None]:
+    """Make messages about a setting name the estimator's parameter."""
+    try:
+        yield
+    except UsageError as error:
+        said = re.sub(r"\b(latent_dim|lr|validation) = ", lambda at: f"{_PARAMETERS[at[1]]} = ", str(error))
+        raise UsageError(said.replace("--validation ", "validation_fraction=")) from None
 
 
 def _whole_numbers(name: str, values: Any) -> tuple[int, ...]:

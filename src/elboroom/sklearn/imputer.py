@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.sklearn.base import Numbers, VAEEstimator
+from elboroom.sklearn.rows import library_of
 from elboroom.tables.imputation import Imputed, impute
 
 
@@ -94,9 +95,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
 
     def _filled(self, X: Any, x: Numbers, filled: Numbers) -> Any:
         """X with the missing cells among rows x as ``filled`` has them; all other cells stay as they were."""
-        if self._frame != "pandas" or not hasattr(X, "columns"):
+        if not self._frame or library_of(X) != self._frame:
             return self._like_input(filled)
-        made, result = self._like_input(filled), X.copy()
+        made = self._like_input(filled)
+        if self._frame == "polars":
+            return _polars_with(X, made, np.isnan(x))
+        result = X.copy()
         for i, heading in enumerate(made.columns):
             holes = np.isnan(x[:, i])
             if holes.any():
@@ -110,6 +114,16 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
             return impute(self.vae_, x, samples, draws, seed=seed)
         with noise_from(SharedNoise(seed, samples)):
             return impute(self.vae_, x, samples, seed=seed)
+
+
+def _polars_with(frame: Any, made: Any, holes: Any) -> Any:
+    """A polars frame with those cells replaced by another's that are holes, in its own types."""
+    parts = []
+    for i, name in enumerate(made.columns):
+        own, other = frame.get_column(name), made.get_column(name)
+        if holes[:, i].any():
+            parts.append(other.cast(own.dtype).zip_with(type(own)(holes[:, i]), own.rename(name)))
+    return frame.with_columns(parts)
 
 
 def _with(series: Any, made: Any, holes: Any) -> Any:

@@ -56,7 +56,7 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _new_rows(self, X: Any) -> Numbers:
         """Rows to train on; what their columns are is remembered."""
-        self._frame = _library(X) if self._mixed else ""
+        self._frame = library_of(X) if self._mixed else ""
         self._is_table = self._mixed and (self._frame != "" or self.kinds is not None)
         if self._is_table:
             return self._table(X, reset=True)
@@ -80,7 +80,7 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
         return x
 
     def _table(self, X: Any, *, reset: bool) -> Numbers:
-        if _library(X):
+        if library_of(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             cells = memory_table(X) or []
         else:  # an array, whose columns are known by their places
@@ -109,11 +109,9 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
                 frame[name] = frame[name].cat.rename_categories(labels)
             frame.columns = [headings[name] for name in frame.columns]
             return frame
-        cells = decode_cells(self.columns_, x)
         if self._frame == "polars":
-            import polars
-
-            return polars.DataFrame({name: values.tolist() for name, values in cells.items()})
+            return to_frame(self.columns_, x, "polars")
+        cells = decode_cells(self.columns_, x)
         return np.stack([values.astype(np.float64) for values in cells.values()], 1)
 
     def _kinds_of(self, cells: Sequence[Cells]) -> dict[str, Declared]:
@@ -143,7 +141,7 @@ def checked_codes(z: Any) -> Numbers:
     return codes
 
 
-def _library(X: Any) -> str:
+def library_of(X: Any) -> str:
     """The library that a data frame belongs to; empty if the input is none."""
     library = type(X).__module__.partition(".")[0]
     return library if library in ("pandas", "polars") and hasattr(X, "columns") else ""
@@ -151,5 +149,5 @@ def _library(X: Any) -> str:
 
 def _warn(notes: Any) -> None:
     for note in notes:
-        if note.startswith("warning: "):
+        if note.startswith("warning: ") or "it is not modelled" in note:
             warnings.warn(note.removeprefix("warning: "), RunWarning, stacklevel=4)

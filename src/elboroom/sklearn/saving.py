@@ -57,8 +57,11 @@ def load_estimator(cls: type[E_], path: str | os.PathLike[str]) -> E_:
     if not file.is_file():
         raise UsageError(f"{path} is no folder of an estimator: it has no {JSON}")
     facts = read_json(file, _FIX)
+    name = facts.get("class") if isinstance(facts, dict) and facts.get("format") == FORMAT else None
+    if name not in (None, cls.__name__):  # whose parameters may be others
+        raise UsageError(f"{path} holds a {shortened(name)}, and this is {cls.__name__}.load")
     try:
-        form, name = facts["format"], facts["class"]
+        form = facts["format"]
         parameters = {name: _read(value) for name, value in facts["parameters"].items()}
         fitted = {str(name): _read(value) for name, value in facts["fitted"].items()}
         estimator = cls(**parameters)
@@ -66,8 +69,6 @@ def load_estimator(cls: type[E_], path: str | os.PathLike[str]) -> E_:
         raise UsageError(f"{file} does not describe a {cls.__name__} ({error!r}); {_FIX}") from None
     if form != FORMAT:
         raise UsageError(f"{file} has format {shortened(form)}, and this version reads {FORMAT}")
-    if name != cls.__name__:
-        raise UsageError(f"{path} holds a {shortened(name)}, and this is {cls.__name__}.load")
     for name, value in fitted.items():
         if hasattr(cls, name) or not (name.endswith("_") or name[0] == "_") or name.startswith("__"):
             raise UsageError(f"{file}: {shortened(name)} is no attribute of a fitted {cls.__name__}; {_FIX}")

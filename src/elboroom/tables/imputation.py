@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,7 +141,7 @@ def impute(
     with vae.at_rest(), seeded(vae, seed):
         for chosen in _pieces(missing, max(1, _NUMBERS // each)):
             own = None if c is None else c[chosen]
-            _fill(found, chosen.cpu().numpy(), _Weighted.of(vae, units[chosen], own, num_samples))
+            _fill(found, chosen.cpu().numpy(), _Weighted.of(vae, units[chosen], own, num_samples), seed)
     return found
 
 
@@ -198,12 +198,12 @@ class _Weighted:
         return drawn
 
 
-def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted) -> None:
+def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted, seed: int) -> None:
     """Fill in a few rows."""
     found.ess[rows] = importance.effective_sample_size(codes.log_weights).cpu().numpy()
     found.pareto_k[rows] = importance.pareto_k(codes.log_weights).cpu().numpy()
     missing = codes.x.isnan().cpu().numpy()
-    value, spread = _moments(found.columns, codes)
+    value, spread = _moments(found.columns, codes, seed)
     found.x[rows] = np.where(missing, value.cpu().numpy(), found.x[rows])
     found.spread[rows] = np.where(missing, spread.cpu().numpy(), np.nan)
     if len(found.draws):
@@ -211,14 +211,14 @@ def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted) -> None:
         found.draws[:, rows] = np.where(missing, drawn, found.draws[:, rows])
 
 
-def _moments(columns: tuple[Column, ...], codes: _Weighted) -> tuple[Tensor, Tensor]:
+def _moments(columns: tuple[Column, ...], codes: _Weighted, seed: int) -> tuple[Tensor, Tensor]:
     """Value and spread of each cell, (b, d) each, as :class:`Imputed` has them."""
     weights = codes.log_weights.double().softmax(0)[..., None]
     likelihood: Any = codes.vae.generate(codes.z, codes.condition)
     p = likelihood.if_missing
-    drawn = p.sample().double()
     # What these show for a cell is its median given z, so that their moments are those of draws.
     skewed = [column.logged or column.family == "quantile" for column in columns]
+    drawn = (_drawn_by_row(codes.vae, likelihood, seed) if any(skewed) else p.sample()).double()
     given_z = torch.where(torch.tensor(skewed, device=drawn.device), drawn, p.mean.double())
     mean = (weights * given_z).sum(0)
     # Law of total variance; within p(x|z) by the squared distance of one draw from its mean.
@@ -234,3 +234,15 @@ def _moments(columns: tuple[Column, ...], codes: _Weighted) -> tuple[Tensor, Ten
         best = torch.where(better, probability, best)
         value = torch.where(better, float(category), value)
     return value, torch.where(sizes > 0, best, spread)
+
+
+def _drawn_by_row(vae: VAE, likelihood: Any, seed: int) -> Tensor:
+    """All cells of b rows drawn given each of k codes, (k, b, d), with the same noise for every row.
+
+    What is imputed in a row then does not depend on the rows beside it.
+    """
+    rows = []
+    for features in likelihood.features.split(1, 1):
+        with seeded(vae, seed):
+            rows.append(replace(likelihood, features=features).if_missing.sample())
+    return torch.cat(rows, 1)
