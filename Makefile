@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo page pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest docs lint types format clean
+.PHONY: help install demo page pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest wheel docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -76,6 +76,9 @@ lowest:  ## try the lowest versions allowed; smaller with KEEP=torch
 	$(LOWEST)/bin/elboroom evaluate $(LOWEST)/run
 	$(LOWEST)/bin/elboroom morph $(LOWEST)/run mnist-5k:0 mnist-5k:1 --out $(LOWEST)/morph.png
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -o filterwarnings=default $(filter-out $(SLOW),$(wildcard tests/*/))
+
+wheel: $(READY)  ## build wheel and sdist, and try them in a clean environment; FRESH=1 downloads the newest dependencies
+	$(BIN)/python tests/install/wheel.py --out dist $(if $(FRESH),--fresh)
 
 docs: $(READY)  ## build the documentation and run tutorials (three minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"

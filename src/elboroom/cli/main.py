@@ -13,6 +13,7 @@ from elboroom import __version__
 from elboroom.cli.help import help_text
 from elboroom.cli.parser import in_options
 from elboroom.cli.verbs import VERBS
+from elboroom.cli.versions import version_lines
 from elboroom.errors import (
     AnotherFailedError,
     DataWarning,
@@ -90,7 +91,9 @@ def _dispatch(argv: list[str]) -> int:
         print(_overview())
         return 0
     if argv[0] in ("-V", "--version"):
-        print(f"elboroom {__version__}")
+        if wrong := set(argv[1:]) - {"-v", "--verbose"}:
+            raise UsageError(f"--version takes --verbose and nothing else, not {min(wrong)!r}")
+        print("\n".join(version_lines()) if argv[1:] else f"elboroom {__version__}")
         return 0
     if argv[0] == "data" and (not argv[1:] or argv[1] in ("-h", "--help")):
         print(_overview("data "))
@@ -133,6 +136,7 @@ def _overview(prefix: str = "") -> str:
         )
     lines += ["", f"'elboroom {prefix}COMMAND --help' shows the options of a command."]
     if not prefix:
+        lines.append("'elboroom --version --verbose' prints what a bug report needs.")
         lines.append("To get started: elboroom train mnist-5k --latent-dim 2")
     return "\n".join(lines)
 
