@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo page pictures pictures-dogpeople bench gpu soak faults hostile battery copies test lowest wheel docs lint types format clean
+.PHONY: help install demo page pictures pictures-dogpeople bench gpu compiled soak faults hostile battery copies test lowest wheel docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -49,6 +49,9 @@ bench: $(READY)  ## compare with other programs (minutes to an hour)
 
 gpu: $(READY)  ## test and measure everything on a GPU (ten minutes)
 	$(BIN)/python -m benchmarks.gpu --out benchmarks/results/gpu.json
+
+compiled: $(READY)  ## test the compiled training step, with the compiler (minutes)
+	ELBOROOM_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_compiled.py -k inductor
 
 soak: $(READY)  ## watch memory over millions of training steps (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json

@@ -2,8 +2,10 @@
 
 ``python benchmarks/operations.py --out FILE.json`` trains one epoch of 20 and one of 40 batches, in turn, and
 divides the difference by 20: what happens once in an epoch cancels out. ``--before SRC`` also counts those of
-another version, whose ``src`` folder this is. Operations are counted below autograd, views included, as a
-``TorchDispatchMode`` sees them. Compiled and captured steps are not counted.
+another version, whose ``src`` folder this is. Operations are counted below autograd, as a
+``TorchDispatchMode`` sees them; ``computing`` leaves out views, and ``detach``, which autograd calls for each
+tensor that it saves, but only while someone counts. On a GPU each operation that computes is at least one
+kernel. Compiled and captured steps are not counted.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,6 +29,8 @@ import elboroom
 from elboroom.io.files import write_atomic
 
 BATCH = 100
+COMPUTING = "computing"
+VIEWS = ("aten::detach", "aten::lift_fresh", "aten::_unsafe_view", "aten::alias")
 # Multiples of 10, as some things are measured in every tenth step.
 FEW, MANY = 20, 40
 CASES: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
@@ -59,6 +65,7 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation and run it."""
         self.counts[func._schema.name] += 1
+        self.counts[COMPUTING] += not (func.is_view or func._schema.name in VIEWS)
         return func(*args, **(kwargs or {}))
 
 
@@ -87,14 +94,23 @@ def in_an_epoch(case: str, batches: int) -> Counter[str]:
 
 def count() -> dict[str, dict[str, Any]]:
     """Return the operations of one step of each case, and the most frequent of them."""
-    found = {}
-    for case in CASES:
+    return {case: count_in(case) for case in CASES}
+
+
+def count_in(case: str) -> dict[str, Any]:
+    """Return the operations of one step of a case."""
+    # By a usual clock a checkpoint may be due within an epoch, whose operations are not those of a step.
+    clock = time.perf_counter
+    with patch("time.perf_counter", lambda: clock() / 1000):
         few, many = in_an_epoch(case, FEW), in_an_epoch(case, MANY)
-        steps = MANY - FEW
-        each = {name: (many[name] - few[name]) / steps for name in many}
-        most = sorted(each.items(), key=lambda pair: -pair[1])[:12]
-        found[case] = {"operations": round(sum(each.values()), 2), "most": {k: round(v, 2) for k, v in most}}
-    return found
+    each = {name: (many[name] - few[name]) / (MANY - FEW) for name in many}
+    computing = each.pop(COMPUTING)
+    most = sorted(each.items(), key=lambda pair: -pair[1])[:12]
+    return {
+        "operations": round(sum(each.values()), 2),
+        "computing": round(computing, 2),
+        "most": {name: round(number, 2) for name, number in most},
+    }
 
 
 def count_with(source: Path) -> dict[str, dict[str, Any]]:
@@ -121,7 +137,11 @@ def main() -> None:
             "before": before,
             "after": result,
             "ratio": {
-                case: round(result[case]["operations"] / before[case]["operations"], 3) for case in CASES
+                case: {
+                    kind: round(result[case][kind] / before[case][kind], 3)
+                    for kind in ("operations", "computing")
+                }
+                for case in CASES
             },
         }
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

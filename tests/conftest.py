@@ -14,8 +14,6 @@ from typing import Any
 # processes that they start. With ELBOROOM_TEST_CUDA=1 those that take the fixture ``gpu`` see it, no others.
 if not os.environ.get("ELBOROOM_TEST_CUDA"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-# Steps are compiled where a test asks for it.
-os.environ["ELBOROOM_COMPILE"] = "off"
 
 import pytest
 import torch

@@ -307,13 +307,11 @@ def test_resumed_runs_are_the_same_bit_for_bit(
 
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let short trainings count as long."""
-    monkeypatch.delenv("ELBOROOM_COMPILE")
     monkeypatch.setattr(compiled, "_TIMED", 4)
     monkeypatch.setattr(compiled, "_SAVED", 1e6)
 
 
-def test_auto_leaves_short_trainings_alone(taken: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ELBOROOM_COMPILE")
+def test_auto_leaves_short_trainings_alone(taken: list[int]) -> None:
     train(build(), None, 12, validation=0.0, compile="auto")
     assert not taken
 
@@ -391,17 +389,6 @@ def test_a_wrong_compiled_step_is_refused(
         histories.append(training.record.history)
     assert reason in lines[-1]
     assert_close(histories[1], histories[0], 1e-12)
-
-
-def test_the_environment_decides_where_nothing_else_does(
-    taken: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ELBOROOM_COMPILE", "on")
-    train(build(), None, 1, compile="auto")
-    assert taken
-    del taken[:]
-    train(build(), None, 1, compile="off")
-    assert not taken
 
 
 def test_steps_of_another_engine_are_the_same(taken: list[int]) -> None:

@@ -16,6 +16,7 @@ from elboroom.distributed.processes import Part
 from elboroom.objectives import iwae, schedules
 from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.engine import Engine
+from elboroom.training.step.optimizers import is_plain_adam
 
 CPU = torch.device("cpu")
 MODELS: dict[str, dict[str, Any]] = {
@@ -84,6 +85,23 @@ def test_in_low_precision_too() -> None:
     torch.testing.assert_close(gradient, expected, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_batch_leaves_nothing_behind_in_the_memory_of_the_next(precision: str) -> None:
+    engine, fresh = (engine_of({"hidden": [8, 6]}, precision=precision) for _ in range(2))
+    part = Part(0, 8, 8, 1.0)
+    weight = engine.vae.encoder[1].weight
+    kept = weight.detach().clone()
+    weight.data.fill_(torch.nan)
+    sums, gradient = gradients(engine, part)
+    assert np.isnan(sums[0])
+    assert gradient.isnan().any()
+    weight.data.copy_(kept)
+    sums, gradient = gradients(engine, part)
+    expected_sums, expected = gradients(fresh, part)
+    assert sums == expected_sums
+    assert torch.equal(gradient, expected)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_whatever_else_there_is_goes_through_autograd(name: str) -> None:
     model, objective = OTHERS[name]
@@ -124,7 +142,7 @@ def test_adam_in_pieces_is_adam(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_only_a_plain_fused_adam_is_cut() -> None:
     p = torch.nn.Parameter(torch.zeros(3))
-    assert ChunkedAdam.fits(torch.optim.Adam([p], fused=True))
-    assert not ChunkedAdam.fits(torch.optim.Adam([p]))
-    assert not ChunkedAdam.fits(torch.optim.Adam([p], amsgrad=True, fused=True))
-    assert not ChunkedAdam.fits(torch.optim.SGD([p], lr=0.1))
+    assert is_plain_adam(torch.optim.Adam([p], fused=True))
+    assert not is_plain_adam(torch.optim.Adam([p]))
+    assert not is_plain_adam(torch.optim.Adam([p], amsgrad=True, fused=True))
+    assert not is_plain_adam(torch.optim.SGD([p], lr=0.1))

@@ -23,6 +23,8 @@ Dequantize = Literal["none", "uniform"]
 
 # The largest float32 below 1.
 _BELOW_ONE = 1 - 2**-24
+# Batches whose row numbers go to the device in one copy.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +143,17 @@ class Batches:
             int64 row numbers ``(b,)``, or what :meth:`stream` yields. Where data are streamed, the host reads
             numbered rows at once, and waits for them.
         """
-        x = self._raw(rows)
+        x, scale = self._raw(rows), self.scale
         if x.dtype == torch.uint8:
-            x = x.float()
+            if scale != 1 and self.dequantize == "none" and torch.get_default_dtype() == torch.float32:
+                x, scale = x / scale, 1  # in one operation
+            else:
+                x = x.float()
         if self.dequantize == "uniform":
             # float32 rounds 255 + 0.99999999 to 256, which lies outside.
             x = torch.minimum(x + uniform(*x.shape, batch_dim=0, like=x), (x + 1) * _BELOW_ONE)
-        if self.scale != 1:
-            x = x / self.scale
+        if scale != 1:
+            x = x / scale
         if self.binarize == "threshold":
             return (x >= 0.5).to(x.dtype)
         if self.binarize == "stochastic":
@@ -185,8 +190,10 @@ class Batches:
                 for x, rows in zip(read, order, strict=True):
                     yield Streamed(x, torch.from_numpy(rows).to(self.x.device))
             return
-        for rows in order:
-            yield torch.from_numpy(rows).to(self.x.device)
+        for start in range(0, len(order), _AT_ONCE):
+            some = order[start : start + _AT_ONCE]
+            numbers = torch.from_numpy(np.concatenate(some)).to(self.x.device)
+            yield from torch.split(numbers, list(map(len, some)))
 
     def for_training(self, rows: Rows) -> Tensor:
         """As ``batches[rows]``, with the augmentation of training examples."""

@@ -7,7 +7,7 @@ straight into the flat buffer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,17 +23,17 @@ from elboroom.training.step.interventions import acts_everywhere, has_gradient_h
 
 _aten = torch.ops.aten
 
-# Activation → (its value at x, the gradient by x from (gradient by y, x, y)).
-_ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+# Activation → (its value at x, the gradient by x from (gradient by y, x, y), into ``grad_input`` if given).
+_ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
     # In place where the result alone gives the gradient.
-    nn.ReLU: (torch.relu_, lambda g, _x, y: _aten.threshold_backward(g, y, 0)),
-    nn.Tanh: (torch.tanh_, lambda g, _x, y: _aten.tanh_backward(g, y)),
-    nn.Sigmoid: (torch.sigmoid_, lambda g, _x, y: _aten.sigmoid_backward(g, y)),
-    nn.SiLU: (F.silu, lambda g, x, _y: _aten.silu_backward(g, x)),
-    nn.Softplus: (F.softplus, lambda g, x, _y: _aten.softplus_backward(g, x, 1, 20)),
-    nn.GELU: (F.gelu, lambda g, x, _y: _aten.gelu_backward(g, x)),
-    nn.ELU: (F.elu, lambda g, x, _y: _aten.elu_backward(g, 1, 1, 1, False, x)),
-    nn.LeakyReLU: (F.leaky_relu, lambda g, x, _y: _aten.leaky_relu_backward(g, x, 0.01, False)),
+    nn.ReLU: (torch.relu_, lambda g, _x, y, **to: _aten.threshold_backward(g, y, 0, **to)),
+    nn.Tanh: (torch.tanh_, lambda g, _x, y, **to: _aten.tanh_backward(g, y, **to)),
+    nn.Sigmoid: (torch.sigmoid_, lambda g, _x, y, **to: _aten.sigmoid_backward(g, y, **to)),
+    nn.SiLU: (F.silu, lambda g, x, _y, **to: _aten.silu_backward(g, x, **to)),
+    nn.Softplus: (F.softplus, lambda g, x, _y, **to: _aten.softplus_backward(g, x, 1, 20, **to)),
+    nn.GELU: (F.gelu, lambda g, x, _y, **to: _aten.gelu_backward(g, x, **to)),
+    nn.ELU: (F.elu, lambda g, x, _y, **to: _aten.elu_backward(g, 1, 1, 1, False, x, **to)),
+    nn.LeakyReLU: (F.leaky_relu, lambda g, x, _y, **to: _aten.leaky_relu_backward(g, x, 0.01, False, **to)),
 }
 _FLATTEN, _UNFLATTEN = nn.Flatten, nn.Unflatten
 
@@ -44,8 +44,36 @@ class Layer:
 
     own: nn.Linear
     weight: Tensor
+    turned: Tensor  # the weight, transposed
     bias: Tensor | None
     activation: type | None
+
+
+class Room:
+    """Memory for what one chain computes from a batch of one size, used again at every step.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The chain.
+    rows : int
+        Size of the batch.
+
+    Attributes
+    ----------
+    outputs, gradients : list of Tensor
+        (rows, d') of each layer: the output before its activation, and the gradient by that.
+    turned : list of Tensor
+        The gradients, transposed.
+    by_input : Tensor
+        (rows, d), the gradient by the input of the chain.
+    """
+
+    def __init__(self, layers: Sequence[Layer], rows: int):
+        self.outputs = [layer.weight.new_empty(rows, len(layer.weight)) for layer in layers]
+        self.gradients = list(map(torch.empty_like, self.outputs))
+        self.turned = [gradient.t() for gradient in self.gradients]
+        self.by_input = layers[0].weight.new_empty(rows, layers[0].weight.shape[1])
 
 
 Kept = list[tuple[Tensor, Tensor, Tensor]]
@@ -70,6 +98,7 @@ class Chains:
     def __init__(self, model: nn.Module, flat: FlatParameters, dtype: torch.dtype):
         self._model = model
         self.flat = flat
+        self.memory: dict[Hashable, Any] = {}  # a captured step needs it for as long as the flat buffers
         self.shadows = [
             torch.empty_like(values, dtype=dtype, requires_grad=False)
             if values.dtype == torch.float32 != dtype
@@ -139,7 +168,8 @@ class Chains:
 
     def _with_copies(self, layer: nn.Linear, activation: type | None) -> Layer:
         bias = None if layer.bias is None else self._copy(layer.bias)
-        return Layer(layer, self._copy(layer.weight), bias, activation)
+        weight = self._copy(layer.weight)
+        return Layer(layer, weight, weight.t(), bias, activation)
 
     def _copy(self, parameter: Tensor) -> Tensor:
         buffer, start = self.flat.offset(parameter)
@@ -177,36 +207,55 @@ class _Chain(torch.autograd.Function):
         return upwards if upwards is None else upwards.view(ctx.shape).to(ctx.dtype), None, None, None
 
 
-def run(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Kept]:
-    """Apply a chain to rows (n, d); return its output and what :func:`run_back` needs of each layer."""
+def run(layers: Sequence[Layer], x: Tensor, room: Room | None = None) -> tuple[Tensor, Kept]:
+    """Apply a chain to rows (n, d); return its output and what :func:`run_back` needs of each layer.
+
+    With ``room`` the outputs are written there.
+    """
     kept: Kept = []
     y = x
-    for layer in layers:
-        rows = y.to(layer.weight.dtype)
-        before = y = torch.mm(rows, layer.weight.t())
-        if layer.bias is not None:
-            y.add_(layer.bias)  # faster than addmm
-        if layer.activation is not None:
-            y = _ACTIVATIONS[layer.activation][0](before)
+    for i, layer in enumerate(layers):
+        rows, out = y.to(layer.weight.dtype), None if room is None else room.outputs[i]
+        activation = layer.activation
+        if layer.bias is None:
+            before = y = torch.mm(rows, layer.turned, out=out)
+        elif activation is nn.ReLU and rows.device.type != "mps":
+            before = y = torch._addmm_activation(layer.bias, rows, layer.turned, out=out)
+            activation = None
+        else:
+            before = y = torch.addmm(layer.bias, rows, layer.turned, out=out)
+        if activation is not None:
+            y = _ACTIVATIONS[activation][0](before)
         kept.append((rows, before, y))
     return y, kept
 
 
 def run_back(
-    layers: Sequence[Layer], kept: Kept, gradient: Tensor, flat: FlatParameters, *, to_input: bool
+    layers: Sequence[Layer],
+    kept: Kept,
+    gradient: Tensor,
+    flat: FlatParameters,
+    *,
+    to_input: bool,
+    room: Room | None = None,
 ) -> Tensor | None:
-    """Turn the gradient of the output (n, d') into that of the input; those of weights go into ``flat``."""
+    """Turn the gradient of the output (n, d') into that of the input; those of weights go into ``flat``.
+
+    With ``room`` the former is the last of its gradients, which are overwritten.
+    """
     g = gradient
     for i in reversed(range(len(layers))):
         layer, (rows, before, y) = layers[i], kept[i]
         g = g.to(layer.weight.dtype)
         if layer.activation is not None:
-            g = _ACTIVATIONS[layer.activation][1](g, before, y)
-        _product_into(flat, layer.own.weight, g.t(), rows)
+            into = {} if room is None else {"grad_input": g}
+            g = _ACTIVATIONS[layer.activation][1](g, before, y, **into)
+        _product_into(flat, layer.own.weight, g.t() if room is None else room.turned[i], rows)
         if layer.own.bias is not None:
             _sum_into(flat, layer.own.bias, g)
         if i or to_input:
-            g = torch.mm(g, layer.weight)
+            out = None if room is None else room.gradients[i - 1] if i else room.by_input
+            g = torch.mm(g, layer.weight, out=out)
     return g if to_input else None
 
 

@@ -6,16 +6,14 @@ that is most of a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
-# Measured on two cores: smaller pieces cost more in calls than they save, larger ones leave the cache.
-_CHUNK = 1 << 19
-_KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
+from elboroom.training.step.optimizers import KERNELS, adam_state
+
+# About this many weights: smaller pieces cost more in calls than they save, larger ones leave the cache.
+_CHUNK = 3 << 18
 
 
 class ChunkedAdam:
@@ -37,18 +35,9 @@ class ChunkedAdam:
         self.optimizer = optimizer
         self.gradient = gradient
         self.shadow = shadow
-        self._kernel = _KERNELS[type(optimizer)]
+        self._kernel = KERNELS[type(optimizer)]
         self._pieces: list[tuple[Tensor, ...]] = []
         self._of: Tensor | None = None
-
-    @staticmethod
-    def fits(optimizer: Optimizer) -> bool:
-        """Whether the optimiser is a fused Adam or AdamW without special options."""
-        group = optimizer.param_groups[0]
-        special = any(
-            group.get(name) for name in ("amsgrad", "maximize", "capturable", "differentiable", "foreach")
-        )
-        return type(optimizer) in _KERNELS and not special and bool(group.get("fused"))
 
     @torch.no_grad()
     def step(self) -> None:
@@ -76,21 +65,11 @@ class ChunkedAdam:
             self._of = state["exp_avg"]
             (parameter,) = self.optimizer.param_groups[0]["params"]
             buffers = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"], self.gradient, self.shadow)
-            scratch = torch.empty(_CHUNK)
+            number = max(round(len(parameter) / _CHUNK), 1)
+            # Each piece but the last is a number of whole vectors, so that rounding is that of one piece.
+            scratch = torch.empty(-(-len(parameter) // (64 * number)) * 64)
             self._pieces = [
                 (*pieces, scratch[: len(pieces[0])])
-                for pieces in zip(*(buffer.split(_CHUNK) for buffer in buffers), strict=True)
+                for pieces in zip(*(buffer.split(len(scratch)) for buffer in buffers), strict=True)
             ]
         return state
-
-
-def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """State of an Adam or AdamW over one buffer; where there is none yet, as the optimiser itself begins."""
-    (parameter,) = optimizer.param_groups[0]["params"]
-    state: dict[str, Tensor] = optimizer.state[parameter]
-    if not state:
-        device = parameter.device
-        state["step"] = torch.zeros((), dtype=torch.float32, device=device)
-        state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
-        state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
-    return state

@@ -15,8 +15,8 @@ from elboroom.data.batches import Rows
 from elboroom.distributed.noise import noise_from
 from elboroom.distributed.processes import Part
 from elboroom.networks.recompute import recomputes
-from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified
+from elboroom.training.step.optimizers import is_plain_adam
 from elboroom.training.step.totals import Sums
 from elboroom.training.step.whole import WholeStep
 
@@ -43,7 +43,7 @@ def misfit(engine: Engine) -> str | None:
         return "activations are recomputed (checkpoint_activations), and a compiled step would keep them"
     if len(engine.updates) > 1:
         return "a critic trains against the model"
-    if not ChunkedAdam.fits(update.optimizer):
+    if not is_plain_adam(update.optimizer):
         return "the optimiser is not Adam or AdamW without further options"
     if not update.is_whole or len(update.flat.values) > 1:
         return "not all parameters are trained in every step, or not all have one dtype"

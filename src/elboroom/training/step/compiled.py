@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -15,7 +15,7 @@ from elboroom.config import TrainingConfig
 from elboroom.data.batches import Rows
 from elboroom.data.cache import cache_dir
 from elboroom.distributed.processes import Part
-from elboroom.errors import UsageError, reason_of
+from elboroom.errors import reason_of
 from elboroom.training.progress import words
 from elboroom.training.step.compilable import (
     composition,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 Mode = Literal["auto", "on", "off"]
 Backward = Callable[[Rows, Part], Sums]
 
-_VARIABLE = "ELBOROOM_COMPILE"
 # Steps after which "auto" decides, and compiled steps after which it decides again.
 _TIMED = 50
 _TRIED = 20
@@ -89,7 +88,7 @@ class Compiled:
 
     def __init__(self, engine: Engine, backward: Backward, config: TrainingConfig):
         self._engine, self._backward = engine, backward
-        self.mode: Mode = _mode(config)
+        self.mode: Mode = config.compile
         if self.mode == "auto" and engine.device.type != "cpu":
             self.mode = "off"
         self._size = config.step_size
@@ -259,14 +258,6 @@ class Compiled:
 
     def _now(self) -> dict[str, Any]:
         return composition(self._engine.vae, self._engine.objective)
-
-
-def _mode(config: TrainingConfig) -> Mode:
-    """What the configuration wants; where it leaves this open, the environment may say."""
-    wanted = os.environ.get(_VARIABLE, "auto") if config.compile == "auto" else config.compile
-    if wanted not in ("auto", "on", "off"):
-        raise UsageError(f"{_VARIABLE} = {wanted!r}: must be 'auto', 'on' or 'off'")
-    return cast(Mode, wanted)
 
 
 class _UnfitError(Exception):

@@ -7,6 +7,7 @@ with the derivatives of the few operations between the networks written out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +18,51 @@ from elboroom.distributed.noise import normal
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.training.step.chains import Chains, Layer, run, run_back
+from elboroom.training.step.chains import Chains, Layer, Room, run, run_back
 from elboroom.training.step.interventions import is_modified
 from elboroom.training.step.totals import Sums
 
 _LOG_2PI = math.log(2 * math.pi)
+_SUM = 2  # torch's number of that reduction
+_aten = torch.ops.aten
+
+
+class Memory:
+    """Tensors of a step with batches of one size, used again at every step: nothing is allocated.
+
+    Where products are in low precision, there are copies of some in that of ``like``.
+
+    Parameters
+    ----------
+    encoder, decoder : sequence of Layer
+        The layers of the two networks.
+    like : Tensor
+        A batch (b, *shape) in model units.
+    weight : float
+        Weight of the batch.
+    """
+
+    def __init__(self, encoder: Sequence[Layer], decoder: Sequence[Layer], like: Tensor, weight: float):
+        b = len(like)
+        self.lowered = encoder[0].weight.dtype != like.dtype
+        self.encoder, self.decoder = Room(encoder, b), Room(decoder, b)
+        self.features, self.output = self.encoder.outputs[-1], self.decoder.outputs[-1].view(like.shape)
+        if self.lowered:
+            self.images = torch.empty_like(like, dtype=encoder[0].weight.dtype)
+            self.rows = self.images.view(b, -1)
+            self.features, self.output = (each.to(like.dtype) for each in (self.features, self.output))
+            self.output_rows = self.output.view(b, -1)
+        # With a dimension for the one sample of each code, as in other steps.
+        self.mean, self.raw = self.features[None].chunk(2, dim=-1)
+        self.scale, self.inverse, self.nats = (torch.empty_like(self.mean) for _ in range(3))
+        self.codes, self.by_codes = self.decoder.by_input.clone(), self.decoder.by_input[None]
+        self.z = self.codes[None]
+        self.by_output = self.by_output_low = self.decoder.gradients[-1].view(like.shape)
+        if self.lowered:
+            self.by_output = torch.empty_like(like)
+        self.by_mean, self.by_raw = self.encoder.gradients[-1][None].chunk(2, dim=-1)
+        self.half_share = like.new_full((), 0.5 * weight / b)
+        self.minus_half = like.new_full((), -0.5)
 
 
 @dataclass(frozen=True)
@@ -62,6 +103,8 @@ class Direct:
         )
         if encoder is None or decoder is None or not (plain and simple):
             return None
+        if any(layers[-1].activation is not None for layers in (encoder, decoder)):
+            return None
         if any(map(is_modified, (*vae.modules(), *objective.modules()))):
             return None
         return cls(vae, chains, encoder, decoder)
@@ -69,46 +112,80 @@ class Direct:
     @torch.no_grad()
     def __call__(self, x: Tensor, beta: Tensor, weight: float) -> Sums:
         """Write the gradients of ``weight`` · loss into the flat buffer; x (b, *shape) in model units."""
-        rows = x.flatten(1)
-        b, flat = len(rows), self.chains.flat
-        features, kept_encoder = run(self.encoder, rows)
-        mean, raw = features.to(rows.dtype).chunk(2, dim=-1)
-        scale = self._scale(raw)
-        noise = normal(1, *mean.shape, batch_dim=1, like=mean)[0]
-        z = torch.addcmul(mean, scale, noise)
-        features, kept_decoder = run(self.decoder, z)
-        distortion, gradient = self._distortion(features.to(rows.dtype), rows)
-        rate = 0.5 * (mean.square().sum() + scale.square().sum() - mean.numel()) - scale.log().sum()
-        by_z = run_back(self.decoder, kept_decoder, gradient.mul_(weight / b), flat, to_input=True)
-        assert by_z is not None
-        by_z = by_z.to(rows.dtype)
-        pull = beta * (weight / b)
-        by_mean = by_z + pull * mean
-        by_raw = (by_z * noise + pull * (scale - scale.reciprocal())) * self._slope(raw, scale)
-        run_back(self.encoder, kept_encoder, torch.cat([by_mean, by_raw], -1), flat, to_input=False)
-        return Sums((distortion + beta * rate) / b, distortion, rate)
+        own, flat, b = self._memory(x, weight), self.chains.flat, len(x)
+        rows = own.rows if own.lowered else x.flatten(1)
+        if own.lowered:
+            own.images.copy_(x)
+        features, kept_encoder = run(self.encoder, rows, own.encoder)
+        if own.lowered:
+            own.features.copy_(features)
+        self._set_scale(own)
+        noise = normal(*own.mean.shape, batch_dim=1, like=own.mean)
+        torch.addcmul(own.mean, own.scale, noise, out=own.z)
+        output, kept_decoder = run(self.decoder, own.codes, own.decoder)
+        if own.lowered:
+            own.output_rows.copy_(output)
+        distortion = self._distortion(x, own, weight)
+        # KL divergence: (m² + s² − 1) / 2 − log s, summed.
+        nats = torch.addcmul(own.minus_half, own.mean, own.mean, value=0.5, out=own.nats)
+        rate = (
+            nats.addcmul_(own.scale, own.scale, value=0.5).sub_(torch.log(own.scale, out=own.inverse)).sum()
+        )
+        run_back(self.decoder, kept_decoder, own.decoder.gradients[-1], flat, to_input=True, room=own.decoder)
+        self._to_features(noise, beta, weight / b, own)
+        run_back(
+            self.encoder, kept_encoder, own.encoder.gradients[-1], flat, to_input=False, room=own.encoder
+        )
+        return Sums(torch.addcmul(distortion, beta, rate).div_(b), distortion, rate)
 
-    def _scale(self, raw: Tensor) -> Tensor:
+    def _memory(self, x: Tensor, weight: float) -> Memory:
+        """Memory for such a batch; the chains keep it, as a captured step outlives this object."""
+        widths = (tuple(layer.weight.shape for layer in chain) for chain in (self.encoder, self.decoder))
+        key = (x.shape, x.dtype, weight, *widths)
+        if key not in self.chains.memory:
+            self.chains.memory[key] = Memory(self.encoder, self.decoder, x, weight)
+        found: Memory = self.chains.memory[key]
+        return found
+
+    def _set_scale(self, own: Memory) -> None:
         head = self.vae.posterior
-        positive = F.softplus(raw) if head.scale == "softplus" else torch.exp(0.5 * raw)
-        return positive + head.min_scale
+        if head.scale == "softplus":
+            _aten.softplus.out(own.raw, out=own.scale)
+        else:
+            torch.mul(own.raw, 0.5, out=own.scale).exp_()
+        own.scale.add_(head.min_scale)
 
-    def _slope(self, raw: Tensor, scale: Tensor) -> Tensor:
-        head = self.vae.posterior
-        return torch.sigmoid(raw) if head.scale == "softplus" else 0.5 * (scale - head.min_scale)
+    def _to_features(self, noise: Tensor, beta: Tensor, share: float, own: Memory) -> None:
+        """Write the gradient by the encoder's output, the parameters of the posterior."""
+        torch.addcmul(own.by_codes, own.mean, beta, value=share, out=own.by_mean)
+        pull = torch.reciprocal(own.scale, out=own.inverse)
+        torch.sub(own.scale, pull, out=pull)
+        by_scale = torch.mul(own.by_codes, noise, out=own.nats).addcmul_(pull, beta, value=share)
+        if self.vae.posterior.scale == "softplus":
+            _aten.softplus_backward.grad_input(by_scale, own.raw, 1, 20, grad_input=own.by_raw)
+        else:
+            slope = own.scale.sub_(self.vae.posterior.min_scale).mul_(0.5)
+            torch.mul(by_scale, slope, out=own.by_raw)
 
-    def _distortion(self, features: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return −log p(x|z), summed, and its gradient by the features (b, D) as a new tensor."""
-        head = self.vae.likelihood
+    def _distortion(self, x: Tensor, own: Memory, weight: float) -> Tensor:
+        """Return −log p(x|z), summed, and write its gradient by the decoder's output."""
+        head, gradient = self.vae.likelihood, own.by_output
         if isinstance(head, BernoulliHead):
-            nats = F.binary_cross_entropy_with_logits(features, x, reduction="sum")
-            return nats, torch.sigmoid(features).sub_(x)
-        mean = torch.sigmoid(features) if head.mean == "sigmoid" else features
-        error = mean - x
-        precision = torch.exp(-2 * head.log_scale)
-        nats = 0.5 * precision * error.square().sum() + x.numel() * (head.log_scale + 0.5 * _LOG_2PI)
-        gradient = error.mul_(precision)
-        return nats, gradient if head.mean == "identity" else gradient.mul_(mean * (1 - mean))
+            nats = F.binary_cross_entropy_with_logits(own.output, x, reduction="sum")
+            torch.sigmoid(own.output, out=gradient)
+            # 2 (p − x) times half of the batch's share, in one operation.
+            _aten.mse_loss_backward.grad_input(own.half_share, gradient, x, _SUM, grad_input=gradient)
+        else:
+            mean = torch.sigmoid(own.output) if head.mean == "sigmoid" else own.output
+            error = torch.sub(mean, x, out=gradient)
+            precision = torch.exp(-2 * head.log_scale)
+            nats = 0.5 * precision * error.square().sum() + x.numel() * (head.log_scale + 0.5 * _LOG_2PI)
+            error.mul_(precision * (weight / len(x)))
+            if head.mean == "sigmoid":
+                error.mul_(mean * (1 - mean))
+        if own.lowered:
+            own.by_output_low.copy_(gradient)
+        return nats
 
 
 def _is_plain_likelihood(head: nn.Module) -> bool:

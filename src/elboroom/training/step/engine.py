@@ -27,7 +27,7 @@ from elboroom.training.step.compiled import Compiled
 from elboroom.training.step.graphs import Graph
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
-from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first, is_bad
+from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first, judge
 from elboroom.training.step.paths import Paths
 from elboroom.training.step.totals import First, Sums, Totals
 from elboroom.training.step.trainable import Trainable
@@ -99,6 +99,7 @@ class Engine:
         # A static buffer, as a captured step needs one.
         self._values = [math.nan] * len(objective.schedules)
         self.coefficients = torch.zeros(len(self._values), device=device)
+        self._beta = self.coefficients[0]
         self.totals = Totals(self.workers, static=self.static)
         self.meters = Meters(self.workers)
         self.summed_notes = torch.zeros(0, device=device)
@@ -165,14 +166,14 @@ class Engine:
         with torch.no_grad():
             whole = self._collect(sums.loss, part, notes)
             gradients = [total for update in self.updates for total in update.totals()]
-            bad = is_bad([whole, *gradients], static=self.static)
+            measured, bad = judge(sums, [whole, *gradients], static=self.static)
             self.skipped.note(bad, self.steps)
             norm = self.update.norm_of(self.steps)
             for update in self.updates:
                 update.apply(bad)
             self.average.update(bad)
             self._kept.restore_if(bad)
-            self.totals.add(sums, part.counted, norm, bad)
+            self.totals.add(measured, part.counted, norm, bad)
             self.meters.add(part.counted, bad)
 
     def synchronize(self) -> None:
@@ -199,14 +200,15 @@ class Engine:
     def _backward(self, rows: Rows, part: Part) -> Sums:
         with self.workers.noise_of(part):
             if self.paths.direct is not None:
-                return self.paths.direct(self.batches.for_training(rows), self.coefficients[0], part.weight)
+                return self.paths.direct(self.batches.for_training(rows), self._beta, part.weight)
             with self.vae.lowered("bf16" if self.paths.autocast else "fp32"), self.paths.chains():
                 x, condition = self.batches.for_training(rows), self.batches.conditions(rows)
                 terms = self.vae(x, self.objective.num_samples, condition)
             loss, against = self.losses(terms, part.counted, self.meters)
         total = loss + torch.stack(against).sum() if against else loss
-        torch.autograd.backward(total if part.weight == 1 else total * part.weight)
-        return Sums(loss.detach(), terms.distortion.detach().sum(), terms.rate.detach().sum())
+        self.paths.differentiate(total if part.weight == 1 else total * part.weight)
+        with torch.no_grad():  # a bound may have computed neither
+            return Sums(loss.detach(), terms.distortion.sum(), terms.rate.sum())
 
     def losses(self, terms: Terms, examples: int, meters: Meters) -> tuple[Tensor, list[Tensor]]:
         """Return the loss of the model and those of its opponents, and pass other columns to ``meters``."""

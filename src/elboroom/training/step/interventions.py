@@ -84,6 +84,11 @@ def call_objective(
             objective.__dict__["parts"] = own
 
 
+def has_accumulation_hooks(parameters: Iterable[Tensor]) -> bool:
+    """Whether hooks on one of them wait for its ``grad``, which only ``backward`` sets."""
+    return any(map(_accumulation_hooks, parameters))
+
+
 class Watch:
     """Notices at every step, in microseconds, when something begins to act on what is passed over.
 

@@ -15,15 +15,22 @@ from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.devices import works_apart
+from elboroom.training.step.totals import Sums
 
 _SHOWN_ROWS = 8
 
 
-def is_bad(sums: Sequence[Tensor], *, static: bool) -> Tensor | bool:
-    """Return whether one of some scalars is not finite; if ``static``, without reading them on the host."""
+def judge(
+    sums: Sums, watched: Sequence[Tensor], *, static: bool
+) -> tuple[Sums | tuple[float, ...], Tensor | bool]:
+    """Return the sums of a batch, and whether one of some scalars is not finite.
+
+    If ``static``, nothing is read on the host; otherwise all is, at once.
+    """
     if static:
-        return ~torch.isfinite(torch.stack(list(sums)).sum())
-    return not all(math.isfinite(each.item()) for each in sums)
+        return sums, ~torch.isfinite(torch.stack(list(watched)).sum())
+    numbers = torch.stack([*sums, *watched]).tolist()
+    return tuple(numbers[: len(sums)]), not all(map(math.isfinite, numbers[len(sums) :]))
 
 
 class SkippedSteps:

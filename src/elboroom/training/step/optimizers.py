@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from elboroom.config import OptimizerConfig
 from elboroom.errors import UsageError, nearest
-from elboroom.training.step.chunked import adam_state
 
-_KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
+KERNELS: dict[type, Callable[..., Any]] = {Adam: torch._fused_adam_, AdamW: torch._fused_adamw_}
 # These need more than one backward pass, or sparse gradients.
 _UNFIT = {"LBFGS", "SparseAdam", "Optimizer"}
 # These treat each weight separately, so that all weights can be one long tensor.
@@ -49,13 +48,41 @@ def make_optimizer(
     return construct(kind, list(parameters), lr=config.lr, options=options, named="optimizer_options")
 
 
+def is_plain_adam(optimizer: Optimizer) -> bool:
+    """Whether it is a fused Adam or AdamW without special options.
+
+    Examples
+    --------
+    >>> p = nn.Parameter(torch.zeros(3))
+    >>> is_plain_adam(Adam([p], fused=True)), is_plain_adam(Adam([p], fused=True, amsgrad=True))
+    (True, False)
+    """
+    group = optimizer.param_groups[0]
+    special = any(
+        group.get(name) for name in ("amsgrad", "maximize", "capturable", "differentiable", "foreach")
+    )
+    return type(optimizer) in KERNELS and not special and bool(group.get("fused"))
+
+
+def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """State of an Adam or AdamW over one buffer; where there is none yet, as the optimiser itself begins."""
+    (parameter,) = optimizer.param_groups[0]["params"]
+    state: dict[str, Tensor] = optimizer.state[parameter]
+    if not state:
+        device = parameter.device
+        state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+        state["exp_avg"] = torch.zeros_like(parameter, requires_grad=False)
+        state["exp_avg_sq"] = torch.zeros_like(parameter, requires_grad=False)
+    return state
+
+
 def step_adam(optimizer: Optimizer) -> bool:
     """Step a fused Adam or AdamW of one tensor, if it is one: what its own ``step`` calls, and nothing else.
 
     On a small net the bookkeeping around that call takes as long as the update.
     """
     group = optimizer.param_groups[0]
-    kernel = _KERNELS.get(type(optimizer))
+    kernel = KERNELS.get(type(optimizer))
     special = any(group.get(name) for name in ("amsgrad", "maximize", "differentiable", "foreach"))
     if kernel is None or special or not group.get("fused") or len(group["params"]) != 1:
         return False

@@ -12,7 +12,7 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.step.chains import Chains
 from elboroom.training.step.direct import Direct
-from elboroom.training.step.interventions import Watch
+from elboroom.training.step.interventions import Watch, has_accumulation_hooks
 from elboroom.training.step.update import Update
 
 # Where the optimiser keeps the low-precision copies up to date, they are renewed after so many steps all the
@@ -63,6 +63,8 @@ class Paths:
         if not (low and chains.hold_everything and update.lower_gradients(chains.shadows)):
             update.raise_gradients()
         self._update = update
+        # Also those that chains hold: an objective may call a network again, without its chains.
+        self._sought = [p for p in self._parameters if p.requires_grad]
         update.watch(chains.covered_by_biases)
         self.direct = Direct.of(self._vae, self._objective, chains)
         self.autocast = self._precision == "bf16" and not chains.hold_all_products
@@ -71,6 +73,20 @@ class Paths:
             modules = [*self._vae.modules(), *self._objective.modules()]
         self._watch = Watch(modules, chains.held, self._parameters)
         self.refresh()
+
+    def differentiate(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to ``grad`` of the parameters, and what chains hold to the flat buffer.
+
+        ``loss.backward()`` does the same, but copies gradients that are not laid out as their parameters once
+        more than needed.
+        """
+        if has_accumulation_hooks(self._sought):
+            torch.autograd.backward(loss)
+            return
+        found = torch.autograd.grad(loss, self._sought, allow_unused=True)
+        for parameter, gradient in zip(self._sought, found, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
     def is_disturbed(self) -> bool:
         """Whether hooks, replaced methods or a change of ``requires_grad`` ask for a new choice."""

@@ -49,17 +49,22 @@ class Totals:
         # The same numbers, which the host adds to without calling torch.
         self._on_host = None if self._static else self.values.numpy()
 
-    def add(self, sums: Sums, examples: int, norm: Tensor | None, bad: Tensor | bool) -> None:
-        """Include a batch of so many examples, unless its step is bad; ``norm`` is its gradient's."""
+    def add(
+        self, sums: Sums | tuple[float, ...], examples: int, norm: Tensor | None, bad: Tensor | bool
+    ) -> None:
+        """Include a batch of so many examples, unless its step is bad; ``norm`` is its gradient's.
+
+        The sums may be numbers that the host has read already.
+        """
         if not examples:
             return
         if self._on_host is not None:
             if not bad:
-                loss = (sums.loss * examples).item()
-                measured = [examples, loss, sums.distortion.item(), sums.rate.item()]
+                loss, distortion, rate = map(float, sums)
                 norms = [0, 0.0] if norm is None else [1, norm.item()]
-                self._on_host += [*measured, *norms]
+                self._on_host += [examples, loss * examples, distortion, rate, *norms]
             return
+        assert isinstance(sums, Sums)
         one = torch.ones_like(sums.loss)
         norms_there = [0 * one, 0 * one] if norm is None else [one, norm]
         there = torch.stack([examples * one, sums.loss * examples, sums.distortion, sums.rate, *norms_there])

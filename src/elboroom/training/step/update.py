@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from elboroom.config import OptimizerConfig
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
-from elboroom.training.step.chunked import ChunkedAdam, adam_state
+from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.lr_schedules import LearningRates
-from elboroom.training.step.optimizers import make_optimizer, step_adam, works_elementwise
+from elboroom.training.step.optimizers import (
+    adam_state,
+    is_plain_adam,
+    make_optimizer,
+    step_adam,
+    works_elementwise,
+)
 from elboroom.training.step.sharding import Shards
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
@@ -90,7 +96,7 @@ class Update:
             date.
         """
         alone = self.workers.alone and not self.static
-        if not (self._whole and alone and len(shadows) == 1 and ChunkedAdam.fits(self.optimizer)):
+        if not (self._whole and alone and len(shadows) == 1 and is_plain_adam(self.optimizer)):
             return False
         if self._chunked is not None and self._chunked.shadow is shadows[0]:
             return True
@@ -210,9 +216,14 @@ class Update:
         some = len(watched) < len(self.parameters)
         self._watched = self.flat.gradients_of(watched) if some else self.flat.gradients
 
-    def totals(self) -> list[Tensor]:
-        """Return sums of the gradients: not finite if a gradient is not, and cheaper than the norm."""
-        return [gradients.sum() for gradients in self._watched]
+    def totals(self) -> Sequence[Tensor]:
+        """Return sums of the gradients: not finite if a gradient is not, and cheaper than the norm.
+
+        Several are those of biases, which are short, so that sums of their magnitudes take one call.
+        """
+        if len(self._watched) == 1:
+            return [self._watched[0].sum()]
+        return torch._foreach_norm(self._watched, 1)
 
     def norm_of(self, step: int) -> Tensor | None:
         """Return the norm of all gradients, clipped as in :meth:`norm`; without ``clip`` not at every step.
@@ -226,11 +237,13 @@ class Update:
     def norm(self) -> Tensor:
         """Return the norm of all gradients, then clip them if ``clip`` is set."""
         norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in self.flat.gradients]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        if self.clip is not None:
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        if self.clip is not None and self.static:
             # A nan would remain in the gaps between gradients, which no step overwrites.
             scale = torch.clamp(self.clip / (norm + 1e-6), max=1.0).nan_to_num(1.0)
             torch._foreach_mul_(self.flat.gradients, scale)
+        elif self.clip is not None and norm.item() > self.clip:
+            torch._foreach_mul_(self.flat.gradients, self.clip / (norm.item() + 1e-6))
         return norm
 
     def apply(self, bad: Tensor | bool) -> None:

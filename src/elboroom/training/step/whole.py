@@ -14,7 +14,7 @@ from torch.optim import AdamW
 
 from elboroom.data.batches import Rows, Streamed
 from elboroom.probability import Meter
-from elboroom.training.step.chunked import adam_state
+from elboroom.training.step.optimizers import adam_state
 from elboroom.training.step.totals import Sums
 from elboroom.training.step.tracing import LossOfBatch
 from elboroom.training.step.update import Update

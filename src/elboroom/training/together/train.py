@@ -13,8 +13,8 @@ from elboroom.training.callbacks import Callback
 from elboroom.training.loop import Training
 from elboroom.training.order import epoch_order
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
-from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.interventions import hooks_of
+from elboroom.training.step.optimizers import is_plain_adam
 from elboroom.training.together.group import Group
 from elboroom.training.together.member import Member
 from elboroom.training.together.turns import Turn
@@ -82,7 +82,7 @@ def _misfit_of(engine: Any) -> str | None:
         return "the model has statistics that each batch changes, such as a codebook"
     if engine.average.weights is not None:
         return "a running average of the weights is kept"
-    if not ChunkedAdam.fits(engine.update.optimizer) or len(engine.update.flat.values) > 1:
+    if not is_plain_adam(engine.update.optimizer) or len(engine.update.flat.values) > 1:
         return "only Adam and AdamW over float32 weights are batched"
     if not engine.batches.resident:
         return "the data are read from the disk"
