@@ -106,6 +106,8 @@ def compare(
         kinds=first.kinds,
         encoding=first.encoding,
         unseen=first.unseen,
+        label_column=first.label_column,
+        layer=first.layer,
     )
     return compare_configs(
         loaded,

@@ -59,6 +59,12 @@ class DataConfig(Section):
     """What a category of a table that training did not have is at use: an error, or a missing cell."""
     encoding: Annotated[str | None, FLAT_NAME] = None
     """Encoding of a text table, such as windows-1252. Default: UTF-8, or as its first bytes say."""
+    label_column: Annotated[str | None, FLAT_NAME] = None
+    """Column that holds the labels: of obs in an .h5ad file, or of a data set of the Hugging Face hub.
+    Default: the column label, if there is one.
+    """
+    layer: Annotated[str | None, FLAT_NAME] = None
+    """Layer of an .h5ad file that is used instead of X."""
     pixel_scale: Positive | None = None
     """Value that pixels are divided by, instead of the data's own."""
     binarize: Annotated[Literal["none", "threshold", "stochastic"], FLAT] = "none"

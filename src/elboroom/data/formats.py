@@ -10,6 +10,8 @@ from typing import Any
 from elboroom.data import arrays, folder, haskell, shards, table, table_frames
 from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
+from elboroom.data.ecosystem import anndata_sets
+from elboroom.data.ecosystem.asked import Asked
 from elboroom.data.faces import files as faces
 from elboroom.data.table_read import load_table
 from elboroom.data.table_set import Reading, labelled_set
@@ -33,6 +35,10 @@ class Options:
         How a table is read; None for rows of plain numbers, without kinds of columns.
     encoding : str, optional
         Of text files.
+    label_column : str, optional
+        Column of labels, of AnnData and data sets of Hugging Face.
+    layer : str, optional
+        Layer of AnnData instead of X.
     """
 
     size: tuple[int, int] | None = None
@@ -41,6 +47,13 @@ class Options:
     white: int | None = None
     reading: Reading | None = field(default_factory=Reading)
     encoding: str | None = None
+    label_column: str | None = None
+    layer: str | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """Those that sets of other libraries take."""
+        return Asked(self.size, self.channels, self.strict, self.label_column, self.layer)
 
     @property
     def of_images(self) -> dict[str, Any]:
@@ -66,6 +79,8 @@ class Format:
         What ``data show`` calls it; empty if the reader's own `Dataset.origin` says more.
     suffixes : tuple of str
         Endings of its files, where it is a single file.
+    asks : bool
+        Whether it has ``label_column`` and ``layer``.
     """
 
     what: str
@@ -74,6 +89,7 @@ class Format:
     example: Callable[[Path], Path]
     origin: str = ""
     suffixes: tuple[str, ...] = ()
+    asks: bool = False
 
 
 def _ends_in(*suffixes: str) -> Callable[[Path], bool]:
@@ -131,6 +147,14 @@ FORMATS: tuple[Format, ...] = (
         table_frames.example,
         "a table",
         (".parquet",),
+    ),
+    Format(
+        "an .h5ad file of AnnData",
+        _ends_in(".h5ad"),
+        lambda path, options: anndata_sets.load_h5ad(path, options.asked),
+        anndata_sets.example,
+        suffixes=(".h5ad",),
+        asks=True,
     ),
     Format(
         "a folder of prepared faces",

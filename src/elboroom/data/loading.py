@@ -16,6 +16,7 @@ from elboroom.config.kinds import declared_kinds
 from elboroom.data.arrays import from_array
 from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
+from elboroom.data.ecosystem.choice import check_asked, outside_set
 from elboroom.data.formats import Options, listed, recognise
 from elboroom.data.images import resize_images
 from elboroom.data.memory import require_memory
@@ -36,6 +37,8 @@ def load_data(
     columns: Sequence[Column] = (),
     encoding: str | None = None,
     unseen: Literal["refuse", "missing"] = "refuse",
+    label_column: str | None = None,
+    layer: str | None = None,
 ) -> Dataset:
     """Load a data set by its name or path, or wrap a table or an array in memory.
 
@@ -44,7 +47,8 @@ def load_data(
     source : str, path, table, numpy.ndarray or Dataset
         A name in `NAMED`; a path in one of `elboroom.data.formats.FORMATS`; a pattern of shards, such as
         ``shards/train-{000..009}.tar``; a data frame of pandas or polars, a table of pyarrow, a structured
-        array or a dict of columns; an array; or a data set, which is returned as it is.
+        array or a dict of columns; AnnData; a Dataset of PyTorch or Hugging Face; an array; or a data set,
+        which is returned as it is.
         Write ``./mnist`` for a path that has the name of a named set.
     size : int or (int, int), optional
         Side, or height and width, that images are brought to: their largest centred part of that aspect.
@@ -63,6 +67,11 @@ def load_data(
         Of a text table, as Python names it. Default: UTF-8, or as its first bytes say.
     unseen : {"refuse", "missing"}
         What a category of a table is to a model that was not trained on it: an error, or a missing cell.
+    label_column : str, optional
+        Column that holds the labels: of ``obs`` of AnnData, or of a data set of Hugging Face. Default: the
+        column "label", if there is one.
+    layer : str, optional
+        Layer of AnnData that is used instead of ``X``.
 
     Returns
     -------
@@ -86,7 +95,8 @@ def load_data(
     options = checked_options(size, channels, strict)
     plain = kinds == "numbers"
     reading = None if plain else Reading(declared_kinds(kinds), tuple(columns), unseen=unseen)
-    return load(source, replace(options, reading=reading, encoding=encoding))
+    given = {"reading": reading, "encoding": encoding, "label_column": label_column, "layer": layer}
+    return load(source, replace(options, **given))
 
 
 def checked_options(
@@ -106,6 +116,11 @@ def load(source: Any, options: Options) -> Dataset:
     """As `load_data`, with options that were checked."""
     if isinstance(source, Dataset):
         return _of_size(source, options)
+    outside = outside_set(source, options.asked)
+    if outside is not None:
+        return _of_size(outside, options)
+    if not isinstance(source, str | os.PathLike):
+        check_asked(options.asked, f"a {type(source).__name__}")
     table = memory_table(source)
     if table is not None:
         reading = replace(options.reading or Reading(), strict=options.strict)
@@ -115,11 +130,12 @@ def load(source: Any, options: Options) -> Dataset:
         return _of_size(from_array(source, "array", origin="memory"), options)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
-            f"data has type {type(source).__name__}; it must be a name, a path, a data frame, a "
-            "numpy array or a Dataset"
+            f"data has type {type(source).__name__}; it must be a name, a path, a data frame, a numpy array, "
+            "a Dataset of elboroom, PyTorch or Hugging Face, or AnnData"
         )
     name = os.fspath(source)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
+        check_asked(options.asked, name)
         return _of_size(load_named(name), options)
     try:
         return _of_size(_read(name, options), options)
@@ -144,6 +160,8 @@ def _read(name: str, options: Options) -> Dataset:
     path = as_path(name)
     row = None if path is None else recognise(path)
     if path is not None and row is not None:
+        if not row.asks:
+            check_asked(options.asked, str(path))
         found = row.read(path, options)
         return found.with_origin(row.origin) if row.origin else found
     if path is not None and path.exists():

@@ -100,7 +100,11 @@ def fit(
     if isinstance(data, str | os.PathLike):  # the command line then finds them again
         options = {"source": full_name(os.fspath(data)), **options}
     _check_model_options(vae, options)
-    reading = {name: options[name] for name in ("kinds", "encoding", "unseen") if name in options}
+    reading = {
+        name: options[name]
+        for name in ("kinds", "encoding", "unseen", "label_column", "layer")
+        if name in options
+    }
     columns = () if vae.config is None else vae.config.columns
     data = load_as(config.updated(**reading), data, mixed=vae.accepts_missing, columns=columns)
     before = folder.config.model if folder and not folder.custom_model else None

@@ -54,7 +54,15 @@ def load_as(config: Config, data: Any, *, mixed: bool, columns: Sequence[Column]
     """
     own = config.data
     kinds = own.kinds if mixed or own.kinds else "numbers"
-    return load_data(data, kinds=kinds, columns=columns, encoding=own.encoding, unseen=own.unseen)
+    return load_data(
+        data,
+        kinds=kinds,
+        columns=columns,
+        encoding=own.encoding,
+        unseen=own.unseen,
+        label_column=own.label_column,
+        layer=own.layer,
+    )
 
 
 def data_for(vae: VAE, data: Dataset) -> Dataset:
