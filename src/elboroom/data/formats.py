@@ -53,7 +53,8 @@ class Options:
     @property
     def asked(self) -> Asked:
         """Those that sets of other libraries take."""
-        return Asked(self.size, self.channels, self.strict, self.label_column, self.layer)
+        reading = self.reading and replace(self.reading, strict=self.strict)
+        return Asked(self.size, self.channels, self.strict, self.label_column, self.layer, reading)
 
     @property
     def of_images(self) -> dict[str, Any]:

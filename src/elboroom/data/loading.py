@@ -95,8 +95,8 @@ def load_data(
     options = checked_options(size, channels, strict)
     plain = kinds == "numbers"
     reading = None if plain else Reading(declared_kinds(kinds), tuple(columns), unseen=unseen)
-    given = {"reading": reading, "encoding": encoding, "label_column": label_column, "layer": layer}
-    return load(source, replace(options, **given))
+    options = replace(options, reading=reading, encoding=encoding, label_column=label_column, layer=layer)
+    return load(source, options)
 
 
 def checked_options(

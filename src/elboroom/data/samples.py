@@ -180,7 +180,8 @@ class _InMemory(io.BytesIO):
         return SimpleNamespace(st_size=len(self.getbuffer()))
 
 
-def _as_file(contents: bytes) -> Path:
+def as_file(contents: bytes) -> Path:
+    """Bytes in memory as a file that `elboroom.data.images` reads."""
     return cast(Path, _InMemory(contents))
 
 
@@ -196,8 +197,8 @@ def read_header(sample: Sample) -> tuple[Header, int | None]:
         if sample.member.lower().endswith(".npy"):
             height, width, channels = _read_npy(contents).shape
             return Header(height, width, grey=channels == 1), None
-        header = images.read_header(_as_file(contents))
-        return header, images.peak(_as_file(contents)) if header.deep else None
+        header = images.read_header(as_file(contents))
+        return header, images.peak(as_file(contents)) if header.deep else None
 
 
 def read_pixels(sample: Sample, shape: tuple[int, int, int], white: int) -> Array:
@@ -213,7 +214,7 @@ def read_pixels(sample: Sample, shape: tuple[int, int, int], white: int) -> Arra
     with _contents(sample) as contents:
         if sample.member.lower().endswith(".npy"):
             return images.resize_images(_read_npy(contents)[None], shape)[0]
-        return images.decode(_as_file(contents), shape, white)
+        return images.decode(as_file(contents), shape, white)
 
 
 def _read_npy(contents: bytes) -> Array:

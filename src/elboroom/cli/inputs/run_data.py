@@ -43,8 +43,13 @@ def options_of(config: Config, *, plain: bool = False) -> Options:
     mixed = config.model.likelihood in ("auto", "mixed")
     reading = Reading(declared_kinds(data.kinds), config.model.columns, unseen=data.unseen)
     plain = (plain or not mixed) and not data.kinds
-    own = {"encoding": data.encoding, "label_column": data.label_column, "layer": data.layer}
-    return replace(options, reading=None if plain else reading, **own)
+    return replace(
+        options,
+        reading=None if plain else reading,
+        encoding=data.encoding,
+        label_column=data.label_column,
+        layer=data.layer,
+    )
 
 
 def read_own(run: Run, config: Config) -> Dataset:

@@ -114,7 +114,8 @@ def _made(matrix: Any, obs: Any, variables: int, asked: Asked, name: str, origin
             f"{name}: the matrix has shape {x.shape}, and there are {len(obs)}×{variables} names"
         )
     label = asked.labels_in(columns, f"obs of {name}")
-    labels, names = None, ()
+    labels: Array | None = None
+    names: tuple[str, ...] = ()
     if label is not None:
         values = obs.iloc[:, columns.index(label)].to_numpy(dtype=object)
         labels, names = encode_labels(as_words(values, f"{name}: column {label!r} of obs"), (), name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from elboroom.data.rows import Array
+from elboroom.data.table_set import Reading
 from elboroom.errors import UsageError, nearest, some
 
 LABEL = "label"
@@ -27,6 +28,8 @@ class Asked:
         Column that holds the labels; `LABEL` if there is such a column.
     layer : str, optional
         Layer of AnnData instead of its ``X``.
+    reading : Reading, optional
+        How a table is read; None for rows of plain numbers.
     """
 
     size: tuple[int, int] | None = None
@@ -34,6 +37,7 @@ class Asked:
     strict: bool = False
     label_column: str | None = None
     layer: str | None = None
+    reading: Reading | None = field(default_factory=Reading)
 
     def labels_in(self, columns: Sequence[str], where: str) -> str | None:
         """Return the column that holds the labels; None if there is none.

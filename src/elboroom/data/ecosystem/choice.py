@@ -7,6 +7,8 @@ from typing import Any
 from elboroom.data.dataset import Dataset
 from elboroom.data.ecosystem.anndata_sets import from_anndata
 from elboroom.data.ecosystem.asked import Asked
+from elboroom.data.ecosystem.hf_objects import from_datasets
+from elboroom.data.ecosystem.torch_sets import from_torch
 from elboroom.errors import UsageError
 
 
@@ -21,6 +23,15 @@ def outside_set(source: Any, asked: Asked) -> Dataset | None:
     libraries = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(source).__mro__}
     if ("anndata", "AnnData") in libraries:
         return from_anndata(source, asked)
+    if libraries & {("datasets", "Dataset"), ("datasets", "DatasetDict")}:
+        return from_datasets(source, asked)
+    if ("datasets", "IterableDataset") in libraries or ("datasets", "IterableDatasetDict") in libraries:
+        raise UsageError(
+            "a streamed data set of Hugging Face cannot be read more than once; load it without "
+            "streaming=True, or give Dataset.from_list(list(stream.take(1000)))"
+        )
+    if libraries & {("torch", "Dataset"), ("torch", "DataLoader")}:
+        return from_torch(source, asked)
     return None
 
 
