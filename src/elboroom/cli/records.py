@@ -23,7 +23,7 @@ def merged(kept: Record, record: Record) -> Record:
         The new numbers, with ``split``, ``limit`` (None for all examples) and ``source`` (None for the run's
         own data). It becomes the main record if it covers all examples of the run's own data, has the main
         record's split, and at least as many importance samples. Otherwise it joins the others, and replaces
-        one with the same data, split, limit, samples, seed and precision.
+        one with the same data, split, limit, estimator, samples, seed and precision.
 
     Examples
     --------
@@ -53,7 +53,8 @@ def keep(run: Run, record: Record) -> None:
 
 
 def _key(record: Record) -> tuple[Any, ...]:
-    return tuple(record.get(name) for name in _IDENTITY)
+    estimator = record.get("nll_estimator") or "importance"  # records of before had no other
+    return estimator, *(record.get(name) for name in _IDENTITY)
 
 
 def _samples(record: Record) -> int:

@@ -14,10 +14,14 @@ from torch import Tensor
 
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
+from elboroom.evaluation import estimators
+from elboroom.evaluation.annealed import CHAINS
 from elboroom.evaluation.bits import bits_per_dim
+from elboroom.evaluation.estimators import Estimator, Plan, check_estimator, planned
 from elboroom.evaluation.health import active_units
 from elboroom.evaluation.reliability import reliability
 from elboroom.evaluation.support import checked_batches
+from elboroom.latent.arrays import seeded
 from elboroom.models.terms import NLL
 from elboroom.models.vae import VAE, Precision
 from elboroom.probability import find_closed_form
@@ -37,6 +41,7 @@ def evaluate(
     num_samples: int = 1000,
     seed: int = 0,
     precision: Precision = "fp32",
+    estimator: Estimator = "importance",
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a model on examples; a conditional one on each example given its condition, log p(x|c).
@@ -57,6 +62,9 @@ def evaluate(
         Of the codes drawn; the caller's randomness is left alone.
     precision : {"fp32", "bf16"}
         Of the networks' products; densities and their sums are never lowered.
+    estimator : {"importance", "refined", "annealed", "auto"}
+        Of the NLL, see `elboroom.evaluation.estimators`; "auto" takes the cheapest that can be believed for
+        the first examples.
     on_progress : callable, optional
         Called with the number of examples done.
 
@@ -69,10 +77,10 @@ def evaluate(
         number is exact, as a rate in closed form, and where one sample does not tell it. Values that
         ``batches`` draws, binarised or dequantised, count as fixed: another seed changes them as well.
 
-        What says how far to believe the NLL: ``nll_num_samples``; ``nll_bias``, by how much it is too high,
-        to first order; ``nll_ess`` and ``nll_pareto_k``, the medians over the examples of the effective
-        sample size and of Pareto k̂ (arXiv:1507.02646); ``nll_unreliable``, the share of examples with
-        k̂ > 0.7; and ``nll_verdict``, None or a sentence that begins with "not reliable".
+        What says how far to believe the NLL: ``nll_estimator``; ``nll_num_samples``; ``nll_bias``, by how
+        much it is too high, to first order; ``nll_ess`` and ``nll_pareto_k``, the medians over the examples
+        of the effective sample size and of Pareto k̂ (arXiv:1507.02646); ``nll_unreliable``, the share
+        of examples with k̂ > 0.7; and ``nll_verdict``, None or a sentence that begins with "not reliable".
 
         ``bits_per_dim`` of 8-bit data, or None and ``bits_per_dim_reason``, why there is none.
 
@@ -82,24 +90,31 @@ def evaluate(
     Raises
     ------
     UsageError
-        If there are no examples, or ``num_samples`` is negative.
+        If there are no examples, ``num_samples`` is negative, or the model cannot have the estimator.
     """
     if not len(indices):
         raise UsageError("there are no examples to evaluate; choose another --split")
     if num_samples < 0:
         raise UsageError(f"num_samples = {num_samples}: 0 (no NLL) or more")
+    check_estimator(vae, estimator)
     parts: list[_Measured] = []
     done = 0
+    plan: Plan | None = None
     devices = [batches.x.device] if batches.x.device.type == "cuda" else []
     batches.condition_on(vae.condition)
     size = max(1, min(_BATCH, _WEIGHTS // max(1, num_samples)))
     with torch.random.fork_rng(devices=devices), vae.at_rest(precision):
         torch.manual_seed(seed)
         for chosen, x in checked_batches(vae, batches, indices, size):
-            parts.append(_measure(vae, x, batches.conditions(chosen), num_samples))
+            condition = batches.conditions(chosen)
+            if plan is None:
+                asked = Plan(estimator, num_samples)
+                plan = planned(vae, x, condition, asked, seed) if num_samples else asked
+            parts.append(_measure(vae, x, condition, plan, seed + len(parts)))
             done += len(chosen)
             if on_progress is not None:
                 on_progress(done)
+    assert plan is not None
     found = _Measured.of(parts)
     distortion, rate = (float(v.mean()) for v in (found.distortion, found.rate))
     nll = None if found.nll is None else float(found.nll.value.mean())
@@ -114,7 +129,8 @@ def evaluate(
         **({} if found.layers is None else {"rate_of_layers": found.layers.mean(1).tolist()}),
         "nll": nll,
         "nll_stderr": None if found.nll is None else _error_of_mean(found.nll.stderr),
-        "nll_num_samples": num_samples,
+        "nll_estimator": plan.estimator if num_samples else None,
+        "nll_num_samples": CHAINS if plan.estimator == "annealed" and num_samples else plan.num_samples,
         **reliability(found.nll),
         "bits_per_dim": bits,
         "bits_per_dim_reason": reason,
@@ -151,8 +167,8 @@ class _Measured:
         return cls(**{name: joined(name) for name in cls.__dataclass_fields__})
 
 
-def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) -> _Measured:
-    q = vae.infer(x, condition)
+def _measure(vae: VAE, x: Tensor, condition: Tensor | None, plan: Plan, seed: int) -> _Measured:
+    q, num_samples = vae.infer(x, condition), plan.num_samples
     if num_samples == 0 and not getattr(q, "stochastic", True):
         terms = vae(x, 1, condition)
         return _Measured(_double(q.mean), _double(terms.distortion), _double(terms.rate))
@@ -176,8 +192,18 @@ def _measure(vae: VAE, x: Tensor, condition: Tensor | None, num_samples: int) ->
         distortion_error=_error(log_likelihood),
         rate_error=None if closed_form is not None else _error(rates),
         layers=_double(torch.cat(layers, 1)).mean(1) if layers else None,
-        nll=NLL.from_log_weights(log_weights) if num_samples else None,
+        nll=_nll(vae, x, condition, plan, log_weights, seed),
     )
+
+
+def _nll(vae: VAE, x: Tensor, condition: Tensor | None, plan: Plan, drawn: Tensor, seed: int) -> NLL | None:
+    """Estimate the NLL from the codes that gave all else, or by another estimator with a seed of its own."""
+    if plan.num_samples == 0:
+        return None
+    if plan.estimator == "importance" and len(drawn) == plan.num_samples:
+        return NLL.from_log_weights(drawn)
+    with seeded(vae, seed):
+        return NLL.from_log_weights(estimators.log_weights(vae, x, condition, plan))
 
 
 def _double(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from elboroom.models.terms import NLL
 from elboroom.probability.importance import UNRELIABLE
 
 # For 18 % of examples chance puts k̂ above 0.7 where the shape is ½, which is reliable, and k is 100.
-_TOO_MANY = 0.2
+TOO_MANY = 0.2
 
 
 def reliability(nll: NLL | None) -> dict[str, Any]:
@@ -50,13 +50,13 @@ def verdict(share: float | None) -> str | None:
     >>> verdict(0.03) is None
     True
     """
-    if share is None or share <= _TOO_MANY:
+    if share is None or share <= TOO_MANY:
         return None
     return (
         f"not reliable: Pareto k̂ is above {UNRELIABLE} for {share:.0%} of the examples. A few samples carry "
         "their estimates, so the NLL is too high by more than its error and bias say. Take more samples "
-        "and see whether the number still falls; a posterior that fits better helps more (posterior full "
-        "or iaf, bound iwae or dreg)"
+        "and see whether the number still falls; another estimator (refined or annealed) holds here, and a "
+        "posterior that fits better helps too (posterior full or iaf, bound iwae or dreg)"
     )
 
 

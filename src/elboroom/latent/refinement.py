@@ -14,6 +14,12 @@ _LR = 0.1
 _DRAWS_A_STEP = 8
 
 
+def can_refine(vae: VAE) -> bool:
+    """Whether a model has posteriors to refine: one stochastic layer, whose codes have a density."""
+    makes = getattr(vae.posterior, "makes", None)
+    return len(vae.layers) == 1 and bool(getattr(makes, "stochastic", True))
+
+
 def encoded(vae: VAE, x: Tensor, condition: Tensor | None) -> tuple[Any, Tensor]:
     """Return q(z|x) of a batch, and the encoder's outputs that parametrise it."""
     seen: list[Tensor] = []
@@ -29,7 +35,7 @@ def refine(vae: VAE, x: Tensor, condition: Tensor | None, features: Tensor, step
     """Improve the parameters of the posterior of each example by Adam on its ELBO (arXiv:1801.03558 §2.2).
 
     The learning rate falls to 0 by half a cosine. Adam treats each number by itself and the loss is a sum, so
-    an example's result depends on the others only through its share of the noise.
+    an example's result does not depend on the others, if they share the noise.
 
     Parameters
     ----------

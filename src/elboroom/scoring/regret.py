@@ -14,7 +14,7 @@ from torch import Tensor
 from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.latent.arrays import seeded
-from elboroom.latent.refinement import encoded, refine
+from elboroom.latent.refinement import can_refine, encoded, refine
 from elboroom.models.vae import VAE
 from elboroom.scoring.contributions import Contributions
 from elboroom.scoring.measures import Scores, draw
@@ -88,8 +88,7 @@ def regret(
 
 def has_regret(vae: VAE) -> bool:
     """Whether the likelihood regret of a model is defined: one stochastic layer, codes with a density."""
-    makes = getattr(vae.posterior, "makes", None)
-    return len(vae.layers) == 1 and bool(getattr(makes, "stochastic", True))
+    return can_refine(vae)
 
 
 def _beside(values: np.ndarray, ndim: int) -> np.ndarray:

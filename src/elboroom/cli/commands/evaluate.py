@@ -36,6 +36,13 @@ class Evaluate(ModelVerb):
     num_samples: Annotated[
         NotNegative, Option(help="Importance samples per example for the NLL. 0 skips the NLL.")
     ] = 1000
+    estimator: Annotated[
+        Literal["importance", "refined", "annealed", "auto"],
+        Option(
+            help="Estimator of the NLL. refined improves each example's posterior by gradient steps, "
+            "annealed moves codes to the true one, and auto takes the cheapest that can be believed."
+        ),
+    ] = "importance"
     measures: Annotated[
         tuple[Literal["latents", "probes", "disentanglement"], ...],
         Option(
@@ -119,6 +126,7 @@ class Evaluate(ModelVerb):
                 num_samples=self.num_samples,
                 seed=self.seed,
                 precision=self.precision,
+                estimator=self.estimator,
                 on_progress=lambda done: bar.update(task, completed=done),
             )
         if data.columns and vae.accepts_missing:
@@ -165,7 +173,7 @@ def _table(result: dict[str, Any], run: Run) -> str:
     lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
     if "rate_of_layers" in result:
         lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"
-    lines.append(row("nll", "nll", f"{error('nll')}, {result['nll_num_samples']} importance samples"))
+    lines.append(row("nll", "nll", f"{error('nll')}, {_how(result)}"))
     if result["nll_bias"] is not None:
         lines.append(row("  bias", "nll_bias", " or more: how much the NLL is too high"))
         lines.append(row("  ess", "nll_ess", " effective samples (median over the examples)"))
@@ -189,6 +197,16 @@ def _table(result: dict[str, Any], run: Run) -> str:
         lines += ["", *table_of_mechanism(result["missing_mechanism"])]
         lines += ["  (self-masking, as learned; all nats are of the cells and of which are missing)"]
     return "\n".join(lines)
+
+
+def _how(result: dict[str, Any]) -> str:
+    """Say how the NLL was estimated."""
+    samples = f"{result['nll_num_samples']} importance samples"
+    more = {
+        "refined": f"{samples} of refined posteriors",
+        "annealed": f"{result['nll_num_samples']} annealed chains",
+    }
+    return more.get(result["nll_estimator"] or "", samples)
 
 
 def _measure_line(name: str, one: dict[str, Any]) -> str:
