@@ -183,7 +183,7 @@ def _tuned(path: Path, betas: list[float]) -> list[Tensor]:
     """Step sizes of each example at each temperature (b,), by chains that are then forgotten."""
     z = path.draw(_PILOT)
     step = torch.full(z.shape[1:2], _FIRST_STEP, dtype=z.dtype, device=z.device)
-    steps = []
+    steps: list[Tensor] = []
     for beta in [0.0] * _WARM_UP + betas[1:]:
         z, accepted = _move(path, beta, z, step)
         stretch = _STRETCH if len(steps) >= _WARM_UP else _STRETCH**3
