@@ -332,3 +332,23 @@ def test_gradients_are_those_of_the_sums() -> None:
 
     # The points move with the numbers, and have no gradient: what they add is within the rule's accuracy.
     assert torch.autograd.gradcheck(likelihood, (features, *parameters), eps=1e-4, atol=2e-3, rtol=2e-3)
+
+
+def test_leaving_out_cells_that_are_not_missing_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = _head()
+    x = head.fill.repeat(6, 1)
+    x[:, 8:] = 1.0
+    x[torch.rand(x.shape, dtype=torch.float64) < 0.4] = torch.nan
+    features = (0.7 * torch.randn(3, 6, head.in_shape[0], dtype=torch.float64)).requires_grad_()
+    found = []
+    for readable in (True, False):
+        monkeypatch.setattr("elboroom.probability.missingness._is_readable", lambda _, now=readable: now)
+        value = head(features).log_prob_by_column(x)
+        wanted = [features, *head.mechanism.parameters()]
+        found.append([value.detach(), *torch.autograd.grad(value.square().sum(), wanted)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    # Rows that share one code are not looked up.
+    shared = head(features[:, :1]).log_prob_by_column(x)
+    same = torch.cat([head(features[:, :1]).log_prob_by_column(x[i : i + 1]) for i in range(6)], 1)
+    torch.testing.assert_close(shared, same, rtol=1e-10, atol=1e-12)

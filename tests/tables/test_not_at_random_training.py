@@ -97,6 +97,23 @@ def test_columns_without_missing_cells_have_no_mechanism() -> None:
     assert gap[0, 1] == 0
 
 
+def test_a_family_without_missing_cells_has_no_parameters() -> None:
+    columns = [
+        Column(name="pay", kind="real", missing=0.3),
+        Column(name="kids", kind="count", missing=0.0),
+        Column(name="job", kind="category", categories=("cook", "nurse"), missing=0.0),
+    ]
+    vae = VAE.build(shape=(3,), likelihood="mixed", columns=columns, missing_mechanism="self_masking")
+    assert [p.numel() for p in vae.likelihood.mechanism.parameters()] == [1, 1]
+    rows = np.array([[np.nan, 2.0, 1.0], [0.5, np.nan, np.nan], [np.nan, np.nan, np.nan]])
+    terms = vae(torch.from_numpy(rows).float(), 4)
+    terms.log_weights.sum().backward()
+    assert all(p.grad is not None for p in vae.likelihood.parameters())
+    found = elboroom.tables.impute(vae, rows, 30, 2)
+    assert np.isfinite(found.draws).all()
+    assert [one["name"] for one in learned_mechanism(vae)] == ["pay"]
+
+
 def test_nats_of_cells_and_of_the_pattern_add_up_to_the_distortion() -> None:
     _, x = _censored(200)
     vae = _train(x, CONFIG.updated(epochs=2))

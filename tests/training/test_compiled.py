@@ -147,7 +147,7 @@ def test_recipes_learn_what_they_learn_otherwise(name: str, taken: list[int]) ->
     assert_close(whole.record.history, ordinary.record.history, 2e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"drop_cells": 0.3}])
+@pytest.mark.parametrize("options", [{}, {"drop_cells": 0.3}, {"missing_mechanism": "self_masking"}])
 def test_a_table_with_cells_that_later_batches_miss(options: dict[str, Any], taken: list[int]) -> None:
     made = np.random.default_rng(0)
     size, kind = made.normal(size=100), np.array(["a", "b", "c"])[made.integers(0, 3, 100)]

@@ -54,6 +54,8 @@ def learned_mechanism(vae: VAE) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     with torch.no_grad():
         for each, family, own in zip(mechanism.typed(), head.families, head.places, strict=True):
+            if not each.any_present:
+                continue
             of_family = _of_family(each, family, [head.columns[i] for i in own])
             found |= {i: one for i, one in zip(own, of_family, strict=True) if one is not None}
     return [found[i] for i in sorted(found)]

@@ -37,6 +37,8 @@ class FamilyMechanism(nn.Module):
     ----------
     present : Tensor
         Which of the columns have a mechanism, (g,): those with missing cells in training.
+    any_present : bool
+        Whether any has; without, there are no parameters.
     """
 
     present: Tensor
@@ -49,12 +51,14 @@ class FamilyMechanism(nn.Module):
         present = torch.tensor([c.missing != 0 for c in columns])
         self.register_buffer("present", present, persistent=False)
         most = max(len(c.categories) for c in columns)
-        if most:
+        self._named = most > 0
+        if not self.any_present:
+            return  # parameters would have no gradient
+        if self._named:
             self.table = nn.Parameter(start[:, None].repeat(1, most))
         else:
             self.intercept = nn.Parameter(start)
             self.slope = nn.Parameter(torch.zeros_like(start))
-        self._named = most > 0
 
     @property
     def tilt(self) -> Tilt | None:
@@ -69,7 +73,7 @@ class FamilyMechanism(nn.Module):
 
     def log_missing(self, family: ColumnFamily, points: Points) -> Tensor:
         """Log-probability of each of the points and that the cell is missing, (N, ..., m), nats."""
-        odds = self.log_odds(family.seen(points.values), points.members)
+        odds = self.log_odds(family.seen(points.values, points.members), points.members)
         return points.log_mass + F.logsigmoid(odds)
 
     def log_mean(self, family: ColumnFamily, features: Tensor) -> Tensor:
@@ -80,9 +84,22 @@ class FamilyMechanism(nn.Module):
         ]
         return in_order(found)
 
+    def log_mean_of(self, family: ColumnFamily, features: Tensor, missing: Tensor) -> Tensor:
+        """As :meth:`log_mean` for features (..., b, width), but only where ``missing`` (b, g) is True."""
+        tilt = self.tilt
+        if tilt is None or features.shape[-2] != len(missing) or not _is_readable(features):
+            return self.log_mean(family, features)
+        rows, columns = (missing & self.present).nonzero(as_tuple=True)
+        tilt = Tilt(tilt.intercept[columns], tilt.slope[columns])
+        (points,) = family.points(features, Placing(tilt, cells=(rows, columns)))
+        found = self.log_missing(family, points).logsumexp(0)
+        none = found.new_zeros(*found.shape[:-1], missing.numel())
+        return none.index_copy(-1, rows * missing.shape[1] + columns, found).unflatten(-1, missing.shape)
+
     def log_odds_of(self, family: ColumnFamily, x: Tensor) -> Tensor:
         """Log-odds that cells x (..., g) are missing."""
-        return self.log_odds(family.seen(family.values(x)), torch.arange(x.shape[-1], device=x.device))
+        members = torch.arange(x.shape[-1], device=x.device)
+        return self.log_odds(family.seen(family.values(x), members), members)
 
 
 class SelfMasking(nn.Module):
@@ -128,7 +145,8 @@ class SelfMasking(nn.Module):
                 found.append(features.new_zeros(()).expand(*features.shape[:-1], len(own)))
                 continue
             observed = F.logsigmoid(-mechanism.log_odds_of(family, x[..., own]))
-            each = torch.where(missing[..., own], mechanism.log_mean(family, features), observed)
+            holes = missing[..., own]
+            each = torch.where(holes, mechanism.log_mean_of(family, features, holes), observed)
             found.append(torch.where(mechanism.present, each, 0.0))
         return found
 
@@ -174,15 +192,21 @@ class IfMissing:
         of_families = zip(
             self.mechanism.typed(), self._parts, self.mechanism.places, self._log_means, strict=True
         )
-        for mechanism, (family, _), own, log_mean in of_families:
+        for mechanism, (family, features), own, log_mean in of_families:
+            if log_mean is None:
+                found.append(features.new_zeros(*features.shape[:-1], len(own)))
+                continue
             each = F.logsigmoid(mechanism.log_odds_of(family, known[..., own])) - log_mean
             found.append(torch.where(mechanism.present, each, 0.0))
         return self.p.log_prob_of_cells(x) + torch.where(x.isnan(), 0.0, self.p.head.joined(found))
 
     @cached_property
-    def _log_means(self) -> list[Tensor]:
-        """Log of the probability that each cell is missing, of each family."""
-        return [each.log_mean(*part) for each, part in zip(self.mechanism.typed(), self._parts, strict=True)]
+    def _log_means(self) -> list[Tensor | None]:
+        """Log of the probability that each cell is missing, of each family that has a mechanism."""
+        return [
+            each.log_mean(*part) if each.any_present else None
+            for each, part in zip(self.mechanism.typed(), self._parts, strict=True)
+        ]
 
     @property
     def _parts(self) -> list[Part]:
@@ -204,6 +228,12 @@ class IfMissing:
             found.append(torch.where(mechanism.present, in_order(each), plain))
         joined: Tensor = self.p.head.joined(found)
         return joined
+
+
+def _is_readable(x: Tensor) -> bool:
+    """Whether where cells are missing may be looked up: not on a GPU, nor while operations are recorded."""
+    traced = torch._C._len_torch_dispatch_stack() or torch._C._functorch.peek_interpreter_stack() is not None
+    return x.device.type == "cpu" and not traced and not torch.compiler.is_compiling()
 
 
 def in_order(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -60,15 +60,17 @@ class CountColumns(ColumnFamily):
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Single counts, and from some dozens on one count for each range of counts; see `count_bins`."""
         p = self._counted(features)
+        p = type(p)(*placing.of(*(each for each in vars(p).values() if isinstance(each, Tensor))), 0)
         log_theta = torch.full_like(p.log_mean, torch.inf) if isinstance(p, Poisson) else p.log_theta
         counts, sizes = count_bins(p.log_mean.exp(), log_theta.exp(), placing.offset)
         log_mass = p.log_prob(counts).double() + sizes.log()
-        members = torch.arange(len(self.location), device=features.device)
-        yield Points(members, counts.to(features), log_mass.log_softmax(0).to(features))
+        yield Points(
+            placing.members(self.location), counts.to(features), log_mass.log_softmax(0).to(features)
+        )
 
-    def seen(self, values: Tensor) -> Tensor:
+    def seen(self, values: Tensor, members: Tensor) -> Tensor:
         """log(1 + x), standardised."""
-        return self.encode(values)
+        return (values.log1p() - self.location[members]) / self.spread[members]
 
     def typical(self, y: Tensor) -> Tensor:
         """Counts."""

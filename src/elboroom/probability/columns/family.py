@@ -114,7 +114,7 @@ class ColumnFamily(nn.Module):
         """
         raise NotImplementedError
 
-    def seen(self, values: Tensor) -> Tensor:
+    def seen(self, values: Tensor, members: Tensor) -> Tensor:  # noqa: ARG002
         """What the log-odds of missing cells depend on, of ``values`` of points: what the encoder sees."""
         return values
 

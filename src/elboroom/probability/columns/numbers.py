@@ -76,10 +76,6 @@ class NumberColumns(ColumnFamily):
         """Numbers in their own units."""
         return self.original(values)
 
-    def _all(self) -> Tensor:
-        """The numbers of all columns."""
-        return torch.arange(len(self.location), device=self.location.device)
-
     def _to_y(self, u: Tensor) -> tuple[Tensor, Tensor]:
         return (u - self.location) / self.spread, -self.spread.log()
 
@@ -125,10 +121,10 @@ class GaussianColumns(NumberColumns):
 
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Of y, by the trapezoidal rule."""
-        mean, scale = self._mean_and_scale(features)
+        mean, scale = placing.of(*self._mean_and_scale(features))
         y = normal_grid(mean, scale, placing)
         log_mass = log_standard_normal((y - mean) / scale) - scale.log() + log_normal_step(scale.detach())
-        yield Points(self._all(), y, log_mass)
+        yield Points(placing.members(self.location), y, log_mass)
 
     def _mean_and_scale(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = features.chunk(2, -1)
@@ -170,13 +166,14 @@ class StudentTColumns(NumberColumns):
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Of y = location + scale · sinh v, by the trapezoidal rule for v, wherever a tail ends."""
         p = self._of_y(features)
+        p = StudentT(*placing.of(p.mean, p.scale, p.df), 0)
         with torch.no_grad():
             steps = torch.arange(-_SINH_REACH, _SINH_REACH + 1, device=features.device, dtype=features.dtype)
             v = _SINH_STEP * (along_first(steps, p.mean) + placing.offset)
             y, log_step = p.mean + p.scale * v.sinh(), (_SINH_STEP * p.scale).log() + v.cosh().log()
-        yield Points(self._all(), y, p.log_prob(y) + log_step)
+        yield Points(placing.members(self.location), y, p.log_prob(y) + log_step)
 
-    def seen(self, values: Tensor) -> Tensor:
+    def seen(self, values: Tensor, members: Tensor) -> Tensor:  # noqa: ARG002
         """asinh(y)."""
         return values.asinh()
 
@@ -238,10 +235,11 @@ class MixtureColumns(NumberColumns):
 
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Of y, by the trapezoidal rule for each component."""
-        log_weights, means, scales = (part.movedim(-1, 0) for part in self._components(features))
+        parts = (part.movedim(-1, 0) for part in self._components(features))
+        log_weights, means, scales = placing.of(*parts)
         y = normal_grid(means, scales, placing)
         of_each = log_standard_normal((y - means) / scales) - scales.log() + log_normal_step(scales.detach())
-        yield Points(self._all(), y.flatten(0, 1), (log_weights + of_each).flatten(0, 1))
+        yield Points(placing.members(self.location), y.flatten(0, 1), (log_weights + of_each).flatten(0, 1))
 
     def _masses(self, features: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Log-probability of each component together with the interval of y, (..., g, K)."""

@@ -50,10 +50,25 @@ class Placing(NamedTuple):
     offset : Tensor or float
         By what part of their distance, from −½ to ½, points are shifted, (..., g). With a random shift a
         point that is drawn by its mass is a draw from the distribution itself.
+    cells : (Tensor, Tensor), optional
+        Rows and columns (m,) of the cells that alone matter, for families of numbers, which then leave out
+        others; ``tilt`` is of these cells too, (m,).
     """
 
     tilt: Tilt | None = None
     offset: Tensor | float = 0.0
+    cells: tuple[Tensor, Tensor] | None = None
+
+    def members(self, location: Tensor) -> Tensor:
+        """The columns of the points of a family whose g columns have ``location`` (g,)."""
+        return torch.arange(len(location), device=location.device) if self.cells is None else self.cells[1]
+
+    def of(self, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Parameters (..., b, g) of the cells that are wanted: (..., m), or all of them."""
+        if self.cells is None:
+            return parameters
+        rows, columns = self.cells
+        return tuple(each[..., rows, columns] for each in parameters)
 
 
 CENTRED = Placing()
