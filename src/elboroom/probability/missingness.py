@@ -93,8 +93,9 @@ class FamilyMechanism(nn.Module):
         tilt = Tilt(tilt.intercept[columns], tilt.slope[columns])
         (points,) = family.points(features, Placing(tilt, cells=(rows, columns)))
         found = self.log_missing(family, points).logsumexp(0)
-        none = found.new_zeros(*found.shape[:-1], missing.numel())
-        return none.index_copy(-1, rows * missing.shape[1] + columns, found).unflatten(-1, missing.shape)
+        lead = found.shape[:-1]
+        none = found.new_zeros(*lead, missing.numel())
+        return none.index_copy(-1, rows * missing.shape[1] + columns, found).reshape(*lead, *missing.shape)
 
     def log_odds_of(self, family: ColumnFamily, x: Tensor) -> Tensor:
         """Log-odds that cells x (..., g) are missing."""

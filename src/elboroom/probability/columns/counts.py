@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +62,9 @@ class CountColumns(ColumnFamily):
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Single counts, and from some dozens on one count for each range of counts; see `count_bins`."""
         p = self._counted(features)
-        p = type(p)(*placing.of(*(each for each in vars(p).values() if isinstance(each, Tensor))), 0)
+        parts = {name: each for name, each in vars(p).items() if isinstance(each, Tensor)}
+        of_cells: dict[str, Any] = dict(zip(parts, placing.of(*parts.values()), strict=True))
+        p = replace(p, **of_cells)
         log_theta = torch.full_like(p.log_mean, torch.inf) if isinstance(p, Poisson) else p.log_theta
         counts, sizes = count_bins(p.log_mean.exp(), log_theta.exp(), placing.offset)
         log_mass = p.log_prob(counts).double() + sizes.log()

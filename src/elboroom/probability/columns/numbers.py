@@ -166,7 +166,8 @@ class StudentTColumns(NumberColumns):
     def points(self, features: Tensor, placing: Placing = CENTRED) -> Iterator[Points]:
         """Of y = location + scale · sinh v, by the trapezoidal rule for v, wherever a tail ends."""
         p = self._of_y(features)
-        p = StudentT(*placing.of(p.mean, p.scale, p.df), 0)
+        mean, scale, df = placing.of(p.mean, p.scale, p.df)
+        p = StudentT(mean, scale, df, 0)
         with torch.no_grad():
             steps = torch.arange(-_SINH_REACH, _SINH_REACH + 1, device=features.device, dtype=features.dtype)
             v = _SINH_STEP * (along_first(steps, p.mean) + placing.offset)
