@@ -235,9 +235,19 @@ def test_help_names_every_option(verb: str, elboroom: Command) -> None:
     result = elboroom(*verb.split(), "--help-all")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(f"usage: elboroom {verb} ")
-    positional = {"run", "images", "a", "b", "source", "sources", "base", "folders", "name"} | (
-        {"data"} if verb in ("embed", "score", "impute") else set()
-    )
+    positional = {
+        "run",
+        "images",
+        "a",
+        "b",
+        "source",
+        "sources",
+        "base",
+        "folder",
+        "folders",
+        "name",
+        "shell",
+    } | ({"data"} if verb in ("embed", "score", "impute") else set())
     for option in set(_options(verb)) - positional:
         assert re.search(rf"--(no-)?([a-z]+\.)?{option}\b", result.out), option
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elboroom.cli.commands.compare import Compare
+from elboroom.cli.commands.completion import Completion
 from elboroom.cli.commands.data_annotate import DataAnnotate
 from elboroom.cli.commands.data_faces import DataFaces
 from elboroom.cli.commands.data_import_haskell import DataImportHaskell
@@ -55,4 +56,7 @@ VERBS: dict[str, type[Verb]] = {
     "data faces": DataFaces,
     "data join": DataJoin,
     "data import-haskell": DataImportHaskell,
+    "completion": Completion,
 }
+
+Completion.verbs = VERBS  # this module imports the commands, so that none of them may import it
