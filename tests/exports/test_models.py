@@ -25,7 +25,6 @@ from elboroom.exports.description import describe
 from elboroom.exports.networks import Network, networks_of
 from elboroom.exports.onnx_files import write_onnx
 from elboroom.exports.outputs import NO_SCALE, OUTPUTS
-from elboroom.exports.tracing import traced
 from elboroom.io.files import json_text
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime, which runs ONNX files, is not here")
@@ -148,7 +147,7 @@ AS_ONNX = {*CASES} if _WHOLE else {"full", "vq", "chain", "ladder", "table"}
 
 def runner(network: Network, folder: Path, name: str) -> Callable[..., list[Any]]:
     if name not in AS_ONNX:
-        program = traced(network).module()
+        program = network.program.module()
         return lambda **given: [
             each.detach().numpy() for each in program(*map(torch.from_numpy, given.values()))
         ]

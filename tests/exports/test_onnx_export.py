@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,19 @@ def test_a_file_has_no_weights_but_its_own(tmp_path: Path, kind: str) -> None:
     with vae.at_rest():
         TARGETS[kind].write(networks.encoder, tmp_path, "{}")
     assert (tmp_path / f"encoder.{kind}").stat().st_size < 100_000  # the decoder has a million
+
+
+def test_no_file_names_a_folder_of_this_machine(folder: Path) -> None:
+    """PyTorch's exporters write where in the code each operation stands."""
+    for path in folder.iterdir():
+        contents = [path.read_bytes()]
+        if path.suffix == ".pt2":
+            with zipfile.ZipFile(path) as archive:
+                contents = [archive.read(name) for name in archive.namelist()]
+        for content in contents:
+            assert str(Path(elboroom.__file__).parent).encode() not in content
+            assert b"site-packages" not in content
+            assert str(Path.home()).encode() + b"/" not in content
 
 
 ALONE = "import sys; sys.modules['elboroom'] = None\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,24 +10,25 @@ import torch
 
 from elboroom import __version__
 from elboroom.config.columns import Column
-from elboroom.data.preparation import Preparation
 from elboroom.exports.networks import Network, Networks
 from elboroom.exports.outputs import NO_SCALE
 from elboroom.exports.targets import TARGETS
+from elboroom.runs.run import Run
 
 FORMAT = 1
 FILE = "export.json"
 
 
-def describe(networks: Networks, preparation: Preparation | None = None) -> dict[str, Any]:
+def describe(networks: Networks, run: Run | None = None) -> dict[str, Any]:
     """Describe a model for programs that read its exported files, with JSON's types.
 
     Parameters
     ----------
     networks : Networks
         Of the model.
-    preparation : Preparation, optional
-        How the images that it was trained on were made from files.
+    run : Run, optional
+        Where it was trained. Described are how many epochs it has, the hash of its weights, and how its
+        images were made from files; the names of folders and of data stay here.
     """
     vae = networks.vae
     facts: dict[str, Any] = {
@@ -47,8 +49,11 @@ def describe(networks: Networks, preparation: Preparation | None = None) -> dict
     reason = NO_SCALE.get(getattr(vae.posterior, "makes", type(None)))
     if reason is not None:
         facts["no_scale"] = reason
-    if preparation is not None and preparation.by_label:
-        facts["preparation"] = preparation.to_json()
+    if run is not None:
+        weights = (run.path / "model.safetensors").read_bytes()
+        facts["run"] = {"epochs": len(run.history), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+        if run.preparation.by_label:
+            facts["preparation"] = run.preparation.to_json()
     return facts
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from elboroom.data.new_folder import new_folder
-from elboroom.data.preparation import Preparation
 from elboroom.errors import UsageError, nearest
 from elboroom.exports.checking import BATCHES, TOLERANCE
 from elboroom.exports.description import FILE, describe, readme
 from elboroom.exports.networks import Networks, Pixels, networks_of
 from elboroom.exports.targets import TARGETS
-from elboroom.io.files import json_text
+from elboroom.io.files import explain_disk, json_text
 from elboroom.models.vae import VAE
-from elboroom.runs.run import Run
+from elboroom.runs.run import Run, load
 
 
 def export(
@@ -39,7 +38,7 @@ def export(
     Parameters
     ----------
     source : VAE, Run or path
-        The model: as it is, or of a run folder.
+        The model: as it is, of a run folder, or of a file that :meth:`elboroom.VAE.save` wrote.
     out : path
         The folder.
     to : str or sequence of str
@@ -73,10 +72,14 @@ def export(
     """
     targets = _checked([to] if isinstance(to, str) else list(to))
     folder = Path(out)
-    check_free(folder, overwrite=overwrite)
-    run = source if isinstance(source, Run | VAE) else Run(source)
-    networks, preparation = _networks_of(run, pixels)
-    about = describe(networks, preparation)
+    with explain_disk(folder):
+        check_free(folder, overwrite=overwrite)
+    if not isinstance(source, VAE | Run):
+        source = (
+            load(source) if isinstance(source, str | os.PathLike) and Path(source).is_file() else Run(source)
+        )
+    networks = _networks_of(source, pixels)
+    about = describe(networks, source if isinstance(source, Run) else None)
     with new_folder(folder) as scratch, networks.vae.at_rest():
         text = json_text(about)
         gaps = {
@@ -123,11 +126,11 @@ def _checked(to: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(to))
 
 
-def _networks_of(source: VAE | Run, pixels: Pixels) -> tuple[Networks, Preparation | None]:
+def _networks_of(source: VAE | Run, pixels: Pixels) -> Networks:
     if isinstance(source, VAE):
-        return networks_of(source, pixels=pixels), None
+        return networks_of(source, pixels=pixels)
     threshold = source.config.data.binarize == "threshold"
-    return networks_of(source.model(), pixels=pixels, threshold=threshold), source.preparation
+    return networks_of(source.model(), pixels=pixels, threshold=threshold)
 
 
 def _facts(name: str, gaps: dict[str, float], folder: Path) -> dict[str, Any]:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from elboroom.errors import UsageError
 from elboroom.exports.examples import inputs_of
 from elboroom.exports.outputs import ONLY_MEAN, OUTPUTS, Output
+from elboroom.exports.tracing import BATCH, traced
 from elboroom.models.vae import VAE
 
 Pixels = Literal["auto", "uint8", "float32"]
-BATCH = "n"
-"""Name of the dimension that counts examples, which is free."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Network:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     examples: tuple[Tensor, ...]
+
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """Its graph; see :func:`elboroom.exports.tracing.traced`."""
+        return traced(self)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.onnx.errors import OnnxExporterError
 
 from elboroom.errors import FailureError, shortened
 from elboroom.exports.checking import largest_difference
-from elboroom.exports.networks import BATCH, Network
-from elboroom.exports.tracing import quiet, traced
+from elboroom.exports.networks import Network
+from elboroom.exports.tracing import BATCH, quiet
 
 OPSET = 18
 """Version of the ONNX operators: that which PyTorch's exporter writes, and onnxruntime reads since 1.14."""
@@ -48,10 +47,9 @@ def write_onnx(network: Network, folder: Path, about: str) -> float:
     import onnx
 
     path = folder / f"{network.name}.onnx"
-    program = traced(network)
-    proto = _converted(program, network)
+    proto = _converted(network)
     _describe(proto, network, about)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.program.state_dict.values())
     onnx.save(
         proto,
         path,
@@ -63,8 +61,9 @@ def write_onnx(network: Network, folder: Path, about: str) -> float:
     return largest_difference(network, _session(path))
 
 
-def _converted(program: ExportedProgram, network: Network) -> Any:
-    """The program in ONNX's operators."""
+def _converted(network: Network) -> Any:
+    """Its graph in ONNX's operators."""
+    program = network.program
     with quiet(), torch.no_grad():
         try:
             made = torch.onnx.export(
@@ -88,6 +87,8 @@ def _converted(program: ExportedProgram, network: Network) -> Any:
 def _describe(proto: Any, network: Network, about: str) -> None:
     """Name the free dimension, describe inputs and outputs, and add the description of the model."""
     graph = proto.graph
+    for node in graph.node:
+        del node.metadata_props[:]  # of PyTorch's exporter, for those who work on it
     free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:

@@ -8,7 +8,7 @@ import torch
 
 from elboroom.exports.checking import largest_difference
 from elboroom.exports.networks import Network
-from elboroom.exports.tracing import quiet, traced
+from elboroom.exports.tracing import quiet
 
 
 def write_pt2(network: Network, folder: Path, about: str) -> float:
@@ -32,6 +32,6 @@ def write_pt2(network: Network, folder: Path, about: str) -> float:
     """
     path = folder / f"{network.name}.pt2"
     with quiet(), torch.no_grad():
-        torch.export.save(traced(network), path, extra_files={"elboroom.json": about})
+        torch.export.save(network.program, path, extra_files={"elboroom.json": about})
         program = torch.export.load(path)  # our own file of a moment ago
         return largest_difference(network, lambda inputs: program.module()(*inputs))

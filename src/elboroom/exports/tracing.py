@@ -6,13 +6,18 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch.export import Dim, ExportedProgram
 
 from elboroom.errors import FailureError, one_line
-from elboroom.exports.networks import BATCH, Network
 
+if TYPE_CHECKING:
+    from elboroom.exports.networks import Network
+
+BATCH = "n"
+"""Name of the dimension that counts examples, which is free."""
 # A batch of one would be taken for a constant.
 _TRACED = 3
 
@@ -48,6 +53,8 @@ def traced(network: Network) -> ExportedProgram:
             "must give the same result at every call"
         )
     _keep_what_it_uses(program)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names folders of this machine
     return program
 
 

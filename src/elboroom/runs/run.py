@@ -4,7 +4,7 @@
 
     runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
                 metrics.json  log.txt  status.json
-                checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/
+                checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/  export/
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FILES = (
     *("config.json", "environment.json", PREPARATION, "model.safetensors"),
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
 )
-_FOLDERS = ("checkpoints", "figures", "samples", "tracking", "tensorboard", "wandb")
+_FOLDERS = ("checkpoints", "figures", "samples", "tracking", "tensorboard", "wandb", "export")
 # Seconds. Other commands may write figures and samples at the same time: only older leftovers are removed.
 _OLD = 3600.0
 
