@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "probability": {"errors", "config", "distributed"},
     "models": {"errors", "config", "io", "distributed", "hub", "networks", "probability"},
     "objectives": {"errors", "config", "distributed", "networks", "probability", "models"},
-    "data": {"errors", "config", "io", "distributed"},
+    "data": {"errors", "config", "io", "distributed", "hub"},
     "annotation": {"errors", "io", "serving", "data"},
     "runs": {"errors", "config", "io", "hub", "data", "models"},
     "tracking": {"errors", "config", "io", "runs"},

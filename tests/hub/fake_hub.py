@@ -60,7 +60,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.hub.requests.append((self.command, self.path))
-        found = re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/(.+)", self.path)
+        tree = re.fullmatch(r"/api/(datasets/[\w.-]+/[\w.-]+)/tree/(\w+)\?.*", self.path)
+        if tree is not None:
+            self._list(*tree.groups())
+            return
+        found = re.fullmatch(r"/((?:datasets/)?[\w.-]+/[\w.-]+)/resolve/([^/]+)/(.+)", self.path)
         if found is None:
             self._answer(404, {"error": "unknown"})
             return
@@ -81,6 +85,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, content, headers)
 
     do_GET = do_HEAD  # noqa: N815
+
+    def _list(self, repo: str, revision: str) -> None:
+        resolved = self.hub.resolve(repo, revision) if repo in self.hub.commits else None
+        if resolved is None:
+            self._missing("RevisionNotFound" if repo in self.hub.commits else "RepoNotFound")
+            return
+        files = []
+        for name, content in resolved[1].items():
+            oid = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+            entry: dict[str, Any] = {"type": "file", "path": name, "oid": oid, "size": len(content)}
+            if name.endswith(".parquet") and "small" not in name:
+                digest = hashlib.sha256(content).hexdigest()
+                entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 100}
+            files.append(entry)
+        self._answer(200, files)
 
     def do_POST(self) -> None:
         self.hub.requests.append((self.command, self.path))

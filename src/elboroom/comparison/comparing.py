@@ -18,7 +18,7 @@ from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_
 from elboroom.comparison.summary import Summary
 from elboroom.comparison.variants import split_variant
 from elboroom.config import Config
-from elboroom.data import NAMED, Dataset, load_data
+from elboroom.data import Dataset, full_name, load_data
 from elboroom.errors import ElboroomError, UsageError
 from elboroom.figures.style import to_png
 from elboroom.io.files import explain_disk, lock_folder, write_atomic
@@ -90,7 +90,7 @@ def compare(
     everything = wants_all(recipes)
     if isinstance(data, str | os.PathLike):
         name = os.fspath(data)
-        options["source"] = name if name in NAMED else str(Path(name).expanduser().absolute())
+        options["source"] = full_name(name)
 
     def settings(name: str) -> Config:
         base, own = split_variant(name)

@@ -17,6 +17,7 @@ from elboroom.data.arrays import from_array
 from elboroom.data.columns import as_numbers
 from elboroom.data.dataset import Dataset
 from elboroom.data.ecosystem.choice import check_asked, outside_set
+from elboroom.data.ecosystem.hf_files import is_hub_name, load_hub_set
 from elboroom.data.formats import Options, listed, recognise
 from elboroom.data.images import resize_images
 from elboroom.data.memory import require_memory
@@ -45,10 +46,10 @@ def load_data(
     Parameters
     ----------
     source : str, path, table, numpy.ndarray or Dataset
-        A name in `NAMED`; a path in one of `elboroom.data.formats.FORMATS`; a pattern of shards, such as
-        ``shards/train-{000..009}.tar``; a data frame of pandas or polars, a table of pyarrow, a structured
-        array or a dict of columns; AnnData; a Dataset of PyTorch or Hugging Face; an array; or a data set,
-        which is returned as it is.
+        A name in `NAMED`; ``hf://datasets/user/name@COMMIT``, on the Hugging Face hub; a path in one of
+        `elboroom.data.formats.FORMATS`; a pattern of shards, such as ``shards/train-{000..009}.tar``; a data
+        frame of pandas or polars, a table of pyarrow, a structured array or a dict of columns; AnnData; a
+        Dataset of PyTorch or Hugging Face; an array; or a data set, which is returned as it is.
         Write ``./mnist`` for a path that has the name of a named set.
     size : int or (int, int), optional
         Side, or height and width, that images are brought to: their largest centred part of that aspect.
@@ -134,6 +135,8 @@ def load(source: Any, options: Options) -> Dataset:
             "a Dataset of elboroom, PyTorch or Hugging Face, or AnnData"
         )
     name = os.fspath(source)
+    if is_hub_name(source):
+        return _of_size(load_hub_set(name, options.asked), options)
     if name in NAMED and (isinstance(source, str) or not Path(name).exists()):
         check_asked(options.asked, name)
         return _of_size(load_named(name), options)
@@ -152,7 +155,7 @@ def full_name(source: str) -> str:
     >>> full_name("digits"), Path(full_name("photos")).is_absolute()
     ('digits', True)
     """
-    return source if source in NAMED else str(Path(source).expanduser().absolute())
+    return source if source in NAMED or is_hub_name(source) else str(Path(source).expanduser().absolute())
 
 
 def _read(name: str, options: Options) -> Dataset:

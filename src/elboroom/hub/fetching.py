@@ -98,15 +98,21 @@ def endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT") or None
 
 
-def _cache() -> str | None:
+def cache_folder() -> str | None:
+    """The folder of huggingface_hub's cache, if the user names one."""
     if "HF_HUB_CACHE" in os.environ:
         return os.environ["HF_HUB_CACHE"]
     return str(Path(os.environ["HF_HOME"]) / "hub") if "HF_HOME" in os.environ else None
 
 
+def offline() -> bool:
+    """Whether the user wants no network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
 def _describe(hub: Any, place: Place, name: str, revision: str | None) -> Any:
     """Ask the hub for the size and the commit of a file; None without a network."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+    if offline():
         return None
     url = hub.hf_hub_url(place.repo, name, revision=revision, endpoint=endpoint())
     try:
@@ -120,14 +126,16 @@ def _describe(hub: Any, place: Place, name: str, revision: str | None) -> Any:
 def _download(hub: Any, place: Place, name: str, revision: str | None) -> Path:
     try:
         return Path(
-            hub.hf_hub_download(place.repo, name, revision=revision, endpoint=endpoint(), cache_dir=_cache())
+            hub.hf_hub_download(
+                place.repo, name, revision=revision, endpoint=endpoint(), cache_dir=cache_folder()
+            )
         )
     except Exception as error:
         raise explained(error, place, name) from None
 
 
 def _cached(hub: Any, place: Place, name: str, revision: str | None) -> Path:
-    found = hub.try_to_load_from_cache(place.repo, name, revision=revision, cache_dir=_cache())
+    found = hub.try_to_load_from_cache(place.repo, name, revision=revision, cache_dir=cache_folder())
     if not isinstance(found, str):
         raise FailureError(
             f"{place} is not in the cache, and the hub cannot be reached; connect to the network once"
