@@ -115,9 +115,13 @@ class ModelConfig(Section):
     conv_width: Annotated[AtLeastOne | None, FLAT] = None
     """Channels at the finest level of convolutional networks. Default: chosen by image size."""
     conv_levels: Annotated[AtLeastOne | None, FLAT] = None
-    """How many times convolutional networks halve the image. Default: down to about 4×4."""
+    """How many times convolutional networks halve the image. Default: down to about 4×4; spatial: 3 times."""
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
     """Residual blocks at each coarser level of convolutional networks."""
+    latent_channels: Annotated[AtLeastOne, FLAT] = 4
+    """Channels of a code on a grid, which spatial networks have."""
+    attention: Annotated[bool, FLAT] = False
+    """Let the places of the coarsest grid of spatial networks attend to one another."""
     ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Stochastic layers at each resolution of a ladder, coarsest first. Default: 2 at the three coarsest."""
     ladder_z_channels: AtLeastOne | None = None
@@ -230,7 +234,8 @@ class ModelConfig(Section):
         check_in_use(self, _ONLY_WITH, _WITHOUT_DATA)
         if self.network == "mlp" and self.normalization == "group":
             raise ValueError(
-                "normalization = 'group' needs network = 'conv'; an mlp takes none, layer or batch"
+                "normalization = 'group' needs network = 'conv' or 'spatial'; an mlp takes none, layer or "
+                "batch"
             )
         if self.learn_scale == "optimal" and self.likelihood != "gaussian":
             raise ValueError(

@@ -38,10 +38,14 @@ _ONE_LAYER = (
     *("activation", "normalization", "decoder_norm"),
 )
 _CONV = ("conv_width", "conv_levels", "conv_blocks")
+_SPATIAL = ("prior", "posterior_scale", "activation", "normalization", "decoder_norm")
 
 NETWORKS: dict[str, NetworkRow] = {
     "mlp": NetworkRow("any data", (*_ONE_LAYER, "hidden", "decoder_hidden", "init")),
     "conv": NetworkRow("images", (*_ONE_LAYER, *_CONV)),
+    "spatial": NetworkRow(
+        "images, with a code on a grid", (*_SPATIAL, *_CONV, "latent_channels", "attention")
+    ),
     "ladder": NetworkRow(
         "images, with several stochastic layers",
         (*_CONV, "ladder_layers", "ladder_z_channels"),

@@ -18,6 +18,7 @@ from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.ladder import Ladder
 from elboroom.networks.ladder_parts import LadderEncoder
 from elboroom.networks.mlp import MLP
+from elboroom.networks.spatial import SpatialDecoder, SpatialEncoder, plan_grid
 from elboroom.networks.spectral import with_spectral_norm
 from elboroom.probability.choice import CODE_PRIORS, POSTERIORS, PRIORS, QUANTIZERS
 from elboroom.probability.conditional_prior import ConditionalNormal
@@ -96,6 +97,9 @@ def likelihood_of(config: ModelConfig, shape: Shape) -> LikelihoodHead:
 def _posterior_of(config: ModelConfig) -> nn.Module:
     """Make the head of q(z|x)."""
     options = config.options("posterior")
+    if config.network == "spatial":
+        grid = plan_grid(_shape_of(config), config.latent_channels, **_grid_sizes(config))[1]
+        return POSTERIORS[config.posterior](math.prod(grid), **options)
     if config.posterior not in QUANTIZERS:
         return POSTERIORS[config.posterior](config.latent_dim, **options)
     return QUANTIZERS[config.posterior].on_grid(config.code_grid, **options)
@@ -170,6 +174,26 @@ def _convs(
     return ConvEncoder(shape, features, **options), ConvDecoder((latent_dim,), output, **options)
 
 
+def _spatials(
+    config: ModelConfig, shape: Shape, features: Shape, latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    options: dict[str, Any] = {
+        **_grid_sizes(config),
+        "blocks": config.conv_blocks,
+        "attention": config.attention,
+        "activation": config.activation,
+        "normalization": "group" if config.normalization == "auto" else config.normalization,
+    }
+    channels = config.latent_channels
+    numbers = math.prod(plan_grid(_shape_of(config), channels, **_grid_sizes(config))[1])
+    encoder = SpatialEncoder(shape, channels, math.prod(features) // numbers, **options)
+    return encoder, SpatialDecoder(channels, latent_dim - numbers, output, **options)
+
+
+def _grid_sizes(config: ModelConfig) -> dict[str, int | None]:
+    return {"width": config.conv_width, "levels": config.conv_levels}
+
+
 # Kind of network → encoder and decoder around one stochastic layer, or a whole model with several.
-_NETWORKS = {"mlp": _mlps, "conv": _convs}
+_NETWORKS = {"mlp": _mlps, "conv": _convs, "spatial": _spatials}
 COMPOSERS |= {**dict.fromkeys(_NETWORKS, _one_layer), "chain": _chain, "ladder": _ladder}

@@ -111,6 +111,12 @@ class VAE(Inference):
         self.config: ModelConfig | None = None
         """The configuration it was built from, if any; a run with one is reloaded without code."""
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one code: (d,), or (c, h, w) of a code on a grid, flattened channel by channel."""
+        grid: tuple[int, ...] | None = getattr(self.decoder, "code_shape", None)
+        return (self.latent_dim,) if grid is None else grid
+
     @classmethod
     def build(cls, config: ModelConfig | None = None, **fields: Any) -> VAE:
         """Build a VAE from a configuration, or from its fields by name.

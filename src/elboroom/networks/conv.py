@@ -36,7 +36,7 @@ CONV_NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def _he(layer: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
+def he(layer: nn.Conv2d, gain: float = 1.0) -> nn.Conv2d:
     """Normal weights of variance 2 / fan-in, times gain², which preserve the scale of signals through levels.
 
     torch's default, a sixth of that variance, shrinks them in each of ten layers and delays learning.
@@ -55,11 +55,13 @@ def _linear(fan_in: int, fan_out: int) -> nn.Linear:
     return layer
 
 
-def _chain(**layers: nn.Module | None) -> nn.Sequential:
+def chain_of(**layers: nn.Module | None) -> nn.Sequential:
+    """Layers by name, one after the other; those that are None are left out."""
     return nn.Sequential(_without_gaps(layers))
 
 
-def _level(**layers: nn.Module | None) -> RecomputableSequential:
+def level_of(**layers: nn.Module | None) -> RecomputableSequential:
+    """Layers as `chain_of` makes them, whose activations need not be kept for the gradient."""
     return RecomputableSequential(_without_gaps(layers))
 
 
@@ -81,10 +83,10 @@ class ResidualBlock(nn.Module):
         self.branch = nn.Sequential(
             normalize(channels),
             activate(),
-            _he(nn.Conv2d(channels, middle, 3, padding=1)),
+            he(nn.Conv2d(channels, middle, 3, padding=1)),
             normalize(middle),
             activate(),
-            _he(nn.Conv2d(middle, channels, 3, padding=1), gain=0),
+            he(nn.Conv2d(middle, channels, 3, padding=1), gain=0),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ class ToRows(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """The choices that encoder and decoder share."""
 
     normalize: Callable[[int], nn.Module]
@@ -142,7 +144,8 @@ class _Parts(NamedTuple):
     blocks: int
 
     @classmethod
-    def named(cls, normalization: str, activation: str, blocks: int) -> _Parts:
+    def named(cls, normalization: str, activation: str, blocks: int) -> Parts:
+        """Look the choices up by name."""
         tables = (
             ("normalization", normalization, CONV_NORMALIZATIONS),
             ("activation", activation, ACTIVATIONS),
@@ -205,16 +208,16 @@ class ConvEncoder(nn.Sequential):
         normalization: str = "group",
     ):
         plan = plan_levels(in_shape, width=width, levels=levels)
-        parts = _Parts.named(normalization, activation, blocks)
+        parts = Parts.named(normalization, activation, blocks)
         layers: dict[str, nn.Module] = {"image": ToGrid()}
         channels = in_shape[-1]
         for number, level in enumerate(plan, 1):
             # Padding 1 rounds up: an odd side of 2n + 1 becomes n + 1.
-            down = _he(nn.Conv2d(channels, level.channels, 3, stride=level.stride, padding=1))
+            down = he(nn.Conv2d(channels, level.channels, 3, stride=level.stride, padding=1))
             before = {"activation": parts.activate()} if number > 1 else {}
-            layers[f"level{number}"] = _level(**before, down=down, **parts.residual(level))
+            layers[f"level{number}"] = level_of(**before, down=down, **parts.residual(level))
             channels = level.channels
-        layers["code"] = _chain(
+        layers["code"] = chain_of(
             normalization=parts.normalize(channels),
             activation=parts.activate(),
             rows=ToRows(),
@@ -265,10 +268,10 @@ class ConvDecoder(nn.Sequential):
         normalization: str = "group",
     ):
         plan = plan_levels(out_shape, width=width, levels=levels)
-        parts = _Parts.named(normalization, activation, blocks)
+        parts = Parts.named(normalization, activation, blocks)
         coarsest, finest = plan[-1], plan[0]
         layers: dict[str, nn.Module] = {
-            "code": _chain(
+            "code": chain_of(
                 flat=nn.Flatten() if len(in_shape) > 1 else None,
                 linear=_linear(math.prod(in_shape), coarsest.numbers),
                 shape=nn.Unflatten(1, (coarsest.height, coarsest.width, coarsest.channels)),
@@ -277,19 +280,19 @@ class ConvDecoder(nn.Sequential):
         }
         for number in range(len(plan), 1, -1):
             level, finer = plan[number - 1], plan[number - 2]
-            layers[f"level{number}"] = _level(
+            layers[f"level{number}"] = level_of(
                 **parts.residual(level),
                 activation=parts.activate(),
-                convolution=_he(nn.Conv2d(level.channels, finer.channels, 3, padding=1)),
+                convolution=he(nn.Conv2d(level.channels, finer.channels, 3, padding=1)),
                 up=nn.Upsample((finer.height, finer.width), mode="nearest"),
             )
         height, across, channels = out_shape
         pixels = nn.Conv2d(finest.channels, channels * math.prod(finest.stride), 3, padding=1)
-        layers["level1"] = _level(
+        layers["level1"] = level_of(
             **parts.residual(finest),
             normalization=parts.normalize(finest.channels),
             activation=parts.activate(),
-            pixels=_he(pixels, gain=0.1),
+            pixels=he(pixels, gain=0.1),
             image=Shuffle((height, across, channels), finest.stride),
         )
         super().__init__(OrderedDict(layers))
