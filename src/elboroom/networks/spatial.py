@@ -102,7 +102,7 @@ class _FromCode(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         """Unflatten the code and spread the condition."""
         numbers = math.prod(self.grid)
-        grid = code[:, :numbers].unflatten(1, self.grid)
+        grid = code[:, :numbers].reshape(-1, *self.grid)
         if not self.more:
             return grid
         spread = code[:, numbers:, None, None].expand(-1, -1, *self.grid[1:])
@@ -232,7 +232,8 @@ class SpatialDecoder(nn.Sequential):
     @property
     def last(self) -> nn.Conv2d:
         """The layer whose outputs are the pixels."""
-        pixels: Any = self.level1.pixels
+        level: Any = self.level1
+        pixels: nn.Conv2d = level.pixels
         return pixels
 
 
