@@ -199,3 +199,14 @@ def test_a_column_without_a_name_is_refused() -> None:
 def test_one_is_not_several() -> None:
     with pytest.raises(UsageError, match="holds 20 numbers and 1 word, such as 'x' in row 20"):
         from_columns({"a": [*map(float, range(20)), "x"], "b": range(21)})
+
+
+def test_text_that_a_spreadsheet_runs_is_said_and_written_as_it_is() -> None:
+    words = ["=1+1", "@SUM(A1)", "-cmd|' /C calc'!A0", "plain", "+", "-5 to 0"]
+    for word in words:
+        data = from_columns({"a": [word, "other"] * 20, "b": np.arange(40) % 7})
+        said = [note for note in data.notes if "spreadsheets" in note]
+        assert len(said) == (words.index(word) < 3)
+        assert sorted({row[0] for row in zip(*cell_texts(data.columns, data.x), strict=True)}) == sorted(
+            [word, "other"]
+        )

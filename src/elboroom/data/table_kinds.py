@@ -38,6 +38,7 @@ _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
 _BETTER = 0.02  # nats a cell by which a log-normal must fit better
 _WRITTEN_NUMBER = re.compile(r"[$€£]?\s*[+-]?\d[\d.,' ]*\s*([%$€£]|[a-zA-Z]{1,3})?")
+_FORMULA = re.compile(r"[=@]\S|[+-][^\d]*[(|!]")
 _BOOLEANS = {("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on")}
 
 
@@ -272,6 +273,12 @@ def _of_categories(
         return _left_out(cells, "ignored", f"has one value ({shortened(names[0])})")
     if len(names) > _MOST_MIXED:
         notes.append(f"warning: column {name} has {len(names):,} categories")
+    formula = next((each for each in names if _FORMULA.match(each)), None)
+    if formula is not None:
+        notes.append(
+            f"warning: column {name} holds {shortened(formula)}, which is a formula to spreadsheets; it is "
+            "written as it is"
+        )
     return _made(cells, kind, notes=notes, **{"unseen": unseen, **options, "categories": tuple(names)})
 
 

@@ -19,6 +19,7 @@ from elboroom.evaluation.neighbours import Neighbours
 from elboroom.figures.grids import ImageGrid, as_images, images_of, stack, titled
 from elboroom.figures.latent_maps import draw_codes
 from elboroom.figures.morphs import Morph, sheet
+from elboroom.figures.row_tables import draw_tables, neighbouring_rows
 from elboroom.figures.style import canvas, panel, tidy
 from elboroom.latent.arrays import DRAWS, Numbers, codes_of, evenly, losses_with_errors, numbers, with_error
 from elboroom.latent.paths import LatentPath, linear
@@ -248,7 +249,16 @@ def neighbour_sheet(
         raise UsageError("got 0 images to draw; give at least one")
     n = found.rows.shape[1]
     near = data.values(found.rows.ravel()).reshape(len(queries), n, *data.shape)
-    rows = np.concatenate([numbers(queries)[:, None], near], 1)
+    rows = np.concatenate([numbers(apart(queries)[0])[:, None], near], 1)
+    if vae is not None and getattr(vae.likelihood, "columns", ()):
+        title = "Each row (left) and the training rows nearest to it, with distances; grey: the same"
+        heads = [["", *(f"{value:.3f}" for value in distances)] for distances in found.distances]
+        named = [
+            f"{name}, (nearly) a copy" if copy else name
+            for name, copy in zip(names, found.copied, strict=True)
+        ]
+        parts = zip(rows, named, heads, strict=True)
+        return draw_tables(vae, title, [neighbouring_rows(vae, *part) for part in parts])
     values = rows.reshape(-1, *data.shape)
     images = as_images(values) if vae is None else images_of(vae, values)
     images = images.reshape(len(rows), n + 1, *images.shape[1:])

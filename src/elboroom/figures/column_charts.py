@@ -27,7 +27,7 @@ NAMED = 8
 _ACROSS, _WIDTH, _HEIGHT = 4, 260, 170  # charts in a row, and pixels of one
 _LEFT, _ABOVE = 112, 34
 _NAME, _TICK = 26, 9  # letters
-_LETTER_WIDTH = 9  # pixels of a letter of a tick, with its share of the space between names
+_LETTER_WIDTH = 10  # pixels of a letter of a tick, with its share of the space between names
 _WIDE = 20.0  # from smallest to largest number of a logarithmic scale
 _LONG = 3 * 366 * 86400.0  # seconds, over which days are left out of dates
 

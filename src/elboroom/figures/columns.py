@@ -191,6 +191,47 @@ def traversed_columns(
     return figure
 
 
+def morphed_columns(
+    vae: VAE,
+    path: Tensor,
+    ends: tuple[Array | None, Array | None],
+    condition: Tensor | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw what is decoded of each column along a path of codes, and the rows at its ends as dots.
+
+    Parameters
+    ----------
+    vae : VAE
+        With the mixed likelihood.
+    path : Tensor
+        Codes (steps, d).
+    ends : (array or None, array or None)
+        The rows (d,) that the path leads from and to, if any.
+    condition : Tensor, optional
+        (steps, C), of a conditional model.
+    title : str
+        Title of the figure.
+    """
+    decoded, at = numbers(vae.decode(path, condition).mean), np.linspace(0, 1, len(path))
+    rows = {place: numbers(apart(row)[0]) for place, row in zip((0, 1), ends, strict=True) if row is not None}
+    figure, charts = charts_of(vae, title, x="from start (0) to end (1)")
+    for i, column, axes in charts:
+        line = decoded[:, i]
+        known = {place: float(row[i]) for place, row in rows.items() if not np.isnan(row[i])}
+        style: dict[str, Any] = {"color": _MODEL, "linewidth": 1.6}
+        axes.step(at, line, where="mid", **style) if column.categories else axes.plot(at, line, **style)
+        axes.plot([*known], [*known.values()], "o", color=INK, markersize=5, clip_on=False)
+        shown = np.concatenate([line, [*known.values()]])
+        if column.categories:
+            found = np.unique(shown.astype(int))
+            named_axis(axes, "y", column, found)
+            axes.set_ylim(found[0] - 0.5, found[-1] + 0.5)
+        else:
+            number_axis(axes, "y", column, shown)
+    return figure
+
+
 _BESIDE: dict[str, Any] = {
     **{"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "frameon": False, "fontsize": 7},
     **{"labelcolor": INK, "handlelength": 0.8, "handletextpad": 0.4, "borderaxespad": 0.2},
@@ -204,9 +245,14 @@ def _draw_shares(axes: Axes, column: Column, data: Numbers, drawn: Numbers) -> N
     for side, values, colour in zip((-0.2, 0.2), shares, (_DATA, _MODEL), strict=True):
         axes.bar(np.arange(len(most)) + side, values[most], 0.4, color=colour)
     upright_names(axes, range(len(most)), [short(column.categories[i], 7) for i in most])
-    if size > len(most):
-        more = f"and {size - len(most)} more"
-        axes.text(1, 1.02, more, fontsize=7, color=INK, ha="right", va="bottom", transform=axes.transAxes)
+    _say_more(axes, size - len(most))
+
+
+def _say_more(axes: Axes, count: int) -> None:
+    """Say that so many categories are not drawn."""
+    if count:
+        style: dict[str, Any] = {"fontsize": 7, "color": INK, "ha": "right", "va": "bottom"}
+        axes.text(1, 1.02, f"and {count:,} more", transform=axes.transAxes, **style)
 
 
 def _draw_histograms(axes: Axes, column: Column, data: Numbers, drawn: Numbers) -> None:
@@ -236,4 +282,5 @@ def _draw_confusion(axes: Axes, column: Column, observed: Numbers, decoded: Numb
         axes.text(i, j, f"{share:.0%}", ha="center", va="center", fontsize=6, color=dark)
     names = [short(column.categories[i], 7) for i in most]
     upright_names(axes, range(len(most)), names)
+    _say_more(axes, len(counts) - len(most))
     axes.set_yticks(range(len(most)), names, fontsize=7)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from elboroom.errors import UsageError
 from elboroom.figures.grids import ImageGrid, images_of, stack, titled
+from elboroom.figures.row_tables import draw_tables, reconstructed_rows
 from elboroom.figures.style import written
 from elboroom.figures.traversals import traversals as traversals
 from elboroom.latent.arrays import (
@@ -249,7 +250,7 @@ def manifold(
 
 
 def best_and_worst(vae: VAE, x: Array, n: int = 10, *, noun: str = "examples") -> Figure:
-    """Draw the examples with the lowest and the highest −ELBO beside their reconstructions.
+    """Draw the examples with the lowest and the highest −ELBO beside their reconstructions; rows as text.
 
     Parameters
     ----------
@@ -270,14 +271,21 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, noun: str = "examples") -
     """
     order = np.argsort(losses_of(vae, x), kind="stable")
     n = max(1, min(n, len(order) // 2))
-    image_grids = []
+    image_grids, tables = [], []
+    of_table = bool(getattr(vae.likelihood, "columns", ()))
     ends = (("Lowest", 1, order[: 2 * n]), ("Highest", -1, order[::-1][: 2 * n].copy()))
     for name, sign, candidates in ends:
         values, errors = losses_with_errors(vae, x[candidates])
         best = np.argsort(sign * values, kind="stable")[:n]
         captions = [with_error(values[i], errors[i]).replace(" ±", "\n±") for i in best]
-        image_grids.append(pairs(vae, x[candidates[best]], title=f"{name} loss", captions=captions))
+        chosen = x[candidates[best]]
+        if of_table:
+            tables.append(reconstructed_rows(vae, chosen, f"{name} loss", captions))
+        else:
+            image_grids.append(pairs(vae, chosen, title=f"{name} loss", captions=captions))
     title = (
         f"Best and worst of {len(x):,} {noun} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
     )
+    if of_table:
+        return draw_tables(vae, title.replace("reconstructions", "reconstructions (orange)"), tables)
     return stack(*image_grids, title=titled(vae, title))

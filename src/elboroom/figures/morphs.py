@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from elboroom.errors import FailureError, UsageError
+from elboroom.figures.columns import morphed_columns
 from elboroom.figures.grids import ImageGrid, images_of, resized, stack, tile, titled, to_uint8
 from elboroom.io.files import write_atomic
 from elboroom.latent.arrays import Numbers, evenly, numbers
@@ -87,11 +88,16 @@ def morph_strip(vae: VAE, a: Array, b: Array, steps: int = 25, *, title: str = _
 def strip(vae: VAE, morph: Morph, *, title: str = _STRIP) -> Figure:
     """Draw one path with the examples at its endpoints framed; long strips continue in further rows.
 
+    Of a table, a chart for each column, see `elboroom.figures.columns.morphed_columns`.
+
     Raises
     ------
     UsageError
         If a code or an example does not have the model's shape.
     """
+    if getattr(vae.likelihood, "columns", ()):
+        ends = (morph.start, morph.end)
+        return morphed_columns(vae, morph.path, ends, morph.condition, title.replace("framed", "dots"))
     images = _tiles(vae, [one for one in _row(vae, morph, reconstructed=False) if one is not None])
     framed = [i for i, one in ((0, morph.start), (len(images) - 1, morph.end)) if one is not None]
     rows = -(-len(images) // _COLUMNS)
