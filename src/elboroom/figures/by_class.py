@@ -250,7 +250,7 @@ def neighbour_sheet(
     n = found.rows.shape[1]
     near = data.values(found.rows.ravel()).reshape(len(queries), n, *data.shape)
     rows = np.concatenate([numbers(apart(queries)[0])[:, None], near], 1)
-    if vae is not None and getattr(vae.likelihood, "columns", ()):
+    if vae is not None and bool(getattr(vae.likelihood, "columns", ())):
         title = "Each row (left) and the training rows nearest to it, with distances; grey: the same"
         heads = [["", *(f"{value:.3f}" for value in distances)] for distances in found.distances]
         named = [
