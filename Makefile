@@ -89,7 +89,6 @@ docs: $(READY)  ## build the documentation and run tutorials (three minutes)
 
 page:  ## build the pages from web/ (needs Node)
 	cd web && npm ci --no-audit --no-fund && npm run check && npm run build
-	cd web/explorer && npm ci --no-audit --no-fund && npm run check && npm run build
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
 // Bundles each page into one HTML file inside the Python package: node build.mjs [--out FOLDER] [PAGE ...]
 //
 // web/PAGE/page.html holds the marks <!-- style --> and <!-- script -->, which are replaced by web/PAGE/page.css and
-// by web/PAGE/main.ts with what that imports. --out writes PAGE.html into a folder instead, to be compared.
+// by web/PAGE/main.ts with what that imports. <!-- hash of script --> and <!-- hash of style --> are for the policy of a
+// page that is opened as a file. --out writes PAGE.html into a folder instead, to be compared.
+import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +12,7 @@ import { build } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const pages = {
   annotate: "../src/elboroom/annotation/page.html",
+  explorer: "../src/elboroom/explorer/page.html",
 };
 
 async function bundled(entry) {
@@ -31,7 +34,8 @@ async function bundled(entry) {
 function put(html, mark, tag, text) {
   if (html.split(mark).length !== 2) throw new Error(`page.html must contain ${mark} once`);
   if (text.toLowerCase().includes(`</${tag}`)) throw new Error(`the ${tag} would end early`);
-  return html.replace(mark, () => `<${tag}>${text}</${tag}>`);
+  const hash = `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  return html.replace(mark, () => `<${tag}>${text}</${tag}>`).replace(`<!-- hash of ${tag} -->`, hash);
 }
 
 async function page(name) {

@@ -1,40 +1,25 @@
-"""The page that is shipped is the one that its sources make."""
+"""The sources of the page; ``tests/web`` compares what they give with the page that is shipped."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[2] / "web" / "explorer"
-
-
-def _need(*paths: Path) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("Node is not installed")
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        pytest.skip(f"no {missing[0]}; 'npm ci' in web/explorer installs it")
-
-
-def test_the_shipped_page_is_built_from_its_sources(tmp_path: Path) -> None:
-    _need(SOURCES / "node_modules" / "esbuild")
-    subprocess.run(["node", "build.mjs", str(tmp_path / "page.html")], cwd=SOURCES, check=True)
-    built, shipped = (
-        (tmp_path / "page.html").read_bytes(),
-        (files("elboroom.explorer") / "page.html").read_bytes(),
-    )
-    assert built == shipped, "run 'make page' and commit src/elboroom/explorer/page.html"
+WEB = Path(__file__).parents[2] / "web"
 
 
 def test_the_sources_pass_the_type_check() -> None:
-    _need(SOURCES / "node_modules" / "typescript")
-    subprocess.run(["node", "node_modules/typescript/bin/tsc", "--noEmit"], cwd=SOURCES, check=True)
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed")
+    if not (WEB / "node_modules" / "typescript").exists():
+        pytest.skip("the build tools are not installed: run 'npm ci' in web")
+    command = ["node", "node_modules/typescript/bin/tsc", "-p", "explorer"]
+    subprocess.run(command, cwd=WEB, check=True)
 
 
 def test_source_files_stay_small() -> None:
-    for path in (SOURCES / "src").rglob("*.ts"):
+    for path in (WEB / "explorer").rglob("*.ts"):
         assert len(path.read_text("utf-8").splitlines()) <= 300, path

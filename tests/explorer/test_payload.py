@@ -26,7 +26,7 @@ from elboroom.runs.run import Run
 
 def _arrays(page: Path) -> bytes:
     text = page.read_text("utf-8")
-    found = re.search(r'<script type="application/octet-stream" id="arrays">(.*?)</script>', text)
+    found = re.search(r'<script type="application/json" id="arrays">"(.*?)"</script>', text)
     assert found is not None
     return zlib.decompress(base64.b64decode(found[1]))
 

@@ -9,7 +9,7 @@ export class Arrays {
   ) {}
 
   static async read(base64: string, index: ArrayFacts[]): Promise<Arrays> {
-    const text = atob(base64.trim());
+    const text = atob(base64);
     const packed = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));

@@ -26,7 +26,7 @@ import { Thumbnails } from "./shared/thumbnails";
 async function start(): Promise<void> {
   const read = (id: string): string => document.getElementById(id)!.textContent!;
   const facts = JSON.parse(read("facts")) as Facts;
-  const arrays = await Arrays.read(read("arrays"), facts.arrays);
+  const arrays = await Arrays.read(JSON.parse(read("arrays")) as string, facts.arrays);
   document.getElementById("arrays")!.remove();
   const points = new Points(facts, arrays);
   const model = new Model(facts, arrays);
