@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "explorer": {
         *("errors", "io", "networks", "probability", "models", "data", "runs", "latent", "evaluation"),
+        "serving",
     },
     "training": {
         *("errors", "config", "io", "distributed", "networks", "probability", "models", "objectives"),

@@ -92,16 +92,19 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Opened]]:
         assert found.complaints == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on small digits with two latent dimensions, and its page."""
     return trained(tmp_path_factory.mktemp("digits") / "run", "digits", "--hidden", "64", "32")
 
 
-def trained(run: Path, *words: str) -> Path:
+def trained(run: Path, *words: str, page: bool = True) -> Path:
     """Train a small run and write its page, run/explorer.html."""
-    main(["train", *words, *SMALL, "--out", str(run)])
-    main(["explore", str(run)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
+        assert main(["train", *words, *SMALL, "--out", str(run)]) == 0
+    if page:
+        assert main(["explore", str(run), "--export", str(run / "explorer.html")]) == 0
     return run
 
 

@@ -55,7 +55,7 @@ async function start(): Promise<void> {
     make("aside", { class: "side" }, pictureCard(context), sidebar.element),
   );
   keys(context, morph, chosen.search);
-  Object.assign(window, { explorer: { facts, model, store, map, morph, points } });
+  Object.assign(window, { explorer: { arrays, facts, model, store, map, morph, points } });
 }
 
 /** The view to begin with: the middle of the codes. */

@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from elboroom.explorer.columns import columns_op
 from elboroom.explorer.layers import CannotRunError, Op, Translator
 from elboroom.probability import BernoulliHead, DiagonalGaussianHead, GaussianHead
 from elboroom.probability.bernoulli import Bernoulli
 from elboroom.probability.discretized import CategoricalHead
 from elboroom.probability.full_gaussian import FullGaussianHead, HouseholderHead
 from elboroom.probability.location_scale import LaplaceHead, StudentTHead
+from elboroom.probability.mixed import MixedHead
 from elboroom.probability.posteriors import DeterministicHead
 from elboroom.probability.spherical import PowerSphericalHead
 from elboroom.probability.standardized import StandardizedHead
@@ -74,6 +76,7 @@ _MEANS: dict[type, Callable[[Translator, Any], list[Op]]] = {
     StudentTHead: _location,
     CategoricalHead: lambda _to, head: [{"op": "expectedLevel", "levels": head.levels}],
     StandardizedHead: _standardized,
+    MixedHead: columns_op,
 }
 _CODES: dict[type, Callable[[Translator, Any], list[Op]]] = {
     DiagonalGaussianHead: _first,

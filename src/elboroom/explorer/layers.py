@@ -15,6 +15,7 @@ from torch import nn
 
 from elboroom.explorer.blob import Blob, Format
 from elboroom.networks.conv import ResidualBlock, Shuffle, ToGrid, ToRows
+from elboroom.networks.recompute import RecomputableSequential
 
 Op = dict[str, Any]
 
@@ -176,6 +177,7 @@ _TRANSLATIONS: dict[type, Callable[[Translator, Any], list[Op]]] = {
     nn.Upsample: _upsample,
     nn.Flatten: _flatten,
     nn.Unflatten: _unflatten,
+    RecomputableSequential: lambda to, parts: [op for part in parts for op in to.program(part)],
     ResidualBlock: _residual,
     Shuffle: _shuffle,
     ToGrid: lambda _to, _layer: [{"op": "permute", "order": [2, 0, 1]}],

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from elboroom.explorer.blob import FORMATS, Array, Blob, Format, rounded
+from elboroom.explorer.columns import decoded_cells
 from elboroom.explorer.heads import code_of, mean_of
 from elboroom.explorer.layers import CannotRunError, Op, Translator, to_numpy
 from elboroom.models.conditioning import apart
@@ -21,6 +22,7 @@ from elboroom.models.vae import Array as Examples
 
 # The mean error that a format may cause is half of the smallest step of 8-bit pixels.
 _ALLOWED = 0.5 / 255
+_MOST_WEIGHTS = 40_000_000  # of encoder and decoder together
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -79,6 +81,9 @@ def page_model(vae: VAE, blob: Blob, codes: Array, conditions: Array | None, x: 
     """
     if isinstance(vae, HierarchicalVAE):
         raise CannotRunError("several stochastic layers")
+    numbers = sum(weight.numel() for weight in vae.parameters())
+    if numbers > _MOST_WEIGHTS:
+        raise CannotRunError(f"{numbers:,} weights, more than {_MOST_WEIGHTS:,}")
     exact = _decoded(vae, codes, conditions)
     for kind in FORMATS:
         other = with_rounded_weights(vae, kind)
@@ -96,14 +101,31 @@ def page_model(vae: VAE, blob: Blob, codes: Array, conditions: Array | None, x: 
 def with_rounded_weights(vae: VAE, kind: Format) -> VAE:
     """A copy of a model whose matrices are rounded to a format, and which has no parametrisations."""
     other = copy.deepcopy(vae).eval()
-    for module in other.modules():
-        if not isinstance(module, _WEIGHTED):
-            continue
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-        with torch.no_grad():
-            module.weight.copy_(torch.from_numpy(rounded(to_numpy(module.weight), kind)))
+    for parent in list(other.modules()):
+        for name, module in parent.named_children():
+            if isinstance(module, _WEIGHTED):
+                plain = _without_parametrization(module)
+                parent.register_module(name, plain)
+                with torch.no_grad():
+                    plain.weight.copy_(torch.from_numpy(rounded(to_numpy(plain.weight), kind)))
     return other
+
+
+def _without_parametrization(module: Any) -> Any:
+    """A layer with the weight that its parametrisation gives, if it has one, as a parameter of its own.
+
+    torch's own way to remove it changes the class, which a copy shares with the layer of the model.
+    """
+    if not parametrize.is_parametrized(module):
+        return module
+    plain_class = type(module).__mro__[1]
+    plain = plain_class.__new__(plain_class)
+    nn.Module.__init__(plain)
+    plain.__dict__ |= {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    plain._reversed_padding_repeated_twice = getattr(module, "_reversed_padding_repeated_twice", None)
+    plain.weight = nn.Parameter(module.weight.detach().clone())
+    plain.register_parameter("bias", module.bias)
+    return plain.eval()
 
 
 def _decoder(to: Translator, vae: VAE) -> list[Op]:
@@ -113,12 +135,12 @@ def _decoder(to: Translator, vae: VAE) -> list[Op]:
 
 def _encoder(vae: VAE, blob: Blob, x: Examples, least: Format) -> list[Op]:
     """Program of the encoder, in a format at least as fine as the decoder's."""
-    exact = vae.reconstruct(x)
+    plain, condition = apart(x)
+    exact = _decoded(vae, vae.embed(plain, condition), condition)
     for kind in FORMATS[FORMATS.index(least) :]:
         other = with_rounded_weights(vae, kind)
-        plain, condition = apart(x)
-        rebuilt = vae.decode(other.embed(plain, condition), condition).mean
-        if _error(vae, to_numpy(exact), to_numpy(rebuilt)).mean <= _ALLOWED:
+        rebuilt = _decoded(vae, other.embed(plain, condition), condition)
+        if _error(vae, exact, rebuilt).mean <= _ALLOWED:
             break
     to = Translator(blob, kind)
     code = code_of(to, other.posterior)
@@ -134,8 +156,8 @@ def _encoder(vae: VAE, blob: Blob, x: Examples, least: Format) -> list[Op]:
     return [*first, *to.program(other.encoder), *code]
 
 
-def _decoded(vae: VAE, codes: Array, conditions: Array | None) -> Array:
-    return to_numpy(vae.decode(codes, conditions).mean)
+def _decoded(vae: VAE, codes: Any, conditions: Any) -> Array:
+    return decoded_cells(vae.decode(codes, conditions))
 
 
 def _error(vae: VAE, exact: Array, found: Array) -> Error:

@@ -13,8 +13,11 @@ from elboroom.io.files import json_text
 _PLACES = ("<!--TITLE-->", "<!--FACTS-->", "<!--ARRAYS-->")
 
 
-def make_page(payload: Payload) -> bytes:
-    """The whole page, UTF-8. It needs no other file, and its policy forbids the browser any connection."""
+def make_page(payload: Payload, *, served: bool = False) -> str:
+    """The whole page. It needs no other file, and its policy forbids the browser any connection.
+
+    A page that is ``served`` may ask its server.
+    """
     template = (files("elboroom.explorer") / "page.html").read_text(encoding="utf-8")
     facts = {**payload.facts, "arrays": payload.blob.index}
     texts = (html.escape(str(facts["name"])), script_json(facts), payload.blob.packed().decode("ascii"))
@@ -22,7 +25,7 @@ def make_page(payload: Payload) -> bytes:
         before, found, after = template.partition(place)
         assert found, f"page.html lacks {place}"
         template = before + text + after
-    return template.encode()
+    return template.replace("connect-src 'none'", "connect-src 'self'", 1) if served else template
 
 
 def script_json(content: Any) -> str:

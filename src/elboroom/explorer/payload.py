@@ -15,12 +15,14 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.examples import examples_of
 from elboroom.explorer.atlas import make_atlas
 from elboroom.explorer.blob import Array, Blob
+from elboroom.explorer.columns import column_facts, decoded_cells
 from elboroom.explorer.layers import CannotRunError, to_numpy
 from elboroom.explorer.maps import Map, plane_map, umap_map
 from elboroom.explorer.model import page_model
 from elboroom.explorer.points import Points, class_means, collect_points, dimension_table
 from elboroom.latent.arrays import evenly
 from elboroom.models.vae import VAE
+from elboroom.probability.conditional_prior import ConditionalNormal
 from elboroom.runs.run import Run
 
 _CODE_BYTES = 8 << 20  # of all codes; of longer codes there are fewer points
@@ -51,7 +53,14 @@ class Payload:
 
 
 def collect(
-    run: Run, vae: VAE, data: Dataset, rows: NDArray[np.int64], *, points: int = 10_000, umap: bool = False
+    run: Run,
+    vae: VAE,
+    data: Dataset,
+    rows: NDArray[np.int64],
+    *,
+    points: int = 10_000,
+    umap: bool = False,
+    served: bool = False,
 ) -> Payload:
     """Gather what the page of a run shows.
 
@@ -69,11 +78,13 @@ def collect(
         Most examples on the map, taken evenly.
     umap : bool
         Add a map by UMAP.
+    served : bool
+        The page can ask a server for what it cannot run (:mod:`elboroom.explorer.routes`).
 
     Raises
     ------
     UsageError
-        If there are no rows, the page cannot run the model's decoder, or UMAP is not installed.
+        If there are no rows; if the page cannot run the decoder and is not served; if UMAP is not installed.
     """
     if not len(rows):
         raise UsageError("got 0 examples for the map; choose another part of the data")
@@ -97,9 +108,10 @@ def collect(
         "layers": [[layer.start, layer.stop] for layer in vae.layers],
         "dims": dimension_table(vae, data, found),
         "points": _points(blob, found),
+        "columns": column_facts(data, chosen),
         "classes": _classes(blob, vae, data),
         "maps": [_map(blob, each) for each in _maps(found.codes, umap)],
-        "condition": _condition(vae),
+        "condition": _condition(blob, vae),
         "preparation": run.preparation.to_json(),
         "levels": {
             "threshold": run.config.data.binarize == "threshold",
@@ -108,7 +120,7 @@ def collect(
         **_record(run),
     }
     facts["atlas"] = _atlas(blob, vae, data, found, notes)
-    facts |= _model(blob, vae, data, found, notes)
+    facts |= _model(blob, vae, data, found, notes, served=served)
     return Payload(facts, blob, notes)
 
 
@@ -142,12 +154,21 @@ def _map(blob: Blob, one: Map) -> dict[str, Any]:
     return {"name": one.name, "axes": list(one.axes), **numbers}
 
 
-def _condition(vae: VAE) -> dict[str, Any] | None:
+def _condition(blob: Blob, vae: VAE) -> dict[str, Any] | None:
+    """The condition of a conditional model, and the maps of its prior, by which codes move to another one."""
     given = vae.condition
     if given is None:
         return None
     names = [given.name_of(i) for i in range(given.size)] if given.kind == "labels" else []
-    return {"kind": given.kind, "size": given.size, "names": names, "inDecoder": given.beside_code > 0}
+    prior = None
+    if isinstance(vae.prior, ConditionalNormal):
+        maps = {"mean": vae.prior.mean, "logScale": vae.prior.log_scale}
+        prior = {
+            name: {"weight": blob.add(to_numpy(layer.weight)), "bias": blob.add(to_numpy(layer.bias))}
+            for name, layer in maps.items()
+        }
+    parts = {"kind": given.kind, "size": given.size, "names": names, "inDecoder": given.beside_code > 0}
+    return {**parts, "prior": prior}
 
 
 def _atlas(blob: Blob, vae: VAE, data: Dataset, found: Points, notes: list[str]) -> dict[str, Any] | None:
@@ -172,19 +193,27 @@ def as_pixels(vae: VAE, x: Array) -> NDArray[np.uint8]:
     return np.rint((x - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
 
 
-def _model(blob: Blob, vae: VAE, data: Dataset, found: Points, notes: list[str]) -> dict[str, Any]:
+def _model(
+    blob: Blob, vae: VAE, data: Dataset, found: Points, notes: list[str], *, served: bool
+) -> dict[str, Any]:
     some = evenly(len(found.rows), _MEASURED)
     codes = found.codes[some]
     given = None if found.conditions is None else found.conditions[some]
     try:
         model = page_model(vae, blob, codes, given, examples_of(vae, data, found.rows[some]))
     except CannotRunError as missing:
-        raise UsageError(f"the page cannot run this model's decoder: it has {missing}") from None
+        if not served:
+            raise UsageError(
+                f"a page cannot run this model: it has {missing}; leave out --export, and the page asks "
+                "the model behind it"
+            ) from None
+        notes.append(f"the page asks the model behind it: it cannot run {missing} itself")
+        return {"decoder": None, "encoder": None, "withoutEncoder": "", "weights": None, "checks": None}
     if model.encoder is None:
         notes.append(f"pictures cannot be dropped into the page: it cannot run {model.without_encoder}")
     few = evenly(len(codes), _CHECKED)
     conditions = None if given is None else given[few]
-    exact = to_numpy(vae.decode(codes[few], conditions).mean)
+    exact = decoded_cells(vae.decode(codes[few], conditions))
     checks: dict[str, Any] = {"codes": blob.add(codes[few]), "decoded": blob.add(exact)}
     checks["conditions"] = None if conditions is None else blob.add(conditions)
     return {

@@ -3,6 +3,7 @@
 import type { Arrays } from "../shared/arrays";
 import type { Op } from "../shared/facts";
 import { activate } from "./activations";
+import { columns } from "./columns";
 import { convolve, convolveTransposed, product, type Window } from "./kernels";
 import { permute, reshape, sizeOf, type Tensor } from "./tensor";
 
@@ -215,6 +216,13 @@ const MAKERS: Record<string, Maker> = {
   unit,
   expectedLevel,
   addCondition,
+  columns: (op, arrays) => {
+    const run = columns(op, arrays);
+    return (x) => {
+      const data = run(x.data);
+      return { data, shape: [data.length] };
+    };
+  },
   activation: (op) => (x) => ({
     data: activate(op.name as string, x.data, (op.slope as number) ?? 0),
     shape: x.shape,

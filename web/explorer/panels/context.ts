@@ -33,8 +33,15 @@ export interface Panel {
 /** A small picture of a view: the thumbnail of an example, or what its code decodes to. */
 export function smallPicture(context: Context, view: View): HTMLCanvasElement {
   const canvas = make("canvas", { class: "small", role: "img", "aria-label": view.origin });
-  const { thumbnails, model, facts } = context;
+  const { thumbnails } = context;
   if (view.point !== null && thumbnails?.has(view.point)) void thumbnails.draw(view.point, canvas);
-  else paint(canvas, model.decode(view.code, view.condition), facts);
+  else void paintDecoded(context, view, canvas);
   return canvas;
+}
+
+/** Draw what a view's code decodes to. */
+export function paintDecoded({ model, facts }: Pick<Context, "model" | "facts">, view: View, canvas: HTMLCanvasElement): void | Promise<void> {
+  const found = model.decoded(view.code, view.condition);
+  if (!(found instanceof Promise)) return paint(canvas, found, facts);
+  return found.then((x) => paint(canvas, x, facts));
 }

@@ -27,8 +27,8 @@ export function dropPanel(context: Context): Panel | null {
     try {
       const { x, how } = await prepared(file, context);
       const condition = store.kept.condition;
-      const code = model.encode(x, condition);
-      const decoded = model.decode(code, condition);
+      const code = await model.encoded(x, condition);
+      const decoded = await model.decoded(code, condition);
       paint(seen, x, facts);
       paint(rebuilt, decoded, facts);
       const width = facts.valueRange[1] - facts.valueRange[0];

@@ -36,8 +36,8 @@ export class MorphPanel implements Panel {
       this.round = i === 1;
       this.update();
     });
-    const gif = make("button", { click: () => this.saveGif() }, "Save GIF");
-    const strip = make("button", { click: () => this.saveStrip() }, "Save strip");
+    const gif = make("button", { click: () => void this.saveGif() }, "Save GIF");
+    const strip = make("button", { click: () => void this.saveStrip() }, "Save strip");
     const isImage = context.facts.shape.length === 3;
     this.controls = make(
       "div",
@@ -116,22 +116,21 @@ export class MorphPanel implements Panel {
   }
 
   /** The pictures of all frames. */
-  images(): ImageData[] {
+  async images(): Promise<ImageData[]> {
     const { model, facts } = this.context;
-    return this.frames.map(({ code, condition }) =>
-      pixelsOf(model.decode(code, condition), facts.shape, facts.valueRange),
-    );
+    const decoded = await Promise.all(this.frames.map(({ code, condition }) => model.decoded(code, condition)));
+    return decoded.map((x) => pixelsOf(x, facts.shape, facts.valueRange));
   }
 
-  private saveGif(): void {
-    const images = this.images();
+  private async saveGif(): Promise<void> {
+    const images = await this.images();
     const scale = Math.max(1, Math.round(256 / images[0].width));
     const bytes = encodeGif(images, scale, MILLISECONDS, 10 * MILLISECONDS);
     save(new Blob([bytes], { type: "image/gif" }), "morph.gif");
   }
 
-  private saveStrip(): void {
-    const images = this.images();
+  private async saveStrip(): Promise<void> {
+    const images = await this.images();
     const { width, height } = images[0];
     const canvas = make("canvas", { width: width * images.length, height });
     const context = canvas.getContext("2d")!;

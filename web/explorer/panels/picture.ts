@@ -1,15 +1,15 @@
 // The picture that the code decodes to, and beside it the example that it is the code of.
 
+import { latest } from "../model/remote";
 import { eachFrame, make } from "../shared/dom";
 import { paint } from "../shared/paint";
 import { short } from "../shared/format";
+import { bars } from "./bars";
+import { conditionChoice } from "./condition";
 import type { Context } from "./context";
 
 export function pictureCard(context: Context): HTMLElement {
-  const { facts, model, points, store, thumbnails } = context;
-  const picture = make("canvas", { class: "picture", id: "picture", role: "img", "aria-label": "Decoded picture" });
-  const original = make("canvas", { class: "small", role: "img", "aria-label": "The example itself" });
-  const example = make("figure", { class: "original", hidden: true }, original, make("figcaption", {}, "example"));
+  const { facts, points, store } = context;
   const origin = make("div", { class: "origin" });
   const label = make("div", { class: "label" });
   const code = make("div", { class: "code", title: "The code" });
@@ -17,26 +17,55 @@ export function pictureCard(context: Context): HTMLElement {
   random.title = "Show the code of a random example, moved a little (r)";
   const add = make("button", { class: "main", click: () => context.pick(store.shown) }, "Add to morph");
   add.title = "Use this code as the next point of a morph (m)";
+  const { element, show } = display(context);
 
-  let drawn: number | null = -1;
   const update = eachFrame(() => {
     const view = store.shown;
-    paint(picture, model.decode(view.code, view.condition), facts);
-    if (drawn === -1) performance.mark("first picture");
-    const { point } = view;
+    show();
     origin.textContent = view.origin;
-    label.textContent = point === null ? "" : points.label(point);
+    label.textContent = view.point === null ? "" : points.label(view.point);
     code.textContent = codeText(view.code);
-    if (point === drawn) return;
-    drawn = point;
-    example.hidden = point === null || !thumbnails?.has(point);
-    if (point !== null && thumbnails?.has(point)) void thumbnails.draw(point, original);
   });
   store.on("shown", update);
   update();
-  const words = make("div", { class: "words" }, label, origin, code, make("div", { class: "buttons" }, add, random));
-  const frame = make("div", { class: "frame" }, picture, example);
-  return make("section", { class: "card", "aria-label": "Picture" }, frame, words);
+  const buttons = make("div", { class: "buttons" }, add, random);
+  const words = make("div", { class: "words" }, label, origin, code, conditionChoice(context), buttons);
+  const kind = facts.columns ? "card tall" : "card";
+  return make("section", { class: kind, "aria-label": "Decoded example" }, words, element);
+}
+
+/** Where the decoded example is drawn: a picture with the example itself, or bars for the columns of a table. */
+function display({ facts, model, store, thumbnails }: Context): { element: HTMLElement; show: () => void } {
+  const table = facts.columns && bars(facts.columns);
+  const picture = make("canvas", { class: "picture", id: "picture", role: "img", "aria-label": "Decoded picture" });
+  const original = make("canvas", { class: "small", role: "img", "aria-label": "The example itself" });
+  const example = make("div", { class: "original", hidden: true, title: "The example itself" }, original);
+  let drawn: number | null = null;
+  let marked = false;
+  const draw = (x: Float32Array): void => {
+    if (table) table.show(x);
+    else paint(picture, x, facts);
+    failed.hidden = true;
+    if (!marked) performance.mark("first picture");
+    marked = true;
+  };
+  const failed = make("p", { class: "failed", role: "alert", hidden: true });
+  const tell = (error: unknown): void => {
+    failed.hidden = false;
+    failed.textContent = `No answer from the model (${error instanceof Error ? error.message : String(error)}): is “elboroom explore” still running?`;
+  };
+  const show = latest(() => {
+    const { code, condition, point } = store.shown;
+    const found = model.decoded(code, condition);
+    const wait = found instanceof Promise ? found.then(draw).catch(tell) : draw(found);
+    if (point !== drawn) {
+      drawn = point;
+      example.hidden = point === null || !thumbnails?.has(point);
+      if (point !== null && thumbnails?.has(point)) void thumbnails.draw(point, original);
+    }
+    return wait;
+  });
+  return { element: table ? table.element : make("div", { class: "frame" }, picture, example, failed), show };
 }
 
 function codeText(code: Float32Array): string {

@@ -100,14 +100,16 @@ function valueText(value: unknown): string {
 function exactness({ facts, model }: Context): HTMLElement {
   const { weights, points, data } = facts;
   const here = model.agreement();
-  return table([
-    ["points on the map", `${whole(points.count)} of ${whole(data.chosen)}`],
-    ["weights", weights.format],
-    ["difference from PyTorch, mean", `${short(weights.meanError, 2)} of the range`],
-    ["largest", short(weights.largestError, 2)],
-    ["measured in this browser, mean", short(here.mean, 2)],
-    ["elboroom", facts.elboroom],
-  ]);
+  const rows: [string, string][] = [["points on the map", `${whole(points.count)} of ${whole(data.chosen)}`]];
+  if (weights && here)
+    rows.push(
+      ["weights", weights.format],
+      ["difference from PyTorch, mean", `${short(weights.meanError, 2)} of the range`],
+      ["largest", short(weights.largestError, 2)],
+      ["measured in this browser, mean", short(here.mean, 2)],
+    );
+  else rows.push(["decoder", "the full model, behind this page"]);
+  return table([...rows, ["elboroom", facts.elboroom]]);
 }
 
 function table(rows: [string, string][]): HTMLElement {

@@ -1,11 +1,11 @@
 // What is known of the point under the pointer.
 
 import { make } from "../shared/dom";
-import { paint } from "../shared/paint";
 import type { Facts } from "../shared/facts";
 import type { Model } from "../model/model";
 import type { Points } from "../shared/points";
 import type { Thumbnails } from "../shared/thumbnails";
+import { paintDecoded } from "./context";
 
 export class Tooltip {
   readonly element = make("div", { class: "tooltip", hidden: true });
@@ -15,9 +15,9 @@ export class Tooltip {
   private point: number | null = null;
 
   constructor(
-    private readonly facts: Facts,
+    readonly facts: Facts,
     private readonly points: Points,
-    private readonly model: Model,
+    readonly model: Model,
     private readonly thumbnails: Thumbnails | null,
   ) {
     this.element.append(this.picture, make("div", {}, this.label, this.name));
@@ -40,8 +40,7 @@ export class Tooltip {
     this.label.textContent = this.points.label(point);
     this.name.textContent = this.points.name(point);
     if (this.thumbnails?.has(point)) void this.thumbnails.draw(point, this.picture);
-    else if (this.facts.shape.length === 3)
-      paint(this.picture, this.model.decode(this.points.code(point), this.points.condition(point)), this.facts);
+    else if (this.facts.shape.length === 3) void paintDecoded(this, this.points.view(point), this.picture);
     else this.picture.hidden = true;
   }
 }

@@ -27,6 +27,7 @@ export interface ConditionFacts {
   size: number;
   names: string[];
   inDecoder: boolean;
+  prior: Record<"mean" | "logScale", { weight: number; bias: number }> | null;
 }
 
 export interface AtlasFacts {
@@ -36,6 +37,17 @@ export interface AtlasFacts {
   columns: number;
   perSheet: number;
   count: number;
+}
+
+export interface ColumnFacts {
+  name: string;
+  categories: string[];
+  unit: string;
+  whole: boolean;
+  step: string;
+  origin: string;
+  low: number;
+  high: number;
 }
 
 export interface PhotoSteps {
@@ -75,12 +87,13 @@ export interface Facts {
   condition: ConditionFacts | null;
   preparation: { kind: string; ways: PhotoSteps[] };
   atlas: AtlasFacts | null;
-  decoder: Op[];
+  columns: ColumnFacts[] | null;
+  decoder: Op[] | null;
   encoder: Op[] | null;
   withoutEncoder: string;
   levels: { threshold: boolean; spacing: number | null };
-  weights: { format: string; meanError: number; largestError: number };
-  checks: { codes: number; decoded: number; conditions: number | null };
+  weights: { format: string; meanError: number; largestError: number } | null;
+  checks: { codes: number; decoded: number; conditions: number | null } | null;
   history: Record<string, (number | null)[]>;
   metrics: Record<string, unknown>;
   config: Record<string, Record<string, unknown>>;

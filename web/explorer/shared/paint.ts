@@ -1,6 +1,6 @@
 // Decoded examples as pictures: images pixel by pixel, rows of numbers as bars, time series as lines.
 
-import type { Facts } from "./facts";
+import type { ColumnFacts, Facts } from "./facts";
 
 /** Pixels (red, green, blue, opacity) of an example of shape (h, w, c); 1, 3 or 4 channels. */
 export function pixelsOf(x: Float32Array, shape: number[], range: [number, number]): ImageData {
@@ -27,6 +27,15 @@ export function paint(canvas: HTMLCanvasElement, x: Float32Array, facts: Facts):
   } else chart(canvas, x, facts);
 }
 
+/** Where each cell of a row lies in the range of its column; of categories how probable the likeliest is. */
+function shares(cells: Float32Array, columns: ColumnFacts[]): Float32Array {
+  let at = 0;
+  return Float32Array.from(columns, ({ categories, low, high }) => {
+    const own = cells.subarray(at, (at += Math.max(1, categories.length)));
+    return categories.length ? Math.max(...own) : Math.max(0, Math.min(1, (own[0] - low) / (high - low)));
+  });
+}
+
 function chart(canvas: HTMLCanvasElement, x: Float32Array, facts: Facts): void {
   const [width, height] = [320, 200];
   canvas.width = width * 2;
@@ -35,6 +44,7 @@ function chart(canvas: HTMLCanvasElement, x: Float32Array, facts: Facts): void {
   context.scale(2, 2);
   const style = getComputedStyle(canvas);
   const channels = facts.shape.length === 2 ? facts.shape[1] : 1;
+  if (facts.columns) x = shares(x, facts.columns);
   const steps = x.length / channels;
   const low = Math.min(0, ...x);
   const span = Math.max(1e-9, Math.max(0, ...x) - low);

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from elboroom.cli.options import Count, ModelVerb, OtherData, Overwrite, Split
 from elboroom.config.options import Option
+from elboroom.errors import UsageError
+
+if TYPE_CHECKING:
+    from elboroom.explorer.payload import Payload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explore(ModelVerb):
-    """Write a page to explore a run with: a map of its codes, and its decoder, live in the browser."""
+    """Explore a run in the browser: a map of its codes, and its decoder, live.
+
+    Serves a page on 127.0.0.1 until Ctrl-C is pressed, or writes it with --export: one file that works
+    without a network.
+    """
 
     export: Annotated[
-        Path | None,
-        Option(
-            metavar="HTML",
-            help="Page to write. It is one file that works without a network. Default: RUN/explorer.html.",
-        ),
+        Path | None, Option(metavar="HTML", help="Write the page to this file instead of serving it.")
     ] = None
     data: OtherData = None
     split: Split = "all"
@@ -28,43 +34,68 @@ class Explore(ModelVerb):
         bool, Option(help="Add a map by UMAP, which keeps neighbours together; needs elboroom[umap].")
     ] = False
     overwrite: Overwrite = False
+    open: Annotated[bool, Option(help="Open the page that is served in the browser.")] = False
+    port: Annotated[int, Field(ge=0, lt=65536), Option(help="Port to serve at; 0 takes a free one.")] = 0
 
     def __call__(self) -> None:
-        """Write the page.
+        """Write the page, or serve it until Ctrl-C.
 
         Raises
         ------
         UsageError
             If there are no examples in this part of the data, or the page cannot run the model.
+        FailureError
+            If the file cannot be written, or the port is taken.
         """
         from elboroom.cli.console import console, shown
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.inputs.run_data import seen_data
         from elboroom.cli.outputs import output_file
-        from elboroom.errors import UsageError
         from elboroom.explorer.page import make_page
         from elboroom.explorer.payload import collect
+        from elboroom.explorer.routes import routes
         from elboroom.io.files import write_atomic
         from elboroom.runs.run import Run
+        from elboroom.serving import Server, run
 
-        run = Run(self.run)
-        default = run.path / "explorer.html"
-        file = output_file(
-            self.export, default, (".html", ".htm"), overwrite=self.overwrite, option="--export"
-        )
-        vae = load_model(run, self.device)
-        data = seen_data(run, vae, self.data)
+        self._check()
+        made = Run(self.run)
+        served, file = self.export is None, Path()
+        if self.export is not None:
+            kinds = (".html", ".htm")
+            file = output_file(self.export, file, kinds, overwrite=self.overwrite, option="--export")
+        vae = load_model(made, self.device)
+        data = seen_data(made, vae, self.data)
         rows = data.indices(self.split)
         if not len(rows):
             raise UsageError(f"{data.name} has no {self.split} examples; choose another --split")
-        payload = collect(run, vae, data, rows, points=self.points, umap=self.umap)
-        page = make_page(payload)
-        write_atomic(file, page)
-        say, weights = console(), payload.facts["weights"]
+        payload = collect(made, vae, data, rows, points=self.points, umap=self.umap, served=served)
+        page, say = make_page(payload, served=served), console()
         for note in payload.notes:
             say.print(note)
-        say.print(
-            f"wrote {shown(file)}: {payload.facts['points']['count']:,} points, {len(page) / 1e6:.1f} MB; "
-            f"pictures differ from the model's by {weights['meanError']:.2g} of the range of values "
-            f"on average ({weights['format']} weights)"
-        )
+        if served:
+            server = Server(routes(page, vae), port=self.port)
+            say.print(_described(payload, len(page)))
+            run(server, lambda line: print(line, flush=True), open_browser=self.open)
+        else:
+            write_atomic(file, page)
+            say.print(f"wrote {shown(file)}: {_described(payload, len(page))}")
+
+    def _check(self) -> None:
+        if self.export is not None and (self.open or self.port):
+            option = "--open" if self.open else f"--port {self.port}"
+            raise UsageError(f"{option} is for a page that is served; leave it or --export out")
+        if self.export is None and self.overwrite:
+            raise UsageError("--overwrite needs --export HTML")
+
+
+def _described(payload: Payload, size: int) -> str:
+    facts = payload.facts
+    line = f"{facts['points']['count']:,} points, {size / 1e6:.1f} MB"
+    if facts["weights"] is None:
+        return line
+    weights = facts["weights"]
+    return (
+        f"{line}; what the page decodes differs from the model's by {weights['meanError']:.2g} of the range "
+        f"of values on average ({weights['format']} weights)"
+    )
