@@ -118,7 +118,7 @@ def _without_parametrization(module: Any) -> Any:
     """
     if not parametrize.is_parametrized(module):
         return module
-    plain_class = type(module).__mro__[1]
+    plain_class: Any = type(module).__mro__[1]
     plain = plain_class.__new__(plain_class)
     nn.Module.__init__(plain)
     plain.__dict__ |= {name: value for name, value in vars(module).items() if not name.startswith("_")}

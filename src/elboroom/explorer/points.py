@@ -107,9 +107,12 @@ def dimension_table(vae: VAE, data: Dataset, points: Points) -> list[dict[str, A
     """What is known of each latent dimension, the one with the highest rate first.
 
     Each has ``dim``, ``layer``, ``rate`` in nats per example (None without a closed form for each dimension),
-    the standard deviation ``sd`` of the codes on the map, and their range from ``low`` to ``high``.
+    the standard deviation ``sd`` of the codes on the map, and their range from ``low`` to ``high``. With
+    several stochastic layers the codes are in units of the prior.
     """
     codes = points.codes
+    if len(vae.layers) > 1:  # a slider moves a code within its prior, so that the layers below follow
+        codes = vae.standardized(codes, points.conditions).cpu().numpy()
     rates = _rates(vae, data, points.rows[evenly(len(points.rows), _MEASURED)])
     spread = codes.std(0)
     order = np.argsort(-(spread if rates is None else rates), kind="stable")

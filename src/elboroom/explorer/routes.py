@@ -20,7 +20,8 @@ def routes(page: str, vae: VAE) -> Mapping[str, Callable[[Request], Response]]:
 
     ``POST /decode`` takes a code and its condition as JSON, ``{"code": [...], "condition": [...] or null}``,
     and answers with the numbers of the decoded example, float32 in little-endian order. ``POST /encode``
-    takes an example in model units under ``x``, and answers with its code.
+    takes an example in model units under ``x``, and answers with its code. ``POST /standard`` and
+    ``POST /placed`` take a code to units of the prior and back, as :meth:`elboroom.VAE.standardized` does.
     """
     shown = html(page)
     lock = threading.Lock()  # requests come in threads, and the model is one
@@ -38,7 +39,22 @@ def routes(page: str, vae: VAE) -> Mapping[str, Callable[[Request], Response]]:
         with lock:
             return _numbers_response(vae.embed(x.reshape(1, *vae.shape), condition).float().cpu().numpy())
 
-    return {"GET /": lambda _request: shown, "POST /decode": decode, "POST /encode": encode}
+    def moved(move: Callable[..., Any]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            asked = _fields(request)
+            code, condition = _numbers(asked, "code", vae.latent_dim), _condition(asked, vae)
+            with lock:
+                return _numbers_response(move(code[None], condition).float().cpu().numpy())
+
+        return answer
+
+    return {
+        "GET /": lambda _request: shown,
+        "POST /decode": decode,
+        "POST /encode": encode,
+        "POST /standard": moved(vae.standardized),
+        "POST /placed": moved(vae.placed),
+    }
 
 
 def _fields(request: Request) -> dict[str, Any]:

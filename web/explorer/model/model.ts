@@ -54,6 +54,15 @@ export class Model {
     return ask("encode", { x: [...x], condition: condition && [...condition] });
   }
 
+  /** A code in units of the prior of each of several layers, and back; only a model behind the page has them. */
+  async standard(code: Float32Array, condition: Float32Array | null): Promise<Float32Array> {
+    return this.live ? code : ask("standard", { code: [...code], condition: condition && [...condition] });
+  }
+
+  async placed(code: Float32Array, condition: Float32Array | null): Promise<Float32Array> {
+    return this.live ? code : ask("placed", { code: [...code], condition: condition && [...condition] });
+  }
+
   /** A code at the same place in the prior of another condition: see VAE.carried in Python. */
   carried(code: Float32Array, from: Float32Array, to: Float32Array): Float32Array {
     const prior = this.facts.condition?.prior;

@@ -1,7 +1,7 @@
 // The full model behind a page that `elboroom explore` serves, for what the page cannot run itself.
 
 /** Ask the server of this page; its addresses are relative to the page's own. */
-export async function ask(route: "decode" | "encode", content: object): Promise<Float32Array> {
+export async function ask(route: "decode" | "encode" | "standard" | "placed", content: object): Promise<Float32Array> {
   const answer = await fetch(route, { method: "POST", body: JSON.stringify(content) });
   if (!answer.ok) throw new Error(`the model answered with status ${answer.status}`);
   return new Float32Array(await answer.arrayBuffer());

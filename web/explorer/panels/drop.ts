@@ -11,7 +11,7 @@ export function dropPanel(context: Context): Panel | null {
   if (facts.shape.length !== 3 || ![1, 3].includes(facts.shape[2])) return null;
   if (!model.canEncode) {
     const note = `This page cannot encode pictures: it cannot run ${facts.withoutEncoder}.`;
-    return { title: "Your picture", element: make("p", { class: "note" }, note) };
+    return { title: "Picture", element: make("p", { class: "note" }, note) };
   }
   const seen = make("canvas", { class: "small", role: "img", "aria-label": "The picture as the model sees it" });
   const rebuilt = make("canvas", { class: "small", role: "img", "aria-label": "Its reconstruction" });
@@ -49,7 +49,7 @@ export function dropPanel(context: Context): Panel | null {
   listenForFiles((file, name) => void take(file, name));
   const target = make("label", { class: "drop" }, "Drop a picture here, paste one, or choose a file", input);
   const note = make("p", { class: "note" }, preparation(context));
-  return { title: "Your picture", element: make("div", { class: "stack" }, target, note, result, status) };
+  return { title: "Picture", element: make("div", { class: "stack" }, target, note, result, status) };
 }
 
 function listenForFiles(take: (file: Blob, name: string) => void): void {

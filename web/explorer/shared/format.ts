@@ -14,7 +14,10 @@ export function short(value: number, digits = 3): string {
 }
 
 /** A number with two decimals, for what moves. */
-export const fixed = (value: number): string => (value < 0 ? MINUS : "") + Math.abs(value).toFixed(2);
+export const fixed = (value: number): string => {
+  const text = Math.abs(value).toFixed(2);
+  return value < 0 && Number(text) !== 0 ? MINUS + text : text;
+};
 
 /** A whole number with separators. */
 export const whole = (value: number): string => value.toLocaleString("en-US");
