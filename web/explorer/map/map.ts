@@ -62,6 +62,7 @@ export class CodeMap {
       click: (x, y, add) => this.click(x, y, add),
     });
     store.on("shown", this.redraw);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
   }
 
   /** Another map of the same points. */
@@ -88,6 +89,12 @@ export class CodeMap {
   /** Show some points bright and the others faint. */
   highlight(isBright: (point: number) => boolean): void {
     this.isBright = isBright;
+    this.colour();
+  }
+
+  /** Draw again in other colours, when the page has turned light or dark. */
+  recolour(): void {
+    this.names = this.namesOfLabels();
     this.colour();
   }
 

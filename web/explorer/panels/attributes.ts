@@ -42,7 +42,7 @@ export function attributePanel(context: Context): Panel | null {
       code: start.code.map((v, k) => v + s * (mean(to)[k] - base[k])),
       condition: start.condition,
       point: s === 0 ? start.point : null,
-      origin: s === 0 ? start.origin : `${start.origin} ${fixed(s)} × (${names[to]} − ${from < 0 ? "others" : names[from]})`,
+      origin: s === 0 ? start.origin : `${start.origin} ${s < 0 ? "−" : "+"} ${fixed(Math.abs(s))} × (${names[to]} − ${from < 0 ? "others" : names[from]})`,
     });
     own = false;
   };

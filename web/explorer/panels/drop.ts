@@ -69,7 +69,7 @@ function listenForFiles(take: (file: Blob, name: string) => void): void {
 function preparation({ facts }: Context): string {
   const [height, width, channels] = facts.shape;
   const faces = facts.preparation.ways.some(({ align }) => ["auto", "detect", "landmarks"].includes(align));
-  const steps = `The middle is cut to ${width}:${height} and resized to ${width} × ${height}${channels === 1 ? ", in grey" : ""}`;
+  const steps = `The middle is cut out and resized to ${width} × ${height}${channels === 1 ? ", in grey" : ""}`;
   return faces
     ? `${steps}. In training, faces were found and aligned, which this page cannot do: cut the face out first, or use “elboroom reconstruct”.`
     : `${steps}, as in training. The picture does not leave this page.`;

@@ -1,5 +1,6 @@
 // The head of the page: what is shown, which map, zoom, and light or dark.
 
+import { isDark } from "../shared/colors";
 import { make, menu } from "../shared/dom";
 import { whole } from "../shared/format";
 import { separatingMap, type MapView } from "../map/places";
@@ -42,8 +43,6 @@ export function header(context: Context, written: MapView[]): HTMLElement {
 
 /** Light or dark, against what the system says. */
 export function turnTheme({ map }: Context): void {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  map.redraw();
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  map.recolour();
 }

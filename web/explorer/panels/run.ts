@@ -44,7 +44,7 @@ function curve(facts: Facts): HTMLElement | null {
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img", "aria-label": "Loss by epoch" });
   for (const value of ticks(low, high)) {
     svg.append(draw("line", { x1: left, x2: width - 8, y1: y(value), y2: y(value), class: "grid" }));
-    svg.append(write(short(value, 4), left - 6, y(value) + 4, "end"));
+    svg.append(write(short(value), left - 6, y(value) + 4, "end"));
   }
   svg.append(write("1", left, height - 8, "start"), write(`epoch ${whole(last)}`, width - 8, height - 8, "end"));
   lines.forEach(({ values }, number) => {
@@ -76,7 +76,7 @@ function numbers(facts: Facts): HTMLElement {
     if (name.endsWith("_stderr")) return [];
     const error = metrics[`${name}_stderr`];
     if (typeof value === "number")
-      return [[words(name), short(value, 5) + (typeof error === "number" ? ` ± ${short(error, 2)}` : "")]];
+      return [[words(name), (Number.isInteger(value) ? whole(value) : short(value, 5)) + (typeof error === "number" ? ` ± ${short(error, 2)}` : "")]];
     return typeof value === "string" || typeof value === "boolean" ? [[words(name), String(value)]] : [];
   });
   return rows.length ? table(rows) : make("p", { class: "note" }, `None yet: “elboroom evaluate” computes them.`);

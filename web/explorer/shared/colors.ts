@@ -9,8 +9,19 @@ const PALETTE = [
 
 export type Color = [number, number, number];
 
-/** Colour of a label, as bytes. */
+/** Whether the page is dark: by its own switch, or as the system says. */
+export function isDark(): boolean {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/** Colour of a label, as bytes; lighter on a dark page. */
 export function colorOf(label: number): Color {
+  const color = plainColorOf(label);
+  return isDark() ? (color.map((v) => Math.round(v + 0.28 * (255 - v))) as Color) : color;
+}
+
+function plainColorOf(label: number): Color {
   if (label < 0) return [128, 128, 128];
   if (label < PALETTE.length) {
     const value = parseInt(PALETTE[label].slice(1), 16);
