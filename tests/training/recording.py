@@ -88,7 +88,10 @@ class Recording(TorchDispatchMode):
         known = {leaf.untyped_storage()._cdata for leaf in given}
         into = []
         for i, leaf in enumerate(tree_leaves(result)):
-            if fresh and isinstance(leaf, Tensor) and leaf.untyped_storage()._cdata not in known:
+            # A zero without memory, as autograd makes them, is the same in every replay.
+            if not isinstance(leaf, Tensor) or leaf._is_zerotensor():
+                continue
+            if fresh and leaf.untyped_storage()._cdata not in known:
                 into.append((i, _alias(leaf)))
                 self._own.add(leaf.untyped_storage()._cdata)
         self.operations.append((function, *inputs, into))

@@ -107,14 +107,16 @@ def test_each_recipe_is_replayed(name: str, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.3])
-def test_a_table_with_cells_that_the_recorded_batch_has(drop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "drop"), [("vae", 0.0), ("vae", 0.3), ("rae-gp", 0.0)])
+def test_a_table_with_cells_that_the_recorded_batch_has(
+    name: str, drop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = np.random.default_rng(0)
     size, kind = made.normal(size=SPLIT), np.array(["a", "b", "c"])[np.arange(SPLIT) % 3]
     size[made.random(SPLIT) < 0.3] = np.nan
     table = from_columns({"size": size, "count": made.poisson(3, SPLIT) * 1.0, "kind": kind})
     monkeypatch.setitem(globals(), "pictures", lambda: table)
-    training = compare(narrow("vae", epochs=3, drop_cells=drop))
+    training = compare(narrow(name, epochs=3, drop_cells=drop, likelihood="mixed"))
     assert training.engine.vae.accepts_missing
     assert Recording.replays > 0
 
