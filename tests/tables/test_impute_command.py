@@ -96,6 +96,38 @@ def test_columns_are_matched_by_name_and_a_table_without_holes_is_copied(
     assert _read(tmp_path / "full.csv") == _read(other)
 
 
+def test_cells_are_written_in_the_dialect_of_the_file_that_is_filled_in(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Decimal points and commas between cells, where the training table had decimal commas."""
+    other = tmp_path / "other.csv"
+    other.write_text(
+        'job,height,weight\nsmith,171.0,\n,160.5,60.25\n"a, b",,70.0\n'.replace('"a, b"', "nurse")
+    )
+    for name, separator in (("same.csv", ","), ("tabs.tsv", "\t")):
+        words = [
+            "impute",
+            str(trained / "run"),
+            str(other),
+            "--out",
+            str(tmp_path / name),
+            "--num-samples",
+            "50",
+        ]
+        assert main(words) == 0
+        rows = [line.split(separator) for line in (tmp_path / name).read_text().splitlines()]
+        assert [row[0] for row in rows[:2]] == ["job", "smith"]
+        assert float(rows[1][2]) > 40
+        assert float(rows[3][1]) > 140
+        assert rows[2][1:] == ["160.5", "60.25"]
+        cells = (tmp_path / name).with_suffix(".cells.csv").read_text().splitlines()
+        assert cells[0].split(",")[:3] == ["row", "column", "value"]
+        assert cells[1].split(",")[:3] == ["0", "weight", rows[1][2]]
+    other.write_text("job;height;weight\nsmith;171;\nnurse;;70\n")  # which tells nothing of decimals
+    assert main(["impute", str(trained / "run"), str(other), "--out", str(tmp_path / "whole.csv")]) == 0
+    assert "," in _read(tmp_path / "whole.csv")[1][2]
+
+
 def test_what_cannot_be_imputed_is_refused(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

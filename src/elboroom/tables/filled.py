@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,26 @@ from elboroom.data.table_write import cell_texts
 from elboroom.tables.imputation import Imputed
 
 Cells = NDArray[Any]
+_WITH_POINT = re.compile(r"\s*[+-]?\d*\.\d+\s*")
+
+
+def as_in_file(path: Path, columns: Sequence[Column], encoding: str | None = None) -> tuple[Column, ...]:
+    """Columns with the decimal sign of a text file, which may be another than that of the training table."""
+    layout = find_layout(path, encoding)
+    if not layout.comma and layout.separator != ",":
+        cells = (cell for record in records(path, layout) for cell in record.cells)
+        if not any(map(_WITH_POINT.fullmatch, cells)):  # nothing tells, but for the training table
+            return tuple(columns)
+    return tuple(column.model_copy(update={"comma": layout.comma}) for column in columns)
 
 
 def filled_text(
-    path: Path, data: Dataset, columns: Sequence[Column], x: Cells, encoding: str | None = None
+    path: Path,
+    data: Dataset,
+    columns: Sequence[Column],
+    x: Cells,
+    encoding: str | None = None,
+    ending: str = "",
 ) -> str:
     """The text of a table with other cells where they are missing.
 
@@ -38,18 +55,26 @@ def filled_text(
         float (n, d), without a missing cell.
     encoding : str, optional
         Of the file, as Python names it.
+    ending : str
+        Of the file to write, ``.csv`` or ``.tsv``; that of ``path`` if missing.
 
     Returns
     -------
     str
-        The header and all lines of the file but comments, in its separator and order of columns.
+        The header and all lines of the file but comments, in its order of columns and with its decimal sign.
+        Its separator is kept if the ending is; else it is a tab in ``.tsv``, and in ``.csv`` a comma, or a
+        semicolon beside decimal commas.
     """
     layout = find_layout(path, encoding)
-    missing, texts = np.isnan(np.asarray(data.x)), cell_texts(columns, x)
+    missing = np.isnan(np.asarray(data.x))
+    texts = cell_texts(as_in_file(path, columns, encoding), x)
+    separator = layout.separator
+    if ending and ending != path.suffix.lower():
+        separator = "\t" if ending == ".tsv" else ";" if layout.comma else ","
     places = [layout.columns.index(column.name) for column in columns]
     of_line = {} if data.rows is None else {int(row): i for i, row in enumerate(data.rows)}
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n", delimiter=layout.separator)
+    table = csv.writer(text, lineterminator="\n", delimiter=separator)
     if layout.header is not None:
         table.writerow(layout.columns)
     for row, _, cells in records(path, layout):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +70,7 @@ class Impute(ModelVerb):
         from elboroom.io.files import write_atomic
         from elboroom.runs.run import Run
         from elboroom.tables import impute
-        from elboroom.tables.filled import cells_text
+        from elboroom.tables.filled import as_in_file, cells_text
 
         default = Path("filled.csv")
         first = output_file(self.out, default, WRITTEN, overwrite=True)
@@ -100,6 +100,9 @@ class Impute(ModelVerb):
         if more:
             others = f" and the like, {len(more)} in all" if len(more) > 1 else ""
             say.print(f"wrote {shown(more[0])}{others}: missing cells drawn")
+        source = self._text_source(run)
+        if source is not None:
+            found = replace(found, columns=as_in_file(source, found.columns, run.config.data.encoding))
         write_atomic(cells, cells_text(rows_of(data), found))
         say.print(f"wrote {shown(cells)}: the spread of each of these cells")
         if len(found.poor):
@@ -110,15 +113,21 @@ class Impute(ModelVerb):
                 "give more --num-samples, or train longer, with --recipe missing-iwae or --drop-cells 0.3"
             )
 
+    def _text_source(self, run: Run) -> Path | None:
+        """The text file that the table is read from, if it is one."""
+        source = Path(self.data or run.config.data.source or "")
+        return source if source.suffix.lower() in _TEXT and source.is_file() else None
+
     def _write(self, run: Run, data: Dataset, found: Imputed, x: NDArray[Any], file: Path) -> None:
         """Write one table: cells that are not missing as the text file has them, if it is one."""
         from elboroom.data.table_write import write_table
         from elboroom.io.files import write_atomic
         from elboroom.tables.filled import filled_text
 
-        source = Path(self.data or run.config.data.source or "")
-        if file.suffix.lower() in _TEXT and source.suffix.lower() in _TEXT and source.is_file():
-            write_atomic(file, filled_text(source, data, found.columns, x, run.config.data.encoding))
+        source = self._text_source(run)
+        if file.suffix.lower() in _TEXT and source is not None:
+            encoding, ending = run.config.data.encoding, file.suffix.lower()
+            write_atomic(file, filled_text(source, data, found.columns, x, encoding, ending))
         else:
             write_table(file, found.columns, x)
 
