@@ -166,6 +166,20 @@ def test_coordinates_are_those_of_the_upright_photo(tmp_path: Path) -> None:
     assert (tmp_path / "dogs" / "landmarks.csv").read_text() == HEADER + "a.jpg,100,120,200,120,150,180,,\n"
 
 
+def test_photos_of_iphones_are_marked_too(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "pillow_heif", reason="pillow-heif is not installed: elboroom[heic]"
+    ).register_heif_opener()
+    points = {"left_eye": (100, 120), "right_eye": (200, 120), "nose": (150, 180)}
+    dotted(points, size=(300, 400)).save(tmp_path / "a.HEIC", quality=95)
+    marks = Marks(tmp_path)
+    assert marks.size(0) == (300, 400)
+    picture = Image.open(io.BytesIO(marks.picture(0, 1024)))
+    assert (picture.format, picture.size) == ("JPEG", (300, 400))
+    for part, place in dots(np.asarray(picture)).items():
+        assert np.allclose(place, points[part], atol=1), part
+
+
 def test_large_photos_are_shown_smaller(tmp_path: Path) -> None:
     points = {"left_eye": (1000, 1200), "right_eye": (2000, 1200)}
     (tmp_path / "dogs").mkdir()

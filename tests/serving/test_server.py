@@ -300,6 +300,22 @@ def test_a_route_may_stop_it() -> None:
     assert said[0] == f"open {server.address}"
 
 
+def test_the_browser_gets_an_address_that_leads_to_the_page_once(server: Server) -> None:
+    address = server.address_for_once()
+    assert server.token not in address
+    path = address.removeprefix(f"http://127.0.0.1:{server.port}")
+    assert ask_raw(server, "POST", path, b"")[0] == 404
+    assert ask_raw(server, "GET", path, Host="evil.example")[0] == 421
+    assert ask_raw(server, "GET", path + "number?n=1")[0] == 404
+    status, headers, _ = ask_raw(server, "GET", path)
+    assert (status, headers["Location"]) == (303, f"/{server.token}/")
+    for _ in range(2):
+        status, headers, body = ask_raw(server, "GET", path)
+        assert (status, headers["Location"]) == (404, None)
+        assert server.token.encode() not in body
+    assert ask_raw(server, "GET", "//")[0] == 404  # an empty ticket is none
+
+
 def test_the_browser_is_opened_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or False)
@@ -309,6 +325,7 @@ def test_the_browser_is_opened_only_when_asked(monkeypatch: pytest.MonkeyPatch) 
         server.stopped.set()
         run(server, said.append, open_browser=ask_for_it)
         assert len(opened) == expected
+        assert server.address not in opened  # the system shows it to all users
         assert any("no browser" in line for line in said) == ask_for_it
 
 

@@ -1,7 +1,9 @@
 // Mark the eyes, nose and mouth of photos: which photo is shown, its marks, and what buttons and keys do.
-import { ApiError, getCrop, getState, type Part, type Photo, type Point, type Points, type State } from "./api";
+import { getState, type Part, type Photo, type Point, type Points, type State } from "./api";
+import { onKeys } from "./keys";
 import { Pictures } from "./pictures";
 import { listen } from "./pointing";
+import { Preview } from "./preview";
 import { Saving } from "./saving";
 import { COLOURS, View } from "./view";
 
@@ -24,6 +26,7 @@ let changed = false;
 let failure = ""; // why the shown photo cannot be seen
 const drafts = new Map<number, Points>(); // marks too few to be saved
 const visited: { photo: Photo; skipped: boolean }[] = [];
+const face = new Preview(find<HTMLImageElement>("crop"), find("crop-note"));
 const saving = new Saving(saved, notSaved);
 
 const shown = () => state.photos[current]!;
@@ -37,7 +40,7 @@ async function show(place: number): Promise<void> {
   history = [];
   changed = drafts.has(photo.id);
   failure = "";
-  preview.clear();
+  face.none("");
   view.show(null, points);
   refresh();
   try {
@@ -51,7 +54,7 @@ async function show(place: number): Promise<void> {
     ahead();
   }
   refresh();
-  void preview.update();
+  void preview();
 }
 
 /** Fetch what will be shown next, and keep what was shown last. */
@@ -82,7 +85,7 @@ function touched(): void {
   view.points = points;
   view.draw();
   refresh();
-  void preview.update();
+  void preview();
 }
 
 async function place(point: Point): Promise<void> {
@@ -92,7 +95,7 @@ async function place(point: Point): Promise<void> {
   const photo = shown();
   change({ ...points, [part]: point });
   if (!auto.checked || wanted()) return;
-  if ((await preview.update()) && shown() === photo && !wanted()) next(); // stays where the face cannot be cut
+  if ((await preview()) && shown() === photo && !wanted()) next(); // stays where the face cannot be cut
 }
 
 function undo(): void {
@@ -177,46 +180,12 @@ function nudge(x: number, y: number): void {
   change({ ...points, [last]: view.clamp([u + x * view.step, v + y * view.step]) });
 }
 
-/** The face as it will be cut out; asked again whenever a mark changes. */
-const preview = {
-  asked: new AbortController(),
-  image: find<HTMLImageElement>("crop"),
-  note: find("crop-note"),
-
-  clear(): void {
-    this.asked.abort();
-    this.show(null, "", false);
-  },
-
-  show(address: string | null, text: string, warn: boolean): void {
-    if (this.image.src.startsWith("blob:")) URL.revokeObjectURL(this.image.src);
-    if (address) this.image.src = address;
-    else this.image.removeAttribute("src");
-    this.image.hidden = !address;
-    this.note.textContent = text;
-    this.note.classList.toggle("warn", warn);
-  },
-
-  /** Ask for it, and say whether there is a face to be cut out. */
-  async update(): Promise<boolean> {
-    this.asked.abort();
-    if (!hasEyes() || failure) {
-      this.show(null, failure ? "" : "The cut-out face appears here after both eyes.", false);
-      return false;
-    }
-    const asked = (this.asked = new AbortController());
-    try {
-      const crop = await getCrop(shown().id, points, asked.signal);
-      if (asked.signal.aborted) return false;
-      this.show(URL.createObjectURL(crop), `aligned as a ${state.template === "dog" ? "dog's" : "person's"} face`, false);
-      return true;
-    } catch (error) {
-      if (asked.signal.aborted) return false;
-      this.show(null, `The photo ${error instanceof ApiError ? error.message : error}.`, true);
-      return false;
-    }
-  },
-};
+/** Bring the cut-out face up to date, and say whether there is one. */
+async function preview(): Promise<boolean> {
+  if (hasEyes() && !failure) return face.update(shown().id, points, () => state.template);
+  face.none(failure ? "" : "The cut-out face appears here after both eyes.");
+  return false;
+}
 
 function saved(answer: Photo & { template: string }): void {
   state.template = answer.template;
@@ -284,31 +253,11 @@ function refresh(): void {
 function sentence(photo: Photo, done: boolean): string {
   if (failure) return `This photo ${failure}.`;
   if (!view.picture) return "Loading …";
+  if (done && !changed && saving.pending) return "Saving …";
   if (done && !changed) return `All photos are done. The marks are in ${state.file}; press Ctrl-C in the terminal to end.`;
   if (photo.status === "skipped" && !Object.keys(points).length) return "Skipped: this photo will be left out.";
   if (photo.note && !changed) return photo.status === "marked" ? `Will be left out: it ${photo.note}.` : `Note: ${photo.note}`;
   return "";
-}
-
-function keys(event: KeyboardEvent): void {
-  const target = event.target as HTMLElement;
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (target.closest("button, summary, input") && ["Enter", " "].includes(event.key)) return;
-  if (target === position && event.key.startsWith("Arrow")) return;
-  const steps: Record<string, [number, number]> = {
-    ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
-  };
-  const way = steps[event.key];
-  const actions: Record<string, () => void> = {
-    enter: next, " ": next, backspace: undo, z: undo, s: skip, x: swap,
-    arrowleft: () => step(-1), arrowright: () => step(1),
-    "+": () => view.zoom(1.5), "=": () => view.zoom(1.5), "-": () => view.zoom(1 / 1.5), "0": () => view.fit(),
-    a: () => auto.click(), l: () => loupe.click(),
-  };
-  const action = event.shiftKey && way ? () => nudge(...way) : actions[event.key.toLowerCase()];
-  if (!action) return;
-  event.preventDefault();
-  if (!event.repeat || way) action();
 }
 
 function wire(): void {
@@ -333,7 +282,17 @@ function wire(): void {
   position.max = String(state.photos.length);
   position.addEventListener("input", () => step(Number(position.value) - 1 - current));
   for (const box of [auto, loupe]) box.addEventListener("change", () => view.canvas.focus({ preventScroll: true }));
-  document.addEventListener("keydown", keys);
+  onKeys(
+    {
+      enter: next, " ": next, backspace: undo, z: undo, s: skip, x: swap,
+      arrowleft: () => step(-1), arrowright: () => step(1),
+      "+": () => view.zoom(1.5), "=": () => view.zoom(1.5), "-": () => view.zoom(1 / 1.5), "0": () => view.fit(),
+      a: () => auto.click(), l: () => loupe.click(),
+    },
+    nudge,
+  );
+  const help = document.querySelector("details")!;
+  help.addEventListener("toggle", () => help.scrollIntoView({ block: "nearest" }));
   window.addEventListener("beforeunload", (event) => {
     leave();
     if (saving.pending) event.preventDefault();

@@ -68,11 +68,15 @@ def _refuse(constant: str) -> Any:
 
 @dataclass(frozen=True)
 class Response:
-    """What is answered: a body, its media type, and the content security policy under which it is shown."""
+    """What is answered: a body, its media type, and the content security policy under which it is shown.
+
+    A `location` sends the browser there instead.
+    """
 
     body: bytes
     kind: str = "application/octet-stream"
     policy: str = _NOTHING
+    location: str = ""
 
 
 def json_response(tree: Any) -> Response:

@@ -82,6 +82,7 @@ class Server:
         self.max_body = max_body
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.stopped = threading.Event()
+        self._ticket = ""
         self._busy = 0
         self._idle = threading.Condition()
         try:
@@ -106,6 +107,23 @@ class Server:
         with self._idle:
             self._idle.wait_for(lambda: not self._busy, _GRACE)
 
+    def address_for_once(self) -> str:
+        """Return an address that leads to `address` a single time.
+
+        A browser is started with it, since the system shows the command lines of programs to all its users.
+        """
+        self._ticket = secrets.token_urlsafe(_TOKEN_BYTES)
+        return f"http://{HOST}:{self.port}/{self._ticket}/"
+
+    def _redeemed(self, handler: _Handler) -> bool:
+        """Whether a request brings the address for once, which is void from then on."""
+        with self._idle:
+            given = handler.path.encode("utf-8", "replace")
+            if not self._ticket or not hmac.compare_digest(given, f"/{self._ticket}/".encode()):
+                return False
+            self._ticket = ""
+            return True
+
     def answer(self, handler: _Handler) -> Response:
         """Check a request, and call its route.
 
@@ -117,6 +135,8 @@ class Server:
         headers = handler.headers
         if headers.get_all("Host") not in ([f"{HOST}:{self.port}"], [f"localhost:{self.port}"]):
             raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this server answers no such host")
+        if handler.command == "GET" and self._redeemed(handler):
+            return Response(b"", location=f"/{self.token}/")
         route, query = self._find(handler.command, handler.path)
         if handler.command == "POST":
             origin = headers.get_all("Origin")
@@ -214,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as refusal:
             self._refuse(refusal.status, str(refusal))
         else:
-            self._send(HTTPStatus.OK, response)
+            self._send(HTTPStatus.SEE_OTHER if response.location else HTTPStatus.OK, response)
 
     do_GET = do_POST = _reply  # noqa: N815 - as http.server names them
 
@@ -232,6 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", response.kind)
         self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Content-Security-Policy", response.policy)
+        if response.location:
+            self.send_header("Location", response.location)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         if self.close_connection:
@@ -263,7 +285,7 @@ def run(server: Server, say: Callable[[str], object], *, open_browser: bool = Fa
     with server:
         say(f"open {server.address}")
         say("press Ctrl-C to stop")
-        if open_browser and not webbrowser.open(server.address):
+        if open_browser and not webbrowser.open(server.address_for_once()):
             say("no browser could be opened; open the address yourself")
         try:
             while not server.stopped.wait(0.5):
