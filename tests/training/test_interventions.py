@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.utils.checkpoint import checkpoint
 
 from elboroom import VAE, Dataset, Objective, fit
 from elboroom.config import Config
@@ -231,3 +232,23 @@ def test_what_is_done_during_training_acts(way: str, change: str) -> None:
     vae = setting.fit(on_epoch)
     assert_same_weights(vae, expected)
     assert not same_weights(vae, untouched)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_network_of_ones_own_may_recompute_in_either_way(reentrant: bool) -> None:
+    """Reentrant checkpoints refuse torch.autograd.grad."""
+
+    class Recomputed(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.detach().requires_grad_()  # without which the reentrant kind computes no gradients
+            found: Tensor = checkpoint(super().forward, y, use_reentrant=reentrant)
+            return found
+
+    learnt = []
+    for kind in (nn.Sequential, Recomputed):
+        setting = Setting("autograd")
+        setting.vae.encoder = kind(*setting.vae.encoder.children())
+        setting.fit()
+        learnt.append(setting.vae.state_dict())
+    for name, value in learnt[0].items():
+        torch.testing.assert_close(learnt[1][name], value, rtol=1e-5, atol=1e-6)

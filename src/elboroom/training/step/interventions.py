@@ -89,6 +89,29 @@ def has_accumulation_hooks(parameters: Iterable[Tensor]) -> bool:
     return any(map(_accumulation_hooks, parameters))
 
 
+def has_node(result: Tensor, name: str) -> bool:
+    """Whether an operation of this name is in the graph of a result.
+
+    Reentrant checkpoints (``torch.utils.checkpoint``, ``use_reentrant=True``) work with ``backward`` only.
+
+    Examples
+    --------
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> has_node(2 * x.exp(), "ExpBackward0"), has_node(2 * x, "ExpBackward0")
+    (True, False)
+    """
+    ahead, seen = [result.grad_fn], set()
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == name:
+            return True
+        seen.add(node)
+        ahead += [following for following, _ in node.next_functions]
+    return False
+
+
 class Watch:
     """Notices at every step, in microseconds, when something begins to act on what is passed over.
 

@@ -12,7 +12,7 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.step.chains import Chains
 from elboroom.training.step.direct import Direct
-from elboroom.training.step.interventions import Watch, has_accumulation_hooks
+from elboroom.training.step.interventions import Watch, has_accumulation_hooks, has_node
 from elboroom.training.step.update import Update
 
 # Where the optimiser keeps the low-precision copies up to date, they are renewed after so many steps all the
@@ -65,6 +65,7 @@ class Paths:
         self._update = update
         # Also those that chains hold: an objective may call a network again, without its chains.
         self._sought = [p for p in self._parameters if p.requires_grad]
+        self._needs_backward: bool | None = None
         update.watch(chains.covered_by_biases)
         self.direct = Direct.of(self._vae, self._objective, chains)
         self.autocast = self._precision == "bf16" and not chains.hold_all_products
@@ -80,10 +81,13 @@ class Paths:
         ``loss.backward()`` does the same, but copies gradients that are not laid out as their parameters once
         more than needed.
         """
-        if has_accumulation_hooks(self._sought):
-            torch.autograd.backward(loss)
-            return
-        found = torch.autograd.grad(loss, self._sought, allow_unused=True)
+        if self._needs_backward is None:
+            self._needs_backward = has_node(loss, "CheckpointFunctionBackward")
+        with self._chains():  # for what computes activations again
+            if self._needs_backward or has_accumulation_hooks(self._sought):
+                torch.autograd.backward(loss)
+                return
+            found = torch.autograd.grad(loss, self._sought, allow_unused=True)
         for parameter, gradient in zip(self._sought, found, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
