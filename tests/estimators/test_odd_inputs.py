@@ -109,3 +109,12 @@ def test_frames_of_polars_come_back_in_their_types() -> None:
         observed = frame[name].is_not_null()
         assert filled[name].filter(observed).equals(frame[name].filter(observed))
     assert VAETransformer(**FEW).fit(frame).sample(4).schema == frame.schema
+
+
+def test_a_category_that_is_replaced_as_unknown_is_warned_of() -> None:
+    people = _people()
+    imputer = VAEImputer(unseen="missing", **FEW).fit(people)
+    odd = people.head(4).assign(job=["cook", "king", "cook", "nurse"])
+    with pytest.warns(RunWarning, match=r"'king' in row 1 \(counting from 0\) is taken as missing: no known"):
+        filled = imputer.transform(odd)
+    assert filled["job"].isin(["cook", "nurse"]).all()

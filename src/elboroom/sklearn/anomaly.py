@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils import check_random_state
 
-from elboroom.errors import RunWarning, UsageError
+from elboroom.errors import RunWarning, UsageError, counted
 from elboroom.scoring import conformal_p_values, conformal_threshold
 from elboroom.scoring.conformal import least_false_alarms
 from elboroom.scoring.contributions import Reason, top_reasons
@@ -137,8 +137,9 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         scores, self.usual_contributions_ = -found.value, -found.contributions.usual()
         least = least_false_alarms(len(scores))
         if rate < least:
+            rows = f"{counted(len(scores), 'row')} for calibration hold{'s' if len(scores) == 1 else ''}"
             warnings.warn(
-                f"false_alarm_rate = {rate:g}: {len(scores)} rows for calibration hold no rate below "
+                f"false_alarm_rate = {rate:g}: {rows} no rate below "
                 f"{least:.3g}, which is held instead; give more rows or raise calibration_fraction",
                 RunWarning,
                 stacklevel=3,

@@ -32,6 +32,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
     ([0.5, -1.0], False)
     """
 
+    _says_unseen = True  # as they are replaced
+
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
         """Train the model on the observed cells of X (n, n_features); ``y`` is ignored.
 
@@ -52,8 +54,9 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
     def transform(self, X: Any) -> Any:
         """X with every missing cell filled in: by its mean, or for a category by the most probable one.
 
-        Observed cells are unchanged. A mean minimises the expected squared error, and varies less than the
-        data do; see :meth:`sample`.
+        Observed cells are unchanged, but for unknown categories with ``unseen="missing"``, which a warning
+        names. A mean minimises the expected squared error, and varies less than the data do; see
+        :meth:`sample`.
         """
         x = self._rows(X).copy()
         return self._filled(X, x, self._single(x.copy()))

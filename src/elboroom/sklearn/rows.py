@@ -42,6 +42,7 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
     kinds: Any
     unseen: Any
     columns_: tuple[Column, ...]
+    _says_unseen = False  # whether a warning names the categories that are taken as missing
 
     @property
     def _mixed(self) -> bool:
@@ -96,6 +97,8 @@ class RowsEstimator(BaseEstimator):  # type: ignore[misc]
             kept = {column.name for column in self.columns_ if column.dtype == "category"}
             self._labels = {name: dtype.categories.tolist() for name, dtype in named if name in kept}
             _warn(data.notes)
+        elif self._says_unseen:
+            _warn(note for note in data.notes if "no known category" in note)
         return np.asarray(data.x, np.float64)
 
     def _like_input(self, x: Numbers) -> Any:
