@@ -19,6 +19,7 @@ from elboroom import VAE, Dataset, Objective, fit
 from elboroom.distributed.processes import Workers
 from elboroom.objectives import schedules
 from elboroom.objectives.critics import total_correlation_critic
+from elboroom.training import StopTraining
 from elboroom.training.step.engine import Engine
 
 BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
@@ -103,6 +104,21 @@ def freezes(out: Path) -> None:
     fit(vae, images(), out=out, on_epoch=on_epoch, **BASE | decay)
 
 
+def watched(out: Path) -> None:
+    """A function that looks on at each step and draws random numbers, and one that ends after two epochs."""
+    seen = []
+
+    def on_step(vae: VAE, row: dict[str, Any]) -> None:
+        seen.append((row["step"], torch.rand(3)))
+
+    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
+        assert len(seen) == row["step"]
+        if row["epoch"] == 2:
+            raise StopTraining
+
+    assert len(fit(build(), images(), out=out, on_epoch=on_epoch, on_step=on_step, **BASE)) == 2
+
+
 def two_epochs(out: Path) -> None:
     fit(build(), images(), out=out, **BASE | {"epochs": 2})
 
@@ -143,7 +159,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
         *(plain, few_examples, sharded, batch_norm, critic, layers, recomputed, codes, bad_example),
-        freezes,
+        *(freezes, watched),
         *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )
 }

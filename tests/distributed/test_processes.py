@@ -32,6 +32,7 @@ CURVES = [
     "critic",
     "layers",
     "recomputed",
+    "watched",
     "codes",
     "bad_example",
     "freezes",

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from elboroom import Run, load_data
+from elboroom.cli import training_run
 from elboroom.cli.main import main
 from elboroom.errors import FailureError, UsageError
 from elboroom.hub.datasets import read_name
 
 from .fake_hub import FakeHub, running
 
-pytest.importorskip("huggingface_hub", reason="data sets on a hub need huggingface_hub")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="data sets on a hub need huggingface_hub")
 pyarrow = pytest.importorskip("pyarrow", reason="data sets on a hub are Parquet files, which need pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -93,7 +94,12 @@ def test_without_a_network_the_cache_serves(hub: FakeHub, monkeypatch: pytest.Mo
     with pytest.raises(FailureError, match="was not listed before, and HF_HUB_OFFLINE is set"):
         load_data(_name(hub, number=7))
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    with pytest.raises(FailureError, match="the hub does not answer"):
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_tree", lost)  # which tries for half a minute
+    with pytest.raises(FailureError, match="the hub does not answer, and it was not listed before"):
         load_data(_name(hub, number=7))
 
 
@@ -157,7 +163,10 @@ def test_a_file_of_this_computer_is_not_read(hub: FakeHub, tmp_path: Path) -> No
     assert len(data) == 29
 
 
-def test_it_is_trained_and_resumed_from_the_command_line(hub: FakeHub, tmp_path: Path) -> None:
+def test_it_is_trained_and_resumed_from_the_command_line(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_run, "draw_all", lambda *_, **__: [])
     run = tmp_path / "run"
     assert main(["train", _name(hub), "--epochs", "1", "--hidden", "4", "--out", str(run), "--quiet"]) == 0
     assert Run(run).config.data.source == _name(hub)

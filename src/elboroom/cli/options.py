@@ -158,7 +158,7 @@ class TrainingVerb(Verb):
             "--beta-schedule",
         ),
         *("--binarize", "--data.size", "--validation", "--epochs", "--batch-size", "--lr", "--patience"),
-        *("--seed", "--device"),
+        *("--seed", "--device", "--track"),
     )
 
     source: Annotated[Positional[str | None], DATA] = None
