@@ -210,3 +210,37 @@ def test_text_that_a_spreadsheet_runs_is_said_and_written_as_it_is() -> None:
         assert sorted({row[0] for row in zip(*cell_texts(data.columns, data.x), strict=True)}) == sorted(
             [word, "other"]
         )
+
+
+@pytest.mark.parametrize("kinds", [None, "numbers"])
+def test_a_number_sign_may_begin_a_cell(tmp_path: Path, kinds: str | None) -> None:
+    """Rows that begin with what spreadsheets write for a missing cell used to be taken for comments."""
+    rows = [f"{'#N/A' if i % 9 == 4 else round(i / 7, 3)},{i * 7 % 11}" for i in range(60)]
+    data = _table(
+        tmp_path,
+        "\n".join(["a,b", *rows[:20], "# a comment, of two cells", "#one", *rows[20:], ""]),
+        kinds=kinds,
+    )
+    missing = [i for i in range(60) if i % 9 == 4]
+    if kinds is None:
+        assert len(data) == 60
+        assert np.flatnonzero(np.isnan(data.x[:, 0])).tolist() == missing
+        assert not data.skipped
+    else:
+        assert len(data.skipped) == len(missing)
+        assert "has '#N/A' in column 'a' where a number is wanted" in data.skipped[0].reason
+        assert data.rows is not None
+        assert data.rows.tolist() == [i for i in range(60) if i not in missing]
+
+
+def test_words_may_begin_with_a_number_sign_and_go_on_in_another_line(tmp_path: Path) -> None:
+    rows = "".join(f'#t{i % 3},{i / 7:.3f},"two\n# lines {i % 2}"\n' for i in range(30))
+    data = _table(tmp_path, f"tag,a,b\n{rows}")
+    assert len(data) == 30
+    assert [c.categories for c in data.columns] == [
+        ("#t0", "#t1", "#t2"),
+        (),
+        ("two\n# lines 0", "two\n# lines 1"),
+    ]
+    text = filled_text(tmp_path / "t.csv", data, data.columns, data.x)
+    assert text == (tmp_path / "t.csv").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,15 @@ class Layout:
 class Lines:
     """Lines of a text file without comments, and how far it has been read.
 
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    encoding : str
+        As Python names it.
+    is_row : callable, optional
+        Whether a line that begins with ``#`` is part of the table all the same.
+
     Attributes
     ----------
     number : int
@@ -101,8 +110,8 @@ class Lines:
         The comment read last, with its line, if nothing but comments followed.
     """
 
-    def __init__(self, path: Path, encoding: str):
-        self._path, self._encoding = path, encoding
+    def __init__(self, path: Path, encoding: str, is_row: Callable[[str], bool] = lambda _: False):
+        self._path, self._encoding, self._is_row = path, encoding, is_row
         self.number = 0
         self.comment: tuple[int, str] | None = None
 
@@ -111,7 +120,7 @@ class Lines:
             for self.number, line in enumerate(file, 1):
                 if self.number == 1 and _EXCEL.fullmatch(line):
                     continue
-                if line.lstrip().startswith("#"):
+                if line.lstrip().startswith("#") and not self._is_row(line):
                     self.comment = (self.number, line.lstrip().lstrip("#"))
                 elif "\0" in line:
                     raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 from elboroom.data.table_layout import Layout, Lines, dialect, not_text
 from elboroom.errors import UsageError
+
+_CELL = re.compile(r"\s*#[^\s#]")  # a comment has a space after its sign
 
 
 class Record(NamedTuple):
@@ -55,8 +58,9 @@ def reading_text(path: Path) -> Iterator[None]:
 def records(path: Path, layout: Layout) -> Iterator[Record]:
     """Rows of data of a text table.
 
-    A line of separators alone is a row, whose cells are empty, if another row follows it: every reader of a
-    file numbers its rows in the same way. Blank lines are none.
+    A line that begins with ``#`` is a comment, unless it goes on without a space and has as many cells as the
+    table. A line of separators alone is a row, whose cells are empty, if another row follows it: every reader
+    of a file numbers its rows in the same way. Blank lines are none.
 
     Raises
     ------
@@ -77,7 +81,19 @@ def records(path: Path, layout: Layout) -> Iterator[Record]:
 
 def _parsed(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Last line and cells of each record."""
-    lines = Lines(path, layout.encoding)
+
+    def is_row(line: str) -> bool:
+        """Whether ``#`` belongs to a cell: in an open quote, or as "#N/A" or "#tag" begins a row."""
+        if quotes % 2:
+            return True
+        if lines.number < layout.first or len(layout.columns) < 2 or not _CELL.match(line):
+            return False
+        try:
+            return len(next(csv.reader([line], **dialect(layout.separator)))) == len(layout.columns)
+        except csv.Error:
+            return False
+
+    lines = Lines(path, layout.encoding, is_row)
     texts = (line.strip() for line in lines) if layout.separator == " " else iter(lines)
     start, quotes = 0, 0  # of the present record
 
