@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from elboroom.errors import printable
 
 _NAME, _REST, _WIDTH = 15, "   reconstructed", 80
+_TENTH, _LARGE = 0.1, 1000.0
 
 
 def table_of_columns(columns: Sequence[dict[str, Any]]) -> list[str]:
@@ -68,7 +69,7 @@ def table_of_mechanism(columns: Sequence[dict[str, Any]]) -> list[str]:
     >>> for line in table_of_mechanism([{"name": "pay", "missing": 0.2, "at": at}]):
     ...     print(line)
       column           missing   how likely a cell of this value is missing
-      pay                20.0%   42.0% at 60, 8.0% at 20
+      pay                20.0%   42% at 60, 8.0% at 20
     """
     head = f"  {'column':<{_NAME}} {'missing':>8}   how likely a cell of this value is missing"
     return [head, *map(_mechanism_line, columns)]
@@ -78,7 +79,7 @@ def _mechanism_line(column: dict[str, Any]) -> str:
     share = "–" if column["missing"] is None else f"{column['missing']:.1%}"
     start = f"  {_name(column)} {share:>8}   "
     at = sorted(column["at"], key=lambda one: -one["probability"])
-    texts = [f"{one['probability']:.1%} at {_value(one['value'])}" for one in at]
+    texts = [f"{_percent(one['probability'])} at {_value(one['value'])}" for one in at]
     for count in range(len(texts), 0, -1):
         more = "" if count == len(texts) else ", …"
         line = f"{start}{', '.join(texts[:count])}{more}"
@@ -87,5 +88,11 @@ def _mechanism_line(column: dict[str, Any]) -> str:
     return set_cell_size(f"{start}{texts[0]}", _WIDTH - 1) + "…"
 
 
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= _TENTH else f"{share:.1%}"
+
+
 def _value(value: Any) -> str:
-    return printable(value) if isinstance(value, str) else f"{value:.4g}"
+    if isinstance(value, str):
+        return printable(value)
+    return f"{value:,.0f}" if _LARGE <= abs(value) < _LARGE**3 else f"{value:.4g}"

@@ -18,6 +18,8 @@ from elboroom.probability.columns.points import Placing, Points, Tilt
 
 Part = tuple[ColumnFamily, Tensor]
 """A family of columns with its features (..., width)."""
+GAIN = 10.0
+"""Log-odds for each unit of a parameter."""
 _LEAST_SHARE = 1e-3  # of missing cells in training, from which log-odds start
 
 
@@ -54,11 +56,27 @@ class FamilyMechanism(nn.Module):
         self._named = most > 0
         if not self.any_present:
             return  # parameters would have no gradient
+        # Adam moves all parameters by similar amounts: from shares of them log-odds are found in fewer steps.
         if self._named:
-            self.table = nn.Parameter(start[:, None].repeat(1, most))
+            self.raw_table = nn.Parameter(start[:, None].repeat(1, most) / GAIN)
         else:
-            self.intercept = nn.Parameter(start)
-            self.slope = nn.Parameter(torch.zeros_like(start))
+            self.raw_intercept = nn.Parameter(start / GAIN)
+            self.raw_slope = nn.Parameter(torch.zeros_like(start))
+
+    @property
+    def table(self) -> Tensor:
+        """Log-odds of each category, (g, most categories)."""
+        return GAIN * self.raw_table
+
+    @property
+    def intercept(self) -> Tensor:
+        """Log-odds of numbers at y = 0, (g,)."""
+        return GAIN * self.raw_intercept
+
+    @property
+    def slope(self) -> Tensor:
+        """Change of the log-odds of numbers with y, (g,)."""
+        return GAIN * self.raw_slope
 
     @property
     def tilt(self) -> Tilt | None:
