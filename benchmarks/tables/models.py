@@ -114,15 +114,6 @@ def elboroom_detector(train: Numbers, test: Numbers, seed: int) -> Numbers:
     return scores
 
 
-def elboroom_gaussian(train: Numbers, test: Numbers, seed: int) -> Numbers:
-    """The estimator with one scale per model: for numbers without missing cells."""
-    from elboroom.sklearn import VAEAnomalyDetector
-
-    model = VAEAnomalyDetector(8, hidden=(128, 128), likelihood="gaussian", epochs=400, random_state=seed)
-    scores: Numbers = -model.fit(train).score_samples(test)
-    return scores
-
-
 def pyod_vae(train: Numbers, test: Numbers, seed: int) -> Numbers:
     """PyOD's VAE with its defaults, on standardised columns as its own default."""
     from pyod.models import vae
@@ -147,7 +138,6 @@ def knn(train: Numbers, test: Numbers, seed: int) -> Numbers:
 
 DETECTORS: dict[str, Detector] = {
     "elboroom": elboroom_detector,
-    "elboroom-gaussian": elboroom_gaussian,
     "pyod-vae": pyod_vae,
     "knn": knn,
 }

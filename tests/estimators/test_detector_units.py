@@ -10,13 +10,18 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 
+from elboroom.config import Config
 from elboroom.config.columns import Column
+from elboroom.data import Dataset
 from elboroom.data.column_fits import fitted_column
+from elboroom.errors import RunWarning, UsageError
 from elboroom.probability.mixed import MixedHead
 from elboroom.sklearn import VAEAnomalyDetector, VAETransformer
+from elboroom.sklearn.noisy import perturbed, with_noise
 from elboroom.sklearn.normal import has_heavy_tails, made_normal
 
 
@@ -105,9 +110,14 @@ def test_components_come_from_the_number_of_columns() -> None:
 def test_the_signature_names_every_parameter_and_keeps_its_order_and_defaults() -> None:
     base, own = (inspect.signature(each.__init__).parameters for each in (VAETransformer, VAEAnomalyDetector))
     assert [*base] == [*own][: len(base)]
-    assert {"observation_scale", "least_scale", "normalize", "false_alarm_rate", "calibration_fraction"} == {
-        *own
-    } - {*base}
+    assert {
+        "observation_scale",
+        "least_scale",
+        "normalize",
+        "noise",
+        "false_alarm_rate",
+        "calibration_fraction",
+    } == {*own} - {*base}
     assert own["n_components"].default is None
     assert (own["hidden"].default, own["activation"].default) == ((128, 128), base["activation"].default)
     detector = VAEAnomalyDetector(3, beta=0.5, least_scale=0.2)
@@ -126,7 +136,7 @@ def test_a_saved_detector_judges_as_before(tmp_path: Path) -> None:
     assert loaded.offset_ == detector.offset_
 
 
-def test_the_defaults_find_rows_that_a_mixture_of_normals_says_are_odd() -> None:
+def test_it_finds_rows_that_a_mixture_of_normals_says_are_odd() -> None:
     """Half of the columns of an odd row come from another; the density is known, and is the ceiling."""
     rng = np.random.default_rng(3)
     truth = GaussianMixture(3, random_state=0).fit(rng.normal(size=(60, 6)) @ rng.normal(size=(6, 6)))
@@ -134,6 +144,67 @@ def test_the_defaults_find_rows_that_a_mixture_of_normals_says_are_odd() -> None
     odd = x[600:].copy()
     odd[:, :3] = odd[rng.permutation(300), :3]
     rows, label = np.concatenate([x[300:600], odd]), np.repeat([0, 1], 300)
-    found = VAEAnomalyDetector(random_state=0).fit(x[:300]).score_samples(rows)
+    found = VAEAnomalyDetector(epochs=100, random_state=0).fit(x[:300]).score_samples(rows)
     best = roc_auc_score(label, -truth.score_samples(rows))
     assert roc_auc_score(label, -found) > best - 0.06
+
+
+def test_noise_is_that_of_standardised_numbers_and_leaves_other_cells_alone() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.stack([5 + 2 * rng.normal(size=4000), np.exp(rng.normal(size=4000)), rng.poisson(3, 4000)], 1)
+    cells[:7, 0] = np.nan
+    kinds = [("real", "gaussian"), ("positive", "log_normal"), ("count", "negative_binomial")]
+    columns = tuple(
+        fitted_column(Column(name=kind, kind=kind, family=family), cells[:, i])  # type: ignore[arg-type]
+        for i, (kind, family) in enumerate(kinds)
+    )
+    found = perturbed(cells, columns, 0.2, np.random.default_rng(1))
+    assert np.array_equal(np.isnan(found), np.isnan(cells))
+    assert np.array_equal(found[:, 2], cells[:, 2])
+    moved = (found[7:, 0] - cells[7:, 0]) / columns[0].scale
+    logs = np.log(found[:, 1] / cells[:, 1]) / columns[1].scale
+    for noise in (moved, logs):
+        assert stats.kstest(noise, stats.norm(0, 0.2).cdf).pvalue > 0.01
+    assert abs(np.corrcoef(moved, logs[7:])[0, 1]) < 0.05
+    plain = perturbed(cells[7:], (), 0.2, np.random.default_rng(1))
+    assert (plain - cells[7:]).std(0) == pytest.approx(0.2 * cells[7:].std(0), rel=0.05)
+
+
+def test_copies_keep_the_columns_the_passes_and_the_rows_held_out() -> None:
+    x = skewed(100, 0).astype(np.float32)
+    columns = tuple(Column(name=name, kind="real") for name in "abc")
+    data = Dataset("X", x, np.zeros(100, np.uint8), published_split=True, columns=columns)
+    config = Config().updated(epochs=400, validation=0.2, patience=50, batch_size=32)
+    noisy, changed = with_noise(data, config, 0.1)
+    assert (changed.training.epochs, changed.training.patience, changed.data.validation) == (20, 3, 0)
+    train, held_out = noisy.indices("train"), noisy.indices("validation")
+    assert (len(train), len(held_out)) == (20 * 80, 20)
+    known = {tuple(row) for row in x.tolist()}
+    assert {tuple(row) for row in noisy.x[held_out].tolist()} <= known
+    assert not {tuple(row) for row in noisy.x[train].tolist()} & known
+    mean = np.asarray(noisy.x[train]).reshape(20, 80, 3).mean(0)
+    assert np.abs(mean - x[:, None]).sum(-1).min(0).max() < 0.5  # each is near its row
+    own = x[data.with_validation(0.2, 0).indices("train")]
+    assert [c.location for c in changed.model.columns] == pytest.approx(own.mean(0), rel=1e-5)
+    few, changed = with_noise(data, config.updated(epochs=3), 0.1)
+    assert (changed.training.epochs, len(few.indices("train"))) == (3, 80)
+
+
+def test_noise_keeps_a_model_of_few_rows_from_overfitting() -> None:
+    """New wines of the same kinds score nearly as high as those trained on."""
+    wines, kinds = load_wine(return_X_y=True)
+    wines = np.random.default_rng(0).permutation(wines[kinds < 2])
+    x, new = wines[:60], wines[60:]
+    gaps = []
+    for noise in (0.0, None):
+        detector = VAEAnomalyDetector(noise=noise, epochs=400, hidden=(64,), random_state=0)
+        with pytest.warns(RunWarning, match="12 rows"):
+            detector.fit(x)
+        gaps.append(np.median(detector.score_samples(x)) - np.median(detector.score_samples(new)))
+    assert gaps[1] < 0.6 * gaps[0]
+
+
+@pytest.mark.parametrize("noise", [-0.1, np.inf, "much", True])
+def test_other_noise_is_refused(noise: object) -> None:
+    with pytest.raises(UsageError, match=r"noise = .*: must be a number, 0 or more, or None"):
+        VAEAnomalyDetector(noise=noise).fit(skewed(50, 0))

@@ -9,12 +9,15 @@ import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils import check_random_state
 
+from elboroom.config import Config
+from elboroom.data import Dataset
 from elboroom.errors import RunWarning, UsageError, counted
 from elboroom.scoring import conformal_p_values, conformal_threshold
 from elboroom.scoring.conformal import least_false_alarms
 from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.scoring.measures import Scores
 from elboroom.sklearn.base import Numbers, VAEEstimator
+from elboroom.sklearn.noisy import check_noise, usual_noise, with_noise
 from elboroom.sklearn.normal import in_normal_units, made_normal
 from elboroom.sklearn.signatures import with_parameters_of
 
@@ -46,6 +49,11 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         Make real columns normal that are skewed or have heavy tails, by the quantiles of the training rows
         (the family "quantile", unless ``kinds`` names the column), and score the standardised numbers. With
         False, scores are log-densities in the columns' own units.
+    noise : float, optional
+        Standard deviation of the noise on the numbers of the training rows, in those of the standardised
+        columns, which keeps a model of few rows from learning them by heart. Every pass sees other noise, up
+        to 4,000 rows together, and an epoch of ``history_`` may be several passes. Default: 2/√n for n
+        training rows, at most 0.5. 0 for none.
     false_alarm_rate : float
         Probability with which a normal row is called an anomaly, between 0 and 1.
     calibration_fraction : float
@@ -82,6 +90,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         observation_scale: str = "shared",
         least_scale: float = 0.1,
         normalize: bool = True,
+        noise: float | None = None,
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
         **others: Any,
@@ -90,6 +99,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         self.observation_scale = observation_scale
         self.least_scale = least_scale
         self.normalize = normalize
+        self.noise = noise
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
 
@@ -103,6 +113,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < 1:
                 raise UsageError(f"{name} = {value!r}: must be a number between 0 and 1, such as 0.05")
+        if self.noise is not None:
+            check_noise(self.noise)
         x = self._new_rows(X)
         if len(x) < 2:
             raise UsageError(f"n_samples = {len(x)}: at least 2 rows are needed, one of them to calibrate")
@@ -123,6 +135,10 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         if self._mixed:
             return {**options, "observation_scale": self.observation_scale, "least_scale": self.least_scale}
         return options
+
+    def _prepared(self, data: Dataset, config: Config) -> tuple[Dataset, Config]:
+        noise = usual_noise(len(data)) if self.noise is None else float(self.noise)
+        return with_noise(data, config, noise) if noise else (data, config)
 
     def _scores(self, x: Numbers) -> Scores:
         found = super()._scores(x)
@@ -149,6 +165,14 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         self.offset_ = threshold - _ROUNDING
         return self
 
+    def score_samples(self, X: Any) -> Numbers:
+        """Estimate the log-density of each row by importance sampling, (n,), nats; higher is more normal.
+
+        It is that of the standardised numbers, heavy tails made normal, and does not depend on the units of
+        columns; with ``normalize=False`` that of the rows themselves.
+        """
+        return super().score_samples(X)
+
     def decision_function(self, X: Any) -> Numbers:
         """Score of each row above the threshold, (n,), nats: negative for anomalies."""
         return self.score_samples(X) - self.offset_
@@ -167,9 +191,10 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     def contributions(self, X: Any) -> Numbers:
         """What each column adds to the score of each row, (n, n_features + 1), nats.
 
-        The parts of a row sum to its ``score_samples``. A column's part is E[log p(x_j|z)], averaged over the
-        codes that explain the row (weighted by their importance weights). The last part, −KL(p(z|x) ‖ p(z)),
-        belongs to all columns together: how far from the prior those codes lie. A missing cell has 0.
+        The parts of a row sum to its ``score_samples``. A column's part is E[log p(x_j|z)] (of the
+        standardised x_j unless ``normalize`` is False), averaged over the codes that explain the row,
+        weighted by their importance weights. The last part, −KL(p(z|x) ‖ p(z)), belongs to all columns
+        together: how far from the prior those codes lie. A missing cell has 0.
 
         Nats of different columns cannot be compared; what makes a row odd are the parts far below
         ``usual_contributions_``. :meth:`reasons` names them.

@@ -141,9 +141,8 @@ class VAEEstimator(RowsEstimator):
         """Train a new model on rows (n, d)."""
         seeds = rng.randint(2**31 - 1, size=2)
         seed, self._noise_seed = int(seeds[0]), int(seeds[1])
-        data = self._data(x)
         with _own_names():
-            config = self._config(len(x), seed)
+            data, config = self._prepared(self._data(x), self._config(len(x), seed))
             vae = build(config, data)
             self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
         self.n_iter_ = len(self.history_)
@@ -173,6 +172,10 @@ class VAEEstimator(RowsEstimator):
     def _data(self, x: Numbers) -> Dataset:
         """Rows as a data set to train on, with columns if each has a likelihood of its own."""
         return Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True, columns=self.columns_)
+
+    def _prepared(self, data: Dataset, config: Config) -> tuple[Dataset, Config]:
+        """What the model is trained on, and how."""
+        return data, config
 
     def _adopt(self, vae: VAE) -> None:
         """Keep a copy of the model, at rest, and what its likelihood has learned of the columns."""
