@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.onnx.errors import OnnxExporterError
 
 from elboroom.errors import FailureError, shortened
 from elboroom.exports.checking import largest_difference
@@ -74,7 +73,7 @@ def _converted(network: Network) -> Any:
                 output_names=[port.name for port in network.outputs],
                 verbose=False,
             )
-        except OnnxExporterError as error:
+        except Exception as error:  # of its own kinds, or for want of a version of onnxscript that fits
             cause = error.__cause__ or error
             raise FailureError(
                 f"the {network.name} cannot be exported to ONNX: its exporter says {shortened(str(cause))}; "
