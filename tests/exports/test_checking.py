@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,11 @@ def test_either_side_of_a_tie_is_right_and_far_from_it_one_is() -> None:
         assert largest_difference(quantized(1e-9), chosen(side)) <= TOLERANCE
 
 
+def plain() -> Network:
+    torch.manual_seed(0)
+    return networks_of(VAE.build(shape=(4,), hidden=[8], scale=1.0).eval()).encoder
+
+
 def shifted(network: Network, by: float, rows: int = 0) -> Any:
     def run(inputs: Any) -> list[Tensor]:
         with torch.no_grad():
@@ -62,14 +66,14 @@ def shifted(network: Network, by: float, rows: int = 0) -> Any:
 
 @pytest.mark.parametrize("by", [0.0, 5e-6])
 def test_numbers_within_the_tolerance_are_equal(by: float) -> None:
-    encoder = networks_of(VAE.build(shape=(4,), hidden=[8], scale=1.0).eval()).encoder
+    encoder = plain()
     assert largest_difference(encoder, shifted(encoder, by)) == pytest.approx(by, abs=1e-6)
 
 
 @pytest.mark.parametrize(("by", "rows"), [(3e-5, 0), (1.0, 0), (3e-5, max(BATCHES) - 1)])
 def test_other_numbers_are_not_even_in_one_example(by: float, rows: int) -> None:
-    encoder = networks_of(VAE.build(shape=(4,), hidden=[8], scale=1.0).eval()).encoder
-    with pytest.raises(FailureError, match=rf"differs from the model by {re.escape(f'{by:.0e}'[0])}"):
+    encoder = plain()
+    with pytest.raises(FailureError, match=r"exported encoder differs from the model by .* in mean"):
         largest_difference(encoder, shifted(encoder, by, rows))
 
 
@@ -79,7 +83,7 @@ def test_pixels_are_measured_in_their_range() -> None:
 
 
 def test_other_shapes_and_types_are_refused() -> None:
-    encoder = networks_of(VAE.build(shape=(4,), hidden=[8], scale=1.0).eval()).encoder
+    encoder = plain()
     with pytest.raises(FailureError, match=r"puts out mean as torch.float64 \(1, 2\) for 1 examples"):
         largest_difference(encoder, lambda inputs: [each.double() for each in encoder.module(*inputs)])
     with pytest.raises(FailureError, match=r"puts out mean as torch.float32 \(1, 1, 2\)"):
