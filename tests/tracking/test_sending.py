@@ -226,3 +226,8 @@ def test_all_runs_of_a_comparison_are_tracked(fake: Fake, tmp_path: Path) -> Non
     compare("digits", ["vae"], out=tmp_path, seeds=2, epochs=2, hidden=[4], track="mlflow", quiet=True)
     assert set(names) == {"vae/seed-0", "vae/seed-1"}
     assert sorted(fake.rows) == sorted(_steps(tmp_path / "vae/seed-0") * 2)
+    # The same comparison goes on without them.
+    options: dict[str, Any] = {"seeds": 3, "epochs": 2, "hidden": [4], "quiet": True}
+    compare("digits", ["vae"], out=tmp_path, **options)
+    assert (tmp_path / "vae/seed-2").exists()
+    assert set(names) == {"vae/seed-0", "vae/seed-1"}

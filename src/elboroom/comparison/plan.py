@@ -18,6 +18,7 @@ FORMAT = 1
 FILE = "comparison.json"
 # Fields that do not affect the results that are compared.
 _FREE = {"seed", "source", "device", "strict", "figures_every", "keep_checkpoints", "shard_optimizer"}
+_FREE |= {"track"}
 
 T = TypeVar("T")
 
