@@ -72,7 +72,7 @@ def test_neighbours_are_rows_beside_each_other_and_what_is_the_same_is_grey(vae:
     found = nearest(data, x[:1], 3, "pixels", vae=vae)
     figure = neighbour_sheet(data, x[:1], ["mine"], found, vae=vae)
     texts = _texts(figure)
-    assert texts[0][0] == "mine, (nearly) a copy"
+    assert texts[0][0] == "mine: the first is the same"
     assert [text for text, _ in texts[1:5]] == ["", *(f"{value:.3f}" for value in found.distances[0])]
     job = COLUMNS[1].categories[int(x[0, 1])]
     assert texts.count((job, GREY)) == int((x[found.rows[0], 1] == x[0, 1]).sum())
@@ -98,3 +98,15 @@ def test_a_morph_has_a_chart_for_each_column_with_the_rows_at_its_ends(vae: VAE)
 def test_reconstructed_categories_beyond_the_named_ones_are_counted(vae: VAE) -> None:
     figure = reconstructed_columns(vae, _rows(200))
     assert "and 3 more" in [text.get_text() for text in figure.axes[1].texts]
+
+
+def test_rows_that_are_merely_near_are_no_copies(vae: VAE) -> None:
+    """Fresh rows of the same law: by the rule for images a share of them are copies."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(900, 3)) * [9, 0, 30] + [40, 0, 90]
+    x[:, 1] = rng.integers(0, 11, 900)
+    data = Dataset("rows", x[:600].astype(np.float32), np.zeros(600), columns=COLUMNS)
+    new = np.concatenate([x[600:], x[:2]]).astype(np.float32)
+    found = nearest(data, new, 3, "pixels", vae=vae)
+    assert found.copied[:300].mean() > 0.1
+    assert found.copies(data).tolist() == [False] * 300 + [True, True]

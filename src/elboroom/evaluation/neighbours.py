@@ -51,6 +51,14 @@ class Neighbours(NamedTuple):
         first = self.distances[:, 0]
         return np.asarray((first < _NEAR * self.usual) | (first < _SAME))
 
+    def copies(self, data: Dataset) -> NDArray[np.bool_]:
+        """As `copied`, but of a table only rows that are the same, bool (m,).
+
+        Among few columns many a row that was not seen in training lies closer to another than half the
+        typical distance; `elboroom.tables.privacy.nearest_records` compares with such rows.
+        """
+        return np.asarray(self.distances[:, 0] < _SAME) if data.columns else self.copied
+
 
 def nearest(
     data: Dataset,

@@ -254,8 +254,8 @@ def neighbour_sheet(
         title = "Each row (left) and the training rows nearest to it, with distances; grey: the same"
         heads = [["", *(f"{value:.3f}" for value in distances)] for distances in found.distances]
         named = [
-            f"{name}, (nearly) a copy" if copy else name
-            for name, copy in zip(names, found.copied, strict=True)
+            f"{name}: the first is the same" if copy else name
+            for name, copy in zip(names, found.copies(data), strict=True)
         ]
         parts = zip(rows, named, heads, strict=True)
         return draw_tables(vae, title, [neighbouring_rows(vae, *part) for part in parts])

@@ -99,7 +99,8 @@ class Neighbours(ImageVerb):
         if self.samples:
             given = conditioned(vae, self.label)
             with seeded(given, self.seed):
-                drawn = numbers(given.sample(self.samples))
+                # Means of a table lie amid the rows, nearer to one than rows do: none is drawn as it is.
+                drawn = numbers(given.sample(self.samples, observe=given.accepts_missing))
             examples += [x if condition is None else Examples(x, condition) for x in drawn]
         names = [
             *(Path(name).name for name in self.images),
@@ -113,11 +114,11 @@ class Neighbours(ImageVerb):
         from elboroom.latent.arrays import standardizes
 
         what = "image" if data.is_image else "example"
-        for name, rows, distances, usual, copied in zip(names, *found, found.copied, strict=True):
+        for name, rows, distances, usual, copied in zip(names, *found, found.copies(data), strict=True):
             print_result(
                 f"{name}: nearest training {what} is #{place_of(data, int(rows[0]))} at distance "
                 f"{distances[0]:.3g} (typical there: {usual:.3g})"
-                + (": a copy or nearly one." if copied else ".")
+                + ((": the same." if data.columns else ": a copy or nearly one.") if copied else ".")
             )
         unit = "Euclidean, between codes"
         if self.space == "pixels":
