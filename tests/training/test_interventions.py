@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from elboroom import VAE, Dataset, Objective, fit
 from elboroom.config import Config
 from elboroom.objectives import iwae
+from elboroom.objectives.schedules import constant
 from elboroom.training.order import epoch_order
 from elboroom.training.step.optimizers import make_optimizer
 
@@ -252,3 +253,12 @@ def test_a_network_of_ones_own_may_recompute_in_either_way(reentrant: bool) -> N
         learnt.append(setting.vae.state_dict())
     for name, value in learnt[0].items():
         torch.testing.assert_close(learnt[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["chains", "autograd", "conv"])
+def test_other_tensors_gather_their_gradients(way: str) -> None:
+    setting, own = Setting(way), torch.ones((), requires_grad=True)
+    setting.objective = lambda: Objective(penalties={"own": (lambda _terms: 2 * own, constant(1.0))})
+    setting.fit()
+    steps = len(setting.data.indices("train")) // BATCH * EPOCHS
+    assert own.grad == 2 * steps

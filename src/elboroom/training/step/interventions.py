@@ -89,25 +89,30 @@ def has_accumulation_hooks(parameters: Iterable[Tensor]) -> bool:
     return any(map(_accumulation_hooks, parameters))
 
 
-def has_node(result: Tensor, name: str) -> bool:
-    """Whether an operation of this name is in the graph of a result.
+def needs_backward(loss: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Whether ``loss.backward()`` does more than compute gradients by some parameters.
 
-    Reentrant checkpoints (``torch.utils.checkpoint``, ``use_reentrant=True``) work with ``backward`` only.
+    It does so for other tensors that gather a ``grad``, and for functions of one's own with a backward in
+    Python, such as reentrant checkpoints (``torch.utils.checkpoint``), which call ``backward`` themselves.
 
     Examples
     --------
-    >>> x = torch.ones(1, requires_grad=True)
-    >>> has_node(2 * x.exp(), "ExpBackward0"), has_node(2 * x, "ExpBackward0")
+    >>> x, y = (torch.ones(1, requires_grad=True) for _ in range(2))
+    >>> needs_backward(x * y, [x]), needs_backward(x * y, [x, y])
     (True, False)
     """
-    ahead, seen = [result.grad_fn], set()
+    known = set(map(id, parameters))
+    ahead, seen = [loss.grad_fn], set()
     while ahead:
         node = ahead.pop()
         if node is None or node in seen:
             continue
-        if node.name() == name:
-            return True
         seen.add(node)
+        own: Any = getattr(node, "_forward_cls", None)
+        variable = getattr(node, "variable", None)
+        foreign = own is not None and not own.__module__.startswith("elboroom.")
+        if foreign or (variable is not None and id(variable) not in known):
+            return True
         ahead += [following for following, _ in node.next_functions]
     return False
 

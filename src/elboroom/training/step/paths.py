@@ -12,7 +12,7 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.step.chains import Chains
 from elboroom.training.step.direct import Direct
-from elboroom.training.step.interventions import Watch, has_accumulation_hooks, has_node
+from elboroom.training.step.interventions import Watch, has_accumulation_hooks, needs_backward
 from elboroom.training.step.update import Update
 
 # Where the optimiser keeps the low-precision copies up to date, they are renewed after so many steps all the
@@ -82,7 +82,7 @@ class Paths:
         more than needed.
         """
         if self._needs_backward is None:
-            self._needs_backward = has_node(loss, "CheckpointFunctionBackward")
+            self._needs_backward = needs_backward(loss, self._sought)
         with self._chains():  # for what computes activations again
             if self._needs_backward or has_accumulation_hooks(self._sought):
                 torch.autograd.backward(loss)
