@@ -17,6 +17,7 @@ from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
 from elboroom.objectives import prior_critic
 from elboroom.objectives.schedules import constant
+from elboroom.training.callbacks import Callbacks
 from elboroom.training.loop import Training
 from elboroom.training.step.interventions import Watch
 
@@ -258,9 +259,10 @@ def test_hooks_that_only_the_first_process_has_are_refused(monkeypatch: pytest.M
     monkeypatch.setattr(Workers, "alone", property(lambda _: False))
     training.workers.size = 2
     training.record.note_random()
-    training._call(lambda *_: None, {"epoch": 1})
+    Callbacks(training.storage, lambda *_: None).after_epoch({"epoch": 1})
+    hooked = Callbacks(training.storage, lambda vae, _: vae.register_forward_hook(lambda *_: None))
     with pytest.raises(UsageError, match="in the first of 2 processes only"):
-        training._call(lambda vae, _: vae.register_forward_hook(lambda *_: None), {"epoch": 1})
+        hooked.after_epoch({"epoch": 1})
 
 
 def test_a_divided_optimiser_cannot_follow() -> None:
