@@ -106,7 +106,9 @@ def table(result: dict[str, Any]) -> str:
                 cells += [f"{max(found[target].values()):.1g}" for target in result["formats"]]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     listed = [f"- {', '.join(cells)}: {why}" for why, cells in reasons.items()]
-    return "\n".join([*lines, "", "Refused, with the reason that elboroom gives:", "", *listed, ""])
+    shared = sum("as" in found for found in result["cells"].values())
+    note = f"{shared} cells have the number of an earlier recipe with the same model; only training differs."
+    return "\n".join([*lines, "", note, "", "Refused, with the reason that elboroom gives:", "", *listed, ""])
 
 
 def main() -> int:
