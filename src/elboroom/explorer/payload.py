@@ -209,7 +209,7 @@ def _model(
             ) from None
         notes.append(f"the page asks the model behind it: it cannot run {missing} itself")
         return {"decoder": None, "encoder": None, "withoutEncoder": "", "weights": None, "checks": None}
-    if model.encoder is None:
+    if model.encoder is None and len(vae.shape) == 3:
         notes.append(f"pictures cannot be dropped into the page: it cannot run {model.without_encoder}")
     few = evenly(len(codes), _CHECKED)
     conditions = None if given is None else given[few]
