@@ -23,7 +23,7 @@ _EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
     "optional-dependencies"
 ]
 _TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-_SERVING = ("data annotate",)  # commands that end with Ctrl-C
+_CHECKED = ("data annotate", "push")  # commands that end with Ctrl-C, or send something to another computer
 _QUICK = ("--epochs", "1", "--figures-every", "0", "--quiet")
 
 
@@ -81,7 +81,7 @@ def run(block: Block, names: dict[str, Any], where: str, short: Mapping[str, str
 def command(words: list[str], short: Mapping[str, str]) -> None:
     """Run one command if it is elboroom's; of other programs check what they name."""
     program, *rest = words
-    if program == "elboroom" and " ".join(rest[:2]) in _SERVING:
+    if program == "elboroom" and (rest[0] in _CHECKED or " ".join(rest[:2]) in _CHECKED):
         _options_exist(rest)
     elif program == "elboroom":
         _options_exist(rest)
