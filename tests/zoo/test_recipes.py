@@ -187,7 +187,7 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "free-bits-vae": lambda t, _: t.distortion.mean() + _rates(t).mean(0).clamp(min=0.5).sum(),
 }
 # Their penalties are random or have networks of their own, and are tested in tests/objectives.
-TESTED_BY_PENALTY = {"factor-vae", "aae", "rae-gp", "residual-vq"}
+TESTED_BY_PENALTY = {"factor-vae", "aae", "rae-gp", "residual-vq", "tokenizer", "vae-gan"}
 # Recipes that choose a prior, posterior, likelihood or network, and minimise −ELBO.
 FORMULAS |= {
     name: lambda t, _: _elbo(t)

@@ -44,7 +44,7 @@ def test_what_is_named_is_there() -> None:
     sections = [type(getattr(Config(), name)) for name in Config.model_fields]
     fields = {field for section in sections for field in section.model_fields}
     parts = {name for names in (*KINDS.values(), *FAMILIES.values()) for name in names}
-    words = {"optimal", "rae-*", "log_prob", "sample", "decode", "--preset", "--recipe"}
+    words = {"optimal", "rae-*", "log_prob", "sample", "decode", "--preset", "--recipe", "spatial"}
     assert {*RECIPES, *fields, *parts, *words} >= NAMED
 
 

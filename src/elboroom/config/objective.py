@@ -11,6 +11,7 @@ from elboroom.config.options import Option
 from elboroom.config.penalties import PENALTIES, help_of_penalties
 from elboroom.config.sections import (
     FLAT,
+    HIDDEN,
     AtLeastOne,
     NotNegative,
     Positive,
@@ -85,6 +86,10 @@ class ObjectiveConfig(Section):
     )
     penalty_ramp: NotNegative = 0.0
     """Epochs over which the penalties' weights rise from 0. 0 applies the full weights from the start."""
+    critic_start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training before critics count in the model's loss; until then they only learn."""
+    critic_start_epochs: Annotated[NotNegative | None, HIDDEN] = None
+    """The same in epochs, which training fills in, so that a longer training does not move it."""
 
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:
@@ -107,6 +112,12 @@ class ObjectiveConfig(Section):
             raise ValueError(
                 f"penalty_ramp = {self.penalty_ramp:g} has no effect without penalties; leave it out, or "
                 "give penalties"
+            )
+        if self.critic_start and not any(PENALTIES[name].critic for name in self.penalties):
+            critics = ", ".join(name for name, row in PENALTIES.items() if row.critic)
+            raise ValueError(
+                f"critic_start = {self.critic_start:g} has no effect without a critic; leave it out, or give "
+                f"one of the penalties {critics}"
             )
         row = BOUNDS[self.bound]
         if self.num_samples == 1 < row.num_samples:

@@ -25,12 +25,15 @@ class PenaltyRow:
         What to do for another posterior.
     latent_dims : int
         The fewest latent dimensions for which it means something.
+    critic : bool
+        Whether it is a network that trains against the model.
     """
 
     need: Need | None = None
     reason: str = ""
     instead: str = "leave the penalty out"
     latent_dims: int = 1
+    critic: bool = False
 
 
 PENALTIES: dict[str, PenaltyRow] = {
@@ -40,16 +43,19 @@ PENALTIES: dict[str, PenaltyRow] = {
         instead="take the penalty total_correlation_critic",
         latent_dims=2,
     ),
-    "total_correlation_critic": PenaltyRow(latent_dims=2),
+    "total_correlation_critic": PenaltyRow(latent_dims=2, critic=True),
     "decorrelation_i": PenaltyRow(),
     "decorrelation_ii": PenaltyRow(need="covariance", reason="takes the covariance of q(z|x)"),
     "mmd_rbf": PenaltyRow(),
     "mmd_imq": PenaltyRow(),
-    "prior_critic": PenaltyRow(),
+    "prior_critic": PenaltyRow(critic=True),
     "code_norm": PenaltyRow(need="unbounded", reason="shortens codes"),
     "weight_decay": PenaltyRow(),
     "jacobian_norm": PenaltyRow(),
     "structural_dissimilarity": PenaltyRow(),
+    "gradient_difference": PenaltyRow(),
+    "focal_frequency": PenaltyRow(),
+    "patch_critic": PenaltyRow(critic=True),
     "commitment": PenaltyRow(),
 }
 

@@ -8,21 +8,26 @@ from collections.abc import Callable
 from torch import Tensor
 
 from elboroom.config import ObjectiveConfig
+from elboroom.config.penalties import PENALTIES as PENALTY_ROWS
 from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
+from elboroom.objectives.detail import focal_frequency, gradient_difference
 from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
+from elboroom.objectives.patch_critic import PatchCritic, last_weight
 from elboroom.objectives.schedules import Schedule
 from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import structural_dissimilarity
 from elboroom.objectives.total_correlation import total_correlation
 
 Penalty = Callable[[Terms], Tensor]
+
+_SMALLEST = 8  # pixels along a side of images whose patches a critic tells apart
 
 SCHEDULES: dict[str, Callable[[float, float, float, float], Schedule]] = {
     "constant": lambda value, _delay, _ramp, _period: schedules.constant(value),
@@ -58,7 +63,12 @@ PENALTIES: dict[str, Callable[[VAE, int], Penalty]] = {
     "code_norm": lambda _vae, _examples: code_norm,
     "weight_decay": lambda vae, _examples: weight_decay(vae.decoder),
     "jacobian_norm": lambda _vae, _examples: jacobian_norm,
-    "structural_dissimilarity": lambda vae, _examples: _of_images(vae),
+    "structural_dissimilarity": lambda vae, _examples: _of_images(
+        vae, "structural_dissimilarity", structural_dissimilarity
+    ),
+    "gradient_difference": lambda vae, _examples: _of_images(vae, "gradient_difference", gradient_difference),
+    "focal_frequency": lambda vae, _examples: _of_images(vae, "focal_frequency", focal_frequency),
+    "patch_critic": lambda vae, _examples: _patch_critic(vae),
     "commitment": lambda vae, _examples: _of_codebooks(vae),
 }
 """Name → penalty, from the model and the number of training examples."""
@@ -143,13 +153,19 @@ def penalties_of(
             "Objective.from_config vae= and examples="
         )
     ramp = _in_steps(config.penalty_ramp, steps_per_epoch)
-    return {
-        name: (
-            PENALTIES[name](vae, examples),  # type: ignore[arg-type]
-            schedules.linear(weight, ramp) if ramp else schedules.constant(weight),
+    if config.critic_start and config.critic_start_epochs is None:
+        raise UsageError(
+            f"critic_start = {config.critic_start:g} is a share of the training, whose length is not known "
+            "here; give critic_start_epochs"
         )
-        for name, weight in config.penalties.items()
-    }
+    start = _in_steps(config.critic_start_epochs or 0.0, steps_per_epoch)
+    made: dict[str, tuple[Penalty, Schedule]] = {}
+    for name, weight in config.penalties.items():
+        schedule = schedules.linear(weight, ramp) if ramp else schedules.constant(weight)
+        if start and PENALTY_ROWS[name].critic:
+            schedule = schedules.delayed(weight, start, max(1.0, ramp))
+        made[name] = PENALTIES[name](vae, examples), schedule  # type: ignore[arg-type]
+    return made
 
 
 def _in_steps(epochs: float, steps_per_epoch: float) -> float:
@@ -167,10 +183,20 @@ def _of_codebooks(vae: VAE) -> Penalty:
     return commitment
 
 
-def _of_images(vae: VAE) -> Penalty:
+def _of_images(vae: VAE, name: str, penalty: Penalty) -> Penalty:
     if len(vae.shape) != 3:
         raise UsageError(
-            f"penalty structural_dissimilarity compares images (h, w, c), and the model's examples "
-            f"have shape {vae.shape}; leave it out for rows"
+            f"penalty {name} compares images (h, w, c), and the model's examples have shape {vae.shape}; "
+            "leave it out for rows"
         )
-    return structural_dissimilarity
+    return penalty
+
+
+def _patch_critic(vae: VAE) -> Penalty:
+    if len(vae.shape) != 3 or min(vae.shape[:2]) < _SMALLEST:
+        raise UsageError(
+            f"penalty patch_critic looks at patches of images (h, w, c) of at least {_SMALLEST} pixels a "
+            f"side, and the model's examples have shape {vae.shape}; leave it out"
+        )
+    height, width, channels = vae.shape
+    return PatchCritic((height, width, channels), last_weight(vae.decoder))

@@ -39,6 +39,7 @@ def _recipe(summary: str, *arxiv: str, **fields: Any) -> Recipe:
     return Recipe(summary, arxiv, fields)
 
 
+_L1: Mapping[str, Any] = {"likelihood": "laplace", "likelihood_scale": 1.0}
 _AUTOENCODER: Mapping[str, Any] = {"posterior": "deterministic", "beta": 0.0}
 
 RECIPES: dict[str, Recipe] = {
@@ -228,6 +229,24 @@ RECIPES: dict[str, Recipe] = {
         "2007.03898",
         "2011.10650",
         network="ladder",
+    ),
+    # Sharp images: codes on a grid, penalties on detail, a critic of patches.
+    "tokenizer": _recipe(
+        "codes on a grid, a tiny rate, and a critic of patches",
+        *("2112.10752", "2012.09841"),
+        network="spatial",
+        **_L1,
+        beta=1e-6,
+        penalties={"gradient_difference": 1.0, "patch_critic": 0.5},
+        critic_start=0.5,
+    ),
+    "vae-gan": _recipe(
+        "a critic of patches beside the likelihood",
+        "1512.09300",
+        "2012.09841",
+        network="conv",
+        likelihood="gaussian",
+        penalties={"patch_critic": 0.5},
     ),
 }
 """Name → recipe, in the order of `elboroom recipes`."""

@@ -181,6 +181,9 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     sections: dict[str, Any] = {"data": {"source": config.data.source or data.name}}
     if vae.config is not None:
         sections["model"] = dict(vae.config)
+    start = config.objective.critic_start
+    if start and config.objective.critic_start_epochs is None:
+        sections["objective"] = {"critic_start_epochs": start * config.training.epochs}
     return config.merged(sections)
 
 

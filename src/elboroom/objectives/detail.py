@@ -1,0 +1,81 @@
+"""Penalties on lost detail of images: in their gradients at several scales, and in their spectrum.
+
+A squared error weighs what is fine no more than what is coarse, and fine detail has little energy: a blurred
+picture has almost the least error. These penalties need no trained network.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
+
+_SCALES = 3
+_SMALLEST = 4  # pixels along a side, below which an image is not halved again
+
+
+def gradient_difference(terms: Terms) -> Tensor:
+    """Absolute difference of the gradients of images and reconstructions, at up to three scales.
+
+    The gradients are differences of neighbouring pixels, downwards and to the right (arXiv:1511.05440 §3.2);
+    the image is halved by averages for each further scale. In units of the data, summed over the numbers of
+    an image like a distortion, mean over scales and codes.
+
+    Raises
+    ------
+    UsageError
+        If the examples are not images (b, h, w, c).
+    """
+    pair = _pair(terms, "gradient_difference")
+    numbers = terms.x[0].numel()
+    total, scales = pair.new_zeros(()), 0
+    while scales < _SCALES and (scales == 0 or min(pair.shape[-2:]) >= 2 * _SMALLEST):
+        if scales:
+            halved = F.avg_pool2d(pair.flatten(0, 1), 2)
+            pair = halved.reshape(2, -1, *halved.shape[1:])
+        ours, theirs = pair
+        differences = [(a - b).abs().mean() for a, b in zip(_slopes(ours), _slopes(theirs), strict=True)]
+        total = total + sum(differences)
+        scales += 1
+    return total * numbers / scales
+
+
+def focal_frequency(terms: Terms) -> Tensor:
+    """Squared difference of the spectra, weighted by itself (focal frequency loss, arXiv:2012.12821).
+
+    With an orthonormal transform, and without the weights, this is the squared error. The weights are the
+    differences' magnitudes over the largest of their image: they grow where the spectrum is worst, which is
+    where detail is lost. Summed over the numbers of an image, mean over codes.
+
+    Raises
+    ------
+    UsageError
+        If the examples are not images (b, h, w, c).
+    """
+    ours, theirs = _pair(terms, "focal_frequency").float()  # bfloat16 has no Fourier transform
+    spectrum = torch.fft.fft2(ours - theirs, norm="ortho")
+    energy = spectrum.real.square() + spectrum.imag.square()
+    magnitude = energy.detach().sqrt()
+    weight = magnitude / magnitude.amax((-2, -1), keepdim=True).clamp_min(1e-12)
+    return (weight * energy).sum((-3, -2, -1)).mean()
+
+
+def _pair(terms: Terms, name: str) -> Tensor:
+    """Reconstructions and images, (2, n, c, h, w)."""
+    if terms.x.ndim != 4:
+        raise UsageError(
+            f"{name} compares images (h, w, c), and these examples have shape {tuple(terms.x.shape[1:])}; "
+            "leave it out for rows"
+        )
+    means = terms.likelihood.mean
+    both = torch.stack([means, terms.x.expand_as(means)]).flatten(1, 2)
+    return both.permute(0, 1, 4, 2, 3)
+
+
+def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of neighbours, downwards and to the right; none along a side of one pixel."""
+    down, right = images.diff(dim=-2), images.diff(dim=-1)
+    return tuple(part if part.numel() else images.new_zeros(1) for part in (down, right))  # type: ignore[return-value]

@@ -1,0 +1,104 @@
+"""A critic of image patches, against which a decoder learns to draw detail (arXiv:2012.09841 §3.1)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from elboroom.models.terms import Terms
+
+_MOST = 1e4  # times that the critic's gradient is enlarged at most, for a distortion averaged over numbers
+_LEAST = 1e-6  # that is added to its norm
+_SLOPE = 0.2
+
+
+class PatchCritic(nn.Module):
+    """A convolutional classifier of overlapping patches: real ones, or reconstructed ones.
+
+    The model's penalty is −E[logit] of its reconstructions, and the critic minimises the hinge loss
+    E[max(0, 1 − real)] / 2 + E[max(0, 1 + reconstructed)] / 2. The penalty is scaled so that its gradient at
+    the decoder's last layer is as long as that of the distortion (arXiv:2012.09841 eq. 7): its weight is then
+    a share of the distortion's, whatever the size of the images and the likelihood.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the images, (h, w, c).
+    last : Tensor
+        The weight of the decoder's last layer.
+    width : int
+        Channels of the first layer; they double at each further one.
+    layers : int
+        Layers of stride 2: three see patches of 38×38 pixels. There are fewer for images of which they would
+        leave less than two places along a side.
+    lr, betas
+        Settings of the critic's own Adam.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        last: nn.Parameter,
+        *,
+        width: int = 32,
+        layers: int = 3,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.9),
+    ):
+        super().__init__()
+        *_, channels = shape
+        while layers > 1 and min(shape[:2]) // 2**layers < 2:
+            layers -= 1
+        widths = [channels, *(width * 2**i for i in range(layers))]
+        steps: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            steps += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
+        self.network = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
+        self.most = _MOST * math.prod(shape)
+        self.last = [last]  # in a list, so that the decoder's weight is not the critic's
+        self.lr = lr
+        self.betas = betas
+
+    def forward(self, terms: Terms) -> Tensor:
+        """Compute the penalty of the model; its gradient reaches the decoder but not the critic."""
+        images = _grids(terms.likelihood.mean)
+        fixed = {name: weight.detach() for name, weight in self.network.named_parameters()}
+        logits: Tensor = functional_call(self.network, fixed, (images,))
+        penalty = -logits.mean()
+        return self._scale(terms.distortion.mean(), penalty) * penalty
+
+    def own_loss(self, terms: Terms) -> Tensor:
+        """Compute the critic's hinge loss, which is 1 while it cannot tell the two apart."""
+        with torch.no_grad():
+            drawn = _grids(terms.likelihood.mean.detach())
+            real = _grids(terms.x[None])
+        logits: Tensor = self.network(torch.cat([real, drawn]))
+        of_real, of_drawn = logits[: len(real)], logits[len(real) :]
+        return 0.5 * (F.relu(1 - of_real).mean() + F.relu(1 + of_drawn).mean())
+
+    def _scale(self, distortion: Tensor, penalty: Tensor) -> Tensor:
+        """How much longer the distortion's gradient at the last layer is than the penalty's."""
+        if not (torch.is_grad_enabled() and penalty.requires_grad and distortion.requires_grad):
+            return penalty.new_ones(())
+        (wanted,) = torch.autograd.grad(distortion, self.last, retain_graph=True)
+        (own,) = torch.autograd.grad(penalty, self.last, retain_graph=True)
+        return (wanted.norm() / (own.norm() + _LEAST)).clamp(max=self.most).detach()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(objective)``."""
+        return f"lr={self.lr:g}, betas={self.betas}"
+
+
+def last_weight(decoder: nn.Module) -> nn.Parameter:
+    """Return the weight of a network's last layer, whose outputs are the pixels."""
+    return [weight for weight in decoder.parameters() if weight.ndim > 1][-1]
+
+
+def _grids(images: Tensor) -> Tensor:
+    """Images (k, b, h, w, c) as (k·b, c, h, w)."""
+    return images.flatten(0, 1).permute(0, 3, 1, 2)

@@ -1,0 +1,231 @@
+"""Penalties on detail by hand, and the critic of patches."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from elboroom.config import Config
+from elboroom.config.objective import ObjectiveConfig
+from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
+from elboroom.objectives import Objective
+from elboroom.objectives.detail import focal_frequency, gradient_difference
+from elboroom.objectives.patch_critic import PatchCritic, last_weight
+from elboroom.objectives.recipes import recipe
+from elboroom.training.prepare import resolve
+
+
+def model(shape: tuple[int, ...] = (16, 20, 3), **fields: object) -> VAE:
+    torch.manual_seed(0)
+    options = {"network": "spatial", "likelihood": "gaussian", "conv_width": 4, "conv_levels": 1, **fields}
+    vae = VAE.build(shape=shape, **options)
+    with torch.no_grad():
+        last_weight(vae.decoder).normal_(std=0.1)
+    return vae
+
+
+def passed(vae: VAE, k: int = 2, b: int = 3) -> Terms:
+    torch.manual_seed(1)
+    return vae(torch.rand(b, *vae.shape), k)
+
+
+def pictures(terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+    means = terms.likelihood.mean.detach().double().numpy()
+    return np.broadcast_to(terms.x.double().numpy(), means.shape), means
+
+
+def halved(images: np.ndarray) -> np.ndarray:
+    *leading, h, w, c = images.shape
+    return images.reshape(*leading, h // 2, 2, w // 2, 2, c).mean((-4, -2))
+
+
+def test_gradient_difference_by_hand() -> None:
+    terms = passed(model())
+    x, y = pictures(terms)
+    scales = []
+    for _ in range(3):
+        if min(x.shape[-3:-1]) < 4:
+            break
+        parts = [np.abs(np.diff(x, axis=axis) - np.diff(y, axis=axis)).mean() for axis in (-3, -2)]
+        scales.append(sum(parts))
+        x, y = (halved(images) if images.shape[-3] >= 8 else images[..., :0, :, :] for images in (x, y))
+    assert len(scales) == 3
+    expected = np.mean(scales) * 16 * 20 * 3
+    assert gradient_difference(terms).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_blur_costs_more_in_gradients_than_in_squares() -> None:
+    """A shifted brightness has no gradients; a blur of the same squared error has."""
+    x = torch.from_numpy(np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((1, 1)))[None, ..., None]).float()
+    values = []
+    for y in (x + 0.5, torch.full_like(x, 0.5)):
+        terms = passed(model((8, 8, 1)), 1, 1)
+        object.__setattr__(terms, "x", x)
+        terms.likelihood.mean.data.copy_(y[None])
+        values.append((gradient_difference(terms).item(), float((x - y).square().sum())))
+    assert values[0][1] == values[1][1]
+    assert values[0][0] == pytest.approx(0, abs=1e-4)
+    assert values[1][0] > 10
+
+
+def test_focal_frequency_by_hand() -> None:
+    terms = passed(model())
+    x, y = pictures(terms)
+    total = []
+    for a, b in zip(x.reshape(-1, *x.shape[-3:]), y.reshape(-1, *y.shape[-3:]), strict=True):
+        value = 0.0
+        for channel in range(3):
+            difference = np.fft.fft2(a[..., channel] - b[..., channel]) / np.sqrt(16 * 20)
+            weight = np.abs(difference) / np.abs(difference).max()
+            value += float((weight * np.abs(difference) ** 2).sum())
+        total.append(value)
+    assert focal_frequency(terms).item() == pytest.approx(np.mean(total), rel=1e-4)
+
+
+def test_its_weights_are_constants() -> None:
+    """The gradient is that of Σ w |F|² with w fixed: in the spectrum, 2 w F."""
+    vae = model((8, 8, 1))
+    terms = passed(vae, 1, 1)
+    mean = terms.likelihood.mean
+    (slope,) = torch.autograd.grad(focal_frequency(terms), mean)
+    difference = torch.fft.fft2((mean - terms.x)[0, 0, ..., 0].detach(), norm="ortho")
+    weight = difference.abs() / difference.abs().max()
+    expected = torch.fft.ifft2(2 * weight * difference, norm="ortho").real
+    torch.testing.assert_close(slope[0, 0, ..., 0], expected, rtol=1e-4, atol=1e-5)
+
+
+def critic_of(vae: VAE) -> PatchCritic:
+    torch.manual_seed(3)
+    return PatchCritic(vae.shape, last_weight(vae.decoder), width=4)  # type: ignore[arg-type]
+
+
+def test_the_critics_gradient_is_as_long_as_the_distortions_at_the_last_layer() -> None:
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae)
+    (of_penalty,) = torch.autograd.grad(critic(terms), last_weight(vae.decoder), retain_graph=True)
+    (of_distortion,) = torch.autograd.grad(terms.distortion.mean(), last_weight(vae.decoder))
+    assert of_penalty.norm().item() == pytest.approx(of_distortion.norm().item(), rel=0.02)
+
+
+def test_neither_trains_the_other() -> None:
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae)
+    critic(terms).backward(retain_graph=True)
+    assert all(weight.grad is None for weight in critic.parameters())
+    assert last_weight(vae.decoder).grad is not None
+    vae.zero_grad()
+    critic.own_loss(terms).backward()
+    assert all(weight.grad is not None for weight in critic.parameters())
+    assert all(weight.grad is None for weight in vae.parameters())
+
+
+def test_the_hinge_loss_by_hand() -> None:
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae)
+
+    def logits(images: Tensor) -> Tensor:
+        found: Tensor = critic.network(images.permute(0, 3, 1, 2))
+        return found
+
+    real, drawn = logits(terms.x), logits(terms.likelihood.mean.flatten(0, 1))
+    expected = 0.5 * ((1 - real).clamp(min=0).mean() + (1 + drawn).clamp(min=0).mean())
+    torch.testing.assert_close(critic.own_loss(terms), expected)
+    with torch.no_grad():
+        assert critic(terms).item() == pytest.approx(-drawn.mean().item(), rel=1e-5)
+
+
+def test_a_critic_learns_to_tell_and_its_penalty_makes_pictures_more_real() -> None:
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae, 1, 8)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = critic.own_loss(terms)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    (slope,) = torch.autograd.grad(critic(terms), terms.likelihood.mean)
+    step = terms.likelihood.mean.detach() - 0.1 * slope / slope.norm()
+    seen = [critic.network(y[0].permute(0, 3, 1, 2)).mean().item() for y in (terms.likelihood.mean, step)]
+    assert seen[1] > seen[0]
+
+
+def test_a_copied_critic_still_scales_by_its_own_models_decoder() -> None:
+    vae = model()
+    objective = Objective.from_config(
+        ObjectiveConfig(penalties={"patch_critic": 0.5}), 10, vae=vae, examples=100
+    )
+    critic = objective.penalties["patch_critic"]
+    assert isinstance(critic, PatchCritic)
+    assert critic.last[0] is last_weight(vae.decoder)
+    assert not any(weight is critic.last[0] for weight in objective.parameters())
+    assert set(critic.state_dict()) == set(copy.deepcopy(critic).state_dict())
+
+
+def test_the_critic_counts_from_its_start_on() -> None:
+    config = ObjectiveConfig(
+        penalties={"patch_critic": 0.5, "focal_frequency": 2.0}, critic_start=0.5, critic_start_epochs=2.0
+    )
+    objective = Objective.from_config(config, 10, vae=model(), examples=100)
+    assert [objective.coefficients(step)[1:] for step in (0, 20, 21, 100)] == [
+        *[pytest.approx([0.0, 2.0])] * 2,
+        *[pytest.approx([0.5, 2.0])] * 2,
+    ]
+    with pytest.raises(UsageError, match="length is not known"):
+        Objective.from_config(
+            ObjectiveConfig(penalties={"patch_critic": 0.5}, critic_start=0.5), 10, vae=model(), examples=9
+        )
+    with pytest.raises(UsageError, match="has no effect without a critic"):
+        Config().updated(critic_start=0.5, penalties={"focal_frequency": 1.0})
+
+
+def test_the_start_is_kept_in_epochs() -> None:
+    from elboroom.data import Dataset
+
+    data = Dataset(
+        "d", np.random.default_rng(0).integers(0, 255, (20, 16, 16, 3), np.uint8), np.zeros(20), scale=255
+    )
+    config = recipe("tokenizer", epochs=8, critic_start=0.25, attention=False, conv_width=4)
+    vae = VAE.build(config.model, shape=data.shape, scale=255.0)
+    found = resolve(vae, data, config)
+    assert found.objective.critic_start_epochs == 2
+    longer = resolve(vae, data, found.updated(epochs=80))
+    assert longer.objective.critic_start_epochs == 2
+
+
+@pytest.mark.parametrize("penalty", ["gradient_difference", "focal_frequency", "patch_critic"])
+def test_rows_have_no_detail(penalty: str) -> None:
+    rows = VAE.build(shape=(5,), likelihood="gaussian")
+    with pytest.raises(UsageError, match=f"penalty {penalty}"):
+        Objective.from_config(ObjectiveConfig(penalties={penalty: 1.0}), 10, vae=rows, examples=10)
+
+
+def test_the_losses_of_the_recipes() -> None:
+    """L1 + 10⁻⁶ rate + gradients + ½ critic once it counts, and the ELBO with ½ critic."""
+    shape = (16, 16, 3)
+    for name, step, parts in (("tokenizer", 49, 0.0), ("tokenizer", 100, 0.5), ("vae-gan", 0, 0.5)):
+        config = recipe(name, conv_width=4)
+        if name == "tokenizer":
+            config = config.updated(critic_start_epochs=5.0)
+        torch.manual_seed(0)
+        vae = VAE.build(config.model, shape=shape)
+        objective = Objective.from_config(config.objective, 10, vae=vae, examples=50)
+        terms = passed(vae, 1, 4)
+        loss = objective(terms, torch.tensor(objective.coefficients(step)))
+        expected = parts * objective.penalties["patch_critic"](terms)
+        if name == "tokenizer":
+            off = (terms.x - terms.likelihood.mean[0]).abs()
+            l1 = (off + math.log(2)).sum((1, 2, 3)).mean()  # the density of Laplace(x̂, 1)
+            expected = expected + l1 + 1e-6 * terms.rate.mean() + gradient_difference(terms)
+        else:
+            expected = expected + (terms.distortion + terms.rate).mean()
+        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-3)
