@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from elboroom.config import Config
 from elboroom.config.objective import ObjectiveConfig
+from elboroom.distributed.noise import part_of_batch
 from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
@@ -103,7 +105,7 @@ def test_its_weights_are_constants() -> None:
 
 def critic_of(vae: VAE) -> PatchCritic:
     torch.manual_seed(3)
-    return PatchCritic(vae.shape, last_weight(vae.decoder), width=4)  # type: ignore[arg-type]
+    return PatchCritic(vae.shape, vae.decoder, width=4)  # type: ignore[arg-type]
 
 
 def test_the_critics_gradient_is_as_long_as_the_distortions_at_the_last_layer() -> None:
@@ -166,8 +168,8 @@ def test_a_copied_critic_still_scales_by_its_own_models_decoder() -> None:
     )
     critic = objective.penalties["patch_critic"]
     assert isinstance(critic, PatchCritic)
-    assert critic.last[0] is last_weight(vae.decoder)
-    assert not any(weight is critic.last[0] for weight in objective.parameters())
+    assert critic.decoder[0] is vae.decoder
+    assert not any(weight is last_weight(vae.decoder) for weight in objective.parameters())
     assert set(critic.state_dict()) == set(copy.deepcopy(critic).state_dict())
 
 
@@ -229,3 +231,35 @@ def test_the_losses_of_the_recipes() -> None:
         else:
             expected = expected + (terms.distortion + terms.rate).mean()
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-3)
+
+
+def test_processes_scale_by_the_gradients_of_the_whole_batch() -> None:
+    """Two halves, each of which sees the other's gradients, use the scale of the whole."""
+    vae = model()
+    critic = critic_of(vae)
+    torch.manual_seed(5)
+    x = torch.rand(4, *vae.shape)
+    z = vae.infer(x).mean[None].detach()
+
+    def terms_of(rows: slice) -> Terms:
+        part = vae(x[rows], 1)
+        fixed = vae.generate(z[:, rows])
+        return dataclasses.replace(part, likelihood=fixed, z=z[:, rows])
+
+    def gradients(rows: slice) -> list[Tensor]:
+        terms = terms_of(rows)
+        penalty = -critic.network(terms.likelihood.mean[0].permute(0, 3, 1, 2)).mean()
+        last = last_weight(vae.decoder)
+        return [
+            torch.autograd.grad(value, last, retain_graph=True)[0]
+            for value in (terms.distortion.mean(), penalty)
+        ]
+
+    whole = terms_of(slice(0, 4))
+    raw = -critic.network(whole.likelihood.mean[0].permute(0, 3, 1, 2)).mean()
+    expected = (critic(whole) / raw).item()
+    other = iter([gradient * 0.5 for gradient in gradients(slice(2, 4))])
+    with part_of_batch(0, 2, 4, lambda part: part + next(other)):
+        half = terms_of(slice(0, 2))
+        raw = -critic.network(half.likelihood.mean[0].permute(0, 3, 1, 2)).mean()
+        assert (critic(half) / raw).item() == pytest.approx(expected, rel=1e-4)

@@ -142,6 +142,18 @@ def whole_batch(rows: Tensor) -> Tensor:
     return sum_over_parts(whole)
 
 
+def mean_over_batch(mean: Tensor) -> Tensor:
+    """Return the mean over the whole batch of what is a mean over the examples of this process.
+
+    With one process it is the mean itself. All processes must call this in the same order.
+    """
+    part, sum_over_parts = _part.get(), _sum_over_parts.get()
+    if part is None or sum_over_parts is None:
+        return mean
+    _, count, total = part
+    return sum_over_parts(mean * (count / total))
+
+
 def normal(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
     """Draw from N(0, 1), with the dtype and device of ``like``.
 

@@ -19,7 +19,7 @@ from elboroom.objectives.detail import focal_frequency, gradient_difference
 from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
-from elboroom.objectives.patch_critic import PatchCritic, last_weight
+from elboroom.objectives.patch_critic import PatchCritic
 from elboroom.objectives.schedules import Schedule
 from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import structural_dissimilarity
@@ -27,7 +27,7 @@ from elboroom.objectives.total_correlation import total_correlation
 
 Penalty = Callable[[Terms], Tensor]
 
-_SMALLEST = 8  # pixels along a side of images whose patches a critic tells apart
+_SMALLEST = 4  # pixels along a side of images whose patches a critic tells apart
 
 SCHEDULES: dict[str, Callable[[float, float, float, float], Schedule]] = {
     "constant": lambda value, _delay, _ramp, _period: schedules.constant(value),
@@ -199,4 +199,4 @@ def _patch_critic(vae: VAE) -> Penalty:
             f"side, and the model's examples have shape {vae.shape}; leave it out"
         )
     height, width, channels = vae.shape
-    return PatchCritic((height, width, channels), last_weight(vae.decoder))
+    return PatchCritic((height, width, channels), vae.decoder)

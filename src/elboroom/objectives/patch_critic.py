@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from elboroom.distributed.noise import mean_over_batch
 from elboroom.models.terms import Terms
 
 _MOST = 1e4  # times that the critic's gradient is enlarged at most, for a distortion averaged over numbers
@@ -29,8 +30,8 @@ class PatchCritic(nn.Module):
     ----------
     shape : tuple of int
         Shape of the images, (h, w, c).
-    last : Tensor
-        The weight of the decoder's last layer.
+    decoder : nn.Module
+        The model's, whose last layer makes the pixels.
     width : int
         Channels of the first layer; they double at each further one.
     layers : int
@@ -43,7 +44,7 @@ class PatchCritic(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        last: nn.Parameter,
+        decoder: nn.Module,
         *,
         width: int = 32,
         layers: int = 3,
@@ -60,7 +61,7 @@ class PatchCritic(nn.Module):
             steps += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         self.network = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
         self.most = _MOST * math.prod(shape)
-        self.last = [last]  # in a list, so that the decoder's weight is not the critic's
+        self.decoder = [decoder]  # in a list, so that its weights are not the critic's
         self.lr = lr
         self.betas = betas
 
@@ -85,8 +86,10 @@ class PatchCritic(nn.Module):
         """How much longer the distortion's gradient at the last layer is than the penalty's."""
         if not (torch.is_grad_enabled() and penalty.requires_grad and distortion.requires_grad):
             return penalty.new_ones(())
-        (wanted,) = torch.autograd.grad(distortion, self.last, retain_graph=True)
-        (own,) = torch.autograd.grad(penalty, self.last, retain_graph=True)
+        last = last_weight(self.decoder[0])
+        (wanted,) = torch.autograd.grad(distortion, last, retain_graph=True)
+        (own,) = torch.autograd.grad(penalty, last, retain_graph=True)
+        wanted, own = mean_over_batch(wanted), mean_over_batch(own)
         return (wanted.norm() / (own.norm() + _LEAST)).clamp(max=self.most).detach()
 
     def extra_repr(self) -> str:
