@@ -52,8 +52,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     noise : float, optional
         Standard deviation of the noise on the numbers of the training rows, in those of the standardised
         columns, which keeps a model of few rows from learning them by heart. Every pass sees other noise, up
-        to 4,000 rows together, and an epoch of ``history_`` may be several passes. Default: 4/√n for n
-        training rows, at most 0.7. 0 for none.
+        to 4,000 rows together, and an epoch of ``history_`` may be several passes. Default: 2/√n for n
+        training rows, at most 0.5. 0 for none.
     false_alarm_rate : float
         Probability with which a normal row is called an anomaly, between 0 and 1.
     calibration_fraction : float

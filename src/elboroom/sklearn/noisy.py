@@ -19,18 +19,18 @@ from elboroom.probability.columns.numbers import NumberColumns
 from elboroom.probability.mixed import MixedHead
 
 _ROWS, _FEWEST_EPOCHS = 4_000, 20  # of all copies together; and with these, so that a schedule has steps
-_MOST = 0.7
+_MOST = 0.5
 
 
 def usual_noise(rows: int) -> float:
-    """4/√n, at most 0.7: standard deviation of the noise, in those of the columns, for n training rows.
+    """2/√n, at most 0.5: standard deviation of the noise, in those of the columns, for n training rows.
 
     Examples
     --------
     >>> usual_noise(100), usual_noise(4)
-    (0.4, 0.7)
+    (0.2, 0.5)
     """
-    return min(_MOST, 4 / math.sqrt(rows))
+    return min(_MOST, 2 / math.sqrt(rows))
 
 
 def check_noise(noise: Any) -> None:
