@@ -78,6 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
         **{"likelihood": "continuous_bernoulli", "condition_dim": 2},
     },
     "ladder": {**_LADDER, "condition": "labels", "condition_dim": 3, "condition_names": ("a", "b", "c")},
+    "spatial": {"network": "spatial", "conv_width": 4, "conv_levels": 1},
     "rows": {"shape": (5,), "likelihood": "gaussian", "standardize": True, "learn_scale": "shared"},
     "table": {"likelihood": "mixed", "shape": (11,), "columns": _columns()},
 }
@@ -100,7 +101,7 @@ def build(name: str) -> VAE:
     fields = {"shape": SHAPE, "hidden": (8,), "latent_dim": 3, **CASES[name]}
     if fields.get("network", "mlp") != "mlp":
         del fields["hidden"]
-    if fields.get("network") in ("chain", "ladder") or fields.get("posterior") in ("vq", "fsq"):
+    if fields.get("network") in ("chain", "ladder", "spatial") or fields.get("posterior") in ("vq", "fsq"):
         del fields["latent_dim"]
     vae = VAE.build(**fields)
     with torch.no_grad():
