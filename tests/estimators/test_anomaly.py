@@ -46,7 +46,7 @@ def test_calibration_on_the_training_rows_would_not_hold_it() -> None:
     """Why rows are held out: a model that has overfitted scores its own rows higher than new ones."""
     x = rows(40, 0)
     detector = VAEAnomalyDetector(
-        4, epochs=100, batch_size=20, learning_rate=0.01, validation_fraction=0.0, random_state=0
+        4, epochs=100, batch_size=20, learning_rate=0.01, noise=0.0, validation_fraction=0.0, random_state=0
     )
     with pytest.warns(RunWarning, match="8 rows"):
         detector.fit(x)
