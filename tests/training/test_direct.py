@@ -102,6 +102,23 @@ def test_a_batch_leaves_nothing_behind_in_the_memory_of_the_next(precision: str)
     assert torch.equal(gradient, expected)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_products_of_few_rows_are_the_same(
+    name: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = gradients(engine_of(MODELS[name], precision=precision), Part(0, 8, 8, 1.0))
+    monkeypatch.setattr("elboroom.training.step.room._LARGE", 8)
+    monkeypatch.setattr("elboroom.training.step.room.across_pays", lambda *_: True)
+    engine = engine_of(MODELS[name], precision=precision)
+    sums, gradient = gradients(engine, Part(0, 8, 8, 1.0))
+    (memory,) = engine.paths._chains.memory.values()
+    assert memory.decoder.across[-1] is not None
+    tolerance = 1e-5 if precision == "fp32" else 1e-2
+    assert sums == pytest.approx(usual[0], rel=tolerance)
+    torch.testing.assert_close(gradient, usual[1], rtol=10 * tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_whatever_else_there_is_goes_through_autograd(name: str) -> None:
     model, objective = OTHERS[name]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified
+from elboroom.training.step.room import Layer, Room
 
 _aten = torch.ops.aten
 
@@ -36,44 +36,6 @@ _ACTIVATIONS: dict[type, tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]
     nn.LeakyReLU: (F.leaky_relu, lambda g, x, _y, **to: _aten.leaky_relu_backward(g, x, 0.01, False, **to)),
 }
 _FLATTEN, _UNFLATTEN = nn.Flatten, nn.Unflatten
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A linear layer, the low-precision copies of its weights, and the activation after it."""
-
-    own: nn.Linear
-    weight: Tensor
-    turned: Tensor  # the weight, transposed
-    bias: Tensor | None
-    activation: type | None
-
-
-class Room:
-    """Memory for what one chain computes from a batch of one size, used again at every step.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        The chain.
-    rows : int
-        Size of the batch.
-
-    Attributes
-    ----------
-    outputs, gradients : list of Tensor
-        (rows, d') of each layer: the output before its activation, and the gradient by that.
-    turned : list of Tensor
-        The gradients, transposed.
-    by_input : Tensor
-        (rows, d), the gradient by the input of the chain.
-    """
-
-    def __init__(self, layers: Sequence[Layer], rows: int):
-        self.outputs = [layer.weight.new_empty(rows, len(layer.weight)) for layer in layers]
-        self.gradients = list(map(torch.empty_like, self.outputs))
-        self.turned = [gradient.t() for gradient in self.gradients]
-        self.by_input = layers[0].weight.new_empty(rows, layers[0].weight.shape[1])
 
 
 Kept = list[tuple[Tensor, Tensor, Tensor]]
@@ -215,17 +177,25 @@ def run(layers: Sequence[Layer], x: Tensor, room: Room | None = None) -> tuple[T
     kept: Kept = []
     y = x
     for i, layer in enumerate(layers):
-        rows, out = y.to(layer.weight.dtype), None if room is None else room.outputs[i]
-        activation = layer.activation
-        if layer.bias is None:
-            before = y = torch.mm(rows, layer.turned, out=out)
-        elif activation is nn.ReLU and rows.device.type != "mps":
-            before = y = torch._addmm_activation(layer.bias, rows, layer.turned, out=out)
-            activation = None
+        rows, activation = y.to(layer.weight.dtype), layer.activation
+        across = None if room is None else room.across[i]
+        out: Tensor | None
+        if across is not None:
+            out, bias = across
+            factors = layer.weight, rows.t()
         else:
-            before = y = torch.addmm(layer.bias, rows, layer.turned, out=out)
-        if activation is not None:
-            y = _ACTIVATIONS[activation][0](before)
+            out, bias = room.outputs[i] if room is not None else None, layer.bias
+            factors = rows, layer.turned
+        joined = activation is nn.ReLU and bias is not None and rows.device.type != "mps"
+        if bias is None:
+            before = torch.mm(*factors, out=out)
+        elif joined:
+            before = torch._addmm_activation(bias, *factors, out=out)
+        else:
+            before = torch.addmm(bias, *factors, out=out)
+        if room is not None:
+            before = room.outputs[i]
+        y = before if activation is None or joined else _ACTIVATIONS[activation][0](before)
         kept.append((rows, before, y))
     return y, kept
 

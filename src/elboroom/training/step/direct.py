@@ -18,8 +18,9 @@ from elboroom.distributed.noise import normal
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective, elbo
 from elboroom.probability import Bernoulli, BernoulliHead, DiagonalGaussianHead, GaussianHead, StandardNormal
-from elboroom.training.step.chains import Chains, Layer, Room, run, run_back
+from elboroom.training.step.chains import Chains, run, run_back
 from elboroom.training.step.interventions import is_modified
+from elboroom.training.step.room import Layer, Room
 from elboroom.training.step.totals import Sums
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -46,12 +47,14 @@ class Memory:
         b = len(like)
         self.lowered = encoder[0].weight.dtype != like.dtype
         self.encoder, self.decoder = Room(encoder, b), Room(decoder, b)
-        self.features, self.output = self.encoder.outputs[-1], self.decoder.outputs[-1].view(like.shape)
         if self.lowered:
             self.images = torch.empty_like(like, dtype=encoder[0].weight.dtype)
             self.rows = self.images.view(b, -1)
-            self.features, self.output = (each.to(like.dtype) for each in (self.features, self.output))
-            self.output_rows = self.output.view(b, -1)
+        # These are the outputs of the networks themselves where they have that precision and order.
+        self.features, self.output_rows = (
+            each.to(like.dtype).contiguous() for each in (self.encoder.outputs[-1], self.decoder.outputs[-1])
+        )
+        self.output = self.output_rows.view(like.shape)
         # With a dimension for the one sample of each code, as in other steps.
         self.mean, self.raw = self.features[None].chunk(2, dim=-1)
         self.scale, self.inverse, self.nats = (torch.empty_like(self.mean) for _ in range(3))
@@ -117,13 +120,13 @@ class Direct:
         if own.lowered:
             own.images.copy_(x)
         features, kept_encoder = run(self.encoder, rows, own.encoder)
-        if own.lowered:
+        if own.features is not features:
             own.features.copy_(features)
         self._set_scale(own)
         noise = normal(*own.mean.shape, batch_dim=1, like=own.mean)
         torch.addcmul(own.mean, own.scale, noise, out=own.z)
         output, kept_decoder = run(self.decoder, own.codes, own.decoder)
-        if own.lowered:
+        if own.output_rows is not output:
             own.output_rows.copy_(output)
         distortion = self._distortion(x, own, weight)
         # KL divergence: (m² + s² − 1) / 2 − log s, summed.
