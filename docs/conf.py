@@ -19,6 +19,7 @@ version = release = elboroom.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 exclude_patterns = ["_build", "_generated/*.part.md"]
+html_extra_path = ["_generated/pages"]  # copied as they are
 html_theme = "furo"
 html_title = "elboroom"
 

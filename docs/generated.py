@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from draw_packages import draw
 
 import elboroom
 from elboroom.cli.help import help_text
+from elboroom.cli.main import main
 from elboroom.cli.verbs import VERBS
 from elboroom.config import Config, preset_names
 from elboroom.figures.standard_figures import STANDARD_FIGURES
@@ -24,6 +26,7 @@ def write_all(docs: Path) -> None:
     _write(folder / "command-line.part.md", _command_line().encode())
     _write(folder / "figures.part.md", _standard_figures().encode())
     _write(folder / "configuration.part.md", _configuration().encode())
+    _explorer_page(folder / "pages" / "explorer-digits.html")
 
 
 def _command_line() -> str:
@@ -60,6 +63,23 @@ def _configuration() -> str:
             parts.append(f"| `{field}` | `{default!r}` | {meaning} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _explorer_page(path: Path) -> None:
+    """Train on 5,000 digits and write the page to explore them, unless an earlier build has."""
+    if path.exists():
+        return
+    path.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        run = f"{scratch}/digits"
+        options = ["--latent-dim", "2", "--hidden", "256", "128", "--epochs", "30", "--figures-every", "0"]
+        for line in (
+            ["train", "mnist-5k", *options, "--out", run, "--quiet"],
+            ["evaluate", run, "--num-samples", "100"],
+            ["explore", run, "--export", str(path)],
+        ):
+            if main(line):
+                raise RuntimeError(f"elboroom {' '.join(line)} failed")
 
 
 def _write(path: Path, content: bytes) -> None:
