@@ -28,6 +28,7 @@ def tracker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     pytest.importorskip(name, reason=f"reading back what {name} was sent needs {name}")
     if name == "mlflow":
         pytest.importorskip("sqlalchemy", reason="MLflow's local store needs sqlalchemy")
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps artifacts
     for variable, value in _surroundings(tmp_path).items():
         monkeypatch.setenv(variable, value)
     if name == "trackio":

@@ -16,6 +16,7 @@ from torch import nn
 from elboroom.explorer.blob import Blob, Format
 from elboroom.networks.conv import ResidualBlock, Shuffle, ToGrid, ToRows
 from elboroom.networks.recompute import RecomputableSequential
+from elboroom.networks.spatial import Attention, FromCode, ToCode
 
 Op = dict[str, Any]
 
@@ -132,6 +133,15 @@ def _shuffle(_to: Translator, layer: Shuffle) -> list[Op]:
     return [{"op": "shuffle", "shape": list(layer.shape), "stride": list(layer.stride)}]
 
 
+def _from_code(_to: Translator, layer: FromCode) -> list[Op]:
+    return [{"op": "fromCode", "grid": list(layer.grid)}]
+
+
+def _attention(to: Translator, layer: Attention) -> list[Op]:
+    parts = {"normalization": layer.normalization, "queries": layer.queries, "out": layer.out}
+    return [{"op": "attention", **{name: to.program(part) for name, part in parts.items()}}]
+
+
 def _flatten(_to: Translator, layer: nn.Flatten) -> list[Op]:
     if layer.start_dim != 1 or layer.end_dim != -1:
         raise CannotRunError("a Flatten of some dimensions only")
@@ -180,6 +190,9 @@ _TRANSLATIONS: dict[type, Callable[[Translator, Any], list[Op]]] = {
     RecomputableSequential: lambda to, parts: [op for part in parts for op in to.program(part)],
     ResidualBlock: _residual,
     Shuffle: _shuffle,
+    FromCode: _from_code,
+    ToCode: lambda _to, _layer: [{"op": "reshape", "shape": [-1]}],
+    Attention: _attention,
     ToGrid: lambda _to, _layer: [{"op": "permute", "order": [2, 0, 1]}],
     ToRows: lambda _to, _layer: [{"op": "permute", "order": [1, 2, 0]}, {"op": "reshape", "shape": [-1]}],
     nn.Identity: lambda _to, _layer: [],

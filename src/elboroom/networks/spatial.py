@@ -84,7 +84,7 @@ class Attention(nn.Module):
         return x + self.out(mixed.transpose(1, 2).reshape(b, channels, height, width))
 
 
-class _ToCode(nn.Module):
+class ToCode(nn.Module):
     """A grid (b, c, h, w) as rows (b, c·h·w), channel by channel."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class _ToCode(nn.Module):
         return x.contiguous().flatten(1)
 
 
-class _FromCode(nn.Module):
+class FromCode(nn.Module):
     """Rows (b, c·h·w + e) as grids (b, c + e, h, w): the rest, a condition, is the same at each place."""
 
     def __init__(self, grid: Grid, more: int):
@@ -162,7 +162,7 @@ class SpatialEncoder(nn.Sequential):
             normalization=parts.normalize(seen),
             activation=parts.activate(),
             grid=he(nn.Conv2d(seen, parameters * channels, 3, padding=1), gain=math.sqrt(0.5)),
-            rows=_ToCode(),
+            rows=ToCode(),
         )
         super().__init__(OrderedDict(layers))
         self.plan = plan
@@ -206,7 +206,7 @@ class SpatialDecoder(nn.Sequential):
         parts = Parts.named(normalization, activation, blocks)
         coarsest, finest = plan[-1], plan[0]
         first = he(nn.Conv2d(channels + more, coarsest.channels, 3, padding=1), gain=math.sqrt(0.5))
-        layers: dict[str, nn.Module] = {"code": chain_of(grid=_FromCode(grid, more), convolution=first)}
+        layers: dict[str, nn.Module] = {"code": chain_of(grid=FromCode(grid, more), convolution=first)}
         layers["middle"] = _middle(parts, coarsest.channels, attention)
         for number in range(len(plan), 1, -1):
             level, finer = plan[number - 1], plan[number - 2]

@@ -3,6 +3,7 @@
 import type { Arrays } from "../shared/arrays";
 import type { Op } from "../shared/facts";
 import { activate } from "./activations";
+import { attend, fromCode } from "./attention";
 import { columns } from "./columns";
 import { convolve, convolveTransposed, product, type Window } from "./kernels";
 import { permute, reshape, sizeOf, type Tensor } from "./tensor";
@@ -155,6 +156,17 @@ const residual: Maker = (op, arrays) => {
   };
 };
 
+/** x + attention of every place of the grid to every other. */
+const attention: Maker = (op, arrays) => {
+  const [normalize, ask, answer] = [op.normalization, op.queries, op.out].map((part) =>
+    compile(part as Op[], arrays),
+  );
+  return (x, given) => {
+    const added = answer(attend(ask(normalize(x, given), given)), given);
+    return { data: x.data.map((v, i) => v + added.data[i]), shape: x.shape };
+  };
+};
+
 /** The first half of each row along the last axis. */
 const half: Maker = () => (x) => {
   const last = x.shape[x.shape.length - 1];
@@ -212,6 +224,8 @@ const MAKERS: Record<string, Maker> = {
   upsample,
   shuffle,
   residual,
+  attention,
+  fromCode: (op) => (x) => fromCode(x, numbers(op.grid)),
   half,
   unit,
   expectedLevel,
