@@ -69,3 +69,12 @@ def test_a_batch_that_the_model_keeps_statistics_of_is_not_divided(some_digits: 
     config = recipe("vq-vae", Config(), hidden=[12], accumulate=2)
     with pytest.raises(UsageError, match=r"accumulate = 2: the model keeps statistics of each batch \(\w"):
         Training(build(config, some_digits), some_digits, config, quiet=True)
+
+
+def test_a_critic_that_is_scaled_by_the_whole_batch_does_not_divide_it(some_digits: Dataset) -> None:
+    network = {"network": "spatial", "conv_width": 4, "conv_levels": 1}
+    config = recipe("vae-gan", Config(), **network, accumulate=2)
+    with pytest.raises(
+        UsageError, match=r"accumulate = 2: patch_critic is scaled by .* set accumulate to 1$"
+    ):
+        Training(build(config, some_digits), some_digits, config, quiet=True)

@@ -27,6 +27,8 @@ class PenaltyRow:
         The fewest latent dimensions for which it means something.
     critic : bool
         Whether it is a network that trains against the model.
+    whole_batch : bool
+        Whether its scale is told by the whole batch only, which `accumulate` therefore cannot divide.
     """
 
     need: Need | None = None
@@ -34,6 +36,7 @@ class PenaltyRow:
     instead: str = "leave the penalty out"
     latent_dims: int = 1
     critic: bool = False
+    whole_batch: bool = False
 
 
 PENALTIES: dict[str, PenaltyRow] = {
@@ -55,7 +58,7 @@ PENALTIES: dict[str, PenaltyRow] = {
     "structural_dissimilarity": PenaltyRow(),
     "gradient_difference": PenaltyRow(),
     "focal_frequency": PenaltyRow(),
-    "patch_critic": PenaltyRow(critic=True),
+    "patch_critic": PenaltyRow(critic=True, whole_batch=True),
     "commitment": PenaltyRow(),
 }
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from elboroom.config import Config, ModelConfig
 from elboroom.config.columns import Column
+from elboroom.config.penalties import PENALTIES
 from elboroom.data import Dataset, load_data
 from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
@@ -234,7 +235,13 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
 
 
 def _check_accumulate(vae: VAE, config: Config) -> None:
-    """Refuse to divide batches whose examples change what the model keeps."""
+    """Refuse to divide batches whose examples change what the model keeps, or are weighed together."""
+    together = [name for name in config.objective.penalties if PENALTIES[name].whole_batch]
+    if config.training.accumulate > 1 and together:
+        raise UsageError(
+            f"accumulate = {config.training.accumulate}: {', '.join(together)} is scaled by gradients of the "
+            "whole batch, so that it cannot be divided; set accumulate to 1"
+        )
     moving = list(moving_buffers(vae))
     if config.training.accumulate > 1 and moving:
         raise UsageError(
