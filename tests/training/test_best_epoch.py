@@ -11,7 +11,14 @@ import pytest
 import torch
 
 import elboroom
+from elboroom.cli.training_run import weights_kept
+from elboroom.config import Config
+from elboroom.data import Dataset
+from elboroom.errors import UsageError
+from elboroom.objectives.recipes import recipe
 from elboroom.runs.run import Run
+from elboroom.training.loop import Training
+from elboroom.training.prepare import build
 
 
 def _data() -> np.ndarray:
@@ -54,3 +61,27 @@ def test_one_sample_has_the_elbo_alone(tmp_path: Path) -> None:
     _, history = _train(tmp_path / "run")
     assert "val_bound" not in history[0]
     assert math.isfinite(history[0]["val_elbo"])
+
+
+def test_weights_are_those_after_the_critic_counted() -> None:
+    """The best bound is that of an epoch without the critic; a training for detail keeps its last one."""
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    data = Dataset("noise", x, np.zeros(60), scale=255)
+    fields = {"conv_width": 4, "attention": False, "conv_levels": 1, "batch_size": 20, "epochs": 4}
+    config = recipe("tokenizer", Config(), **fields, validation=0.2, lr=0.01)
+    training = Training(build(config, data), data, config, quiet=True)
+    training.run()
+    bounds = [row["val_elbo"] for row in training.record.history]
+    assert np.argmax(bounds) < 3  # or this shows nothing
+    assert training.record.best_row is None
+    assert weights_kept(training) == (
+        "from epoch 4, the last; with a patch critic the best validation bound does not tell which is best"
+    )
+    last = training.checkpoints.last_good
+    assert last is not None
+    for name, weight in training.engine.vae.state_dict().items():
+        assert torch.equal(weight, last.state["engine"]["model"][name])
+    with pytest.raises(
+        UsageError, match=r"^patience = 2 waits for a better validation bound.* leave patience out$"
+    ):
+        Training(build(config, data), data, config.updated(patience=2), quiet=True)

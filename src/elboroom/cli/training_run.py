@@ -118,7 +118,10 @@ def weights_kept(training: Training) -> str:
     """Say which epoch the saved weights come from, and why."""
     best, epochs = training.record.best_row, training.epochs_done
     if best is None:
-        which = f"from epoch {epochs}, the last; there are no validation examples to select by"
+        why = "there are no validation examples to select by"
+        if training.validation_indices.size:
+            why = "with a patch critic the best validation bound does not tell which is best"
+        which = f"from epoch {epochs}, the last; {why}"
     else:
         value = f"{quality(best):.2f}"
         which = f"from epoch {best['epoch']} of {epochs}, which has the best {quality_name(best)}, {value}"

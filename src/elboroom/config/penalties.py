@@ -29,6 +29,8 @@ class PenaltyRow:
         Whether it is a network that trains against the model.
     whole_batch : bool
         Whether its scale is told by the whole batch only, which `accumulate` therefore cannot divide.
+    costs_likelihood : bool
+        Whether it is meant to win against the likelihood, so that the best epoch is not chosen by a bound.
     """
 
     need: Need | None = None
@@ -37,6 +39,7 @@ class PenaltyRow:
     latent_dims: int = 1
     critic: bool = False
     whole_batch: bool = False
+    costs_likelihood: bool = False
 
 
 PENALTIES: dict[str, PenaltyRow] = {
@@ -58,7 +61,7 @@ PENALTIES: dict[str, PenaltyRow] = {
     "structural_dissimilarity": PenaltyRow(),
     "gradient_difference": PenaltyRow(),
     "focal_frequency": PenaltyRow(),
-    "patch_critic": PenaltyRow(critic=True, whole_batch=True),
+    "patch_critic": PenaltyRow(critic=True, whole_batch=True, costs_likelihood=True),
     "commitment": PenaltyRow(),
 }
 

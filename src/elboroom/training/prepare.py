@@ -178,6 +178,12 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             f"patience = {config.training.patience} needs validation examples; "
             "hold some out with --validation 0.1"
         )
+    against = [name for name in config.objective.penalties if PENALTIES[name].costs_likelihood]
+    if config.training.patience is not None and against:
+        raise UsageError(
+            f"patience = {config.training.patience} waits for a better validation bound, which "
+            f"{', '.join(against)} gives up for detail; leave patience out"
+        )
     config = in_sums(config, data.shape)
     sections: dict[str, Any] = {"data": {"source": config.data.source or data.name}}
     if vae.config is not None:

@@ -15,7 +15,7 @@ from elboroom.data import Dataset
 from elboroom.errors import UsageError, nearest, shortened
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build, load_as
-from elboroom.training.validation import quality
+from elboroom.training.validation import can_be_best, quality
 
 Space = Callable[[Any], Mapping[str, Any]]
 """From a trial to the options that it is trained with, by name."""
@@ -155,6 +155,6 @@ class Sweep:
 
 
 def _kept(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of the epoch whose weights are kept: the first of the best, or the last without validation."""
-    measured = [row for row in history if "val_elbo" in row]
+    """The row of the epoch whose weights are kept: the first of the best, or the last without one."""
+    measured = [row for row in history if can_be_best(row)]
     return max(measured, key=quality) if measured else history[-1]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.config.penalties import PENALTIES
 from elboroom.models.terms import Terms
 from elboroom.training.step.engine import Engine, Means
 from elboroom.training.step.meters import Meters
@@ -74,6 +75,21 @@ def _bound(terms: Terms, several: bool) -> Tensor:
     if not several:
         return terms.x.new_zeros(())
     return (terms.log_weights.logsumexp(0) - math.log(len(terms.z))).sum()
+
+
+def can_be_best(row: Mapping[str, Any]) -> bool:
+    """Whether an epoch has a validation bound that its weights may be kept for.
+
+    A patch critic teaches the decoder what costs likelihood, and the best bound is that of an epoch before it
+    counts. A training with one keeps the weights of its last epoch.
+
+    Examples
+    --------
+    >>> can_be_best({"val_elbo": -90.0}), can_be_best({"val_elbo": -90.0, "loss_patch_critic": 1.0})
+    (True, False)
+    """
+    against = (name for name, penalty in PENALTIES.items() if penalty.costs_likelihood)
+    return "val_elbo" in row and not any(f"loss_{name}" in row for name in against)
 
 
 def quality(row: Mapping[str, Any]) -> float:

@@ -9,7 +9,7 @@ import torch
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, random_state, set_random_state
 from elboroom.training.step.engine import Engine
-from elboroom.training.validation import quality
+from elboroom.training.validation import can_be_best, quality
 
 
 class Record:
@@ -27,11 +27,12 @@ class Record:
     history : list of dict
         One row per finished epoch; rows never change.
     best_row : dict or None
-        The row with the highest validation bound, the first of equals; see :func:`quality`.
+        The row with the highest validation bound, the first of equals; see :func:`quality`. None without
+        validation examples, and where `can_be_best` says that no row can be chosen by its bound.
     best : dict or None
         Its ``epoch``, its ``model`` (weights) and their moving ``average``, if there is one.
     usable : dict or None
-        Weights for model.safetensors: those of the best epoch, or without validation of the newest snapshot.
+        Weights for model.safetensors: those of the best epoch, or without one of the newest snapshot.
     seconds : float
         Time spent in the current epoch.
     rollbacks : int
@@ -61,7 +62,7 @@ class Record:
         """Add a finished epoch, and take a snapshot if it is the best so far."""
         self.history.append(row)
         self.note_random()
-        if "val_elbo" not in row:
+        if not can_be_best(row):
             return
         if self.best_row is None or quality(row) > quality(self.best_row):
             self.best_row = row
@@ -101,11 +102,11 @@ class Record:
         self.engine.load_state_dict(copy_state(state["engine"]))
         self.random = state["random"]
         self.history = state["history"][:]
-        measured = [row for row in self.history if "val_elbo" in row]
+        measured = [row for row in self.history if can_be_best(row)]
         self.best_row = max(measured, key=quality, default=None)
         self.seconds = state["seconds"]
         self.rollbacks = state["rollbacks"]
-        self.best = None if state["best"] is None else dict(state["best"])
+        self.best = None if state["best"] is None or self.best_row is None else dict(state["best"])
         if self.best is not None and self.best["model"] is None:
             self.best |= _weights(state)
 
