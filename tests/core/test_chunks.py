@@ -15,6 +15,7 @@ from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import classes, evaluate, likelihood
+from elboroom.evaluation.estimators import Plan
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.models import chunks
 from elboroom.models.chunks import computed
@@ -282,7 +283,7 @@ def test_no_batch_of_an_evaluation_is_waited_for(name: str, free: Callable[[int]
     x = torch.empty(50, 8, 8, 1, device="meta")
     c = torch.empty(50, 3, device="meta") if name == "given labels" else None
     with vae.at_rest():
-        measured = likelihood._measure(vae, x, c, 30)
+        measured = likelihood._measure(vae, x, c, Plan("importance", 30), 0)
         assert measured.nll is not None
         assert measured.nll.pareto_k.device.type == "meta"
         means = torch.empty(3, 64, device="meta"), torch.empty(3, vae.latent_dim, device="meta")
@@ -314,6 +315,8 @@ def test_no_batch_of_a_table_is_waited_for(free: Callable[[int], None]) -> None:
     vae = VAE.build(shape=(3,), hidden=[8], likelihood="mixed", columns=columns).to("meta")
     free(1 << 40)
     with vae.at_rest():
-        measured = likelihood._measure(vae, torch.empty(50, 3, device="meta"), None, 30)
+        measured = likelihood._measure(
+            vae, torch.empty(50, 3, device="meta"), None, Plan("importance", 30), 0
+        )
     assert measured.nll is not None
     assert vae.embed(np.zeros((5, 3), np.float32)).shape == (5, 2)
