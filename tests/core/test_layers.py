@@ -50,6 +50,10 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("errors", "config", "io", "distributed", "probability", "models", "data", "runs", "latent"),
         "evaluation",
     },
+    "doctor": {
+        *("errors", "config", "io", "probability", "models", "objectives", "data", "runs", "evaluation"),
+        "training",
+    },
     "comparison": {
         *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),
         *("latent", "training"),

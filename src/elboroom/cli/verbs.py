@@ -10,6 +10,7 @@ from elboroom.cli.commands.data_import_haskell import DataImportHaskell
 from elboroom.cli.commands.data_join import DataJoin
 from elboroom.cli.commands.data_list import DataList
 from elboroom.cli.commands.data_show import DataShow
+from elboroom.cli.commands.doctor import Doctor
 from elboroom.cli.commands.embed import Embed
 from elboroom.cli.commands.evaluate import Evaluate
 from elboroom.cli.commands.explore import Explore
@@ -35,6 +36,7 @@ VERBS: dict[str, type[Verb]] = {
     "recipes": Recipes,
     "resume": Resume,
     "evaluate": Evaluate,
+    "doctor": Doctor,
     "compare": Compare,
     "track": Track,
     "push": Push,
