@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +90,29 @@ def test_focal_frequency_by_hand() -> None:
             value += float((weight * np.abs(difference) ** 2).sum())
         total.append(value)
     assert focal_frequency(terms).item() == pytest.approx(np.mean(total), rel=1e-4)
+
+
+def test_its_gradient_in_double_precision_is_that_of_numpy() -> None:
+    """A step along a direction, with the weights held, to more digits than single precision has."""
+    rng = np.random.default_rng(0)
+    x, y, step = rng.random((3, 8, 12, 2)), rng.random((2, 3, 8, 12, 2)), rng.normal(size=(2, 3, 8, 12, 2))
+    drawn = torch.from_numpy(y).requires_grad_()
+    terms = SimpleNamespace(x=torch.from_numpy(x), likelihood=SimpleNamespace(mean=drawn))
+    value = focal_frequency(terms)  # type: ignore[arg-type]
+    (gradient,) = torch.autograd.grad(value, drawn)
+
+    def spectrum(y: np.ndarray) -> np.ndarray:
+        return np.abs(np.fft.fft2(x - y, axes=(2, 3), norm="ortho"))
+
+    weight = spectrum(y) / spectrum(y).max((2, 3), keepdims=True)
+
+    def held(y: np.ndarray) -> float:
+        return float((weight * spectrum(y) ** 2).sum((2, 3, 4)).mean())
+
+    assert value.dtype == torch.float64
+    assert value.item() == pytest.approx(held(y), rel=1e-12)
+    slope = (held(y + 1e-6 * step) - held(y - 1e-6 * step)) / 2e-6
+    assert (gradient.numpy() * step).sum() == pytest.approx(slope, rel=1e-8)
 
 
 def test_its_weights_are_constants() -> None:

@@ -55,7 +55,10 @@ def focal_frequency(terms: Terms) -> Tensor:
     UsageError
         If the examples are not images (b, h, w, c).
     """
-    ours, theirs = _pair(terms, "focal_frequency").float()  # bfloat16 has no Fourier transform
+    pair = _pair(terms, "focal_frequency")
+    ours, theirs = pair.to(
+        torch.promote_types(pair.dtype, torch.float32)
+    )  # bfloat16 has no Fourier transform
     spectrum = torch.fft.fft2(ours - theirs, norm="ortho")
     energy = spectrum.real.square() + spectrum.imag.square()
     magnitude = energy.detach().sqrt()
