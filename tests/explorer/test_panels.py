@@ -179,3 +179,20 @@ def test_a_narrow_screen_has_no_text_beyond_its_edge(digits: Path, open_page: Op
     opened.page.touchscreen.tap(box["x"] + 90, box["y"] + 120)
     opened.settle()
     assert opened.js("() => explorer.store.kept.origin") != "the middle of the codes"
+
+
+def test_a_long_name_beside_the_pointer_is_not_cut_off_by_the_edge(digits: Path, open_page: Open) -> None:
+    opened = open_page(digits / "explorer.html", viewport={"width": 390, "height": 700})
+    opened.js("() => { explorer.points.label = () => 'a name without an end '.repeat(9) }")
+    board = opened.page.locator(".board").bounding_box()
+    inside = opened.page.locator(".tooltip")
+    seen = 0
+    for height in np.linspace(0.3, 0.98, 30):
+        opened.page.mouse.move(board["x"] + board["width"] / 2, board["y"] + height * board["height"])
+        opened.settle()
+        if inside.is_visible():
+            seen += 1
+            box = inside.bounding_box()
+            assert board["y"] <= box["y"]
+            assert box["y"] + box["height"] <= board["y"] + board["height"]
+    assert seen > 2

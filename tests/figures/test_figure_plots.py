@@ -1,4 +1,5 @@
 import sys
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -201,3 +202,11 @@ def test_a_notebook_shows_it(vae: VAE, x: Numbers) -> None:
     figure = figures.latent_scatter(vae, x)
     assert isinstance(figure, style.Picture)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_letters_that_the_font_lacks_bring_no_warnings() -> None:
+    figure = Figure()
+    figure.text(0.5, 0.5, "dog \N{DOG FACE}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert style.to_png(figure).startswith(b"\x89PNG")

@@ -16,7 +16,17 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from elboroom.errors import UsageError
-from elboroom.figures.style import FAINT, INK, LETTER, PALETTE, moved_apart, panel, tidy, titled_canvas
+from elboroom.figures.style import (
+    FAINT,
+    INK,
+    LETTER,
+    PALETTE,
+    boxes_for_unknown_letters,
+    moved_apart,
+    panel,
+    tidy,
+    titled_canvas,
+)
 from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers
 from elboroom.latent.planes import principal_directions
 from elboroom.models.vae import VAE, Array
@@ -264,7 +274,8 @@ def _write_names(
     axes.autoscale_view()
     axes.apply_aspect()
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    boxes = [text.get_window_extent() for text in texts]
+    with boxes_for_unknown_letters():
+        boxes = [text.get_window_extent() for text in texts]
     at = axes.transData.transform(np.array(places))
     half = np.array([[box.width, box.height] for box in boxes]) / 2 + 2
     fixed = np.empty((0, 2)) if endpoints is None else axes.transData.transform(endpoints)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from textwrap import wrap
 from typing import Any
@@ -114,11 +117,20 @@ def moved_apart(
     return moved
 
 
+@contextmanager
+def boxes_for_unknown_letters() -> Iterator[None]:
+    """Letters that the font lacks, such as emoji in names, are drawn as boxes without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield
+
+
 def to_png(figure: Figure) -> bytes:
     """Encode a figure as PNG."""
     buffer = BytesIO()
     # Level 4 takes half the time of the default 6 for files of the same size.
-    figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
+    with boxes_for_unknown_letters():
+        figure.savefig(buffer, format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
     return buffer.getvalue()
 
 

@@ -34,8 +34,12 @@ export class Tooltip {
     const style = this.element.style;
     style.left = right ? `${x + 16}px` : "";
     style.right = right ? "" : `${parent.clientWidth - x + 16}px`;
-    style.top = `${Math.max(4, Math.min(y - 24, parent.clientHeight - 80))}px`;
-    if (point === this.point) return;
+    if (point !== this.point) this.describe(point);
+    const height = Math.max(76, this.element.offsetHeight);
+    style.top = `${Math.max(4, Math.min(y - 24, parent.clientHeight - height - 4))}px`;
+  }
+
+  private describe(point: number): void {
     this.point = point;
     this.label.textContent = this.points.label(point);
     this.name.textContent = this.points.name(point);
