@@ -16,6 +16,7 @@ from elboroom.cli.commands.evaluate import Evaluate
 from elboroom.cli.commands.explore import Explore
 from elboroom.cli.commands.export import Export
 from elboroom.cli.commands.figures import Figures
+from elboroom.cli.commands.fit_prior import FitPrior
 from elboroom.cli.commands.impute import Impute
 from elboroom.cli.commands.morph import Morph
 from elboroom.cli.commands.neighbours import Neighbours
@@ -44,6 +45,7 @@ VERBS: dict[str, type[Verb]] = {
     "figures": Figures,
     "explore": Explore,
     "reconstruct": Reconstruct,
+    "fit-prior": FitPrior,
     "sample": Sample,
     "morph": Morph,
     "neighbours": Neighbours,

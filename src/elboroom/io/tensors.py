@@ -81,6 +81,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and values, the same on every device."""
+    return _digest({name: tensor.detach().cpu() for name, tensor in tensors.items()}, {})
+
+
 def first_unusable(tensors: Mapping[str, Tensor]) -> str | None:
     """Name the first tensor that cannot be computed with; None if there is none.
 

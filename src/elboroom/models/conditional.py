@@ -63,13 +63,42 @@ class Conditional(nn.Module):
         """
         with torch.no_grad():
             c = self._resolved(condition, 1)
-            view = copy.copy(self)
+            view = self._with(self.prior.given(c)) if hasattr(self.prior, "given") else copy.copy(self)
             view.__dict__["_given"] = c
-            if hasattr(self.prior, "given"):
-                # The copy shares this model's table of submodules, and needs a prior of its own.
-                parts = {name: part for name, part in self._modules.items() if name != "prior"}
-                view.__dict__["_modules"] = parts
-                view.__dict__["prior"] = self.prior.given(c)
+        return view
+
+    def with_prior(self, prior: Any) -> Self:
+        """Use another prior, such as one fitted after training, without a change to this model.
+
+        Parameters
+        ----------
+        prior : object
+            With ``latent_dim``, ``log_prob(z)`` in nats and ``sample(n)``.
+
+        Returns
+        -------
+        VAE
+            With the same networks, whose samples, rate, ELBO and NLL are those of the new prior.
+
+        Raises
+        ------
+        UsageError
+            If its codes have another size, or the model is conditional.
+        """
+        if self.condition is not None:
+            raise UsageError("a conditional model has a prior p(z|c) of each condition; fix it with given()")
+        if prior.latent_dim != self.prior.latent_dim:
+            raise UsageError(
+                f"the prior is over codes of {prior.latent_dim} numbers, and the model's have "
+                f"{self.prior.latent_dim}"
+            )
+        return self._with(prior)
+
+    def _with(self, prior: Any) -> Self:
+        view = copy.copy(self)
+        # The copy shares this model's table of submodules, and needs a prior of its own.
+        view.__dict__["_modules"] = {name: part for name, part in self._modules.items() if name != "prior"}
+        view.__dict__["prior"] = prior
         return view
 
     def _resolved(self, condition: Condition | None, n: int) -> Tensor | None:

@@ -4,6 +4,7 @@
 
     runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
                 metrics.json  log.txt  status.json
+                fitted_prior.safetensors  fitted_prior.json  latent_statistics.json
                 checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/  export/
 """
 
@@ -46,6 +47,7 @@ PREPARATION = "preparation.json"
 _FILES = (
     *("config.json", "environment.json", PREPARATION, "model.safetensors"),
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
+    *("fitted_prior.safetensors", "fitted_prior.json", "latent_statistics.json"),
 )
 _FOLDERS = ("checkpoints", "figures", "samples", "tracking", "tensorboard", "wandb", "export")
 # Seconds. Other commands may write figures and samples at the same time: only older leftovers are removed.

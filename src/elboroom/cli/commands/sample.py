@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from elboroom.cli.options import Count, PictureVerb, Seed
 from elboroom.config.options import Option
@@ -44,6 +44,10 @@ class Sample(PictureVerb):
             "RUN/samples/given.csv.",
         ),
     ] = None
+    prior: Annotated[
+        Literal["model", "fitted"],
+        Option(help="Prior to draw codes from: the model's own, or the one that 'fit-prior' fitted."),
+    ] = "model"
     privacy: Annotated[
         bool,
         Option(help="Compare the distances of sampled rows to training rows with those of held-out rows."),
@@ -57,6 +61,7 @@ class Sample(PictureVerb):
         """
         from elboroom.cli.console import console
         from elboroom.cli.inputs.model import conditioned, load_model
+        from elboroom.cli.inputs.prior import with_prior
         from elboroom.cli.outputs import output_file, save_figure
         from elboroom.data.table_write import WRITTEN
         from elboroom.figures.images import samples
@@ -64,7 +69,7 @@ class Sample(PictureVerb):
         from elboroom.runs.run import Run
 
         run = Run(self.run)
-        vae = load_model(run, self.device)
+        vae, drawn_from = with_prior(run, load_model(run, self.device), self.prior)
         rows_only = self.given is not None or self.privacy
         default = run.path / "samples" / ("samples.png" if self.given is None else "given.csv")
         if self.privacy and self.given is None:
@@ -82,7 +87,7 @@ class Sample(PictureVerb):
             return
         vae = conditioned(vae, self.label)
         if file.suffix.lower() == ".png" and not self.observe:
-            title = "Samples: decoded draws from the prior"
+            title = f"Samples: decoded draws from the {drawn_from}"
             title += "" if self.label is None else f", given {self.label}"
             save_figure(samples(vae, n=self.n, seed=self.seed, title=title), file)
             return

@@ -1,0 +1,127 @@
+"""``elboroom fit-prior``: a density fitted to a trained model's codes, to sample from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from elboroom.cli.options import Count, Json, ModelVerb, Seed
+from elboroom.config.options import Option
+from elboroom.errors import UsageError, counted
+
+if TYPE_CHECKING:
+    from elboroom.data.dataset import Dataset
+    from elboroom.models.vae import VAE
+    from elboroom.runs.run import Run
+
+Kind = Literal["gmm", "flow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPrior(ModelVerb):
+    """Fit a density to the codes of the training examples, for 'sample --prior fitted'."""
+
+    kind: Annotated[
+        Kind,
+        Option(
+            help="gmm: a Gaussian mixture, as large as held-out codes support. flow: a neural spline flow, "
+            "for codes that a mixture fits badly."
+        ),
+    ] = "gmm"
+    limit: Annotated[Count, Option(metavar="INT", help="Training examples to use at most.")] = 10_000
+    seed: Seed = 0
+    overwrite: Annotated[bool, Option(help="Replace the prior that was fitted before.")] = False
+    json: Json = False
+
+    def __call__(self) -> None:
+        """Fit, score on held-out examples, and keep both in the run folder. The model is not changed."""
+        from elboroom.cli.inputs.model import load_model
+        from elboroom.cli.inputs.run_data import run_data
+        from elboroom.evaluation.fitting import fit_prior, latent_statistics, sampled_codes, why_not
+        from elboroom.io.files import json_text, write_atomic
+        from elboroom.models.fitted_prior import FILE, write_fitted
+        from elboroom.runs.run import Run
+
+        run = Run(self.run)
+        if (run.path / FILE).exists() and not self.overwrite:
+            raise UsageError(f"{run.path} already has a fitted prior; replace it with --overwrite")
+        vae = load_model(run, self.device)
+        reason = why_not(vae)
+        if reason is not None:
+            raise UsageError(f"no prior can be fitted to {run.path}: {reason}")
+        data = run_data(run)
+        batches, rows, part, held_out = self._examples(run, vae, data)
+        codes = sampled_codes(vae, batches, rows, seed=self.seed)
+        unseen = sampled_codes(vae, batches, held_out, seed=self.seed)
+        fitted = fit_prior(codes, kind=self.kind, seed=self.seed)
+        statistics = latent_statistics(codes, vae.latent_shape)
+        self._score(vae, fitted, unseen, part)
+        write_fitted(run.path, fitted, vae)
+        write_atomic(run.path / "latent_statistics.json", json_text(statistics, indent=2) + "\n")
+        if self.json:
+            result = {"kind": self.kind, **fitted.record, "latent_statistics": statistics}
+            print(json_text(result), flush=True)
+        else:
+            print("\n".join(_lines(run, fitted, statistics)), flush=True)
+
+    def _examples(self, run: Run, vae: VAE, data: Dataset) -> tuple[Any, Any, str, Any]:
+        """Rows to fit by, the part of the data to score on, and its rows."""
+        import numpy as np
+
+        from elboroom.data.batches import Batches
+
+        rows = data.indices("train")
+        held_out = [name for name in ("validation", "test") if len(data.indices(name)) > 1]
+        if not held_out:
+            raise UsageError(
+                f"{data.name} has no validation or test examples, on which the fitted prior is scored; train "
+                "with --validation"
+            )
+        if len(rows) > self.limit:
+            rows = np.sort(np.random.default_rng(self.seed).choice(rows, self.limit, replace=False))
+        options, where = run.config.data, next(vae.parameters()).device
+        batches = Batches(data, where, binarize=options.binarize, dequantize=options.dequantize)
+        part = held_out[0]
+        return batches, rows, part, data.indices(part)[: self.limit]  # type: ignore[arg-type]
+
+    def _score(self, vae: VAE, fitted: Any, unseen: Any, part: str) -> None:
+        from elboroom.evaluation.fitting import score_prior
+
+        scores = score_prior(vae, fitted, unseen, seed=self.seed)
+        fitted.record["split"] = part
+        fitted.record["held_out"] = {name: one.as_json() for name, one in scores.items()}
+
+
+_NAMES = {"fitted": "fitted", "standard_normal": "N(0, I)", "model_prior": "model's prior"}
+
+
+def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
+    record, held_out = fitted.record, fitted.record["held_out"]
+    examples = counted(held_out["fitted"]["examples"], f"{record['split']} example")
+    lines = [
+        f"{run.path}: {fitted.describe()},",
+        f"fitted to codes of {counted(record['codes'], 'training example')}",
+        f"log-density of codes of {examples}, nats per example",
+    ]
+    for name, words in _NAMES.items():
+        if name in held_out:
+            gain = held_out.get(f"gain_over_{name}")
+            more = "" if gain is None else f"  (fitted is higher by {_value(gain)})"
+            lines.append(f"  {words:<14} {_value(held_out[name])}{more}")
+    if record["constant_dimensions"]:
+        lines.append(
+            f"  {counted(record['constant_dimensions'], 'dimension')} of the codes hardly vary: given a "
+            "spread of 1/1000 of the widest one's"
+        )
+    std, factor = statistics["std"], statistics["overall_scaling_factor"]
+    lines.append(
+        f"standard deviation of the codes' {statistics['of']}: {min(std):.3g} to {max(std):.3g}; "
+        f"scaling factor of all: {factor:.4g}"
+    )
+    lines.append(f"sample from it with 'elboroom sample {run.path} --prior fitted'")
+    return lines
+
+
+def _value(one: dict[str, Any]) -> str:
+    error = "" if one["error"] is None else f" ± {one['error']:.3f}"
+    return f"{one['value']:.3f}{error}"

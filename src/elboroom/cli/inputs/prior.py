@@ -1,0 +1,54 @@
+"""The prior that --prior names, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from elboroom.cli.console import console
+from elboroom.config import Config
+from elboroom.config.bounds import BOUNDS
+from elboroom.errors import UsageError
+from elboroom.evaluation.fitting import why_noise, why_not
+from elboroom.models.fitted_prior import FILE, read_fitted
+from elboroom.models.vae import VAE
+from elboroom.runs.run import Run
+
+# Penalties that match the codes of all examples to the prior.
+_MATCHING = {"mmd_rbf", "mmd_imq", "prior_critic"}
+
+
+def with_prior(run: Run, vae: VAE, which: Literal["model", "fitted"]) -> tuple[VAE, str]:
+    """Give a run's model the prior to draw from, and name it.
+
+    A line says which prior is drawn from if the run has a fitted one, and a warning names ``fit-prior`` where
+    draws from the model's own prior are noise by construction.
+
+    Raises
+    ------
+    UsageError
+        If the fitted prior is wanted and there is none, or there cannot be one.
+    """
+    refused = why_not(vae)
+    if which == "fitted":
+        if refused is not None:
+            raise UsageError(f"--prior fitted: {refused}")
+        fitted = read_fitted(run.path, vae)
+        console().print(f"drawing from the fitted prior: {fitted.describe()}")
+        return vae.with_prior(fitted.density), "fitted prior"
+    has = refused is None and (run.path / FILE).exists()
+    if has:
+        console().print("drawing from the model's own prior; --prior fitted draws from the fitted one")
+    reason = None if run.custom_model else _reason(vae, run.config)
+    if reason is not None:
+        fix = "use --prior fitted" if has else f"run 'elboroom fit-prior {run.path}', then use --prior fitted"
+        if refused is not None:
+            fix = f"fit-prior cannot mend it: {refused}"
+        console().print(f"warning: these samples will look like noise: {reason}; {fix}")
+    return vae, "prior"
+
+
+def _reason(vae: VAE, config: Config) -> str | None:
+    objective = config.objective
+    weighs_rate = objective.beta_unit == "sum" and BOUNDS[objective.bound].beta_weighs == "the rate"
+    beta = objective.beta if weighs_rate else 1.0
+    return why_noise(vae, beta, matched=any(objective.penalties.get(name) for name in _MATCHING))

@@ -1,0 +1,84 @@
+"""``fit-prior``, and samples from what it fitted."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .conftest import SMALL, Command
+
+
+@pytest.fixture
+def data() -> str:
+    x = np.random.default_rng(0).normal(size=(400, 5)).astype(np.float32)
+    x[:, 1] = x[:, 0] > 0
+    np.savez("d.npz", x=x, labels=np.arange(400) % 2)
+    return "d.npz"
+
+
+def _train(elboroom: Command, data: str, *options: object) -> None:
+    result = elboroom("train", data, "--likelihood", "gaussian", "--out", "r", *SMALL, *options)
+    assert result.code == 0, result.err
+
+
+def test_fit_then_sample(elboroom: Command, undrawn: None, data: str) -> None:
+    _train(elboroom, data, "--recipe", "ae", "--latent-dim", 3)
+    plain = elboroom("sample", "r", "--out", "a.npy")
+    assert "will look like noise" in plain.err
+    assert "run 'elboroom fit-prior r'" in plain.err
+    assert elboroom("sample", "r", "--prior", "fitted", "--out", "b.npy").code == 2
+    fit = elboroom("fit-prior", "r")
+    assert fit.code == 0, fit.err
+    assert re.search(r"N\(0, I\) +-[\d.]+ ± [\d.]+  \(fitted is higher by [\d.]+", fit.out)
+    record = json.loads(Path("r/fitted_prior.json").read_text())
+    assert record["held_out"]["gain_over_standard_normal"]["unit"] == "nats"
+    statistics = json.loads(Path("r/latent_statistics.json").read_text())
+    assert len(statistics["scaling_factor"]) == 3
+    fitted = elboroom("sample", "r", "--prior", "fitted", "--out", "b.npy")
+    assert fitted.code == 0, fitted.err
+    assert "drawing from the fitted prior: Gaussian mixture of" in fitted.err
+    assert "noise" not in fitted.err
+    # Without the option nothing changes, and a line says so.
+    again = elboroom("sample", "r", "--out", "c.npy")
+    assert "drawing from the model's own prior" in again.err
+    np.testing.assert_array_equal(np.load("a.npy"), np.load("c.npy"))
+    assert not np.array_equal(np.load("b.npy"), np.load("c.npy"))
+    twice = elboroom("fit-prior", "r")
+    assert twice.code == 2
+    assert "--overwrite" in twice.err
+    found = json.loads(elboroom("fit-prior", "r", "--overwrite", "--json", "--limit", 100).out)
+    assert found["codes"] + found["codes_to_choose_by"] == 100
+
+
+def test_more_training_makes_it_out_of_date(elboroom: Command, undrawn: None, data: str) -> None:
+    _train(elboroom, data, "--latent-dim", 2)
+    assert elboroom("fit-prior", "r").code == 0
+    assert elboroom("resume", "r", "--epochs", 4, "--quiet").code == 0
+    old = elboroom("sample", "r", "--prior", "fitted", "--out", "a.npy")
+    assert old.code == 2
+    assert "fitted to other weights" in old.err
+    assert elboroom("train", data, "--likelihood", "gaussian", "--out", "r", *SMALL, "--overwrite").code == 0
+    assert not Path("r/fitted_prior.json").exists()
+    assert not Path("r/latent_statistics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--recipe", "svae", "--latent-dim", 3), "on a sphere"),
+        (("--condition", "labels"), "conditional"),
+    ],
+)
+def test_refusals_name_the_reason(
+    elboroom: Command, undrawn: None, data: str, options: tuple[object, ...], words: str
+) -> None:
+    _train(elboroom, data, *options)
+    for command in (("fit-prior", "r"), ("sample", "r", "--prior", "fitted", "--out", "a.npy")):
+        result = elboroom(*command)
+        assert result.code == 2
+        assert words in result.err
+        assert len(result.lines) == 1
