@@ -82,7 +82,7 @@ class GaussianMixture(nn.Module):
             if self.factor.ndim == 2:
                 return self.mean[chosen] + self.factor[chosen] * noise
             z = torch.empty_like(noise)
-            for component in chosen.unique().tolist():  # a factor for each draw would fill the memory
+            for component in range(len(self.mean)):  # a factor for each draw would fill the memory
                 own = chosen == component
                 z[own] = self.mean[component] + noise[own] @ self.factor[component].T
             return z
