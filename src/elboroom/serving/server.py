@@ -88,7 +88,8 @@ class Server:
         try:
             self._http = _Listener((HOST, port), _Handler)
         except OSError as error:
-            raise FailureError(f"port {port} of {HOST} cannot be used: {error.strerror or error}") from None
+            why = f"port {port} of {HOST} cannot be used: {error.strerror or error}"
+            raise FailureError(f"{why}; give another port, or 0, which takes a free one") from None
         self._http.owner = self
         self.port: int = self._http.server_address[1]
         self.address = f"http://{HOST}:{self.port}/{self.token}/"
