@@ -10,7 +10,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -283,13 +283,10 @@ def run(server: Server, say: Callable[[str], object], *, open_browser: bool = Fa
     open_browser : bool
         Whether to open the address in the browser.
     """
-    with server:
+    with suppress(KeyboardInterrupt), server:
         say(f"open {server.address}")
         say("press Ctrl-C to stop")
         if open_browser and not webbrowser.open(server.address_for_once()):
             say("no browser could be opened; open the address yourself")
-        try:
-            while not server.stopped.wait(0.5):
-                pass
-        except KeyboardInterrupt:
+        while not server.stopped.wait(0.5):
             pass
