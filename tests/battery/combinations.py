@@ -106,6 +106,7 @@ _SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("network", "mlp"): {"hidden": (8,)},
     ("network", "pythae"): {"hidden": (8,)},
     ("network", "conv"): {"conv_width": 4, "conv_levels": 1},
+    ("network", "spatial"): {"conv_width": 4, "conv_levels": 1, "latent_channels": 2},
     ("network", "ladder"): {
         **{"conv_width": 4, "conv_levels": 2},
         **{"ladder_layers": (1, 1), "ladder_z_channels": 1},
@@ -145,7 +146,7 @@ def config_of(one: Combination) -> Config:
     small: dict[str, Any] = {"epochs": 2, "batch_size": BATCH, "validation": 0.0, "precision": "fp32"}
     for part, name in chosen.items():
         small |= _SMALL.get((part, str(name)), {})
-    if one.network not in LAYERED and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
+    if one.network not in (*LAYERED, "spatial") and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
         small["latent_dim"] = 3
     if one.network == "pythae":  # whose networks take the place of others
         chosen["network"] = "mlp"

@@ -47,9 +47,12 @@ NOT_WITH_A_TOLD_ENCODER = {"vamp"}
 
 def has_no_meaning(one: Combination) -> bool:
     layered = one.network in ("ladder", "chain")
+    posterior = one.fields.get("posterior", "diagonal")
     return (
         (layered and one.recipe in NOT_LAYERED)
         or (one.network == "ladder" and ("decoder" in one.told) != ("prior" in one.told))
+        or (one.recipe == "tokenizer" and one.likelihood not in ("gaussian", "laplace", "student_t"))
+        or (one.network == "spatial" and posterior not in ("diagonal", "deterministic"))
         or (one.network == "chain" and one.recipe in NOT_IN_A_CHAIN)
         or ONE_LIKELIHOOD.get(one.recipe, one.likelihood) != one.likelihood
         or ("prior" in one.told and one.recipe in NOT_WITH_A_TOLD_PRIOR)

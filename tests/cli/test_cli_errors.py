@@ -170,7 +170,7 @@ def test_a_local_file_cut_short(elboroom: Command, monkeypatch: pytest.MonkeyPat
 # (command line, code, words); {run} and the like are paths of the world, and out is where it would write.
 WRONG_COMMANDS = [
     ("trian mnist", r"unknown command 'trian'; did you mean 'train'\?"),
-    ("xyzzy", r"unknown command 'xyzzy'; known: compare, data, embed"),
+    ("xyzzy", r"unknown command 'xyzzy'; known: compare, completion, data"),
     ("data shwo x", r"unknown command 'data shwo'; did you mean 'show'\?"),
     ("resume", r"RUN is missing; see 'elboroom resume --help'"),
     ("resume nowhere", r"no run at nowhere: there is no such folder"),

@@ -119,7 +119,7 @@ def test_the_default_length_follows_the_number_of_rows() -> None:
     [
         ({"beta": -1.0}, "beta = -1.0"),
         ({"hidden": 64}, "hidden = 64: must be a sequence of whole numbers"),
-        ({"n_components": 0}, "latent_dim = 0"),
+        ({"n_components": 0}, "n_components = 0"),
         ({"importance_samples": 0}, "importance_samples = 0: must be a whole number, 1 or more"),
         ({"device": "tpu"}, "tpu"),
     ],

@@ -118,7 +118,7 @@ def test_what_does_not_fit() -> None:
         VAE.build(shape=(5,), network="spatial", likelihood="gaussian")
     with pytest.raises(UsageError, match="latent_dim = 8 requires network"):
         VAE.build(shape=(8, 8, 1), network="spatial", likelihood="gaussian", latent_dim=8)
-    with pytest.raises(UsageError, match="posterior = 'full' requires network"):
+    with pytest.raises(UsageError, match="posterior = 'full' does not fit network"):
         VAE.build(shape=(8, 8, 1), network="spatial", likelihood="gaussian", posterior="full")
     with pytest.raises(UsageError, match="at least one halving"):
         plan_grid((8, 8, 1), 4, levels=0)

@@ -42,6 +42,7 @@ else:
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
+_ON_A_GRID = ("diagonal", "deterministic")  # posteriors of each number by itself
 _MOST_CHANNELS = 4  # red, green, blue and alpha
 # Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
@@ -236,6 +237,11 @@ class ModelConfig(Section):
             raise ValueError(
                 "normalization = 'group' needs network = 'conv' or 'spatial'; an mlp takes none, layer or "
                 "batch"
+            )
+        if self.network == "spatial" and self.posterior not in _ON_A_GRID:
+            raise ValueError(
+                f"posterior = {self.posterior!r} does not fit network = 'spatial', whose codes are on a "
+                f"grid; take posterior = {either(_ON_A_GRID)}, or network = 'conv'"
             )
         if self.learn_scale == "optimal" and self.likelihood != "gaussian":
             raise ValueError(

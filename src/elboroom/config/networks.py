@@ -38,7 +38,7 @@ _ONE_LAYER = (
     *("activation", "normalization", "decoder_norm"),
 )
 _CONV = ("conv_width", "conv_levels", "conv_blocks")
-_SPATIAL = ("prior", "posterior_scale", "activation", "normalization", "decoder_norm")
+_SPATIAL = ("posterior", "prior", "posterior_scale", "activation", "normalization", "decoder_norm")
 
 NETWORKS: dict[str, NetworkRow] = {
     "mlp": NetworkRow("any data", (*_ONE_LAYER, "hidden", "decoder_hidden", "init")),

@@ -58,4 +58,4 @@ class Finding:
 def _written(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    return json.dumps(value, allow_nan=False) if isinstance(value, dict) else str(value)

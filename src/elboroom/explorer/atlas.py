@@ -54,7 +54,7 @@ def make_atlas(pixels: NDArray[np.uint8], budget: int) -> Atlas:
     --------
     >>> atlas = make_atlas(np.zeros((5, 28, 28, 1), np.uint8), 100_000)
     >>> atlas.count, atlas.width, atlas.columns, atlas.sheets[0][:4]
-    (5, 28, 51, b'RIFF')
+    (5, 28, 73, b'RIFF')
     """
     for share, quality in _TRIES:
         atlas = _drawn(pixels, share, quality)

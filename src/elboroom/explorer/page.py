@@ -36,5 +36,6 @@ def script_json(content: Any) -> str:
     >>> script_json({"label": "</script><!--"})
     '{"label":"\\u003c/script\\u003e\\u003c!--"}'
     """
-    text = json.dumps(json.loads(json_text(content)), separators=(",", ":"))  # ASCII, without nan
+    plain = json.loads(json_text(content))  # without nan
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -87,7 +87,9 @@ def _metadata(origin: Origin, title: str, license: str | None) -> str:
             }
         ]
     # JSON is YAML.
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()]
+    lines = [
+        f"{key}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}" for key, value in facts.items()
+    ]
     return "\n".join(["---", *lines, "---"])
 
 
@@ -102,7 +104,7 @@ def _measured(origin: Origin) -> list[tuple[str, float, float | None]]:
 
 
 def _usage(name: str) -> str:
-    quoted = json.dumps(name, ensure_ascii=False)
+    quoted = json.dumps(name, ensure_ascii=False, allow_nan=False)
     code = f"import elboroom\n\nvae = elboroom.load({quoted})\nx = vae.sample(16)"
     return f"## Use\n\n```console\npip install 'elboroom[hub]'\n```\n\n```python\n{code}\n```"
 
@@ -148,7 +150,7 @@ def _training(origin: Origin) -> str:
         lines.append(f"{', '.join(facts)}.")
     if origin.options:
         rows = [
-            f"| `{name}` | `{_text(json.dumps(value, ensure_ascii=False))}` |"
+            f"| `{name}` | `{_text(json.dumps(value, ensure_ascii=False, allow_nan=False))}` |"
             for name, value in origin.options.items()
         ]
         lines.append("\n".join(["| option | value |", "|---|---|", *rows]))

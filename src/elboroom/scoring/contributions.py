@@ -95,7 +95,8 @@ def top_reasons(
     Returns
     -------
     list of list of Reason
-        For each example its parts above the usual, largest first; fewer than ``count``, if fewer are.
+        For each example its parts above the usual; fewer than ``count``, if fewer are. Columns come first,
+        the furthest above the usual at their head, and the latent part, which belongs to all of them, last.
 
     Raises
     ------
@@ -111,6 +112,7 @@ def top_reasons(
     every = (*names, LATENT)
     above = np.nan_to_num(parts - usual, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     order = np.argsort(-above, axis=1, kind="stable")[:, :count]
+    order = np.take_along_axis(order, np.argsort(order == len(names), axis=1, kind="stable"), axis=1)
     return [
         [Reason(every[j], float(parts[i, j]), float(above[i, j])) for j in chosen if above[i, j] > 0]
         for i, chosen in enumerate(order)

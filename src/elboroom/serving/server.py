@@ -246,7 +246,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         self.close_connection = True  # a body may be unread
-        self._send(status, Response(json.dumps({"error": reason}).encode(), "application/json"))
+        self._send(
+            status, Response(json.dumps({"error": reason}, allow_nan=False).encode(), "application/json")
+        )
 
     def _send(self, status: HTTPStatus, response: Response) -> None:
         self.send_response(status)

@@ -39,8 +39,9 @@ class Subject:
     @property
     def parameters(self) -> dict[str, bool | int | float | str]:
         """The configuration as hyper-parameters, ``section.field``; lists, tables and null are JSON text."""
+        plain = bool | int | float | str
         return {
-            f"{section}.{name}": value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            f"{section}.{name}": value if isinstance(value, plain) else json.dumps(value, allow_nan=False)
             for section, fields in self.config.items()
             for name, value in (fields or {}).items()
         }
