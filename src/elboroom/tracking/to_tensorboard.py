@@ -46,7 +46,7 @@ class TensorBoard(Tracker):
         """Add an image."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             width, height = image.size
             channels = len(image.getbands())
         encoded = Summary.Image(
