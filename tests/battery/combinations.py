@@ -151,6 +151,8 @@ def config_of(one: Combination) -> Config:
     if one.network == "pythae":  # whose networks take the place of others
         chosen["network"] = "mlp"
         small |= {"posterior_scale": "exp"} if chosen["posterior"] == "diagonal" else {}
+    if "critic_start" in one.fields:
+        small["critic_start_epochs"] = 1.0
     if one.told:
         small |= {"condition": "labels", "condition_dim": LABELS, "condition_parts": one.told}
     small |= {part: chosen[part] for part in ("network", "likelihood")}
