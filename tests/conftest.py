@@ -99,15 +99,16 @@ def free_port() -> Callable[[], int]:
     return find
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium, for tests of pages; playwright drives it."""
+    """The system's Chromium, for tests of pages; driven by playwright, of which a process bears one only."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: elboroom[browser]")
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = next((found for found in map(shutil.which, names) if found), None)
     if path is None:
         pytest.skip("there is no Chromium on the path")
+    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
     with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()

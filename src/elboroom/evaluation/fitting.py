@@ -150,6 +150,7 @@ def fit_prior(codes: Tensor, *, kind: str = "gmm", seed: int = 0) -> FittedPrior
 
     Examples
     --------
+    >>> _ = torch.manual_seed(0)
     >>> z = torch.cat([torch.randn(500, 2) - 5, torch.randn(500, 2) + 5]).double()
     >>> len(fit_prior(z).density.mean)
     2
