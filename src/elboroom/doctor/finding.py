@@ -23,7 +23,7 @@ class Finding:
     effect : str
         What the change does.
     disease : str
-        Name of the disease; :func:`elboroom.doctor.examine_chart` fills it in.
+        Name of the disease; ``examine_chart`` fills it in.
 
     Examples
     --------

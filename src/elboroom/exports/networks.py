@@ -67,7 +67,7 @@ class Network:
 
     @cached_property
     def program(self) -> ExportedProgram:
-        """Its graph; see :func:`elboroom.exports.tracing.traced`."""
+        """Its graph; see ``traced``."""
         return traced(self)
 
 

@@ -96,7 +96,7 @@ class MixedHead(nn.Module):
         its observed cells holds for every choice of hidden ones.
     observation_scale : {"cell", "shared"}
         Whether the decoder gives the scale of each cell of numbers, and the like, or one is learned for each
-        column; see :meth:`elboroom.probability.columns.ColumnFamily.share_scale`.
+        column; see ``share_scale``.
     least_scale : float
         Lower bound of the scale of standardised real numbers, above 0 and below 0.5.
     missing_mechanism : {"ignorable", "self_masking"}

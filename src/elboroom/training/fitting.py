@@ -60,7 +60,7 @@ def fit(
         Called with (vae, row of history) after every epoch.
     on_step : callable, optional
         Called with (vae, row) after every step; the row has ``epoch step learning_rate`` and the means of the
-        epoch so far. Either may raise :class:`elboroom.training.StopTraining`; see docs/trackers.md.
+        epoch so far. Either may raise ``StopTraining``; see docs/trackers.md.
     quiet : bool
         Show no progress.
     **options
