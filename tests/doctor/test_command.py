@@ -2,24 +2,87 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from elboroom import VAE, Run, fit, load_data
+from elboroom.cli import training_run
 from elboroom.cli.main import main
+from elboroom.doctor import Diagnosis, Finding
+from elboroom.errors import FailureError
 
 
 @pytest.fixture(scope="module")
 def sick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train on digits with a weight of the rate that is meant for a mean."""
     folder = tmp_path_factory.mktemp("doctor") / "run"
-    vae = VAE.build(shape=(8, 8, 1), scale=16, hidden=[16])
-    fit(vae, "digits", out=folder, epochs=2, beta=1 / 64, quiet=True)
+    said = io.StringIO()
+    words = f"train digits --hidden 16 --epochs 2 --beta {1 / 64} --validation 0 --out {folder}"
+    with contextlib.redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "_draw", lambda *_: None)  # takes longer than all the rest
+        assert main(words.split()) == 0
+    (folder / "said.txt").write_text(said.getvalue())
     return folder
+
+
+def test_training_ends_with_what_the_doctor_finds(sick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = " ".join((sick / "said.txt").read_text().split())
+    assert main(["doctor", str(sick)]) == 0
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("wrong KL weight: ")
+    assert line in said
+
+
+def test_training_ends_with_three_findings_at_most(monkeypatch: pytest.MonkeyPatch, sick: Path) -> None:
+    found = [Finding("", {}, {"lr": 1e-3}, "", disease=f"{number}") for number in range(5)]
+    found.insert(1, replace(found[0], disease="schedule does not fit"))  # is said when training begins
+    monkeypatch.setattr(training_run, "examine", lambda _: Diagnosis(tuple(found)))
+    assert [one.disease for one in training_run._findings(Run(sick))] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("lr", ["1e30", "1e12"])
+def test_a_model_without_a_finite_bound_is_never_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lr: str
+) -> None:
+    """One step is an epoch, and its loss is that of the weights before it."""
+    run = tmp_path / "run"
+    words = "train digits --hidden 8 --epochs 1 --batch-size 5000 --validation 0 --quiet"
+    assert main([*words.split(), "--lr", lr, "--out", str(run)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].endswith(
+        "training has diverged; start again with a lower --lr, or set --clip"
+    )
+    assert Run(run).status.state == "diverged"
+    assert main(["resume", str(run), "--quiet"]) == 1
+    assert Run(run).status.state == "diverged"
+    capsys.readouterr()
+    assert main(["doctor", str(run)]) == 0
+    assert capsys.readouterr().out.startswith("weights not finite: the ELBO of the test examples is ")
+
+
+def test_weights_that_end_non_finite_are_no_model(tmp_path: Path) -> None:
+    """A weight that the loss does not depend on is spoilt after the last step."""
+
+    def spoil(vae: VAE, row: dict[str, Any]) -> None:
+        if row["epoch"] == 2:
+            with torch.no_grad():
+                next(vae.parameters())[0, 0] = torch.nan
+
+    vae = VAE.build(shape=(4,), hidden=[8], latent_dim=1, likelihood="gaussian")
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    with pytest.raises(FailureError, match=r"not finite, so that there is no usable model\. .* resume"):
+        fit(vae, x, out=tmp_path / "run", epochs=2, validation=0, quiet=True, on_epoch=spoil)
+    assert Run(tmp_path / "run").status.state == "diverged"
 
 
 def test_each_finding_is_a_line_with_its_option(sick: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from elboroom.cli.console import shown
+from elboroom.cli.findings import line_of
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
 from elboroom.distributed.launch import check_devices, launch
 from elboroom.distributed.processes import launched_by_torchrun
+from elboroom.doctor import Finding, examine
 from elboroom.errors import FailureError, UsageError, reason_of
 from elboroom.evaluation import evaluate
 from elboroom.evaluation.examples import as_trained
@@ -26,7 +27,8 @@ from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
 from elboroom.training.validation import quality, quality_name
 
-_IDLE_NATS = 0.1
+_MOST_FINDINGS = 3
+_SAID_AT_START = "schedule does not fit"
 
 
 def launched(devices: int, device: str) -> bool:
@@ -51,6 +53,7 @@ def run_to_end(say: Console, training: Training, vae: VAE) -> None:
     try:
         if trained or not _has_results(folder):
             _measure(vae, training.data, folder)
+        _check_measured(folder)
         _print_results(say, training, vae, folder)
         _draw(say, vae, training.data, history, folder)
         write_status(folder.path, "finished")
@@ -76,6 +79,23 @@ def _measure(vae: VAE, data: Dataset, run: Run) -> None:
     batches = Batches(data, device, binarize=run.config.data.binarize, dequantize=run.config.data.dequantize)
     measured = evaluate(vae, batches, data.indices(part), num_samples=0, seed=run.config.training.seed)
     run.write_metrics({"split": part, **measured})
+
+
+def _check_measured(run: Run) -> None:
+    """Refuse to finish a run whose model gives no finite bound.
+
+    Raises
+    ------
+    FailureError
+        If the ELBO is not finite; the run is then marked as diverged.
+    """
+    measured = run.metrics
+    if measured.get("elbo") is not None:
+        return
+    lost = measured.get("not_finite", {}).get("elbo", "not known")
+    reason = f"the ELBO of the {measured['split']} examples is {lost}"
+    write_status(run.path, "diverged", f"{reason}: training has diverged")
+    raise FailureError(f"{reason}: training has diverged; start again with a lower --lr, or set --clip")
 
 
 _RESULTS = ("split", "elbo", "distortion", "rate", "active_units")
@@ -107,11 +127,14 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
             f"training diverged {times} and restarted from the last good state with a lower learning rate, "
             f"now {training.engine.learning_rate:.3g}"
         )
-    objective = run.config.objective
-    if run.config.model.network == "ladder" and objective.bound == "elbo" and not objective.free_bits:
-        idle = idle_layers(measured["rate_of_layers"])
-        if idle is not None:
-            say.print(idle)
+    for finding in _findings(run):
+        say.print(line_of(finding))
+
+
+def _findings(run: Run) -> list[Finding]:
+    """What the doctor finds in the records alone, the few findings that it names first."""
+    found = [one for one in examine(run).findings if one.disease != _SAID_AT_START]
+    return found[:_MOST_FINDINGS]
 
 
 def weights_kept(training: Training) -> str:
@@ -158,26 +181,6 @@ def _draw(say: Console, vae: VAE, data: Dataset, history: list[dict[str, Any]], 
             f"{len(lacking)} of {len(lacking) + len(drawn)} pictures could not be drawn, such as "
             f"{path.name}: {reason_of(error)}; {fix}"
         )
-
-
-def idle_layers(rates: Sequence[float]) -> str | None:
-    """Name the layers of a ladder network that carry no information, and the fix; None if all carry some.
-
-    Examples
-    --------
-    >>> print(idle_layers([8.9, 0.0, 28.1]))
-    layer 2 of 3 carries less than 0.1 nats; --free-bits 6 frees that many nats per layer from the KL term
-    """
-    idle = [str(number) for number, rate in enumerate(rates, 1) if rate < _IDLE_NATS]
-    if not idle:
-        return None
-    which = f"layer {idle[0]} of {len(rates)} carries"
-    if len(idle) > 1:
-        which = f"layers {', '.join(idle[:-1])} and {idle[-1]} of {len(rates)} carry"
-    # Half of the total rate, divided evenly; the optimiser distributes the other half.
-    nats = float(f"{max(sum(rates) / len(rates) / 2, _IDLE_NATS):.1g}")
-    fix = f"--free-bits {nats:g} frees that many nats per layer from the KL term"
-    return f"{which} less than {_IDLE_NATS:g} nats; {fix}"
 
 
 def next_command(vae: VAE, run: Path) -> str:

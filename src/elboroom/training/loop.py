@@ -24,7 +24,6 @@ from elboroom.training.callbacks import Callback, Callbacks
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.checkpoints.saving import Checkpoints
-from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.devices import find_device
 from elboroom.training.epoch_row import DivergingError, finish_epoch
 from elboroom.training.notices import Notices
@@ -314,7 +313,7 @@ class Training:
         self.engine.use_weights(self.record.best or final.state["engine"])
         self.engine.vae.eval()
         self.engine.release()
-        self.record.usable = copy_state(dict(self.engine.vae.state_dict()))
+        self.record.usable = self.storage.usable_weights()
         self.checkpoints.save(final, self.record.usable)
         self.storage.write_status("trained")
 

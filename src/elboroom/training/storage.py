@@ -8,19 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.preparation import Preparation
 from elboroom.distributed.processes import Workers
-from elboroom.errors import FailureError, UsageError, some
+from elboroom.errors import DivergedError, FailureError, UsageError, some
 from elboroom.io.files import check_space
-from elboroom.io.tensors import misfit
+from elboroom.io.tensors import first_unusable, misfit
 from elboroom.runs import write_status
 from elboroom.runs.run import PREPARATION, Run
 from elboroom.runs.status import State
 from elboroom.tracking import Tracking, tracker_names
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.saving import Checkpoints
+from elboroom.training.checkpoints.state import copy_state
 from elboroom.training.notices import Notices
 from elboroom.training.prepare import check_same
 from elboroom.training.step.engine import Engine
@@ -275,6 +278,20 @@ class Storage:
     def save(self) -> None:
         """Write a checkpoint, the history and the weights to use, and wait until they are written."""
         self.checkpoints.save(self.record.snapshot(self.checkpoints), self.record.usable)
+
+    def usable_weights(self) -> dict[str, Tensor]:
+        """Copy the weights of the model that training ends with.
+
+        Raises
+        ------
+        DivergedError
+            If one of them is not finite, or too large to compute with.
+        """
+        weights: dict[str, Tensor] = copy_state(dict(self.engine.vae.state_dict()))
+        found = first_unusable(weights)
+        if found is not None:
+            raise DivergedError(found, f"so that there is no usable model. {self.checkpoints.kept()}")
+        return weights
 
     def begin_checkpoint(self) -> None:
         """Start to write the same while training continues."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from elboroom.cli.options import Json, RunVerb
 from elboroom.errors import UsageError
-
-if TYPE_CHECKING:
-    from elboroom.doctor import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +17,7 @@ class Doctor(RunVerb):
     def __call__(self) -> None:
         """Examine the run and print what was found."""
         from elboroom.cli.console import console, print_result
+        from elboroom.cli.findings import line_of
         from elboroom.cli.inputs.run_data import run_data
         from elboroom.doctor import examine
         from elboroom.io.files import json_text
@@ -43,17 +40,3 @@ class Doctor(RunVerb):
             print_result(f"{run.path}: nothing found.")
         for what in found.unseen:
             console().print(f"not looked at: {what}")
-
-
-def line_of(finding: Finding) -> str:
-    """Write a finding in the terms of the command line.
-
-    Examples
-    --------
-    >>> from elboroom.doctor import Finding
-    >>> print(line_of(Finding("the loss jumps", {}, {"lr": 0.001}, "takes smaller steps", "hasty")))
-    hasty: the loss jumps. --lr 0.001 takes smaller steps.
-    """
-    from elboroom.cli.parser import in_options
-
-    return f"{finding.disease}: {in_options(finding.evidence)}. {in_options(finding.remedy)}."
