@@ -25,8 +25,9 @@ from .conftest import SMALL, Command, World
 
 KEYS = """
 elbo elbo_stderr distortion distortion_stderr rate rate_stderr
+likelihood_of
 nll nll_stderr nll_estimator nll_num_samples nll_bias nll_ess nll_pareto_k nll_unreliable nll_verdict
-bits_per_dim bits_per_dim_reason active_units examples split data source limit seed precision
+bits_per_dim bits_per_dim_of bits_per_dim_reason active_units examples split data source limit seed precision
 """
 
 

@@ -93,6 +93,7 @@ def test_pieces_and_evaluation_keep_each_example_with_its_condition(
     found = evaluate(truth.vae().float(), Batches(data, torch.device("cpu")), rows, num_samples=3)
     assert found["nll"] == pytest.approx(-evidence[rows].mean(), rel=1e-5)  # float32 rounds at 6e-8, of sums
     assert found["nll_stderr"] < 1e-5
+    assert found["likelihood_of"] == "log p(x | vector)"
 
 
 def test_the_model_given_a_condition_is_that_model(truth: LinearGaussian) -> None:

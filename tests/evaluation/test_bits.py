@@ -124,6 +124,38 @@ def test_bits_of_a_linear_gaussian_are_the_integral_over_the_bin(value: int) -> 
 
 
 @pytest.mark.parametrize(
+    ("likelihood", "seen", "words"),
+    [
+        ("discretized_logistic", {}, "the 8-bit numbers, discretised: probabilities of levels"),
+        ("categorical", {}, "the 8-bit numbers, discretised: probabilities of levels"),
+        ("poisson", {}, "the 8-bit numbers as they are: probabilities of whole numbers"),
+        (
+            "gaussian",
+            {"dequantize": "uniform"},
+            "upper bound for the 8-bit numbers, of a density with uniform dequantisation, log2(256) added",
+        ),
+    ],
+)
+def test_the_record_says_what_the_bits_are_of(likelihood: str, seen: Any, words: str) -> None:
+    scale = 1.0 if likelihood == "poisson" else 256.0 if seen else 255.0
+    found = measured(deaf(likelihood, scale=scale), dataset(ALL, scale), **seen)
+    assert found["bits_per_dim_of"] == words
+    assert found["likelihood_of"] == "log p(x)"
+
+
+def test_bits_of_a_discretised_logistic_are_the_mass_of_each_level() -> None:
+    """P(v) = F((v + ½) / 255) − F((v − ½) / 255), the tails being of the outermost (arXiv:1606.04934)."""
+    vae = deaf("discretized_logistic")
+    with torch.no_grad():
+        p = vae.decode(torch.zeros(1, 1))
+    truth = stats.logistic(float(p.location.flatten()[0]), float(p.scale.flatten()[0]))
+    edges = np.concatenate([[-np.inf], (np.arange(255) + 0.5) / 255, [np.inf]])
+    mass = np.diff(truth.cdf(edges))
+    found = [measured(vae, dataset(ALL[v : v + 1], 255.0))["bits_per_dim"] for v in (0, 7, 130, 255)]
+    np.testing.assert_allclose(found, -np.log2(mass[[0, 7, 130, 255]]), rtol=1e-4)  # float32
+
+
+@pytest.mark.parametrize(
     ("likelihood", "seen", "x", "words"),
     [
         ("bernoulli", {}, ALL, "BernoulliHead gives grey values no normalised probability"),

@@ -59,6 +59,7 @@ def test_the_columns_add_up_to_the_distortion(trained: tuple[VAE, Dataset, Path]
     error = 5 * whole["distortion_stderr"] + 1e-4
     assert total == pytest.approx(whole["distortion"], abs=error)
     assert columns[0]["observed"] == int((~np.isnan(data.x[rows, 0])).sum()) < len(rows)
+    assert whole["likelihood_of"] == "log p(observed cells)"
     assert whole["bits_per_dim"] is None
     assert whole["bits_per_dim_reason"] == "the data are a table, whose columns have units of their own"
 

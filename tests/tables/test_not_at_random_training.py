@@ -120,6 +120,7 @@ def test_nats_of_cells_and_of_the_pattern_add_up_to_the_distortion() -> None:
     data = from_columns({"pay": x[:, 0], "age": x[:, 1]})
     batches, rows = Batches(data, torch.device("cpu")), np.arange(200)
     whole = evaluate(vae, batches, rows, num_samples=100)
+    assert whole["likelihood_of"] == "log p(observed cells, which cells are missing)"
     columns = evaluate_columns(vae, batches, rows, num_samples=100)
     total = sum(c["nats"] * c["observed"] / 200 + c["missing_nats"] for c in columns)
     assert total == pytest.approx(whole["distortion"], abs=5 * whole["distortion_stderr"] + 1e-4)

@@ -1,4 +1,4 @@
-"""An NLL of 8-bit data in bits per dimension, where that is defined."""
+"""What an NLL is of, and that of 8-bit data in bits per dimension, where that is defined."""
 
 from __future__ import annotations
 
@@ -7,7 +7,40 @@ import math
 import torch
 
 from elboroom.data.batches import Batches
+from elboroom.evaluation.mechanism import learned_mechanism
 from elboroom.models.vae import VAE
+
+
+def likelihood_name(vae: VAE) -> str:
+    """Name the likelihood that a model's NLL and ELBO are of.
+
+    Examples
+    --------
+    >>> likelihood_name(VAE.build(shape=(4,), hidden=[8]))
+    'log p(x)'
+    >>> likelihood_name(VAE.build(shape=(4,), hidden=[8], condition="labels", condition_dim=3))
+    'log p(x | label)'
+    """
+    what = "x"
+    if vae.accepts_missing:
+        what = "observed cells"
+        if learned_mechanism(vae):
+            what += ", which cells are missing"
+    given = vae.conditioning
+    return f"log p({what})" if given is None else f"log p({what} | {given.kind.removesuffix('s')})"
+
+
+def quantity(vae: VAE, batches: Batches) -> str:
+    """Say what the bits per dimension of `bits_per_dim` are of, in a few words."""
+    levels = "the 8-bit numbers"
+    if batches.dequantize == "uniform":
+        return (
+            f"upper bound for {levels}, of a density with uniform dequantisation, "
+            f"log2({batches.scale:g}) added"
+        )
+    if type(vae.likelihood).__name__ in _DISCRETISED:
+        return f"{levels}, discretised: probabilities of levels"
+    return f"{levels} as they are: probabilities of whole numbers"
 
 
 def bits_per_dim(nll: float | None, vae: VAE, batches: Batches) -> tuple[float | None, str | None]:
@@ -34,6 +67,9 @@ def bits_per_dim(nll: float | None, vae: VAE, batches: Batches) -> tuple[float |
         return None, reason
     bits = nll / (math.prod(vae.shape) * math.log(2))
     return bits + (math.log2(batches.scale) if batches.dequantize == "uniform" else 0.0), None
+
+
+_DISCRETISED = ("DiscretizedLogisticHead", "CategoricalHead")
 
 
 def _why_not(nll: float | None, vae: VAE, batches: Batches) -> str | None:

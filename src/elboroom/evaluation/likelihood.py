@@ -16,7 +16,7 @@ from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import estimators
 from elboroom.evaluation.annealed import CHAINS
-from elboroom.evaluation.bits import bits_per_dim
+from elboroom.evaluation.bits import bits_per_dim, likelihood_name, quantity
 from elboroom.evaluation.estimators import Estimator, Plan, check_estimator, planned
 from elboroom.evaluation.health import active_units
 from elboroom.evaluation.reliability import reliability
@@ -82,7 +82,11 @@ def evaluate(
         of the effective sample size and of Pareto k̂ (arXiv:1507.02646); ``nll_unreliable``, the share
         of examples with k̂ > 0.7; and ``nll_verdict``, None or a sentence that begins with "not reliable".
 
-        ``bits_per_dim`` of 8-bit data, or None and ``bits_per_dim_reason``, why there is none.
+        ``likelihood_of`` names what ELBO and NLL are of, such as ``"log p(x)"``, ``"log p(x | label)"`` of a
+        conditional model, or ``"log p(observed cells)"`` of a table.
+
+        ``bits_per_dim`` of 8-bit data, with ``bits_per_dim_of``, how the numbers were dequantised; or None
+        and ``bits_per_dim_reason``, why there is none.
 
         ``active_units``, the number of latent dimensions whose mean varies (variance > 0.01,
         arXiv:1509.00519), and ``examples``.
@@ -127,12 +131,14 @@ def evaluate(
         "rate": rate,
         "rate_stderr": _error_of_mean(found.rate_error),
         **({} if found.layers is None else {"rate_of_layers": found.layers.mean(1).tolist()}),
+        "likelihood_of": likelihood_name(vae),
         "nll": nll,
         "nll_stderr": None if found.nll is None else _error_of_mean(found.nll.stderr),
         "nll_estimator": plan.estimator if num_samples else None,
         "nll_num_samples": CHAINS if plan.estimator == "annealed" and num_samples else plan.num_samples,
         **reliability(found.nll),
         "bits_per_dim": bits,
+        "bits_per_dim_of": None if bits is None else quantity(vae, batches),
         "bits_per_dim_reason": reason,
         "active_units": active_units(found.codes),
         "examples": len(indices),

@@ -169,7 +169,10 @@ def _table(result: dict[str, Any], run: Run) -> str:
     def error(key: str) -> str:
         return "" if result[f"{key}_stderr"] is None else f" ± {_number(result[f'{key}_stderr'])}"
 
-    lines = [f"{run.path} on {counted(result['examples'], result['split'] + ' example')}, nats per example"]
+    what = result["likelihood_of"]
+    of = "" if what == "log p(x)" else f" of {what}"
+    examples = counted(result["examples"], result["split"] + " example")
+    lines = [f"{run.path} on {examples}, nats per example{of}"]
     lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
     if "rate_of_layers" in result:
         lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"
@@ -181,9 +184,10 @@ def _table(result: dict[str, Any], run: Run) -> str:
         share = f"; above 0.7 for {result['nll_unreliable']:.0%} of the examples"
         lines.append(row("  Pareto k̂", "nll_pareto_k", f" median{share}").replace("k̂", "k̂ "))
     if result["nll_verdict"] is not None:
-        lines.append(textwrap.fill(result["nll_verdict"], 78, initial_indent="  ", subsequent_indent="  "))
+        lines.append(_filled(result["nll_verdict"], "  "))
     if result["bits_per_dim"] is not None:
         lines.append(row("bits per dim", "bits_per_dim"))
+        lines.append(_filled(f"({result['bits_per_dim_of']})", "    "))
     lines.append(f"  {'active units':<12} {result['active_units']:>10}")
     if "columns" in result:
         from elboroom.cli.column_table import table_of_columns
@@ -197,6 +201,10 @@ def _table(result: dict[str, Any], run: Run) -> str:
         lines += ["", *table_of_mechanism(result["missing_mechanism"])]
         lines += ["  (self-masking, as learned; all nats are of the cells and of which are missing)"]
     return "\n".join(lines)
+
+
+def _filled(text: str, indent: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _how(result: dict[str, Any]) -> str:
