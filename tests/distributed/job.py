@@ -5,10 +5,12 @@ WORLD_SIZE=2 RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=… python job.py FOLDER [
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from elboroom.distributed.processes import Workers
 from elboroom.objectives import schedules
 from elboroom.objectives.critics import total_correlation_critic
 from elboroom.training import StopTraining
+from elboroom.training.loop import Training
 from elboroom.training.step.engine import Engine
 
 BASE: dict[str, Any] = {"batch_size": 16, "epochs": 3, "validation": 0.2, "lr": 1e-2, "quiet": True}
@@ -119,6 +122,62 @@ def watched(out: Path) -> None:
     assert len(fit(build(), images(), out=out, on_epoch=on_epoch, on_step=on_step, **BASE)) == 2
 
 
+def recorded(out: Path) -> None:
+    """Trainings whose steps are replayed on the CPU, beside the same without it; what each did as a file.
+
+    The batch of 4 that ends an epoch is a single piece, while the others are divided.
+    """
+    # Only this scenario needs the stand-in, and a process is a script without a package.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.training.recording import Recording
+
+    defaults = Training.__init__.__kwdefaults__
+    assert defaults is not None
+    before, defaults["engine"] = defaults["engine"], partial(Engine, new_graph=Recording)
+    done = {}
+    try:
+        for name, train in RECORDED.items():
+            for capture in ("off", "auto"):
+                Recording.made = Recording.replays = 0
+                train(out / capture / name, capture)
+                done[f"{name} {capture}"] = (Recording.made, Recording.replays)
+    finally:
+        defaults["engine"] = before
+    out.with_name(f"recorded-{Workers(torch.device('cpu')).rank}.json").write_text(json.dumps(done))
+
+
+def _recorded(**options: Any) -> Callable[[Path, str], None]:
+    own, base = options.pop("model", {}), BASE | {"validation": 0.0, "epochs": 4}
+    objective = options.pop("objective", lambda: None)
+
+    def train(out: Path, capture: str) -> None:
+        fit(build(**own), images(68), out=out, objective=objective(), **base | options, capture=capture)
+
+    return train
+
+
+def _correlated() -> Objective:
+    torch.manual_seed(1)
+    penalty = total_correlation_critic(2, hidden=(8,))
+    return Objective(penalties={"tc": (penalty, schedules.constant(5.0))})
+
+
+RECORDED: dict[str, Callable[[Path, str], None]] = {
+    "plain": _recorded(flip=True, binarize="stochastic", ema=0.9, clip=1.0, beta_ramp=2),
+    "sharded": _recorded(shard_optimizer=True, ema=0.9),
+    "pieces": _recorded(batch_size=4, accumulate=4, lr_schedule="CosineAnnealingLR"),
+    "critic": _recorded(objective=_correlated),
+    "batch_norm": _recorded(model={"normalization": "batch"}),
+    "layers": _recorded(
+        model={"network": "chain", "chain_dims": (2, 3), "chain_hidden": (4, 4), "hidden": (400, 400)}
+    ),
+    "codes": _recorded(
+        model={"posterior": "vq", "code_grid": (3,), "code_channels": 2, "codebook_size": 5},
+        penalties={"commitment": 0.25},
+    ),
+}
+
+
 def two_epochs(out: Path) -> None:
     fit(build(), images(), out=out, **BASE | {"epochs": 2})
 
@@ -159,7 +218,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
         *(plain, few_examples, sharded, batch_norm, critic, layers, recomputed, codes, bad_example),
-        *(freezes, watched),
+        *(freezes, watched, recorded),
         *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )
 }

@@ -38,6 +38,7 @@ CURVES = [
     "freezes",
 ]
 # Sums over parts of a batch are in another order: single-precision rounding, which training passes on.
+_TIMES = (r'"(seconds|images_per_second)": [^,}]*', "")  # never the same twice
 CLOSE = {"rel": 2e-4, "abs": 1e-5}
 
 
@@ -108,7 +109,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int])
     job.run(folder / "1", ["goes_on:whole"])
     torch.set_num_threads(threads)
     ends = launch(
-        2, folder / "2", [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded", "leaves"], free_port()
+        2,
+        folder / "2",
+        [*CURVES, "batch_norm", "two_epochs", "two_epochs_sharded", "recorded", "leaves"],
+        free_port(),
     )
     assert [end.returncode for end in ends] == [0, 0], ends
     for name in ("two_epochs", "two_epochs_sharded"):
@@ -164,6 +168,34 @@ def test_running_statistics_are_the_mean_over_processes(runs: Path) -> None:
 
 def test_no_thread_outlives_the_group_to_abort_the_process(runs: Path) -> None:
     assert [(runs / "2" / f"threads-{rank}").read_text() for rank in (0, 1)] == ["", ""]
+
+
+@pytest.mark.parametrize("name", job.RECORDED)
+def test_recorded_steps_of_two_are_the_steps_themselves(runs: Path, name: str) -> None:
+    folder = runs / "2" / "recorded"
+    for file in ("model.safetensors", "history.jsonl"):
+        one, other = ((folder / capture / name / file).read_text("latin1") for capture in ("off", "auto"))
+        assert re.sub(*_TIMES, one) == re.sub(*_TIMES, other), file
+    states = [
+        load_state(folder / capture / name / "checkpoints" / "last" / "state.safetensors")["engine"]
+        for capture in ("off", "auto")
+    ]
+    for key, weights in states[0]["model"].items():
+        assert torch.equal(weights, states[1]["model"][key]), key
+    log = (folder / "auto" / name / "log.txt").read_text()
+    reasons = re.findall("steps are taken without a CUDA graph: (.*)", log)
+    for rank in (0, 1):
+        done = json.loads((runs / "2" / f"recorded-{rank}.json").read_text())
+        assert done[f"{name} off"] == [0, 0]
+        made, replays = done[f"{name} auto"]
+        if name == "codes":  # its codebook is moved by the codes of all processes
+            assert reasons == ["the model exchanges numbers with other processes in the middle of a step"]
+            assert (made, replays) == (1, 0)
+            continue
+        graphs = 3 if name == "sharded" else 2  # of each size of batch
+        # Four epochs of four batches of 16 and one of 4.
+        assert (made, replays) == (2 * graphs, graphs * (20 - 3 - 1))
+        assert reasons == []
 
 
 def test_when_one_dies_the_others_say_who_and_the_run_can_be_resumed(runs: Path) -> None:

@@ -194,6 +194,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "conditions": {"condition": "labels"},
     "bf16": {"precision": "bf16", "ema": 0.9},
     "with replacement": {"batches_per_epoch": 5},
+    "batches added up": {"batch_size": 3, "accumulate": 3, "ema": 0.9, "clip": 0.5, "binarize": "stochastic"},
 }
 
 
@@ -383,7 +384,6 @@ def counts() -> Objective:
             {"optimizer_options": {"fused": False}},
             "Adam in this form reads the host; Adam, AdamW",
         ),
-        (lambda: None, {"batch_size": 4, "accumulate": 2}, "accumulate divides the step into batches"),
     ],
 )
 def test_what_cannot_be_recorded_is_taken_with_one_reason(

@@ -54,7 +54,7 @@ def gradients(engine: Engine, part: Part) -> tuple[list[float], torch.Tensor]:
     engine._set_coefficients(0)
     engine.refresh()
     engine.update.begin()
-    sums = engine._backward(torch.arange(8), part)
+    sums = engine.backward(torch.arange(8), part)
     engine.update.flat.collect()
     return [value.item() for value in sums], engine.update.flat.gradients[0].float().clone()
 

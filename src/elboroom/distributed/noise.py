@@ -67,6 +67,11 @@ def noise_from(source: Source) -> Iterator[None]:
         _source.reset(before)
 
 
+def source() -> Source:
+    """Return where noise is taken from at present."""
+    return _source.get() or from_generator
+
+
 class SharedNoise:
     """Noise that all examples share, for `noise_from`: what is made of it depends on the example alone.
 
@@ -175,7 +180,7 @@ def uniform(*shape: int, batch_dim: int, like: Tensor) -> Tensor:
 
 
 def _draw(distribution: Distribution, shape: tuple[int, ...], batch_dim: int, like: Tensor) -> Tensor:
-    draw, part = _source.get() or from_generator, _part.get()
+    draw, part = source(), _part.get()
     if part is None or shape[batch_dim] != part[1]:  # or not one draw for each example
         return draw(distribution, shape, like)
     start, count, total = part

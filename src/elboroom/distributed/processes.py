@@ -65,6 +65,7 @@ class Workers:
     def __init__(self, device: torch.device):
         self.device = device
         self.size, self.rank = group.world_size(), group.rank()
+        self._silent = False
         self._names = [""]
         if self.size > 1:
             if not dist.is_initialized():
@@ -133,6 +134,18 @@ class Workers:
             return wanted
         return bool(self.sum_(torch.tensor(float(wanted), device=self.device)).item())
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Raise a RuntimeError where this process would exchange numbers with others.
+
+        It serves what is recorded to be repeated, which a process begins when the others need not.
+        """
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
+
     def together(self, action: Callable[[], T]) -> T:
         """Do something in all processes; if it fails in one, raise in all of them.
 
@@ -198,6 +211,8 @@ class Workers:
     @contextmanager
     def _explaining(self) -> Iterator[None]:
         """Turn a broken connection into one line that names the process that is gone."""
+        if self._silent:
+            raise RuntimeError("the model exchanges numbers with other processes in the middle of a step")
         try:
             yield
         except (RuntimeError, dist.DistError) as error:

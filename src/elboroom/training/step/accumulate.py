@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from elboroom.data.batches import Rows
+from elboroom.distributed import noise
 from elboroom.distributed.processes import Part
-from elboroom.training.checkpoints.state import random_state, set_random_state
 from elboroom.training.step.totals import Sums
 
 
@@ -35,9 +36,29 @@ def pieces(part: Part, size: int) -> Iterator[tuple[slice, Part]]:
         yield slice(start, stop), Part(part.start + start, part.start + stop, part.total, weight)
 
 
-def add_up(
-    backward: Callable[[Rows, Part], Sums], rows: Rows, part: Part, size: int, device: torch.device
-) -> Sums:
+class _Again:
+    """Source of noise that gives each piece of a batch what the first one drew: that of the whole batch."""
+
+    def __init__(self, source: noise.Source):
+        self._source = source
+        self._drawn: list[Tensor] = []
+        self._next = 0
+
+    def begin(self) -> None:
+        """Start again from the first draw."""
+        self._next = 0
+
+    def __call__(self, distribution: noise.Distribution, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        self._next += 1
+        if self._next <= len(self._drawn) and self._drawn[self._next - 1].shape == shape:
+            return self._drawn[self._next - 1]
+        found = self._source(distribution, shape, like)
+        if self._next > len(self._drawn):
+            self._drawn.append(found)
+        return found
+
+
+def add_up(backward: Callable[[Rows, Part], Sums], rows: Rows, part: Part, size: int) -> Sums:
     """Add the gradients of a batch's pieces, with the noise that the batch has as one.
 
     Parameters
@@ -48,19 +69,17 @@ def add_up(
         The batch, or the part of it that this process computes.
     size : int
         Largest number of examples of a piece.
-    device : torch.device
-        The device whose generator is drawn from.
 
     Returns
     -------
     Sums
         Those of the whole: the mean loss, and the sums of distortion and rate.
     """
-    before = random_state(device)
-    found = []
-    for own, piece in pieces(part, size):
-        set_random_state(before, device)  # each draws the noise of the whole batch and uses its part
-        sums = backward(rows[own], piece)
-        share = (own.stop - own.start) / len(rows)
-        found.append(torch.stack([share * sums.loss, sums.distortion, sums.rate]))
+    again, found = _Again(noise.source()), []
+    with noise.noise_from(again):
+        for own, piece in pieces(part, size):
+            again.begin()
+            sums = backward(rows[own], piece)
+            share = (own.stop - own.start) / len(rows)
+            found.append(torch.stack([share * sums.loss, sums.distortion, sums.rate]))
     return Sums(*torch.stack(found).sum(0))

@@ -18,6 +18,7 @@ from elboroom.distributed.processes import Part
 from elboroom.errors import reason_of
 from elboroom.training.step.graphs import Graph, Recorder
 from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified, watch
+from elboroom.training.step.stages import Step
 
 if TYPE_CHECKING:
     from elboroom.training.step.engine import Engine
@@ -30,10 +31,11 @@ _MOST_GRAPHS = 8
 
 
 class _Recorded(NamedTuple):
-    """A graph, and the batch that it reads."""
+    """A step, the batch that it reads, and its stages: graphs, and what is called between them."""
 
-    graph: Graph
+    step: Step
     rows: Rows
+    stages: list[Callable[[], None]]
 
 
 class Capture:
@@ -87,12 +89,16 @@ class Capture:
         if self.reason is None and self._watch.is_disturbed():
             self.forget()
         key = (_layout(rows), part, len(notes))
-        if self.reason is None and self._is_warm(key) and key not in self._recorded:
-            self._record(key, rows, part, notes)
         found = self._recorded.get(key)
         if found is not None:
             _fill(found.rows, rows)
-            found.graph.replay()
+            found.step.notes = notes
+            for run in found.stages:
+                run()
+            return
+        if self.reason is None and self._is_warm(key):
+            self._record(key, rows, part, notes)
+            self._report()
             return
         self._seen[key] = self._seen.get(key, 0) + 1
         before = self._structure_now() if self.reason is None and self._is_warm(key) else None
@@ -126,10 +132,6 @@ class Capture:
     def _obstacle(self) -> str | None:
         """Why a step cannot be replayed, as far as that can be known without recording it."""
         engine = self._engine
-        if not engine.workers.alone:
-            return "several processes train together"
-        if engine.divides_batches:
-            return "accumulate divides the step into batches"
         for update in engine.updates:
             if not update.is_recordable:
                 name = type(update.optimizer).__name__
@@ -143,16 +145,30 @@ class Capture:
         return self._seen.get(key, 0) >= wanted and len(self._recorded) < _MOST_GRAPHS
 
     def _record(self, key: Hashable, rows: Rows, part: Part, notes: tuple[float, ...]) -> None:
-        began = time.perf_counter()
-        own = _copy(rows)
+        """Take a step and record what this process computes by itself, between sums over all processes."""
+        began, own = time.perf_counter(), _copy(rows)
+        step, stages = Step(self._engine, own, part, notes), []
         self._structure = self._structure_now()
+        for stage in step.stages():
+            run = self._recorded_stage(stage.run) if stage.apart and self.reason is None else None
+            if run is not None:
+                run()
+            else:
+                with self._recorder.aside():
+                    stage.run()
+            stages.append(run or stage.run)
+        if self.reason is None:
+            self._recorded[key] = _Recorded(step, own, stages)
+        self.seconds += time.perf_counter() - began
+
+    def _recorded_stage(self, run: Callable[[], None]) -> Callable[[], None] | None:
+        """Record a stage and return what replays it; None if that fails."""
         try:
-            graph = self._recorder.record(lambda: self._engine.take(own, part, notes))
+            with self._engine.workers.silent():
+                return self._recorder.record(run).replay
         except Exception as error:  # whatever CUDA or the model does not allow
             self._fail(reason_of(error).split(". ")[0])
-        else:
-            self._recorded[key] = _Recorded(graph, own)
-        self.seconds += time.perf_counter() - began
+            return None
 
     def _fail(self, reason: str) -> None:
         self._recorded.clear()

@@ -19,7 +19,6 @@ from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.devices import find_precision, works_apart
-from elboroom.training.step.accumulate import add_up
 from elboroom.training.step.average import WeightAverage
 from elboroom.training.step.buffers import KeptBuffers
 from elboroom.training.step.capture import Capture
@@ -27,8 +26,9 @@ from elboroom.training.step.compiled import Compiled
 from elboroom.training.step.graphs import Graph
 from elboroom.training.step.interventions import call_objective
 from elboroom.training.step.meters import Meters, columns
-from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first, judge
+from elboroom.training.step.nonfinite import Finding, SkippedSteps, find_first
 from elboroom.training.step.paths import Paths
+from elboroom.training.step.stages import Step
 from elboroom.training.step.totals import First, Sums, Totals
 from elboroom.training.step.trainable import Trainable
 from elboroom.training.step.update import Update
@@ -91,8 +91,7 @@ class Engine:
         )
         parameters = self.trainable.parameters
         self.paths = Paths(self.vae, self.objective, self.update, self.precision, parameters)
-        self.divides_batches = config.training.accumulate > 1
-        self._largest = -(-config.training.batch_size // self.workers.size)
+        self.largest = -(-config.training.batch_size // self.workers.size)
         self.steps = 0
         self.first: First | None = None
         self.average = WeightAverage(list(vae.parameters()), config.training.ema, static=self.static)
@@ -104,10 +103,10 @@ class Engine:
         self.meters = Meters(self.workers)
         self.summed_notes = torch.zeros(0, device=device)
         self.skipped = SkippedSteps(device, static=self.static)
-        self._kept = KeptBuffers(vae)
-        self.moves_buffers = bool(self._kept.buffers)
+        self.kept = KeptBuffers(vae)
+        self.moves_buffers = bool(self.kept.buffers)
         self.capture = Capture.of(self, config.training.capture, new_graph)
-        self.compiled = Compiled(self, self._backward, config.training)
+        self.compiled = Compiled(self, self.backward, config.training)
 
     @property
     def updates(self) -> list[Update]:
@@ -153,28 +152,9 @@ class Engine:
             self.follow_model()
 
     def take(self, rows: Rows, part: Part, notes: tuple[float, ...]) -> None:
-        """Take the step itself: all that is computed on the device."""
-        self.paths.prepare(self.steps)
-        self._kept.keep()
-        for update in self.updates:
-            update.begin()
-        self.meters.begin()
-        if len(rows) > self._largest:
-            sums = add_up(self._backward, rows, part, self._largest, self.device)
-        else:
-            sums = self._backward(rows, part)
-        with torch.no_grad():
-            whole = self._collect(sums.loss, part, notes)
-            gradients = [total for update in self.updates for total in update.totals()]
-            measured, bad = judge(sums, [whole, *gradients], static=self.static)
-            self.skipped.note(bad, self.steps)
-            norm = self.update.norm_of(self.steps)
-            for update in self.updates:
-                update.apply(bad)
-            self.average.update(bad)
-            self._kept.restore_if(bad)
-            self.totals.add(measured, part.counted, norm, bad)
-            self.meters.add(part.counted, bad)
+        """Take the step itself: all that is computed on the device, or exchanged with other processes."""
+        for stage in Step(self, rows, part, notes).stages():
+            stage.run()
 
     def synchronize(self) -> None:
         """Wait until all steps that were asked for are taken; here they always are."""
@@ -197,7 +177,8 @@ class Engine:
             self.capture.look_again()
         self.compiled.follow()
 
-    def _backward(self, rows: Rows, part: Part) -> Sums:
+    def backward(self, rows: Rows, part: Part) -> Sums:
+        """Add the gradients of rows, which are a part of a batch, and return their sums."""
         with self.workers.noise_of(part):
             if self.paths.direct is not None:
                 return self.paths.direct(self.batches.for_training(rows), self._beta, part.weight)
@@ -216,18 +197,6 @@ class Engine:
         against = self.objective.own_losses(terms)
         meters.hold(columns(terms, penalties, against, examples))
         return loss, list(against.values())
-
-    def _collect(self, loss: Tensor, part: Part, notes: tuple[float, ...]) -> Tensor:
-        """Sum the gradients over all processes; return the loss of the whole batch."""
-        if self.workers.alone:
-            for update in self.updates:
-                update.collect()
-            return loss
-        summed = self.update.collect([loss * part.weight, *(torch.full_like(loss, note) for note in notes)])
-        for update in self.updates[1:]:
-            update.collect()
-        self.summed_notes = summed[1:]
-        return summed[0]
 
     def _set_coefficients(self, step: int) -> None:
         for i, value in enumerate(self.objective.coefficients(step)):
@@ -305,7 +274,7 @@ class Engine:
     def settle(self) -> None:
         """Average running statistics over the processes, each of which has its own."""
         if not self.workers.alone:
-            for buffer in self._kept.buffers:
+            for buffer in self.kept.buffers:
                 self.workers.sum_(buffer).div_(self.workers.size)
 
     def state_dict(self) -> dict[str, Any]:

@@ -220,7 +220,7 @@ class FlatParameters:
         room[: len(notes)] = notes
         for message in self._messages:
             add_up(message)
-        return room[: len(notes)].clone()
+        return room[: len(notes)]
 
     def hand_out(self) -> None:
         """Let ``grad`` of each parameter that has a gradient be its part of the buffer."""

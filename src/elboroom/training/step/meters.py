@@ -36,6 +36,11 @@ class Meters:
     workers : Workers
         The processes whose totals are summed, and their device.
 
+    Attributes
+    ----------
+    held : dict of str to Meter
+        Columns that :meth:`hold` keeps for :meth:`add`.
+
     Examples
     --------
     >>> meters = Meters(Workers(torch.device("cpu")))
@@ -52,24 +57,24 @@ class Meters:
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self._sums = torch.zeros(0, device=device, dtype=dtype)  # examples, then all totals side by side
         self._known: dict[str, tuple[torch.Size, Callable[[Tensor, Tensor], Tensor]]] = {}
-        self._held: dict[str, Meter] = {}
+        self.held: dict[str, Meter] = {}
         self._loaded: Mapping[str, Any] = {}
 
     def begin(self) -> None:
         """Begin a batch: forget what was kept of one that was not added."""
-        self._held = {}
+        self.held = {}
 
     def hold(self, found: Mapping[str, Meter]) -> None:
         """Keep the columns of a batch, or of a piece of it, until :meth:`add` decides whether they count."""
         for name, meter in found.items():
             total = meter.total.detach()
-            if name in self._held:
-                total = self._held[name].total + total
-            self._held[name] = Meter(total, meter.read)
+            if name in self.held:
+                total = self.held[name].total + total
+            self.held[name] = Meter(total, meter.read)
 
     def add(self, examples: int, bad: Tensor | bool = False) -> None:
         """Add what :meth:`hold` has kept, unless there are no examples or the step is bad."""
-        held, self._held = self._held, {}
+        held, self.held = self.held, {}
         if not held:
             return
         if not self._known:

@@ -26,7 +26,6 @@ from elboroom.training.step.sharding import Shards
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
 GRADIENT_NORM_EVERY = 10
-_NOTHING = torch.empty(0)
 
 
 class Update:
@@ -187,28 +186,35 @@ class Update:
         """Clear the gradients of the last step."""
         self.flat.begin()
 
-    def collect(self, notes: Sequence[Tensor] = ()) -> Tensor:
-        """Collect the gradients and sum them over all processes.
+    def collect(self) -> None:
+        """Bring the gradients of this process into the flat buffers."""
+        self.flat.collect()
+        if not self.workers.alone:
+            # One that has no gradient here may have one in another process.
+            self.flat.without_gradient = {p for p in self.parameters if not p.requires_grad}
+        elif self._whole and self.flat.without_gradient:
+            self.treat_separately()
 
-        Parameters
-        ----------
-        notes : sequence of Tensor
-            Scalars that are summed along with them.
+    def sum_over_processes(self, notes: Sequence[Tensor] = ()) -> Tensor:
+        """Sum the collected gradients over all processes, and some scalars along with them.
 
         Returns
         -------
         Tensor
-            The sums of the notes, (len(notes),).
+            The sums of the notes, (len(notes),), in a buffer that the next sum overwrites.
         """
-        self.flat.collect()
-        if self.workers.alone:
-            if self._whole and self.flat.without_gradient:
-                self.treat_separately()
-            return torch.stack(list(notes)) if notes else _NOTHING
-        # One that has no gradient here may have one in another process.
-        self.flat.without_gradient = {p for p in self.parameters if not p.requires_grad}
         numbers = torch.stack([note.float() for note in notes]) if notes else torch.empty(0)
         return self.flat.sum_over(self.workers.sum_, numbers)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process moves a share of the weights, so that :meth:`gather` must follow."""
+        return self._shards is not None
+
+    def gather(self) -> None:
+        """Give all processes the weights that each of them has moved."""
+        if self._shards is not None:
+            self._shards.gather()
 
     def watch(self, covered: set[Tensor]) -> None:
         """Leave out of :meth:`totals` what other gradients cover."""
@@ -277,8 +283,6 @@ class Update:
         elif self._whole:
             if not step_adam(self.optimizer):
                 self.optimizer.step()
-            if self._shards is not None:
-                self._shards.gather()
         else:
             self.flat.hand_out()
             self.optimizer.step()

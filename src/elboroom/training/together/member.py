@@ -110,7 +110,7 @@ class Member(Engine):
         self._set_coefficients(pending.number)
         self.update.begin()
         with noise_from(lambda _distribution, _shape, _like: next(supply)):
-            self._backward(pending.rows, Part(0, len(pending.rows), len(pending.rows), 1.0))
+            self.backward(pending.rows, Part(0, len(pending.rows), len(pending.rows), 1.0))
         self.update.collect()
         return self.update.flat.gradients[0].float().clone()
 
