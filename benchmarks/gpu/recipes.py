@@ -28,6 +28,10 @@ from elboroom.training.prepare import build
 BATCH, EPOCHS, IMAGES = 100, 3, 1_000
 # Relative difference of an epoch's means between the two ways.
 TOLERANCE = 1e-5
+# Rows that are a recipe with other options.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae, four batches added up": ("vae", {"batch_size": BATCH // 4, "accumulate": 4}),
+}
 _COLUMNS = ("loss", "distortion", "rate")
 _WARM_UP = 6
 
@@ -42,12 +46,13 @@ def images(n: int, side: int) -> Dataset:
 
 
 def configuration(name: str, device: str, width: int, **options: Any) -> Config:
-    """Return the recipe with hidden layers of a width."""
+    """Return the recipe, or the variant of one, with hidden layers of a width."""
+    name, own = VARIANTS.get(name, (name, {}))
     fields = RECIPES[name].fields
     base: dict[str, Any] = {"batch_size": BATCH, "validation": 0.0, "figures_every": 0, "device": device}
     base |= {"precision": "fp32"}
     base |= {} if "network" in fields else {"hidden": (width, width)}
-    return recipe(name, Config(), **{**base, **options})
+    return recipe(name, Config(), **{**base, **own, **options})
 
 
 def curve(data: Dataset, config: Config) -> tuple[list[dict[str, Any]], str | None, int]:
@@ -118,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.recipes", description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--names", nargs="+", default=list(RECIPES))
+    parser.add_argument("--names", nargs="+", default=[*RECIPES, *VARIANTS])
     parser.add_argument("--width", type=int, default=400, help="of hidden layers")
     parser.add_argument("--side", type=int, default=28, help="of the images")
     parser.add_argument("--steps", type=int, default=20, help="of each of the three epochs compared")

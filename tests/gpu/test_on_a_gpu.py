@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,31 @@ def test_a_graph_trains_as_single_steps_do(case: str, gpu: str, data: Dataset) -
     again = trained(data, config.updated(capture="off"))[1]
     # Some kernels add in any order, and then even the same training differs from itself.
     assert difference(eager, graph) <= max(1e-5, 10 * difference(eager, again))
+
+
+def test_two_processes_record_what_lies_between_their_sums(gpu: str, tmp_path: Path) -> None:
+    if gpu == "cuda" and torch.cuda.device_count() < 2:
+        pytest.skip("two processes need two GPUs")
+    command = [
+        sys.executable,
+        "-m",
+        "elboroom",
+        "train",
+        "digits",
+        "--hidden",
+        "16",
+        "--epochs",
+        "2",
+        "--quiet",
+    ]
+    command += ["--devices", "2", "--device", gpu, "--precision", "fp32", "--figures-every", "0"]
+    histories = []
+    for capture in ("off", "auto"):
+        out = tmp_path / capture
+        subprocess.run([*command, "--capture", capture, "--out", str(out)], check=True, timeout=200)
+        assert "without a CUDA graph" not in (out / "log.txt").read_text()
+        histories.append([json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()])
+    assert difference(*histories) <= 1e-4
 
 
 @pytest.mark.parametrize("case", ["plain", "labels", "convolutions, recomputed", "iwae"])

@@ -100,7 +100,9 @@ class Recording(TorchDispatchMode):
     def _written(self, function: Any, args: Any, kwargs: Any) -> list[Tensor]:
         found: list[Tensor] = []
         for i, argument in enumerate(function._schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
+            # Batch normalisation writes these, which its schema does not say.
+            writes = argument.name in ("running_mean", "running_var")
+            if writes or (argument.alias_info is not None and argument.alias_info.is_write):
                 value = kwargs.get(argument.name) if argument.kwarg_only or i >= len(args) else args[i]
                 found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
         return found

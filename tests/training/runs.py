@@ -115,6 +115,11 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "PAUSE", (0.0, 0.0))
 
 
+def never_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no checkpoint begun within an epoch."""
+    monkeypatch.setattr(saving, "PAUSE", (float("inf"), float("inf")))
+
+
 def signal_self(number: signal.Signals) -> Callable[[], None]:
     """Make a function that sends this process a signal."""
     return lambda: os.kill(os.getpid(), number)

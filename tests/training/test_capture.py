@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,25 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from elboroom.config import Config
-from elboroom.data import Dataset, batches
+from elboroom.data import batches
 from elboroom.data.batches import Batches
 from elboroom.data.columns import from_columns
-from elboroom.distributed.processes import Part
-from elboroom.models.terms import Terms
+from elboroom.distributed.processes import Part, Workers
 from elboroom.models.vae import VAE
-from elboroom.objectives import RECIPES, Objective, recipe
+from elboroom.objectives import RECIPES, Objective
 from elboroom.objectives.schedules import constant
 from elboroom.probability.codebooks import Codebook
-from elboroom.training import Stopped, fit
-from elboroom.training.checkpoints.state import copy_state
+from elboroom.training import Stopped
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build as build_for
 from elboroom.training.step.engine import Engine
 from elboroom.training.step.update import Update
 
+from . import captured
+from .captured import SPLIT, compare, narrow, pictures, trained
 from .recording import OneDevice, Recording
 from .runs import (
     after_step,
@@ -37,62 +36,13 @@ from .runs import (
     assert_identical,
     assert_same_run,
     build,
+    never_due,
     signal_self,
     timeless,
     train,
 )
 
-SPLIT = 28  # examples: four steps of 8 an epoch, the last of 4
-OnEpoch = Callable[[VAE, dict[str, Any]], None]
-
-
-@pytest.fixture(autouse=True)
-def _static_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every training take the steps that it would take on a GPU."""
-    assert Training.__init__.__kwdefaults__ is not None
-    engine = partial(Engine, new_graph=Recording)
-    monkeypatch.setitem(Training.__init__.__kwdefaults__, "engine", engine)
-    monkeypatch.setattr(Recording, "made", 0)
-    monkeypatch.setattr(Recording, "replays", 0)
-
-
-def pictures(n: int = SPLIT) -> Dataset:
-    x = np.random.default_rng(0).integers(0, 256, (n, 12, 12, 1), dtype=np.uint8)
-    return Dataset("noise", x, np.zeros(n, np.uint8), np.arange(n) % 3, ("a", "b", "c"), scale=255.0)
-
-
-def narrow(name: str, **options: Any) -> Config:
-    """A recipe with networks that take a moment."""
-    fields = RECIPES[name].fields
-    base: dict[str, Any] = {"batch_size": 8, "validation": 0.0, "precision": "fp32", "figures_every": 0}
-    base |= {} if "network" in fields else {"hidden": (16,)}
-    base |= {"conv_width": 8} if fields.get("network") in ("ladder", "conv", "spatial") else {}
-    base |= {"critic_start_epochs": 1.0} if "critic_start" in fields else {}
-    base |= {"prior_components": 5} if fields.get("prior") == "vamp" else {}
-    base |= {"codebook_size": 8, "code_grid": (4,)} if fields.get("posterior") == "vq" else {}
-    return recipe(name, Config(), **{**base, **options})
-
-
-def trained(config: Config, objective: Callable[[], Objective | None], on_epoch: OnEpoch | None) -> Training:
-    data = pictures()
-    vae = build_for(config, data)
-    training = Training(vae, data, config, objective(), quiet=True)
-    training.run(on_epoch)
-    return training
-
-
-def compare(
-    config: Config, on_epoch: OnEpoch | None = None, objective: Callable[[], Objective | None] = lambda: None
-) -> Training:
-    """Train with and without recording, and see that nothing differs; return the former."""
-    taken = trained(config.updated(capture="off"), objective, on_epoch)
-    assert Recording.made == 0
-    replayed = trained(config, objective, on_epoch)
-    for one, other in ((taken.record.history, replayed.record.history),):
-        assert_identical(timeless(one), timeless(other), "history")
-    assert_identical(copy_state(taken.engine.state_dict()), copy_state(replayed.engine.state_dict()), "state")
-    return replayed
-
+static_steps = captured.static_steps
 
 # The recipes. That each is replayed includes that its step reads nothing on the host.
 
@@ -116,7 +66,7 @@ def test_a_table_with_cells_that_the_recorded_batch_has(
     size, kind = made.normal(size=SPLIT), np.array(["a", "b", "c"])[np.arange(SPLIT) % 3]
     size[made.random(SPLIT) < 0.3] = np.nan
     table = from_columns({"size": size, "count": made.poisson(3, SPLIT) * 1.0, "kind": kind})
-    monkeypatch.setitem(globals(), "pictures", lambda: table)
+    monkeypatch.setattr(captured, "pictures", lambda: table)
     training = compare(narrow(name, epochs=3, drop_cells=drop, likelihood="mixed"))
     assert training.engine.vae.accepts_missing
     assert Recording.replays > 0
@@ -217,6 +167,33 @@ def test_batches_that_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Recording.replays == 2 * 12
 
 
+class _Twins(Workers):
+    """Two processes that have the same."""
+
+    def __init__(self, device: torch.device):
+        super().__init__(device)
+        self.size = 2
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        return tensor.mul_(2)
+
+    def spread(self, tensors: Any) -> None:
+        pass
+
+
+def test_notes_to_other_processes_are_not_part_of_a_recording() -> None:
+    config, data = narrow("vae"), pictures()
+    device = torch.device("cpu")
+    batches = Batches(data, device)
+    engine = Engine(
+        build_for(config, data), Objective(), batches, config, device, _Twins(device), new_graph=Recording
+    )
+    for step in range(7):
+        engine.step(torch.arange(8), Part(0, 8, 16, 0.5), (float(step), 1.0))
+        assert engine.summed_notes.tolist() == [2.0 * step, 2.0]
+    assert Recording.replays == 2 * (7 - 3)
+
+
 def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(weight: Tensor, value: float) -> None:
         with torch.no_grad():
@@ -241,7 +218,10 @@ def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest
     assert_identical(dict(vae.state_dict()), dict(again.state_dict()))
 
 
-def test_one_bad_example_is_skipped_on_the_device() -> None:
+def test_one_bad_example_is_skipped_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    # From a copy within an epoch, whose time the clock decides, training would go back to other steps.
+    never_due(monkeypatch)
+
     def objective() -> Objective:
         # Infinite where a code is large, which is so in some steps.
         return Objective(
@@ -285,134 +265,3 @@ def test_a_run_of_either_kind_is_continued_as_the_other(tmp_path: Path) -> None:
     Training.__init__.__kwdefaults__["engine"] = engine
     history = train(build(), tmp_path / "run", 4, resume=True)
     assert len(history) == 4
-
-
-# What acts on a model from outside.
-
-
-def test_hooks_are_called_and_a_graph_is_recorded_when_they_are_gone(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    calls: list[int] = []
-    handles: list[Any] = []
-
-    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
-        if row["epoch"] == 3:
-            calls.clear()
-            handles[:] = [vae.encoder.register_forward_hook(lambda *_: calls.append(1))]
-        elif row["epoch"] == 4:
-            handles[0].remove()
-
-    def count(vae: VAE, row: dict[str, Any]) -> None:
-        on_epoch(vae, row)
-        if row["epoch"] == 4:
-            assert len(calls) >= 4
-
-    training = compare(narrow("vae", epochs=7), count)
-    assert training.engine.capture is not None
-    assert training.engine.capture.graphs == 2
-    said = capsys.readouterr().err
-    assert said == ""  # quiet; it is in the log
-
-
-def test_a_gradient_hook_holds_a_weight_still() -> None:
-    kept: list[Tensor] = []
-
-    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
-        weight = vae.decoder[0].weight
-        if row["epoch"] == 2:
-            kept[:] = [weight.detach().clone()]
-            weight.register_hook(torch.zeros_like)
-            vae.encoder[1].weight.requires_grad_(False)
-
-    training = compare(narrow("vae", epochs=4, optimizer="SGD", lr=1e-4), on_epoch)
-    assert torch.equal(training.engine.vae.decoder[0].weight, kept[0])
-
-
-def test_frozen_and_freed_parameters() -> None:
-    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
-        if row["epoch"] in (2, 4):
-            vae.encoder[1].weight.requires_grad_(row["epoch"] == 4)
-
-    training = compare(narrow("vae", epochs=7), on_epoch)
-    assert training.engine.capture is not None
-    assert training.engine.capture.graphs == 2
-
-
-def test_settings_and_tensors_that_are_changed_between_epochs() -> None:
-    def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
-        if row["epoch"] == 2:
-            vae.posterior.min_scale = 0.3
-        if row["epoch"] == 4:
-            vae.decoder[0].weight.data = vae.decoder[0].weight.detach() * 0.5
-
-    training = compare(narrow("vae", epochs=7), on_epoch)
-    assert Recording.made >= 4
-    assert training.engine.vae.posterior.min_scale == 0.3
-
-
-# Steps that cannot be recorded.
-
-
-def reads() -> Objective:
-    return Objective(penalties={"read": (lambda terms: terms.z.mean() * terms.z.std().item(), constant(1.0))})
-
-
-def counts() -> Objective:
-    class Counting(nn.Module):
-        calls = 0
-
-        def forward(self, terms: Terms) -> Tensor:
-            self.calls += 1
-            return terms.z.mean() / self.calls
-
-    return Objective(penalties={"counting": (Counting(), constant(1.0))})
-
-
-@pytest.mark.parametrize(
-    ("objective", "options", "reason"),
-    [
-        (reads, {}, "the host reads the device in aten::_local_scalar_dense"),
-        (counts, {}, "a step changes an attribute of the model, which a replay would not do"),
-        (
-            lambda: None,
-            {"optimizer": "RMSprop"},
-            "RMSprop in this form reads the host; Adam, AdamW and SGD in",
-        ),
-        (
-            lambda: None,
-            {"optimizer_options": {"fused": False}},
-            "Adam in this form reads the host; Adam, AdamW",
-        ),
-    ],
-)
-def test_what_cannot_be_recorded_is_taken_with_one_reason(
-    objective: Any, options: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    training = compare(narrow("vae", epochs=4, **options), objective=objective)
-    assert Recording.replays == 0
-    assert training.engine.capture is not None
-    assert str(training.engine.capture.reason).startswith(reason)
-    config = narrow("vae", epochs=2, **options)
-    fit(build_for(config, pictures()), pictures(), config=config, objective=objective(), out=tmp_path / "run")
-    lines = [line for line in (tmp_path / "run" / "log.txt").read_text().splitlines() if "CUDA graph" in line]
-    assert len(lines) == 1
-    assert f"steps are taken without a CUDA graph: {reason}" in lines[0]
-    assert lines[0] in capsys.readouterr().err
-
-
-def test_a_recording_that_fails_at_its_end_leaves_training_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    end = Recording.capture_end
-
-    def fail(graph: Recording) -> None:
-        end(graph)
-        raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nmore lines")
-
-    monkeypatch.setattr(Recording, "capture_end", fail)
-    training = compare(narrow("vae", epochs=3))
-    assert training.engine.capture is not None
-    assert str(training.engine.capture.reason).startswith(
-        "CUDA error: operation failed due to a previous error"
-    )
-    assert Recording.made == 1
-    assert Recording.replays == 0
