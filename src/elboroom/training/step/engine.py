@@ -91,6 +91,7 @@ class Engine:
         )
         parameters = self.trainable.parameters
         self.paths = Paths(self.vae, self.objective, self.update, self.precision, parameters)
+        self.divides_batches = config.training.accumulate > 1
         self.largest = -(-config.training.batch_size // self.workers.size)
         self.steps = 0
         self.first: First | None = None
