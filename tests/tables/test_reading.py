@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[list[str], str, tuple[str, ...]]] = {
     "grade": ([["1", "2", "3+"][i % 3] for i in range(N)], "category", ("1", "2", "3+")),
     "day": ([f"2020-01-{i % 28 + 1:02d}" for i in range(N)], "datetime", ()),
     "named": ([f"{i % 28 + 1}-Sep-03" for i in range(N)], "datetime", ()),
-    "volume": ([str(20_000_000 + 7919 * i % 4001) for i in range(N)], "count", ()),
+    "volume": ([str(20_000_000 + 7919 * i % 4001) for i in range(N)], "real", ()),
     "german": ([f"{i % 28 + 1}.2.2020 10:{i:02d}" for i in range(N)], "datetime", ()),
     "id": ([str(100 + i) for i in range(N)], "identifier", ()),
     "name": ([f"person {i}" for i in range(N)], "identifier", ()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,12 +17,9 @@ MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "nan", "nat", "?",
 NONE = "none"
 """What a missing number or date may say; among words it is one of them."""
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.IGNORECASE)
+LONG = re.compile(r"[+-]?\d{16,}")
+"""A whole number that may have more digits than a float64 holds."""
 _CODE = re.compile(r"[+-]?0\d+(?:[.,]\d*)?")
-_NOT_PLAIN = re.compile(r"[^0-9eE+\-. \n]|^ *[+-]?0\d|^ *$", re.MULTILINE)
-_DECIMALS = re.compile(r"^ *[+-]?\d*\.(\d+) *$", re.MULTILINE)
-_ENOUGH_DECIMALS = 8  # beyond what float32 holds
 
 
 def row_place(row: int) -> str:
@@ -54,6 +51,10 @@ class Cells:
         Whether the source holds booleans; their words are "False" and "True".
     respelled : tuple of str
         Words that the source writes in several Unicode normal forms, each taken as one word.
+    absent : tuple of str
+        Words that were taken for a missing cell, such as "NA", as the source writes them.
+    thousands : str
+        A number whose point may separate thousands, such as "1.234"; empty if there is none.
     dtype, unit, timezone, decimals, comma
         As in `elboroom.config.columns.Column`.
     place : callable
@@ -69,6 +70,8 @@ class Cells:
     ordered: bool = False
     boolean: bool = False
     respelled: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    thousands: str = ""
     dtype: str = ""
     unit: str = ""
     timezone: str = ""
@@ -133,7 +136,36 @@ def settled(cells: Cells, levels: Collection[str] = ()) -> Cells:
     number = np.where(gone, -1, np.cumsum(~gone) - 1)
     codes = np.where(cells.codes >= 0, number[cells.codes], -1).astype(np.int32)
     words = tuple(word for word, without in zip(cells.words, gone, strict=True) if not without)
-    return replace(cells, codes=codes if words else None, words=words)
+    absent = tuple(word for word, without in zip(cells.words, gone, strict=True) if without)
+    return replace(cells, codes=codes if words else None, words=words, absent=(*cells.absent, *absent))
+
+
+def as_words(cells: Cells) -> Cells:
+    """Cells whose numbers are words, too.
+
+    Examples
+    --------
+    >>> as_words(Cells("day", np.array([20210131.0, np.nan]))).words
+    ('20210131',)
+    """
+    if not cells.is_number.any():
+        return cells
+    numbers, which = np.unique(cells.numbers[cells.is_number], return_inverse=True)
+    place = {word: i for i, word in enumerate(cells.words)}
+    of_number = [place.setdefault(number_text(number), len(place)) for number in numbers]
+    codes = np.full(len(cells), -1, np.int32) if cells.codes is None else cells.codes.copy()
+    codes[cells.is_number] = np.array(of_number, np.int32)[which]
+    return replace(cells, numbers=np.full(len(cells), np.nan), codes=codes, words=tuple(place))
+
+
+def with_long_numbers(cells: Cells) -> Cells:
+    """Cells whose long whole numbers, kept as words so that no digit is lost, are numbers."""
+    values = [float(word) if LONG.fullmatch(word) else np.nan for word in cells.words]
+    if cells.codes is None or np.isnan(values).all():
+        return cells
+    found = np.where(cells.codes >= 0, np.array(values)[cells.codes], np.nan)
+    codes = np.where(np.isnan(found), cells.codes, -1).astype(np.int32)
+    return replace(cells, numbers=np.where(np.isnan(found), cells.numbers, found), codes=codes)
 
 
 def _in_one_spelling(cells: Cells, levels: Collection[str]) -> Cells:
@@ -166,118 +198,3 @@ def number_text(value: float) -> str:
     """
     value = float(value)
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-class ColumnReader:
-    """Collects the cells of one column of a text table.
-
-    Parameters
-    ----------
-    comma : bool
-        Whether a comma marks decimals. A point then is no part of a number: 1.234 may be 1234.
-    text : bool
-        Whether numbers are words, too.
-    levels : collection of str
-        Words that the column is known to have, even if they are in `MISSING`.
-    """
-
-    def __init__(self, comma: bool, *, text: bool = False, levels: Collection[str] = ()):
-        self.comma, self.text, self.levels = comma, text, levels
-        self.decimals: int | None = 0
-        self._numbers: list[Array] = []
-        self._codes: list[Array | None] = []
-        self._code_of: dict[str, int] = {}  # of each cell that is no number, −1 if it is missing
-        self._words: dict[str, int] = {}
-
-    def add(self, cells: Sequence[str]) -> None:
-        """Take the next cells."""
-        text = "\n".join(cells)
-        points = self.comma and "." in text
-        if self.comma:
-            text = text.replace(",", ".")
-        self._count_decimals(text)
-        if not self.text and not points and not _NOT_PLAIN.search(text):
-            try:
-                numbers = np.array(text.split("\n"), np.float64)
-            except ValueError:
-                numbers = np.empty(0)
-            if len(numbers) == len(cells):
-                self._numbers.append(numbers)
-                self._codes.append(None)
-                return
-        self._add_each(cells)
-
-    def _add_each(self, cells: Sequence[str]) -> None:
-        numbers, codes = np.full(len(cells), np.nan), np.full(len(cells), -1, np.int32)
-        for i, cell in enumerate(cells):
-            code = self._code_of.get(cell)
-            if code is None:
-                word = cell.strip()
-                value = None if self.text else _number(word, self.comma)
-                if value is not None:
-                    numbers[i] = value
-                    continue
-                missing = word.lower() in MISSING and word not in self.levels
-                code = -1 if missing else self._words.setdefault(word, len(self._words))
-                self._code_of[cell] = code
-            codes[i] = code
-        self._numbers.append(numbers)
-        self._codes.append(codes if (codes >= 0).any() else None)
-
-    def _count_decimals(self, text: str) -> None:
-        if self.decimals is None or self.decimals >= _ENOUGH_DECIMALS:
-            return
-        found = _DECIMALS.findall(text)
-        if found:
-            self.decimals = max(self.decimals, max(map(len, found)))
-
-    @property
-    def is_text(self) -> bool:
-        """Whether most cells are words, so that the numbers among them are words, too."""
-        words = sum(int((codes >= 0).sum()) for codes in self._codes if codes is not None)
-        numbers = [part[~np.isnan(part)] for part in self._numbers]
-        count = sum(map(len, numbers))
-        if self.text or not count or words < count or all(map(is_code, self._words)):
-            return False
-        return len(self._words) >= len(np.unique(np.concatenate(numbers)))
-
-    def finish(self, name: str, place: Callable[[int], str]) -> Cells:
-        """All cells."""
-        numbers = np.concatenate(self._numbers) if self._numbers else np.empty(0)
-        codes = None
-        if self._words:
-            codes = np.concatenate([
-                np.full(len(part), -1, np.int32) if own is None else own
-                for part, own in zip(self._numbers, self._codes, strict=True)
-            ])  # fmt: skip
-        words = tuple(self._words)
-        if codes is not None and _are_padded_numbers(words, numbers):
-            values = np.array([float(word.replace(",", ".")) for word in words])
-            numbers = np.where(codes >= 0, values[codes], numbers)
-            codes, words = None, ()
-        decimals = self.decimals if (self.decimals or 0) < _ENOUGH_DECIMALS else None
-        return Cells(name, numbers, codes, words, decimals=decimals, comma=self.comma, place=place)
-
-
-def _number(word: str, comma: bool) -> float | None:
-    """A finite or infinite number; None for anything else, such as "007", which is a code."""
-    if comma:
-        word = word.replace(".", "·").replace(",", ".")
-    if _NUMBER.fullmatch(word) and not _CODE.fullmatch(word):
-        return float(word)
-    infinite = _INFINITE.fullmatch(word)
-    return None if infinite is None else float(f"{infinite[1]}inf")
-
-
-def _are_padded_numbers(words: Sequence[str], numbers: Array) -> bool:
-    """Whether words such as "007" are numbers with zeros in front, not codes of one length as in "02134"."""
-    if not all(map(is_code, words)):
-        return False
-    known = numbers[~np.isnan(numbers)]
-    whole = bool((known == np.floor(known)).all()) and not any(re.search("[.,+-]", word) for word in words)
-    if not whole or not np.isfinite(known).all():
-        return True
-    lengths = {len(word) for word in words}
-    if len(known):
-        lengths |= {len(number_text(value)) for value in (known.min(), known.max())}
-    return len(lengths) > 1

@@ -9,7 +9,7 @@ import numpy as np
 from elboroom.config.columns import WITH_CATEGORIES, Column
 from elboroom.data.rows import Array
 from elboroom.data.spelling import speller
-from elboroom.data.table_cells import Cells, number_text
+from elboroom.data.table_cells import Cells, as_words, number_text, with_long_numbers
 from elboroom.data.table_dates import as_steps, parse_dates
 from elboroom.errors import UsageError, shortened
 
@@ -51,6 +51,7 @@ def encode(cells: Cells, column: Column, where: str, *, strict: bool = False) ->
     """
     if column.kind in WITH_CATEGORIES:
         return _categories(cells, column, where)
+    cells = with_long_numbers(cells) if column.kind != "datetime" else cells
     values = _dates(cells, column) if column.kind == "datetime" else cells.numbers
     strays = np.flatnonzero(np.isnan(values) & ~cells.missing)
     notes = []
@@ -105,6 +106,7 @@ def _check(values: Array, cells: Cells, column: Column, where: str) -> None:
 
 
 def _dates(cells: Cells, column: Column) -> Array:
+    cells = as_words(cells) if column.date_format else cells
     dates = np.full(len(cells), np.datetime64("NaT", "us"))
     if cells.dates is not None:
         dates = np.where(cells.is_date, cells.dates, dates)

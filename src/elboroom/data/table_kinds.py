@@ -13,7 +13,7 @@ import numpy as np
 from elboroom.config.columns import WITH_CATEGORIES, Column, ColumnKind
 from elboroom.config.kinds import Declared
 from elboroom.data.rows import Array
-from elboroom.data.table_cells import Cells, is_code, number_text
+from elboroom.data.table_cells import LONG, Cells, as_words, is_code, number_text, with_long_numbers
 from elboroom.data.table_dates import (
     DatesError,
     are_whole,
@@ -23,23 +23,20 @@ from elboroom.data.table_dates import (
     parse_dates,
     step_of,
 )
+from elboroom.data.table_hints import BOOLEANS, WRITTEN_NUMBER, are_written_numbers, hints, times_format
 from elboroom.errors import UsageError, counted, shortened
 
 MOST_CATEGORIES = 1000
 _MOST_MIXED = 50  # categories of a column of numbers and words
 _FEWEST = 10  # cells from which on a constant or a counter is no coincidence
 _FEWEST_DISTINCT = 20  # words, all different, that are taken for an identifier
-_FEWEST_SHAPED = 50  # cells from which on the shape of a distribution is judged
-_HEAVY = 8.0  # kurtosis; 3 is that of a normal, 9 of an exponential distribution
-_TWO_PEAKS = 0.65
 _ONE_BY_ONE = 0.8  # share of steps that are 1 where numbers count rows, some of which may be left out
+_LARGE = 100  # mean from which on the likelihood of a count is judged by its variance
 _STRAY = 0.01  # share of cells of another type that are taken for mistakes
 _EXACT = 1 << 24  # beyond this, float32 skips whole numbers
 _LARGEST = float(np.finfo(np.float32).max)
 _BETTER = 0.02  # nats a cell by which a log-normal must fit better
-_WRITTEN_NUMBER = re.compile(r"[$€£]?\s*[+-]?\d[\d.,' ]*\s*([%$€£]|[a-zA-Z]{1,3})?")
 _FORMULA = re.compile(r"[=@]\S|[+-][^\d]*[(|!]")
-_BOOLEANS = {("no", "yes"), ("false", "true"), ("n", "y"), ("f", "t"), ("off", "on")}
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,11 @@ def find_kind(cells: Cells, where: str, unseen: str = "refuse") -> Found:
         If that cannot be told: a mixture of numbers and words, dates in two formats, too many categories.
         The message names the column.
     """
+    found = _inferred(cells, where, unseen)
+    return Found(found.column, (*found.notes, *hints(cells, found.column)))
+
+
+def _inferred(cells: Cells, where: str, unseen: str) -> Found:
     names = cells.categories or cells.words
     if cells.missing.all():
         return _left_out(cells, "ignored", "is empty")
@@ -105,7 +107,7 @@ def declare(cells: Cells, said: Declared, where: str, unseen: str = "refuse") ->
         return _of_categories(cells, kind, levels, where, unseen, **options)
     if kind == "datetime":
         return _of_dates(cells, where, said.date_format, **options)
-    return _made(cells, kind, (), **options)
+    return _made(with_long_numbers(cells), kind, (), **options)
 
 
 def _made(cells: Cells, kind: ColumnKind, notes: Sequence[str] = (), **options: Any) -> Found:
@@ -158,33 +160,16 @@ def _of_numbers(cells: Cells, where: str) -> Found:
         kept = len(np.unique(known.astype(np.float32)))
         what = f"column {name} contains whole numbers above {_EXACT:,} ({number_text(high)}) that float32"
         if kept < different:
+            days = not np.isnat(parse_dates([number_text(value) for value in known], "%Y%m%d")).any()
+            fix = f"datetime:%Y%m%d' takes them for days, '{cells.name}=" if days else ""
             raise UsageError(
                 f"{where}: {what} cannot tell apart ({different:,} become {kept:,}); if it is an identifier, "
-                f"give kinds='{cells.name}=identifier', else kinds='{cells.name}=real' rounds them"
+                f"give kinds='{cells.name}=identifier', else kinds='{cells.name}={fix}real' rounds them"
             )
         if (known != known.astype(np.float32)).any():
             notes.append(f"warning: {what} rounds")
     kind = _kind_of_numbers(known, whole)
-    return _made(cells, kind, [*notes, *_shape_notes(cells.name, kind, known)])
-
-
-def _shape_notes(name: str, kind: ColumnKind, known: Array) -> list[str]:
-    """Offer another likelihood for numbers with heavy tails or two peaks."""
-    values = np.log(known) if kind == "positive" else known
-    if kind not in ("real", "positive") or len(known) < _FEWEST_SHAPED or not values.std() > 0:
-        return []
-    standard = (values - values.mean()) / values.std()
-    skewness, kurtosis = float((standard**3).mean()), float((standard**4).mean())
-    if kurtosis > _HEAVY:
-        choices = ["student_t", "quantile"]
-        what = "has heavy tails"
-    elif (skewness**2 + 1) / kurtosis > _TWO_PEAKS:  # Sarle's coefficient; 0.56 if all values are as likely
-        choices = ["mixture", "quantile"]
-        what = "has two peaks or more"
-    else:
-        return []
-    either = " or ".join(f"kinds='{name}={kind}/{choice}'" for choice in choices)
-    return [f"column {shortened(name)} {what}: {either} may fit better"]
+    return _made(cells, kind, notes)
 
 
 def _counts_rows(known: Array) -> bool:
@@ -194,9 +179,13 @@ def _counts_rows(known: Array) -> bool:
 
 
 def _kind_of_numbers(known: Array, whole: bool) -> ColumnKind:
-    """Count, positive or real, whichever fits: positive if a log-normal fits better than a normal."""
+    """Count, positive or real, whichever fits: positive if a log-normal fits better than a normal.
+
+    Large numbers that vary much less than a count can, such as years, are no counts: the variance of a
+    negative binomial is at least its mean.
+    """
     low = known.min()
-    if whole and low >= 0:
+    if whole and low >= 0 and not (known.mean() > _LARGE and known.var() < known.mean() / 2):
         return "count"
     if low <= 0 or len(known) < _FEWEST:
         return "real"
@@ -212,29 +201,34 @@ def _of_words(cells: Cells, where: str, unseen: str) -> Found:
     names = _category_names(cells)
     if len(names) == 1:
         return _left_out(cells, "ignored", f"has one value ({shortened(names[0])})")
-    if tuple(sorted(word.lower() for word in names)) in _BOOLEANS:
+    if tuple(sorted(word.lower() for word in names)) in BOOLEANS:
         return _made(cells, "boolean", categories=_in_boolean_order(names), unseen=unseen)
     assert cells.codes is not None
     dated = np.array([like_a_date(word) for word in cells.words])[cells.codes[cells.is_word]].sum()
     if dated >= (1 - _STRAY) * filled:
         return _of_dates(cells, where)
-    written = [word for word in cells.words if _WRITTEN_NUMBER.fullmatch(word)]
-    if len(written) > 0.9 * len(names) and len(written) > _MOST_MIXED:
-        raise UsageError(
-            f"{where}: column {shortened(cells.name)} holds numbers as text, such as "
-            f"{shortened(written[0])}; write them as plain numbers (1234.5), with a decimal mark and without "
-            f"separators of thousands and units, or give kinds='{cells.name}=category'"
-        )
+    if len(names) > _MOST_MIXED and not any(map(LONG.fullmatch, cells.words)):
+        _refuse_numbers_as_text(cells, names, where)
     if len(names) == filled >= _FEWEST_DISTINCT:
         return _left_out(cells, "identifier", "holds a different text in each row")
-    found = _of_categories(cells, "category", names, where, unseen)
-    alike = len(names) - len({name.lower() for name in names})
-    if alike:
-        verb = "differs" if alike == 1 else "differ"
-        which = counted(alike, "category", "categories")
-        what = f"{which} of column {shortened(cells.name)} {verb} from others in capitals only"
-        return Found(found.column, (f"warning: {what}", *found.notes))
-    return found
+    return _of_categories(cells, "category", names, where, unseen)
+
+
+def _refuse_numbers_as_text(cells: Cells, names: Sequence[str], where: str) -> None:
+    column = f"{where}: column {shortened(cells.name)} holds"
+    form = times_format(names)
+    if form:
+        raise UsageError(
+            f"{column} times such as {shortened(names[0])}; give kinds='{cells.name}=datetime:{form}' to "
+            f"take them for points in time, or kinds='{cells.name}=category'"
+        )
+    if are_written_numbers(cells.words, len(names)):
+        written = next(word for word in cells.words if WRITTEN_NUMBER.fullmatch(word))
+        raise UsageError(
+            f"{column} numbers as text, such as {shortened(written)}; write them as plain numbers (1234.5), "
+            "with a decimal mark and without separators of thousands and units, or give "
+            f"kinds='{cells.name}=category'"
+        )
 
 
 def _of_kinds(cells: Cells, where: str, *, date: bool = False) -> Found:
@@ -285,6 +279,8 @@ def _of_categories(
 def _of_dates(cells: Cells, where: str, date_format: str = "", **options: Any) -> Found:
     dates = cells.dates
     if dates is None or not cells.is_date.any():
+        if date_format:
+            cells = as_words(cells)
         words = [word for word in cells.words if date_format or like_a_date(word)]
         date_format = date_format or _format_of(cells, words, where)
         dates = parse_dates(words, date_format) if date_format else np.empty(0, "datetime64[us]")
@@ -328,4 +324,4 @@ def _category_names(cells: Cells) -> tuple[str, ...]:
 
 
 def _in_boolean_order(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=lambda word: (word.lower() not in {pair[0] for pair in _BOOLEANS}, word)))
+    return tuple(sorted(names, key=lambda word: (word.lower() not in {pair[0] for pair in BOOLEANS}, word)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from elboroom.data.table_encoding import detected_encoding, known_encoding, not_text
 from elboroom.errors import UsageError, shortened
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|", " ": "blank"}
 _SAMPLE = 50  # lines that settle the layout
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+_COMMENTS = 100  # comments that are looked at
+_FEWEST = 4  # rows from which on words of the first line that come again are no headings
+CELL = re.compile(r"\s*#[^\s#]")
+"""How a line that is a row may begin, though a comment begins with # and a space."""
 _WITH_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _WITH_POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
+_GROUPED_WITH_COMMA = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+(,\d+)?\s*")  # thousands
+_GROUPED_WITH_POINT = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})+(\.\d+)?\s*")
 _EXCEL = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)  # a first line that only Excel reads
 _UNNAMED = re.compile(r"|unnamed: 0", re.IGNORECASE)  # how pandas heads an index column
 
@@ -106,14 +106,17 @@ class Lines:
     ----------
     number : int
         Of the line read last, counted from 1.
-    comment : (int, str) or None
-        The comment read last, with its line, if nothing but comments followed.
+    comments : list of int
+        Lines that are comments.
+    last_comments : deque of (int, str)
+        The last of these, as they stand there.
     """
 
     def __init__(self, path: Path, encoding: str, is_row: Callable[[str], bool] = lambda _: False):
         self._path, self._encoding, self._is_row = path, encoding, is_row
         self.number = 0
-        self.comment: tuple[int, str] | None = None
+        self.comments: list[int] = []
+        self.last_comments: deque[tuple[int, str]] = deque(maxlen=_COMMENTS)
 
     def __iter__(self) -> Iterator[str]:
         with self._path.open(encoding=self._encoding, newline="") as file:
@@ -121,7 +124,8 @@ class Lines:
                 if self.number == 1 and _EXCEL.fullmatch(line):
                     continue
                 if line.lstrip().startswith("#") and not self._is_row(line):
-                    self.comment = (self.number, line.lstrip().lstrip("#"))
+                    self.comments.append(self.number)
+                    self.last_comments.append((self.number, line.strip()))
                 elif "\0" in line:
                     raise UsageError(
                         f"{self._path}: line {self.number} contains a null character, so this is not a "
@@ -139,14 +143,14 @@ def find_layout(path: Path, encoding: str | None = None) -> Layout:
     UsageError
         If it is no text, holds nothing, or there is no such encoding.
     """
-    encoding = _encoding(path) if encoding is None else _known(encoding)
+    encoding = detected_encoding(path) if encoding is None else known_encoding(encoding)
     lines = Lines(path, encoding)
     sample: list[tuple[int, str]] = []
-    before: tuple[int, str] | None = None
+    above: list[tuple[int, str]] = []
     try:
         for line in lines:
             if not sample:
-                before = lines.comment
+                above = list(lines.last_comments)
             if line.strip(" \t\r\n,;|"):
                 sample.append((lines.number, line))
             if len(sample) > _SAMPLE:
@@ -157,49 +161,40 @@ def find_layout(path: Path, encoding: str | None = None) -> Layout:
         raise UsageError(f"{path}: contains no row of numbers; it needs at least one line of numbers")
     separator, comma = _separator([line for _, line in sample], tabs_first=path.suffix.lower() == ".tsv")
     rows = [(sample[last][0], cells) for last, cells in _parsed([line for _, line in sample], separator)]
-    if before is not None:
-        cells = _parsed([before[1].strip()], separator)[0][1]
-        if len(cells) == len(rows[0][1]) and not any(is_number(cell, comma) for cell in cells):
-            rows.insert(0, (before[0], cells))  # "# a,b,c", as numpy.savetxt writes a header
+    tagged = [
+        (number, cells)
+        for number, line in lines.last_comments if CELL.match(line)
+        for _, cells in _parsed([line], separator) if len(cells) == len(rows[0][1]) > 1
+    ]  # fmt: skip
+    rows = [*_rows_above(above, tagged, [cells for _, cells in rows], separator, comma), *rows, *tagged]
     return _interpret(path, rows, separator, comma, encoding)
 
 
-def _known(encoding: str) -> str:
-    try:
-        found = codecs.lookup(encoding)
-        found.encode("a")
-    except (LookupError, TypeError, ValueError):
-        raise UsageError(
-            f"encoding = {shortened(encoding)}: there is no such encoding of text; Python knows utf-8, "
-            "latin-1, windows-1252, utf-16 and others"
-        ) from None
-    return "utf-8-sig" if found.name == "utf-8" else found.name
+def _rows_above(
+    comments: Sequence[tuple[int, str]],
+    tagged: Sequence[tuple[int, list[str]]],
+    rows: Sequence[list[str]],
+    separator: str,
+    comma: bool,
+) -> list[tuple[int, list[str]]]:
+    """Lines with ``#`` above all others that are no comments: rows such as "#tag,1.5", or a header."""
+    found, all_rows = [], [*rows, *(cells for _, cells in tagged)]
+    for number, cells in tagged[: sum(number <= comments[-1][0] for number, _ in tagged) if comments else 0]:
+        numbers, below = ([is_number(cell, comma) for cell in row] for row in (cells, rows[0]))
+        if numbers == below and (any(numbers) or _come_again(cells, all_rows)):
+            found.append((number, cells))
+    if not found and comments:
+        cells = _parsed([comments[-1][1].lstrip("#").strip()], separator)[0][1]
+        if len(cells) == len(rows[0]) and not any(is_number(cell, comma) for cell in cells):
+            found = [(comments[-1][0], cells)]  # "# a,b,c", as numpy.savetxt writes a header
+    return found
 
 
-def _encoding(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(4096)
-    for mark, encoding in _MARKS.items():
-        if start.startswith(mark):
-            return encoding
-    if b"\0" in start:
-        # UTF-16 without a mark has a zero in every other byte of plain letters.
-        for encoding, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
-            if zeros.count(0) > 0.9 * len(zeros):
-                return encoding
-        raise UsageError(f"{path}: is not a text table (it contains null bytes); save it as UTF-8 CSV")
-    return "utf-8"
-
-
-def not_text(path: Path, error: UnicodeDecodeError) -> str:
-    """The message for a file that is not in the detected encoding."""
-    if error.encoding in ("utf-8", "utf-8-sig"):
-        byte = error.object[error.start]
-        return (
-            f"{path}: is not a text table in UTF-8 (byte 0x{byte:02x}); if it is in Latin-1 or another "
-            "encoding of Windows, name it: encoding='windows-1252'"
-        )
-    return f"{path}: is not a text table ({error.encoding}: {error.reason}); save it as UTF-8 CSV"
+def _come_again(names: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether each word of a line stands below in its column, other than where the line is repeated."""
+    rows = [row for row in others if len(row) == len(names) and list(map(str.strip, row)) != list(names)]
+    below = [{row[i].strip() for row in rows} for i in range(len(names))]
+    return len(rows) >= _FEWEST and all(map(set.__contains__, below, names))
 
 
 def _parsed(lines: Sequence[str], separator: str) -> list[tuple[int, list[str]]]:
@@ -246,7 +241,8 @@ def _separator(lines: Sequence[str], *, tabs_first: bool) -> tuple[str, bool]:
             continue
         cells = [cell for row in rows[1:] or rows for cell in row]
         comma = separator != "," and _has_commas(cells)
-        right = sum(is_number(cell, comma) for cell in cells) / len(cells)
+        grouped = _GROUPED_WITH_COMMA if comma else _GROUPED_WITH_POINT
+        right = sum(is_number(cell, comma) or bool(grouped.fullmatch(cell)) for cell in cells) / len(cells)
         regular = counts.count(count) / len(counts)
         found.append((right * regular, regular, count, -place, separator, comma))
     if found:
@@ -301,7 +297,7 @@ def _is_header(names: Sequence[str], others: Sequence[Sequence[str]], comma: boo
         return True
     numeric = [name for name in names if is_number(name, comma)]
     if not numeric:
-        return True
+        return "" in names or not _come_again(names, others)
     if not all(re.fullmatch(r"\d{1,6}", name) for name in numeric):
         return False
     counted = [int(name) for name in numeric]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from elboroom.data.table_layout import Layout, Lines, dialect, not_text
+from elboroom.data.table_encoding import not_text
+from elboroom.data.table_layout import CELL, Layout, Lines, dialect
 from elboroom.errors import UsageError
-
-_CELL = re.compile(r"\s*#[^\s#]")  # a comment has a space after its sign
 
 
 class Record(NamedTuple):
@@ -55,12 +53,19 @@ def reading_text(path: Path) -> Iterator[None]:
         raise UsageError(f"{path}: is not a text table ({error}); save it as UTF-8 CSV") from error
 
 
-def records(path: Path, layout: Layout) -> Iterator[Record]:
+def records(path: Path, layout: Layout, comments: list[int] | None = None) -> Iterator[Record]:
     """Rows of data of a text table.
 
     A line that begins with ``#`` is a comment, unless it goes on without a space and has as many cells as the
     table. A line of separators alone is a row, whose cells are empty, if another row follows it: every reader
     of a file numbers its rows in the same way. Blank lines are none.
+
+    Parameters
+    ----------
+    path, layout
+        The file, and how it is read.
+    comments : list of int, optional
+        Where to add the lines that are comments, when the last row has been read.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def records(path: Path, layout: Layout) -> Iterator[Record]:
         If a quote is never closed, as what follows it would be one cell, or a cell is too long.
     """
     row, waiting = 0, list[Record]()
-    for line, cells in _parsed(path, layout):
+    for line, cells in _parsed(path, layout, comments):
         record = Record(row, line, cells)
         if record.is_empty and len(cells) < 2:
             continue
@@ -79,14 +84,14 @@ def records(path: Path, layout: Layout) -> Iterator[Record]:
             waiting.clear()
 
 
-def _parsed(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+def _parsed(path: Path, layout: Layout, comments: list[int] | None) -> Iterator[tuple[int, list[str]]]:
     """Last line and cells of each record."""
 
     def is_row(line: str) -> bool:
         """Whether ``#`` belongs to a cell: in an open quote, or as "#N/A" or "#tag" begins a row."""
         if quotes % 2:
             return True
-        if lines.number < layout.first or len(layout.columns) < 2 or not _CELL.match(line):
+        if lines.number < layout.first or len(layout.columns) < 2 or not CELL.match(line):
             return False
         try:
             return len(next(csv.reader([line], **dialect(layout.separator)))) == len(layout.columns)
@@ -119,6 +124,8 @@ def _parsed(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         start, quotes = 0, 0
         if lines.number >= layout.first:
             yield lines.number, cells
+    if comments is not None:
+        comments += [line for line in lines.comments if line != layout.header]
     if opened is not None:
         raise UsageError(f"{path}: the quote that opens in line {opened} is never closed; close or remove it")
 

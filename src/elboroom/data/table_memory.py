@@ -15,6 +15,7 @@ from elboroom.data.rows import Array
 from elboroom.data.table_cells import Cells
 from elboroom.errors import UsageError, shortened
 
+_EXACT = 1 << 53  # beyond this, float64 skips whole numbers
 _SECOND = np.timedelta64(1_000_000, "us")
 
 
@@ -29,6 +30,8 @@ def array_cells(name: str, values: Array, dtype: str = "") -> Cells:
     kind, dtype = values.dtype.kind, dtype or str(values.dtype)
     if kind == "b":
         return boolean_cells(name, values, np.zeros(len(values), bool), dtype)
+    if kind in "iu" and len(values) and max(int(values.max()), -int(values.min())) > _EXACT:
+        return object_cells(name, map(str, values.tolist()), dtype)
     if kind in "iuf":
         return Cells(name, values.astype(np.float64), dtype=dtype)
     if kind == "M":
@@ -72,7 +75,7 @@ def object_cells(name: str, values: Iterable[Any], dtype: str) -> Cells:
     UsageError
         If one is anything else.
     """
-    values = list(values)
+    values = _with_all_digits(list(values))
     found, codes = _none(len(values)), np.full(len(values), -1, np.int32)
     dates = np.full(len(values), np.datetime64("NaT", "us"))
     words: dict[str, int] = {}
@@ -116,6 +119,14 @@ def object_cells(name: str, values: Iterable[Any], dtype: str) -> Cells:
         unit=unit,
         timezone=zone,
     )
+
+
+def _with_all_digits(values: list[Any]) -> list[Any]:
+    """Objects of which whole numbers are strings, if one of them has more digits than a float64 holds."""
+    whole = [isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values]
+    if not any(own and abs(int(value)) > _EXACT for value, own in zip(values, whole, strict=True)):
+        return values
+    return [str(int(value)) if own else value for value, own in zip(values, whole, strict=True)]
 
 
 def _date(value: Any) -> tuple[np.datetime64, str]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from elboroom.data.dataset import Dataset, Skipped
 from elboroom.data.table import is_pixels, labels_of, load_csv
-from elboroom.data.table_cells import Cells, ColumnReader
+from elboroom.data.table_cells import Cells
+from elboroom.data.table_column import ColumnReader
 from elboroom.data.table_layout import Layout, find_layout
 from elboroom.data.table_lines import reading_text, records
 from elboroom.data.table_set import Reading, table_set
@@ -32,6 +33,7 @@ class _Rows:
     names: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     empty: int = 0
+    comments: list[int] = field(default_factory=list)
 
     def add(self, cells: list[str], line: int, number: int) -> None:
         """Take one line."""
@@ -82,20 +84,17 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
             pixels = load_csv(path, reading.strict, encoding)
             if pixels.x.dtype == np.uint8:
                 return pixels
-        names = [name for name, said in reading.kinds.items() if said.kind == "identifier"]
-        rows = _read(path, layout, {layout.columns.index(n) for n in names if n in layout.columns}, reading)
-        texts = {i for i, column in rows.columns.items() if column.is_text}
-        if texts:  # what was read as numbers there are words: "12e3" among "45a1"
+        texts = {i for i in layout.values if layout.columns[i] in reading.texts}
+        rows = _read(path, layout, texts, reading)
+        texts = {
+            i for i, column in rows.columns.items()
+            if column.is_text or (column.has_long_numbers and layout.columns[i] not in reading.said)
+        }  # fmt: skip
+        if texts:  # what was read as numbers there are words: "12e3" among "45a1", 17 digits of an account
             rows = _read(path, layout, texts | {i for i, c in rows.columns.items() if c.text}, reading)
     if not layout.values:
         raise UsageError(f"{path}: contains labels only; it needs at least one column of numbers")
-    if not rows.numbers:
-        why = f": {rows.skipped[0].reason}" if rows.skipped else "; it needs at least one line of data"
-        raise UsageError(f"{path}: contains no row{why}")
-    if len(rows.skipped) - rows.empty > len(rows.numbers):
-        raise UsageError(
-            f"{path}: most lines cannot be read: {rows.skipped[0].reason}; correct them, or the first line"
-        )
+    _refuse_unreadable(path, rows)
     labels, label_names = labels_of(rows.labels, path) if rows.labels else (None, ())
     return table_set(
         _cells(rows),
@@ -103,7 +102,7 @@ def load_table(path: Path, reading: Reading, encoding: str | None = None) -> Dat
         reading,
         where=str(path),
         names=rows.names,
-        notes=[f"read with {layout.describe()}"],
+        notes=[f"read with {layout.describe()}", *_on_comments(rows)],
         labels=labels,
         label_names=label_names,
         skipped=tuple(rows.skipped),
@@ -117,7 +116,34 @@ def _cells(rows: _Rows) -> list[Cells]:
     def place(row: int) -> str:
         return f"line {lines[row]}"
 
-    return [reader.finish(rows.layout.columns[i], place) for i, reader in rows.columns.items()]
+    semicolons = rows.layout.separator == ";" and len(rows.layout.columns) > 1
+    return [
+        reader.finish(rows.layout.columns[i], place, semicolons=semicolons)
+        for i, reader in rows.columns.items()
+    ]
+
+
+def _refuse_unreadable(path: Path, rows: _Rows) -> None:
+    """Refuse a file of which no line, or few, are rows."""
+    reason = rows.skipped[0].reason if rows.skipped else ""
+    header = rows.layout.header
+    if header is not None and " cells where " in reason:
+        reason += f", as line {header} has, which is taken for the header; if it is none, remove it"
+    if not rows.numbers:
+        why = f": {reason}" if reason else "; it needs at least one line of data"
+        raise UsageError(f"{path}: contains no row{why}")
+    if len(rows.skipped) - rows.empty > len(rows.numbers):
+        raise UsageError(f"{path}: most lines cannot be read: {reason}; correct them, or the first line")
+
+
+def _on_comments(rows: _Rows) -> list[str]:
+    """What is said of comments, which no other reader need take for such."""
+    if not rows.comments:
+        return []
+    first, count = rows.comments[0], len(rows.comments)
+    if count == 1:
+        return [f"line {first} is a comment, as it begins with #"]
+    return [f"{count:,} lines are comments, as they begin with #, the first in line {first}"]
 
 
 def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Rows:
@@ -127,7 +153,7 @@ def _read(path: Path, layout: Layout, texts: set[int], reading: Reading) -> _Row
         for i in layout.values
     }
     rows = _Rows(layout, columns)
-    for record in records(path, layout):
+    for record in records(path, layout, rows.comments):
         if record.is_empty:
             rows.empty += 1
             wrong: str | None = "has nothing in any cell"

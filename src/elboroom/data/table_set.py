@@ -52,6 +52,19 @@ class Reading:
         return self._known.get(name, ()) or (self.kinds[name].levels if name in self.kinds else ())
 
     @cached_property
+    def said(self) -> frozenset[str]:
+        """Columns whose kind is declared or known."""
+        return frozenset((*self.kinds, *self._known))
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """Columns whose numbers are words: identifiers, and dates such as 20210131."""
+        declared = {
+            name for name, said in self.kinds.items() if said.kind == "identifier" or said.date_format
+        }
+        return frozenset(declared | {column.name for column in self.columns if column.date_format})
+
+    @cached_property
     def _known(self) -> dict[str, tuple[str, ...]]:
         return {column.name: column.categories for column in self.columns}
 
