@@ -58,6 +58,9 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         *("errors", "config", "io", "models", "objectives", "data", "runs", "evaluation", "figures"),
         *("latent", "training"),
     },
+    "reproduction": {
+        *("errors", "config", "io", "models", "data", "runs", "evaluation", "latent", "training"),
+    },
     "sklearn": {
         *("errors", "config", "io", "distributed", "probability", "models", "data", "latent", "scoring"),
         *("objectives", "runs", "tables", "training"),

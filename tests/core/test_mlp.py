@@ -13,7 +13,7 @@ from torch import nn
 from elboroom import config
 from elboroom.networks import MLP
 from elboroom.networks.conv import CONV_NORMALIZATIONS
-from elboroom.networks.mlp import ACTIVATIONS, INITS, NORMALIZATIONS
+from elboroom.networks.mlp import ACTIVATIONS, GATES, INITS, NORMALIZATIONS
 
 from .known import FLOAT64, assert_equal
 
@@ -40,10 +40,10 @@ def linears(net: MLP) -> list[nn.Linear]:
 @pytest.mark.parametrize(
     ("names", "table"),
     [
-        (config.Activation, {*ACTIVATIONS}),
+        (config.Activation, {*ACTIVATIONS, *GATES}),
         (config.Init, {*INITS}),
         (config.Normalization, {*NORMALIZATIONS, *CONV_NORMALIZATIONS, "none", "auto"}),
-        (config.Activation, {*FORMULAS}),
+        (config.Activation, {*FORMULAS, "gated"}),
     ],
     ids=["activations", "inits", "normalizations", "tested activations"],
 )
@@ -67,6 +67,30 @@ def test_output_by_hand(name: str) -> None:
     act = FORMULAS[name]
     expected = act(act(x.numpy().reshape(6, 6) @ w1.T + b1) @ w2.T + b2) @ w3.T + b3
     assert_equal(net(x), expected.reshape(6, 2, 2), **FLOAT64)
+
+
+def test_gated_layers_by_hand() -> None:
+    """The layers of arXiv:1705.07120: a linear layer times the sigmoid of another one."""
+    net = MLP((6,), (4,), [5], activation="gated")
+    x = torch.randn(7, 6)
+    (w, b), (w2, b2) = ((p.weight.detach().numpy(), p.bias.detach().numpy()) for p in linears(net))
+    h = (x.numpy() @ w[:5].T + b[:5]) * special.expit(x.numpy() @ w[5:].T + b[5:])
+    assert w.shape == (10, 6)
+    assert_equal(net(x), h @ w2.T + b2, **FLOAT64)
+
+
+def test_the_last_bias_starts_from_log_odds_until_weights_are_loaded() -> None:
+    net = MLP((2,), (2, 2), [3], init="xavier")
+    assert not net.wants_examples
+    net.ask_for_examples()
+    mean = torch.tensor([[0.2, 0.5], [0.0, 1.0]], dtype=torch.float64)
+    net.start_from(mean)
+    expected = special.logit([0.2, 0.5, 0.001, 0.999])
+    assert_equal(linears(net)[-1].bias, expected, **FLOAT64)
+    assert not net.wants_examples
+    net.ask_for_examples()
+    net.load_state_dict(net.state_dict())
+    assert not net.wants_examples
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (5, 4, 3), (1,) * 8], ids=str)

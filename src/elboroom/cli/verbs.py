@@ -24,6 +24,7 @@ from elboroom.cli.commands.push import Push
 from elboroom.cli.commands.recipes import Recipes
 from elboroom.cli.commands.reconstruct import Reconstruct
 from elboroom.cli.commands.report import Report
+from elboroom.cli.commands.reproduce import Reproduce
 from elboroom.cli.commands.resume import Resume
 from elboroom.cli.commands.sample import Sample
 from elboroom.cli.commands.score import Score
@@ -39,6 +40,7 @@ VERBS: dict[str, type[Verb]] = {
     "evaluate": Evaluate,
     "doctor": Doctor,
     "compare": Compare,
+    "reproduce": Reproduce,
     "track": Track,
     "push": Push,
     "report": Report,

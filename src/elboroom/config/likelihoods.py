@@ -39,7 +39,7 @@ class LikelihoodRow:
 _SCALED = ("likelihood_scale", "learn_scale", "output", "standardize")
 
 LIKELIHOODS: dict[str, LikelihoodRow] = {
-    "bernoulli": LikelihoodRow("data in [0, 1]", "binary"),
+    "bernoulli": LikelihoodRow("data in [0, 1]", "binary", ("output_bias",)),
     "continuous_bernoulli": LikelihoodRow("data in [0, 1]", "density"),
     "gaussian": LikelihoodRow("real numbers", "density", _SCALED),
     "laplace": LikelihoodRow("real numbers", "density", _SCALED),

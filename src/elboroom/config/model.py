@@ -26,7 +26,9 @@ from elboroom.config.sections import (
 )
 
 # Defined without torch, so that parsing a command line does not import it.
-Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity"]
+Activation = Literal[
+    "relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity", "gated"
+]
 Normalization = Literal["auto", "none", "layer", "batch", "group"]
 Init = Literal["torch", "xavier", "kaiming", "affine"]
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ _KEYWORDS = {
     **{"prior_hidden": "hidden", "prior_bins": "bins"},
 }
 # Options that models/build.py reads itself.
-_NOT_KEYWORDS = ("latent_dim", "code_grid", "standardize")
+_NOT_KEYWORDS = ("latent_dim", "code_grid", "standardize", "output_bias")
 
 
 def _spelled_out(value: object) -> object:
@@ -132,11 +134,15 @@ class ModelConfig(Section):
     chain_hidden: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (100, 200)
     """Width of the two hidden layers below each stochastic layer of a chain, top layer first."""
     activation: Annotated[Activation, FLAT] = "relu"
-    """Activation function between layers."""
+    """Activation function between layers. gated, of an MLP or a chain, is (Wx + b) sigmoid(Vx + c)."""
     normalization: Normalization = "auto"
     """Normalisation before each activation. auto means none for mlp and group for conv."""
     init: Init = "torch"
-    """Initial weights of an MLP. affine is uniform in ±1/sqrt(fan_in + 1)."""
+    """Initial weights of an MLP or a chain. affine is uniform in ±1/sqrt(fan_in + 1)."""
+    output_bias: Literal["network", "data"] = "network"
+    """Initial bias of the decoder's last layer, with bernoulli. network: as --model.init says; data: the
+    log-odds of each pixel's mean in the training examples.
+    """
     decoder_norm: Literal["none", "spectral"] = "none"
     """Normalisation of the decoder's weights. spectral divides each matrix by its largest singular value."""
 
@@ -237,6 +243,11 @@ class ModelConfig(Section):
             raise ValueError(
                 "normalization = 'group' needs network = 'conv' or 'spatial'; an mlp takes none, layer or "
                 "batch"
+            )
+        if self.activation == "gated" and self.network not in ("auto", "mlp", "chain"):
+            raise ValueError(
+                f"activation = 'gated' is for network = 'mlp' or 'chain', and network is {self.network!r}; "
+                "take another activation, such as 'silu', or one of these networks"
             )
         if self.network == "spatial" and self.posterior not in _ON_A_GRID:
             raise ValueError(

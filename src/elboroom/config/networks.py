@@ -41,7 +41,7 @@ _CONV = ("conv_width", "conv_levels", "conv_blocks")
 _SPATIAL = ("posterior", "prior", "posterior_scale", "activation", "normalization", "decoder_norm")
 
 NETWORKS: dict[str, NetworkRow] = {
-    "mlp": NetworkRow("any data", (*_ONE_LAYER, "hidden", "decoder_hidden", "init")),
+    "mlp": NetworkRow("any data", (*_ONE_LAYER, "hidden", "decoder_hidden", "init", "output_bias")),
     "conv": NetworkRow("images", (*_ONE_LAYER, *_CONV)),
     "spatial": NetworkRow(
         "images, with a code on a grid", (*_SPATIAL, *_CONV, "latent_channels", "attention")
@@ -53,7 +53,7 @@ NETWORKS: dict[str, NetworkRow] = {
     ),
     "chain": NetworkRow(
         "any data, with several stochastic layers",
-        ("chain_dims", "chain_hidden", "activation"),
+        ("chain_dims", "chain_hidden", "activation", "init", "output_bias"),
         has=("noise", "unbounded"),
     ),
 }

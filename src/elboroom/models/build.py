@@ -46,15 +46,19 @@ def _chain(config: ModelConfig) -> HierarchicalVAE:
     """Make a VAE whose stochastic layers form a Markov chain, with MLPs between them."""
     shape = _shape_of(config)
     likelihood: Any = likelihood_of(config, shape)
-    return make_chain(
+    vae = make_chain(
         shape,
         latent_dims=config.chain_dims,
         hidden=[(width, width) for width in config.chain_hidden],
         activation=config.activation,
+        init=config.init,
         likelihood=likelihood,
         scale=config.scale or 255.0,
         conditioning=_conditioning_of(config, shape),
     )
+    if config.output_bias == "data":
+        vae.decoder.decoder.ask_for_examples()
+    return vae
 
 
 def _ladder(config: ModelConfig) -> HierarchicalVAE:
@@ -156,9 +160,11 @@ def _mlps(
         "init": config.init,
     }
     decoder_hidden = config.hidden[::-1] if config.decoder_hidden is None else config.decoder_hidden
-    return MLP(shape, features, config.hidden, **options), MLP(
-        (latent_dim,), output, decoder_hidden, **options
-    )
+    encoder = MLP(shape, features, config.hidden, **options)
+    decoder = MLP((latent_dim,), output, decoder_hidden, **options)
+    if config.output_bias == "data":
+        decoder.ask_for_examples()
+    return encoder, decoder
 
 
 def _convs(

@@ -195,6 +195,7 @@ def make_chain(
     latent_dims: Sequence[int] = (50, 100),
     hidden: Sequence[Sequence[int]] = ((100, 100), (200, 200)),
     activation: str = "tanh",
+    init: str = "torch",
     likelihood: nn.Module | None = None,
     scale: float = 255.0,
     conditioning: Conditioning | None = None,
@@ -215,6 +216,8 @@ def make_chain(
         data.
     activation : str
         Activation function of the hidden layers.
+    init : str
+        Initial weights, as in :class:`MLP`.
     likelihood, scale, conditioning
         As in :class:`VAE`.
 
@@ -240,7 +243,7 @@ def make_chain(
     more = {part: size if part in conditioned_parts else 0 for part in get_args(Part)}
 
     def net(reads: int, puts_out: Sequence[int], widths: Sequence[int]) -> MLP:
-        return MLP((reads,), puts_out, widths, activation=activation)
+        return MLP((reads,), puts_out, widths, activation=activation, init=init)
 
     down = list(zip(itertools.pairwise(latent_dims), hidden, strict=False))
     chain = Chain(
@@ -252,7 +255,7 @@ def make_chain(
         condition_dim=size,
         peak=max(sum(latent_dims), math.prod(out_shape), *(max(widths, default=1) for widths in hidden)),
     )
-    encoder = MLP(shape, (2 * latent_dims[-1],), hidden[-1][::-1], activation=activation)
+    encoder = MLP(shape, (2 * latent_dims[-1],), hidden[-1][::-1], activation=activation, init=init)
     return HierarchicalVAE(
         encoder, chain, shape=shape, likelihood=likelihood, scale=scale, conditioning=conditioning
     )
