@@ -57,7 +57,8 @@ def _chain(config: ModelConfig) -> HierarchicalVAE:
         conditioning=_conditioning_of(config, shape),
     )
     if config.output_bias == "data":
-        vae.decoder.decoder.ask_for_examples()
+        lowest: Any = vae.decoder.decoder
+        lowest.ask_for_examples()
     return vae
 
 
