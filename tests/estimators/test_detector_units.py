@@ -21,7 +21,7 @@ from elboroom.data.column_fits import fitted_column
 from elboroom.errors import RunWarning, UsageError
 from elboroom.probability.mixed import MixedHead
 from elboroom.sklearn import VAEAnomalyDetector, VAETransformer
-from elboroom.sklearn.noisy import perturbed, with_noise
+from elboroom.sklearn.copies import perturbed, with_copies
 from elboroom.sklearn.normal import has_heavy_tails, made_normal
 
 
@@ -175,7 +175,7 @@ def test_copies_keep_the_columns_the_passes_and_the_rows_held_out() -> None:
     columns = tuple(Column(name=name, kind="real") for name in "abc")
     data = Dataset("X", x, np.zeros(100, np.uint8), published_split=True, columns=columns)
     config = Config().updated(epochs=400, validation=0.2, patience=50, batch_size=32)
-    noisy, changed = with_noise(data, config, 0.1)
+    noisy, changed = with_copies(data, config, 0.1)
     assert (changed.training.epochs, changed.training.patience, changed.data.validation) == (20, 3, 0)
     train, held_out = noisy.indices("train"), noisy.indices("validation")
     assert (len(train), len(held_out)) == (20 * 80, 20)
@@ -186,7 +186,7 @@ def test_copies_keep_the_columns_the_passes_and_the_rows_held_out() -> None:
     assert np.abs(mean - x[:, None]).sum(-1).min(0).max() < 0.5  # each is near its row
     own = x[data.with_validation(0.2, 0).indices("train")]
     assert [c.location for c in changed.model.columns] == pytest.approx(own.mean(0), rel=1e-5)
-    few, changed = with_noise(data, config.updated(epochs=3), 0.1)
+    few, changed = with_copies(data, config.updated(epochs=3), 0.1)
     assert (changed.training.epochs, len(few.indices("train"))) == (3, 80)
 
 
@@ -208,3 +208,15 @@ def test_noise_keeps_a_model_of_few_rows_from_overfitting() -> None:
 def test_other_noise_is_refused(noise: object) -> None:
     with pytest.raises(UsageError, match=r"noise = .*: must be a number, 0 or more, or None"):
         VAEAnomalyDetector(noise=noise).fit(skewed(50, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("normalize", True), ("least_scale", 0.1), ("observation_scale", "cell")]
+)
+def test_choices_that_one_likelihood_for_all_columns_does_not_have_are_refused(
+    name: str, value: object
+) -> None:
+    wanted = f"{name} = {value!r}: likelihood = 'gaussian' is one for all columns"
+    with pytest.raises(UsageError, match=wanted):
+        VAEAnomalyDetector(likelihood="gaussian", **{name: value}).fit(skewed(50, 0))
+    VAEAnomalyDetector(likelihood="gaussian", normalize=False, epochs=1).fit(skewed(100, 0))

@@ -32,6 +32,28 @@ def test_threshold_and_p_values_say_the_same(n: int, rate: float) -> None:
     np.testing.assert_array_equal(scores > conformal_threshold(calibration, rate), p <= rate + 1e-12)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.29, 0.5])
+def test_weights_count_as_that_many_examples(rate: float) -> None:
+    rng = np.random.default_rng(0)
+    calibration, scores = rng.integers(0, 12, 25).astype(float), np.arange(-1.0, 14.0)  # with ties
+    whole = rng.integers(1, 5, 25)
+    repeated = calibration.repeat(whole)
+    p = conformal_p_values(scores, calibration, weights=whole)
+    np.testing.assert_array_equal(p, conformal_p_values(scores, repeated))
+    threshold = conformal_threshold(calibration, rate, weights=whole)
+    assert threshold == conformal_threshold(repeated, rate)
+    other = rng.exponential(2, 25)
+    p = np.array([(1 + other[calibration >= score].sum()) / (other.sum() + 1) for score in scores])
+    np.testing.assert_allclose(conformal_p_values(scores, calibration, weights=other), p, rtol=1e-12)
+    np.testing.assert_array_equal(scores > conformal_threshold(calibration, rate, weights=other), p <= rate)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, np.nan], [1.0, -1.0]])
+def test_other_weights_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UsageError, match="weights must be 2 finite numbers above 0"):
+        conformal_threshold([1.0, 2.0], 0.5, weights=weights)
+
+
 def test_false_alarm_rate_holds_over_50_splits() -> None:
     """Of each of 50 splits 400 calibrate and 2,000 are judged; heavy tails and asymmetry do not matter."""
     rates = []

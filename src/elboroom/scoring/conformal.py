@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from elboroom.errors import UsageError
 
 
-def least_false_alarms(count: int) -> float:
+def least_false_alarms(count: float) -> float:
     """Lowest false-alarm rate that a number of calibration scores can hold, 1/(n + 1).
+
+    ``count`` may be a sum of weights.
 
     Examples
     --------
@@ -27,7 +29,9 @@ def least_false_alarms(count: int) -> float:
     return 1 / (count + 1)
 
 
-def conformal_threshold(calibration: ArrayLike, false_alarms: float = 0.05) -> float:
+def conformal_threshold(
+    calibration: ArrayLike, false_alarms: float = 0.05, *, weights: ArrayLike | None = None
+) -> float:
     """Score above which an example is called anomalous.
 
     It is the k-th largest calibration score, with k = ⌊false_alarms · (n + 1)⌋. A new example of the same
@@ -40,6 +44,11 @@ def conformal_threshold(calibration: ArrayLike, false_alarms: float = 0.05) -> f
         Scores (n,) of examples that the model was not trained on; higher is more anomalous.
     false_alarms : float
         Largest share of normal examples to call anomalous, above 0 and below 1.
+    weights : array, optional
+        How many examples each of them counts as, (n,), above 0: a whole weight is the same as repeating the
+        example. n is then the sum of the weights, and the new example counts as one. If weights say how
+        much more frequent such examples are among the new ones, the rate holds nearly, the better the more
+        examples there are (arXiv:1904.06019); their common factor then should make the sum about n.
 
     Raises
     ------
@@ -53,19 +62,25 @@ def conformal_threshold(calibration: ArrayLike, false_alarms: float = 0.05) -> f
     8.0
     """
     scores = _checked(calibration)
+    counts = _counts(weights, scores)
     if not 0 < false_alarms < 1:  # nan is neither
         raise UsageError(f"false_alarms = {false_alarms!r}: must be a rate above 0 and below 1, such as 0.05")
     # As the number is written: 0.29 · 100 is 28.999999999999996 in floating point.
-    k = int(Fraction(repr(float(false_alarms))) * (len(scores) + 1))
-    if k < 1:
+    total = float(counts.sum())
+    allowed = Fraction(repr(float(false_alarms))) * (Fraction(total) + 1) - 1
+    if allowed < 0:
         raise UsageError(
-            f"false_alarms = {false_alarms!r}: {len(scores)} calibration examples hold no rate below "
-            f"{_rounded_up(least_false_alarms(len(scores)))}; give that or more, or more calibration examples"
+            f"false_alarms = {false_alarms!r}: {total:.12g} calibration examples hold no rate below "
+            f"{_rounded_up(least_false_alarms(total))}; give that or more, or more calibration examples"
         )
-    return float(np.sort(scores)[-k])
+    order = np.argsort(-scores, kind="stable")
+    above = np.searchsorted(counts[order].cumsum(), float(allowed), side="right")
+    return float(scores[order[above]])
 
 
-def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.float64]:
+def conformal_p_values(
+    scores: ArrayLike, calibration: ArrayLike, *, weights: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Conformal p-value of each score: (1 + number of calibration scores that are as high) / (n + 1).
 
     For an example of the calibration set's distribution P(p ≤ a) ≤ a for every a. A score is above
@@ -77,6 +92,8 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.
         (m,); higher is more anomalous. The p-value of nan is nan.
     calibration : array
         Scores (n,) of examples that the model was not trained on.
+    weights : array, optional
+        How many examples each of them counts as, (n,), as in :func:`conformal_threshold`.
 
     Returns
     -------
@@ -93,10 +110,12 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.
     >>> conformal_p_values([0.0, 2.0, 9.0], calibration=[1.0, 2.0, 3.0]).tolist()
     [1.0, 0.75, 0.25]
     """
-    ordered = np.sort(_checked(calibration))
+    known = _checked(calibration)
+    counts, order = _counts(weights, known), np.argsort(known, kind="stable")
     values = np.asarray(scores, dtype=np.float64)
-    as_high = len(ordered) - np.searchsorted(ordered, values, side="left")
-    return np.where(np.isnan(values), np.nan, (1 + as_high) / (len(ordered) + 1))
+    above = np.append(counts[order][::-1].cumsum()[::-1], 0.0)
+    as_high = above[np.searchsorted(known[order], values, side="left")]
+    return np.where(np.isnan(values), np.nan, (1 + as_high) / (counts.sum() + 1))
 
 
 def _checked(calibration: ArrayLike) -> NDArray[np.float64]:
@@ -112,6 +131,15 @@ def _checked(calibration: ArrayLike) -> NDArray[np.float64]:
             "cannot score its own held-out examples"
         )
     return scores
+
+
+def _counts(weights: ArrayLike | None, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if counts.shape != scores.shape or not (np.isfinite(counts) & (counts > 0)).all():
+        raise UsageError(
+            f"weights must be {len(scores)} finite numbers above 0, one for each calibration score"
+        )
+    return counts
 
 
 def _rounded_up(rate: float) -> float:

@@ -17,11 +17,13 @@ from elboroom.scoring.conformal import least_false_alarms
 from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.scoring.measures import Scores
 from elboroom.sklearn.base import Numbers, VAEEstimator
-from elboroom.sklearn.noisy import check_noise, usual_noise, with_noise
+from elboroom.sklearn.copies import check_noise, usual_noise, with_copies
 from elboroom.sklearn.normal import in_normal_units, made_normal
 from elboroom.sklearn.signatures import with_parameters_of
+from elboroom.sklearn.weights import weighted_rows
 
 _COMPONENTS = (2, 8)  # fewest and most by default
+_LEAST_SCALE = 0.1
 _ROUNDING = 1e-8  # nats within which a score counts as equal to that of a calibration row
 
 
@@ -41,14 +43,15 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         Likewise. By default no rows are held out for validation.
     observation_scale : {"shared", "cell"}
         Scale of numbers given a code: one learned for each column, or one for each cell from the decoder,
-        which can then explain an odd number by a wide scale. Of the likelihoods for columns of all kinds.
-    least_scale : float
+        which can then explain an odd number by a wide scale. The latter needs ``likelihood="auto"``.
+    least_scale : float, optional
         Lower bound of this scale, in standard deviations of the column. It limits how much a column counts
-        that the others determine.
-    normalize : bool
+        that the others determine. Default: 0.1. Only of ``likelihood="auto"``; others refuse it.
+    normalize : bool, optional
         Make real columns normal that are skewed or have heavy tails, by the quantiles of the training rows
         (the family "quantile", unless ``kinds`` names the column), and score the standardised numbers. With
-        False, scores are log-densities in the columns' own units.
+        False, scores are log-densities in the columns' own units. Default: with ``likelihood="auto"``; others
+        refuse it.
     noise : float, optional
         Standard deviation of the noise on the numbers of the training rows, in those of the standardised
         columns, which keeps a model of few rows from learning them by heart. Every pass sees other noise, up
@@ -65,6 +68,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         The threshold: rows with a lower score are anomalies.
     calibration_scores\_ : array
         Scores of the rows that calibrated it, ascending.
+    calibration_weights\_ : array
+        How many rows each of them counts as; 1 without ``sample_weight``, and for whole weights.
     usual_contributions\_ : array (n_features + 1,)
         Mean over these rows of what :meth:`contributions` gives.
 
@@ -88,8 +93,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         hidden: Any = (128, 128),
         learning_rate: float = 2e-3,
         observation_scale: str = "shared",
-        least_scale: float = 0.1,
-        normalize: bool = True,
+        least_scale: float | None = None,
+        normalize: bool | None = None,
         noise: float | None = None,
         false_alarm_rate: float = 0.05,
         calibration_fraction: float = 0.2,
@@ -103,11 +108,15 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: ARG002
         """Train the model on a part of the rows of X (n, n_features) and calibrate the threshold on the rest.
 
         ``y`` is ignored. The rows should be normal ones: anomalies among them lower the threshold, and the
         rate of false alarms is then below the one asked for.
+
+        ``sample_weight`` (n,) tells how many rows each one counts as, for the objective and for the quantile
+        that is the threshold; a whole weight is the same as repeating the row. See
+        :func:`elboroom.scoring.conformal_threshold` for what the rate then means.
         """
         for name in ("false_alarm_rate", "calibration_fraction"):
             value = getattr(self, name)
@@ -115,17 +124,19 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
                 raise UsageError(f"{name} = {value!r}: must be a number between 0 and 1, such as 0.05")
         if self.noise is not None:
             check_noise(self.noise)
-        x = self._new_rows(X)
+        self._refuse_ignored()
+        x, weights = weighted_rows(self._new_rows(X), sample_weight)
         if len(x) < 2:
             raise UsageError(f"n_samples = {len(x)}: at least 2 rows are needed, one of them to calibrate")
         rng = check_random_state(self.random_state)
         order = rng.permutation(len(x))
         count = min(max(1, round(self.calibration_fraction * len(x))), len(x) - 1)
-        known = x[np.sort(order[count:])]
-        if self.normalize:
-            self.columns_ = made_normal(self.columns_, known, set(self._declared()))
-        self._fit_rows(known, rng)
-        return self._calibrate(x[order[:count]])
+        kept, known = order[:count], np.sort(order[count:])
+        if self._normalizes:
+            self.columns_ = made_normal(self.columns_, x[known], set(self._declared()))
+        if weights is None:
+            return self._fit_rows(x[known], rng)._calibrate(x[kept], None)
+        return self._fit_rows(x[known], rng, weights[known])._calibrate(x[kept], weights[kept])
 
     def _more_options(self) -> dict[str, Any]:
         options = {**super()._more_options(), "lr_schedule": "CosineAnnealingLR"}
@@ -133,35 +144,65 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
             columns = len(self.columns_) or self.n_features_in_
             options["latent_dim"] = min(max(columns // 2, _COMPONENTS[0]), _COMPONENTS[1])
         if self._mixed:
-            return {**options, "observation_scale": self.observation_scale, "least_scale": self.least_scale}
+            least = _LEAST_SCALE if self.least_scale is None else self.least_scale
+            return {**options, "observation_scale": self.observation_scale, "least_scale": least}
         return options
 
-    def _prepared(self, data: Dataset, config: Config) -> tuple[Dataset, Config]:
+    @property
+    def _normalizes(self) -> bool:
+        return self._mixed and (self.normalize is None or bool(self.normalize))
+
+    def _refuse_ignored(self) -> None:
+        """Refuse parameters that the likelihood has no use for."""
+        if self._mixed:
+            return
+        given = {"normalize": self.normalize or None, "least_scale": self.least_scale}
+        given["observation_scale"] = None if self.observation_scale == "shared" else self.observation_scale
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"{name} = {value!r}: likelihood = {self.likelihood!r} is one for all columns and has no such "
+                    f"choice; leave {name} out, or take likelihood='auto'"
+                )
+
+    def _prepared(self, data: Dataset, config: Config, weights: Numbers | None) -> tuple[Dataset, Config]:
         noise = usual_noise(len(data)) if self.noise is None else float(self.noise)
-        return with_noise(data, config, noise) if noise else (data, config)
+        if not noise:
+            return super()._prepared(data, config, weights)
+        return with_copies(data, config, noise, weights)
 
     def _scores(self, x: Numbers) -> Scores:
         found = super()._scores(x)
-        return in_normal_units(found, self.vae_.likelihood, x) if self.normalize and self._mixed else found
+        return in_normal_units(found, self.vae_.likelihood, x) if self._normalizes else found
 
-    def calibrate(self, X: Any) -> Self:
-        """Set the threshold by rows of X that are normal and that the model has not been trained on."""
-        return self._calibrate(self._rows(X))
+    def calibrate(self, X: Any, sample_weight: Any = None) -> Self:
+        """Set the threshold by rows of X that are normal and that the model has not been trained on.
 
-    def _calibrate(self, x: Numbers) -> Self:
+        ``sample_weight`` (n,) is as in :meth:`fit`.
+        """
+        return self._calibrate(*weighted_rows(self._rows(X), sample_weight))
+
+    def _calibrate(self, x: Numbers, weights: Numbers | None) -> Self:
         found, rate = self._scores(x), self.false_alarm_rate
-        scores, self.usual_contributions_ = -found.value, -found.contributions.usual()
-        least = least_false_alarms(len(scores))
+        counts = np.ones(len(x)) if weights is None else weights
+        scores, total = -found.value, float(counts.sum())
+        self.usual_contributions_ = -np.average(found.contributions.parts(), axis=0, weights=counts)
+        least = least_false_alarms(total)
         if rate < least:
             rows = f"{counted(len(scores), 'row')} for calibration hold{'s' if len(scores) == 1 else ''}"
+            if weights is not None:
+                rows = f"rows for calibration that weigh {total:.3g} hold"
             warnings.warn(
                 f"false_alarm_rate = {rate:g}: {rows} no rate below "
                 f"{least:.3g}, which is held instead; give more rows or raise calibration_fraction",
                 RunWarning,
                 stacklevel=3,
             )
-        self.calibration_scores_ = np.sort(scores)
-        threshold = float(scores.min()) if rate < least else -conformal_threshold(-scores, rate)
+        order = np.argsort(scores, kind="stable")
+        self.calibration_scores_, self.calibration_weights_ = scores[order], counts[order]
+        threshold = (
+            float(scores.min()) if rate < least else -conformal_threshold(-scores, rate, weights=counts)
+        )
         self.offset_ = threshold - _ROUNDING
         return self
 
@@ -169,7 +210,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         """Estimate the log-density of each row by importance sampling, (n,), nats; higher is more normal.
 
         It is that of the standardised numbers, heavy tails made normal, and does not depend on the units of
-        columns; with ``normalize=False`` that of the rows themselves.
+        columns; with ``normalize=False``, and with likelihoods other than "auto", that of the rows themselves.
         """
         return super().score_samples(X)
 
@@ -184,9 +225,13 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
     def p_values(self, X: Any) -> Numbers:
         """Conformal p-value of each row, (n,): (1 + rows of the calibration that score no higher)/(m + 1).
 
+        Each of these rows counts by its weight, and m is the sum of the weights.
+
         For normal rows P(p ≤ α) ≤ α at every α; ``predict`` gives -1 where p ≤ ``false_alarm_rate``.
         """
-        return conformal_p_values(-self.score_samples(X) - _ROUNDING, -self.calibration_scores_)
+        scores = -self.score_samples(X) - _ROUNDING
+        weights = getattr(self, "calibration_weights_", None)  # folders of earlier versions have none
+        return conformal_p_values(scores, -self.calibration_scores_, weights=weights)
 
     def contributions(self, X: Any) -> Numbers:
         """What each column adds to the score of each row, (n, n_features + 1), nats.

@@ -19,6 +19,7 @@ from elboroom.data import Dataset
 from elboroom.errors import FailureError, UsageError
 from elboroom.models.vae import VAE
 from elboroom.scoring.measures import Scores
+from elboroom.sklearn.copies import with_copies
 from elboroom.sklearn.increments import Increments
 from elboroom.sklearn.rows import Numbers as Numbers
 from elboroom.sklearn.rows import RowsEstimator
@@ -137,12 +138,12 @@ class VAEEstimator(RowsEstimator):
         self.device = device
         self.verbose = verbose
 
-    def _fit_rows(self, x: Numbers, rng: np.random.RandomState) -> Self:
-        """Train a new model on rows (n, d)."""
+    def _fit_rows(self, x: Numbers, rng: np.random.RandomState, weights: Numbers | None = None) -> Self:
+        """Train a new model on rows (n, d), which count by their weights (n,)."""
         seeds = rng.randint(2**31 - 1, size=2)
         seed, self._noise_seed = int(seeds[0]), int(seeds[1])
         with _own_names():
-            data, config = self._prepared(self._data(x), self._config(len(x), seed))
+            data, config = self._prepared(self._data(x), self._config(len(x), seed), weights)
             vae = build(config, data)
             self.history_ = fit(vae, data, config=config, quiet=not self.verbose)
         self.n_iter_ = len(self.history_)
@@ -173,9 +174,9 @@ class VAEEstimator(RowsEstimator):
         """Rows as a data set to train on, with columns if each has a likelihood of its own."""
         return Dataset("X", x, np.zeros(len(x), np.uint8), published_split=True, columns=self.columns_)
 
-    def _prepared(self, data: Dataset, config: Config) -> tuple[Dataset, Config]:
+    def _prepared(self, data: Dataset, config: Config, weights: Numbers | None) -> tuple[Dataset, Config]:
         """What the model is trained on, and how."""
-        return data, config
+        return (data, config) if weights is None else with_copies(data, config, weights=weights)
 
     def _adopt(self, vae: VAE) -> None:
         """Keep a copy of the model, at rest, and what its likelihood has learned of the columns."""

@@ -12,6 +12,7 @@ from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.sklearn.base import Numbers, VAEEstimator
 from elboroom.sklearn.rows import library_of
+from elboroom.sklearn.weights import weighted_rows
 from elboroom.tables.imputation import Imputed, impute
 
 
@@ -34,8 +35,11 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
 
     _says_unseen = True  # as they are replaced
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: ARG002
         """Train the model on the observed cells of X (n, n_features); ``y`` is ignored.
+
+        ``sample_weight`` (n,) tells how many rows each one counts as: a whole weight is the same as repeating
+        the row, and others draw rows in proportion to their weight. A row of weight 0 is left out.
 
         Raises
         ------
@@ -44,12 +48,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
         """
         if not self._mixed:
             raise UsageError(f"likelihood = {self.likelihood!r}: missing cells need 'auto'")
-        x = self._new_rows(X)
+        x, weights = weighted_rows(self._new_rows(X), sample_weight)
         empty = np.flatnonzero(np.isnan(x).all(0))
         if len(empty):
             name = self.columns_[empty[0]].name
             raise UsageError(f"column {name} has no observed cell to learn from; leave it out")
-        return self._fit_rows(x, check_random_state(self.random_state))
+        return self._fit_rows(x, check_random_state(self.random_state), weights)
 
     def transform(self, X: Any) -> Any:
         """X with every missing cell filled in: by its mean, or for a category by the most probable one.

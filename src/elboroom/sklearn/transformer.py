@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -13,6 +14,7 @@ from elboroom.latent.arrays import seeded
 from elboroom.sklearn.base import Numbers, VAEEstimator
 from elboroom.sklearn.rows import checked_codes
 from elboroom.sklearn.scores import chunked
+from elboroom.sklearn.weights import checked_weights, weighted_rows
 
 
 class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstimator):  # type: ignore[misc]
@@ -30,9 +32,14 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
     (150, 2)
     """
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
-        """Train the model on the rows of X (n, n_features); ``y`` is ignored."""
-        return self._fit_rows(self._new_rows(X), check_random_state(self.random_state))
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: ARG002
+        """Train the model on the rows of X (n, n_features); ``y`` is ignored.
+
+        ``sample_weight`` (n,) tells how many rows each one counts as: a whole weight is the same as repeating
+        the row, and others draw rows in proportion to their weight.
+        """
+        x, weights = weighted_rows(self._new_rows(X), sample_weight)
+        return self._fit_rows(x, check_random_state(self.random_state), weights)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002
         """Train for one pass over the rows of X (n, n_features), further at each call; ``y`` is ignored.
@@ -72,9 +79,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VAEEstim
         check_is_fitted(self)
         return self._like_input(self.vae_.decode(torch.tensor(checked_codes(Z))).mean.numpy())
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: ARG002
         """Mean estimate of log p(x) over the rows of X, in nats per row; ``y`` is ignored."""
-        return float(self.score_samples(X).mean())
+        scores = self.score_samples(X)
+        return float(np.average(scores, weights=checked_weights(sample_weight, len(scores))))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """Draw rows (n_samples, n_features) from the model, with the noise of p(x|z).

@@ -1,4 +1,4 @@
-"""Training rows with noise, so that a model of few rows does not learn them by heart."""
+"""Copies of training rows: with noise against learning few rows by heart, or as often as they weigh."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from elboroom.data.columns import fitted_columns
 from elboroom.errors import UsageError
 from elboroom.probability.columns.numbers import NumberColumns
 from elboroom.probability.mixed import MixedHead
+from elboroom.sklearn.weights import resampled
 
 _ROWS, _FEWEST_EPOCHS = 4_000, 20  # of all copies together; and with these, so that a schedule has steps
 _MOST = 0.5
@@ -39,11 +40,14 @@ def check_noise(noise: Any) -> None:
         raise UsageError(f"noise = {noise!r}: must be a number, 0 or more, or None for the default")
 
 
-def with_noise(data: Dataset, config: Config, noise: float) -> tuple[Dataset, Config]:
-    """Put copies with noise in the place of the training rows; the epochs are as many passes as before.
+def with_copies(
+    data: Dataset, config: Config, noise: float = 0.0, weights: NDArray[np.float64] | None = None
+) -> tuple[Dataset, Config]:
+    """Put copies in the place of the training rows; the epochs are as many passes as before.
 
     A pass over k copies takes the place of k passes, each with other noise. The columns are those of the rows
-    without noise, and so are rows that are held out for validation.
+    without noise, and so are rows that are held out for validation. With weights, n rows are drawn k n times
+    in proportion to them; validation and columns follow the weights too.
 
     Parameters
     ----------
@@ -53,23 +57,39 @@ def with_noise(data: Dataset, config: Config, noise: float) -> tuple[Dataset, Co
         Of the training, with its share for validation.
     noise : float
         Standard deviation of the noise, in those of the columns; see :func:`perturbed`.
+    weights : array, optional
+        Weights of the rows (n,), above 0.
     """
     data = data.with_validation(config.data.validation or 0.0, config.training.seed)
-    train = np.isin(np.arange(len(data)), data.indices("train"))
-    x, columns = np.asarray(data.x[train], np.float64), fitted_columns(data)
+    train, held = data.indices("train"), data.indices("validation")
     passes, patience = config.training.epochs, config.training.patience
-    copies = max(1, min(math.ceil(_ROWS / len(x)), passes // _FEWEST_EPOCHS))
+    copies = max(1, min(math.ceil(_ROWS / len(train)), passes // _FEWEST_EPOCHS))
     rng = np.random.default_rng(config.training.seed)
-    rows = [perturbed(x, columns, noise, rng) for _ in range(copies)]
-    split = np.concatenate([np.tile(data.split[train], copies), data.split[~train]])
-    kept = np.concatenate([*rows, np.asarray(data.x[~train], np.float64)])
+    basis, chosen = train, np.tile(train, copies)
+    if weights is not None:
+        chosen, held = (_drawn(part, weights[part], copies, rng) for part in (train, held))
+        basis = chosen
+    x, columns = np.asarray(data.x, np.float64), fitted_columns(_of_rows(data, basis, data.x[basis]))
+    moved = perturbed(x[chosen], columns, noise, rng) if noise else x[chosen]
+    every = np.concatenate([chosen, held])
+    copied = replace(_of_rows(data, every, np.concatenate([moved, x[held]])), columns=columns)
     if patience is not None:
         patience = math.ceil(patience / copies)
     options: dict[str, Any] = {"epochs": math.ceil(passes / copies), "patience": patience, "validation": 0.0}
     if columns:  # of the rows without noise
         options |= {"likelihood": "mixed", "columns": columns}
-    noisy = replace(data, x=kept, split=split, columns=columns)
-    return noisy, config.updated(**options)
+    return copied, config.updated(**options)
+
+
+def _of_rows(data: Dataset, rows: NDArray[np.int64], x: NDArray[np.float64]) -> Dataset:
+    return replace(data, x=x, split=data.split[rows])
+
+
+def _drawn(
+    rows: NDArray[np.int64], weights: NDArray[np.float64], copies: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Numbers of rows, ``copies`` times as many, in proportion to their weights."""
+    return rows[resampled(weights, copies * len(rows), rng)] if len(rows) else rows
 
 
 def perturbed(
