@@ -161,8 +161,8 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         for name, value in given.items():
             if value is not None:
                 raise UsageError(
-                    f"{name} = {value!r}: likelihood = {self.likelihood!r} is one for all columns and has no such "
-                    f"choice; leave {name} out, or take likelihood='auto'"
+                    f"{name} = {value!r}: likelihood = {self.likelihood!r} is one for all columns and has "
+                    f"no such choice; leave {name} out, or take likelihood='auto'"
                 )
 
     def _prepared(self, data: Dataset, config: Config, weights: Numbers | None) -> tuple[Dataset, Config]:
@@ -210,7 +210,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         """Estimate the log-density of each row by importance sampling, (n,), nats; higher is more normal.
 
         It is that of the standardised numbers, heavy tails made normal, and does not depend on the units of
-        columns; with ``normalize=False``, and with likelihoods other than "auto", that of the rows themselves.
+        columns; with ``normalize=False`` and likelihoods other than "auto" it is that of the rows themselves.
         """
         return super().score_samples(X)
 
