@@ -156,9 +156,9 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         """Refuse parameters that the likelihood has no use for."""
         if self._mixed:
             return
-        given = {"normalize": self.normalize or None, "least_scale": self.least_scale}
-        given["observation_scale"] = None if self.observation_scale == "shared" else self.observation_scale
-        for name, value in given.items():
+        scale = None if self.observation_scale == "shared" else self.observation_scale
+        given = (self.normalize or None, self.least_scale, scale)
+        for name, value in zip(("normalize", "least_scale", "observation_scale"), given, strict=True):
             if value is not None:
                 raise UsageError(
                     f"{name} = {value!r}: likelihood = {self.likelihood!r} is one for all columns and has "
