@@ -114,7 +114,7 @@ def test_the_threshold_is_a_quantile_of_the_weighted_rows() -> None:
     assert (held[known].sum() + 1) / (held.sum() + 1) <= 0.1 < (held[known].sum() + 2) / (held.sum() + 1)
     new, plain = rows(1500, 1), VAEAnomalyDetector(false_alarm_rate=0.1, **options)
     flagged_new = (detector.predict(new) == -1).mean()
-    assert 0.06 < flagged_new < 0.16  # 500 of 550 by weight are such rows
+    assert abs(flagged_new - 0.1) < 0.09  # three standard deviations of the quantile of some 100 rows
     assert (plain.fit(x).predict(new) == -1).mean() > flagged_new + 0.03
 
 
