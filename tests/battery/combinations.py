@@ -146,6 +146,8 @@ def config_of(one: Combination) -> Config:
     small: dict[str, Any] = {"epochs": 2, "batch_size": BATCH, "validation": 0.0, "precision": "fp32"}
     for part, name in chosen.items():
         small |= _SMALL.get((part, str(name)), {})
+    if one.network == "spatial":  # the grid follows from the image
+        small = {name: value for name, value in small.items() if name not in ("code_grid", "code_channels")}
     if one.network not in (*LAYERED, "spatial") and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
         small["latent_dim"] = 3
     if one.network == "pythae":  # whose networks take the place of others

@@ -41,6 +41,7 @@ ONE_LIKELIHOOD = {"sigma-vae": "gaussian", "discretized-logistic": "discretized_
 NOT_WITH_A_TOLD_PRIOR = {
     *("ae", "wae-mmd", "aae", "rae-l2", "rae-gp", "rae-sn"),
     *("mixture", "vamp", "flow-prior", "svae", "vq-vae", "residual-vq", "fsq"),
+    *("tokenizer-vq", "tokenizer-fsq"),
 }
 NOT_WITH_A_TOLD_ENCODER = {"vamp"}
 
@@ -51,8 +52,8 @@ def has_no_meaning(one: Combination) -> bool:
     return (
         (layered and one.recipe in NOT_LAYERED)
         or (one.network == "ladder" and ("decoder" in one.told) != ("prior" in one.told))
-        or (one.recipe == "tokenizer" and one.likelihood not in ("gaussian", "laplace", "student_t"))
-        or (one.network == "spatial" and posterior not in ("diagonal", "deterministic"))
+        or (one.recipe.startswith("tokenizer") and one.likelihood not in ("gaussian", "laplace", "student_t"))
+        or (one.network == "spatial" and posterior not in ("diagonal", "deterministic", "vq", "fsq"))
         or (one.network == "chain" and one.recipe in NOT_IN_A_CHAIN)
         or ONE_LIKELIHOOD.get(one.recipe, one.likelihood) != one.likelihood
         or ("prior" in one.told and one.recipe in NOT_WITH_A_TOLD_PRIOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -80,6 +81,48 @@ def test_a_place_of_the_code_changes_the_pixels_around_it(attention: bool, every
         assert columns.min() > 16
 
 
+@pytest.mark.parametrize(
+    ("quantised", "channels"),
+    [
+        ({"posterior": "vq", "codebook_size": 7, "latent_channels": 3}, 3),
+        ({"posterior": "vq", "codebook_size": 5, "codebook_depth": 2, "latent_channels": 2}, 2),
+        ({"posterior": "fsq", "fsq_levels": (5, 4, 3)}, 3),
+        ({"posterior": "fsq"}, 4),
+    ],
+)
+def test_each_place_of_a_quantised_grid_is_an_entry_of_the_codebook(
+    quantised: dict[str, Any], channels: int
+) -> None:
+    torch.manual_seed(0)
+    vae = VAE.build(
+        shape=(16, 24, 2), network="spatial", likelihood="gaussian", conv_width=4, conv_levels=2, **quantised
+    )
+    x = torch.rand(3, 16, 24, 2)
+    vae(x)  # a codebook starts from its first batch
+    vae.eval()
+    assert vae.latent_shape == (channels, 4, 6)
+    q = vae.infer(x)
+    depth = quantised.get("codebook_depth", 1)
+    places = q.mean.unflatten(1, vae.latent_shape).permute(0, 2, 3, 1).reshape(-1, channels)
+    indices = q.indices.reshape(-1, depth)
+    if vae.config is not None and vae.config.posterior == "vq":
+        books = [book.codes for book in vae.posterior.codebooks]
+        entries = sum(book[indices[:, i]] for i, book in enumerate(books))
+        features = vae.encoder(x).unflatten(1, vae.latent_shape).permute(0, 2, 3, 1).reshape(-1, channels)
+        nearest = torch.cdist(features, books[0]).argmin(1)
+        assert torch.equal(indices[:, 0], nearest)
+    else:
+        levels = torch.tensor(quantised.get("fsq_levels", (8, 5, 5, 5)))
+        bases = torch.cat([torch.ones(1, dtype=torch.long), levels.cumprod(0)[:-1]])
+        entries = (indices // bases % levels - levels // 2) / (levels // 2)
+    torch.testing.assert_close(places, entries, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(vae.posterior.codes_of(q.indices), q.mean)
+    if depth == 1:
+        assert torch.equal(vae.posterior.indices_of(q.mean), q.indices)
+    assert vae.sample(2).shape == (2, 16, 24, 2)
+    assert q.indices.shape == (3, 24 * depth)
+
+
 def test_a_condition_reaches_every_place() -> None:
     torch.manual_seed(0)
     decoder = SpatialDecoder(2, 3, (16, 16, 1), width=4, levels=1)
@@ -120,6 +163,17 @@ def test_what_does_not_fit() -> None:
         VAE.build(shape=(8, 8, 1), network="spatial", likelihood="gaussian", latent_dim=8)
     with pytest.raises(UsageError, match="posterior = 'full' does not fit network"):
         VAE.build(shape=(8, 8, 1), network="spatial", likelihood="gaussian", posterior="full")
+    with pytest.raises(UsageError, match=r"code_grid = \(4,\) requires network = 'mlp' or 'conv'"):
+        VAE.build(shape=(8, 8, 1), network="spatial", likelihood="gaussian", posterior="vq", code_grid=(4,))
+    with pytest.raises(UsageError, match="a channel for each of the 3 numbers of fsq_levels"):
+        VAE.build(
+            shape=(8, 8, 1),
+            network="spatial",
+            likelihood="gaussian",
+            posterior="fsq",
+            fsq_levels=(3, 3, 3),
+            latent_channels=5,
+        )
     with pytest.raises(UsageError, match="at least one halving"):
         plan_grid((8, 8, 1), 4, levels=0)
     with pytest.raises(UsageError, match="conv_levels = 9"):

@@ -31,7 +31,7 @@ REFUSED = {
     "continuous-bernoulli": "choose likelihood='mixed'",
     "discretized-logistic": "choose likelihood='mixed'",
     "ms-ssim-vae": "compares images (h, w, c)",
-    "tokenizer": "got examples of shape (5,)",
+    **dict.fromkeys(("tokenizer", "tokenizer-vq", "tokenizer-fsq"), "got examples of shape (5,)"),
     "vae-gan": "network = 'mlp' takes, not 'conv'",
     "two-layer": "network = 'mlp' takes, not 'chain'",
     "ladder": "network = 'mlp' takes, not 'ladder'",

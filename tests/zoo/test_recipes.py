@@ -187,7 +187,9 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "free-bits-vae": lambda t, _: t.distortion.mean() + _rates(t).mean(0).clamp(min=0.5).sum(),
 }
 # Their penalties are random or have networks of their own, and are tested in tests/objectives.
-TESTED_BY_PENALTY = {"factor-vae", "aae", "rae-gp", "residual-vq", "tokenizer", "vae-gan"}
+TESTED_BY_PENALTY = {"factor-vae", "aae", "rae-gp", "residual-vq", "tokenizer", "vae-gan"} | {
+    *("tokenizer-vq", "tokenizer-fsq")
+}
 # Recipes that choose a prior, posterior, likelihood or network, and minimise −ELBO.
 FORMULAS |= {
     name: lambda t, _: _elbo(t)

@@ -44,7 +44,8 @@ else:
 LearnScale = Literal["none", "shared", "pixel", "optimal"]
 ConditionPart = Literal["encoder", "decoder", "prior"]
 
-_ON_A_GRID = ("diagonal", "deterministic")  # posteriors of each number by itself
+_ON_A_GRID = ("diagonal", "deterministic", "vq", "fsq")  # posteriors of each place by itself
+_CHANNELS = 4  # of a code on a grid
 _MOST_CHANNELS = 4  # red, green, blue and alpha
 # Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
@@ -121,8 +122,8 @@ class ModelConfig(Section):
     """How many times convolutional networks halve the image. Default: down to about 4×4; spatial: 3 times."""
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
     """Residual blocks at each coarser level of convolutional networks."""
-    latent_channels: Annotated[AtLeastOne, FLAT] = 4
-    """Channels of a code on a grid, which spatial networks have."""
+    latent_channels: Annotated[AtLeastOne, FLAT] = _CHANNELS
+    """Channels of a code on a grid, which spatial networks have. With fsq, as many as --model.fsq-levels."""
     attention: Annotated[bool, FLAT] = False
     """Let the places of the coarsest grid of spatial networks attend to one another."""
     ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
@@ -254,6 +255,11 @@ class ModelConfig(Section):
                 f"posterior = {self.posterior!r} does not fit network = 'spatial', whose codes are on a "
                 f"grid; take posterior = {either(_ON_A_GRID)}, or network = 'conv'"
             )
+        if self.network == "spatial" and self.latent_channels not in (_CHANNELS, self.code_length):
+            raise ValueError(
+                f"latent_channels = {self.latent_channels}: posterior = 'fsq' has a channel for each of the "
+                f"{self.code_length} numbers of fsq_levels = {self.fsq_levels!r}; leave it out"
+            )
         if self.learn_scale == "optimal" and self.likelihood != "gaussian":
             raise ValueError(
                 f"learn_scale = 'optimal' exists for likelihood = 'gaussian' only, and likelihood is "
@@ -277,6 +283,11 @@ class ModelConfig(Section):
         if self.condition != "none":
             _check_condition(self)
         return self
+
+    @property
+    def code_length(self) -> int:
+        """Numbers at each place of a code on a grid."""
+        return len(self.fsq_levels) if self.posterior == "fsq" else self.latent_channels
 
     @property
     def learns_labels(self) -> bool:

@@ -35,7 +35,7 @@ class NetworkRow:
 # With one stochastic layer, posterior and prior can be chosen.
 _ONE_LAYER = (
     *("standardize", "latent_dim", "posterior", "prior", "posterior_scale"),
-    *("activation", "normalization", "decoder_norm"),
+    *("activation", "normalization", "decoder_norm", "code_grid", "code_channels"),
 )
 _CONV = ("conv_width", "conv_levels", "conv_blocks")
 _SPATIAL = ("posterior", "prior", "posterior_scale", "activation", "normalization", "decoder_norm")

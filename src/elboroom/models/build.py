@@ -103,8 +103,12 @@ def _posterior_of(config: ModelConfig) -> nn.Module:
     """Make the head of q(z|x)."""
     options = config.options("posterior")
     if config.network == "spatial":
-        grid = plan_grid(_shape_of(config), config.latent_channels, **_grid_sizes(config))[1]
-        return POSTERIORS[config.posterior](math.prod(grid), **options)
+        channels, *places = _code_grid(config)
+        if config.posterior not in QUANTIZERS:
+            return POSTERIORS[config.posterior](channels * math.prod(places), **options)
+        if config.posterior == "vq":
+            options["channels"] = channels
+        return QUANTIZERS[config.posterior].on_grid(places, channels_first=True, **options)
     if config.posterior not in QUANTIZERS:
         return POSTERIORS[config.posterior](config.latent_dim, **options)
     return QUANTIZERS[config.posterior].on_grid(config.code_grid, **options)
@@ -191,10 +195,15 @@ def _spatials(
         "activation": config.activation,
         "normalization": "group" if config.normalization == "auto" else config.normalization,
     }
-    channels = config.latent_channels
-    numbers = math.prod(plan_grid(_shape_of(config), channels, **_grid_sizes(config))[1])
+    channels, *places = _code_grid(config)
+    numbers = channels * math.prod(places)
     encoder = SpatialEncoder(shape, channels, math.prod(features) // numbers, **options)
     return encoder, SpatialDecoder(channels, latent_dim - numbers, output, **options)
+
+
+def _code_grid(config: ModelConfig) -> tuple[int, int, int]:
+    """Channels, height and width of a code on a grid."""
+    return plan_grid(_shape_of(config), config.code_length, **_grid_sizes(config))[1]
 
 
 def _grid_sizes(config: ModelConfig) -> dict[str, int | None]:

@@ -40,6 +40,8 @@ def _recipe(summary: str, *arxiv: str, **fields: Any) -> Recipe:
 
 
 _L1: Mapping[str, Any] = {"likelihood": "laplace", "likelihood_scale": 1.0}
+_TOKENIZER: Mapping[str, Any] = {"network": "spatial", **_L1, "critic_start": 0.5}
+_DETAIL: Mapping[str, float] = {"gradient_difference": 1.0, "patch_critic": 0.5}
 _AUTOENCODER: Mapping[str, Any] = {"posterior": "deterministic", "beta": 0.0}
 
 RECIPES: dict[str, Recipe] = {
@@ -234,11 +236,23 @@ RECIPES: dict[str, Recipe] = {
     "tokenizer": _recipe(
         "codes on a grid, a tiny rate, and a critic of patches",
         *("2112.10752", "2012.09841"),
-        network="spatial",
-        **_L1,
+        **_TOKENIZER,
         beta=1e-6,
-        penalties={"gradient_difference": 1.0, "patch_critic": 0.5},
-        critic_start=0.5,
+        penalties=_DETAIL,
+    ),
+    "tokenizer-vq": _recipe(
+        "tokenizer whose codes are entries of a codebook",
+        *("2012.09841", "1711.00937"),
+        **_TOKENIZER,
+        posterior="vq",
+        penalties={**_DETAIL, "commitment": 0.25},
+    ),
+    "tokenizer-fsq": _recipe(
+        "tokenizer whose codes are rounded to a few levels",
+        *("2012.09841", "2309.15505"),
+        **_TOKENIZER,
+        posterior="fsq",
+        penalties=_DETAIL,
     ),
     "vae-gan": _recipe(
         "a critic of patches beside the likelihood",

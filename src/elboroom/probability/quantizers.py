@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from elboroom.errors import UsageError
 from elboroom.probability.codebooks import Codebook, counts_of, perplexity
+from elboroom.probability.layout import Layout
 from elboroom.probability.meters import Meter
 
 # FSQ's outermost levels are this share inside the range of its tanh, so that they can be reached.
@@ -108,6 +109,8 @@ class VectorQuantizer(nn.Module):
         Number of codebooks whose codes are added. The indices of one vector are adjacent.
     commitment : float
         Weight of the loss.
+    channels_first : bool
+        Features and codes are (c, ...) instead: channel by channel, as convolutional networks have them.
     decay, revive_below, kmeans_steps
         As in :class:`Codebook`.
 
@@ -132,12 +135,14 @@ class VectorQuantizer(nn.Module):
         *,
         depth: int = 1,
         commitment: float = 0.25,
+        channels_first: bool = False,
         decay: float = 0.99,
         revive_below: float = 0.01,
         kmeans_steps: int = 10,
     ):
         super().__init__()
-        self.in_shape = _grid_of_vectors(in_shape)
+        self.layout = Layout(in_shape, channels_first)
+        self.in_shape = self.layout.shape
         _check("codebook_size", codebook_size, 2)
         _check("depth", depth, 1)
         _check("kmeans_steps", kmeans_steps, 0)
@@ -167,7 +172,7 @@ class VectorQuantizer(nn.Module):
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""
         b = len(features)
-        vectors = features.reshape(-1, self.in_shape[-1]).to(self._dtype)
+        vectors = self.layout.vectors(features).to(self._dtype)
         rest, loss = vectors, vectors.new_zeros(b)
         codes, indices, counts = [], [], []
         for book in self._books():
@@ -183,7 +188,7 @@ class VectorQuantizer(nn.Module):
         # Equal to the codes, as the difference is exactly 0, with the gradient of the vectors.
         through = torch.stack(codes).sum(0) + (vectors - vectors.detach())
         return Quantized(
-            through.reshape(b, self.latent_dim),
+            self.layout.rows(through),
             torch.stack(indices, -1).reshape(b, self.num_indices),
             loss,
             torch.stack(counts),
@@ -194,7 +199,7 @@ class VectorQuantizer(nn.Module):
         depth = len(self.codebooks)
         by_book = indices.reshape(len(indices), self.num_indices // depth, depth)
         codes = [book.codes[by_book[..., i]] for i, book in enumerate(self._books())]
-        return torch.stack(codes).sum(0).flatten(1)
+        return self.layout.rows(torch.stack(codes).sum(0))
 
     def indices_of(self, z: Tensor) -> Tensor:
         """Indices (n, P) of codes (n, d), if there is one codebook.
@@ -212,7 +217,7 @@ class VectorQuantizer(nn.Module):
                 "its indices; keep those of the posterior (vae.encode(x).indices), whose log-probability is "
                 "prior.log_prob_of(indices)"
             )
-        vectors = z.reshape(-1, self.in_shape[-1]).to(self._dtype)
+        vectors = self.layout.vectors(z).to(self._dtype)
         return book.nearest(vectors).reshape(len(z), self.num_indices)
 
     @property
@@ -237,6 +242,8 @@ class FiniteScalarQuantizer(nn.Module):
         Shape of one example's features; the last must be the number of ``levels``.
     levels : sequence of int
         L for each number of a vector, from 3 to 256; the paper advises 5 or more.
+    channels_first : bool
+        As in :class:`VectorQuantizer`.
 
     Raises
     ------
@@ -255,9 +262,16 @@ class FiniteScalarQuantizer(nn.Module):
     levels: Tensor
     bases: Tensor
 
-    def __init__(self, in_shape: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5)):
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        levels: Sequence[int] = (8, 5, 5, 5),
+        *,
+        channels_first: bool = False,
+    ):
         super().__init__()
-        self.in_shape = _grid_of_vectors(in_shape)
+        self.layout = Layout(in_shape, channels_first)
+        self.in_shape = self.layout.shape
         if len(levels) != in_shape[-1]:
             raise UsageError(
                 f"levels = {list(levels)}: give one for each of the {in_shape[-1]} numbers of a vector: "
@@ -274,14 +288,16 @@ class FiniteScalarQuantizer(nn.Module):
         self.register_buffer("bases", torch.tensor(bases), persistent=False)
 
     @classmethod
-    def on_grid(cls, grid: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5)) -> FiniteScalarQuantizer:
+    def on_grid(
+        cls, grid: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5), **options: Any
+    ) -> FiniteScalarQuantizer:
         """Make one for a grid of vectors with as many numbers as there are levels."""
-        return cls((*grid, len(levels)), levels)
+        return cls((*grid, len(levels)), levels, **options)
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""
         b = len(features)
-        vectors = features.reshape(b, self.num_indices, len(self.levels))
+        vectors = self.layout.vectors(features).reshape(b, self.num_indices, len(self.levels))
         half = (self.levels - 1) * (1 + _FSQ_MARGIN) / 2
         # An even number of levels has none at 0: shift by half a level, so that 0 still maps to 0.
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
@@ -289,7 +305,7 @@ class FiniteScalarQuantizer(nn.Module):
         rounded = bounded.round() + (bounded - bounded.detach())
         indices = self._index(rounded.detach())
         return Quantized(
-            (rounded / (self.levels // 2)).flatten(1),
+            self.layout.rows(rounded / (self.levels // 2)),
             indices,
             features.new_zeros(b),
             counts_of(indices, self.codebook_size)[None],
@@ -303,24 +319,16 @@ class FiniteScalarQuantizer(nn.Module):
         """Codes (n, d) of indices (n, P)."""
         steps = indices[..., None] // self.bases % self.levels
         half = self.levels // 2
-        return ((steps - half) / half).flatten(1)
+        return self.layout.rows((steps - half) / half)
 
     def indices_of(self, z: Tensor) -> Tensor:
         """Indices (n, P) of codes (n, d)."""
-        return self._index(z.reshape(len(z), self.num_indices, len(self.levels)) * (self.levels // 2))
+        vectors = self.layout.vectors(z).reshape(len(z), self.num_indices, len(self.levels))
+        return self._index(vectors * (self.levels // 2))
 
     def extra_repr(self) -> str:
         """Shown by ``print(vae)``."""
         return f"levels={self.levels.tolist()}, codebook_size={self.codebook_size}"
-
-
-def _grid_of_vectors(shape: Sequence[int]) -> tuple[int, ...]:
-    if len(shape) < 2 or min(shape) < 1:
-        raise UsageError(
-            f"in_shape = {tuple(shape)}: a quantiser takes vectors on a grid, such as (7, 7, 16), or (8, 16) "
-            "for 8 vectors of 16 numbers"
-        )
-    return tuple(shape)
 
 
 def _check(name: str, value: int, least: int) -> None:
