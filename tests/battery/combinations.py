@@ -101,12 +101,14 @@ def few_samples(bound: str) -> dict[str, Any]:
     return {"num_samples": 4, **groups} if row.num_samples > 1 else {}
 
 
+ON_GRIDS = ("spatial", "autoencoder-kl")  # networks whose codes are as large as their grid
 # What comes small, by the choice that it goes with.
 _SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("network", "mlp"): {"hidden": (8,)},
     ("network", "pythae"): {"hidden": (8,)},
     ("network", "conv"): {"conv_width": 4, "conv_levels": 1},
     ("network", "spatial"): {"conv_width": 4, "conv_levels": 1, "latent_channels": 2},
+    ("network", "autoencoder-kl"): {"block_channels": (4, 4), "norm_groups": 2, "latent_channels": 2},
     ("network", "ladder"): {
         **{"conv_width": 4, "conv_levels": 2},
         **{"ladder_layers": (1, 1), "ladder_z_channels": 1},
@@ -148,7 +150,7 @@ def config_of(one: Combination) -> Config:
         small |= _SMALL.get((part, str(name)), {})
     if one.network == "spatial":  # the grid follows from the image
         small = {name: value for name, value in small.items() if name not in ("code_grid", "code_channels")}
-    if one.network not in (*LAYERED, "spatial") and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
+    if one.network not in (*LAYERED, *ON_GRIDS) and "latent_dim" in POSTERIORS[chosen["posterior"]].options:
         small["latent_dim"] = 3
     if one.network == "pythae":  # whose networks take the place of others
         chosen["network"] = "mlp"

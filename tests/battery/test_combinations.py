@@ -35,6 +35,8 @@ NOT_LAYERED = {
 }
 # Rates of a chain's layers are estimates, which cannot be held up.
 NOT_IN_A_CHAIN = {"free-bits-vae"}
+# Its decoder's convolutions are as they are.
+NOT_AN_AUTOENCODER_KL = {"rae-sn"}
 # These recipes are an option of one likelihood.
 ONE_LIKELIHOOD = {"sigma-vae": "gaussian", "discretized-logistic": "discretized_logistic"}
 # A conditional prior is normal, beside a posterior with a density anywhere; pseudo-inputs have no label.
@@ -54,6 +56,11 @@ def has_no_meaning(one: Combination) -> bool:
         or (one.network == "ladder" and ("decoder" in one.told) != ("prior" in one.told))
         or (one.recipe.startswith("tokenizer") and one.likelihood not in ("gaussian", "laplace", "student_t"))
         or (one.network == "spatial" and posterior not in ("diagonal", "deterministic", "vq", "fsq"))
+        or (
+            one.network == "autoencoder-kl"
+            and (one.recipe in NOT_AN_AUTOENCODER_KL or posterior != "diagonal")
+        )
+        or (one.network == "autoencoder-kl" and one.told)
         or (one.network == "chain" and one.recipe in NOT_IN_A_CHAIN)
         or ONE_LIKELIHOOD.get(one.recipe, one.likelihood) != one.likelihood
         or ("prior" in one.told and one.recipe in NOT_WITH_A_TOLD_PRIOR)

@@ -44,7 +44,7 @@ WRONG: list[tuple[type[Section], str, Any, str]] = [
     (ModelConfig, "likelihood", "normal", "'bernoulli', 'continuous_bernoulli', 'gaussian'"),
     (ModelConfig, "posterior", "normal", "'diagonal', 'full'"),
     (ModelConfig, "prior", "diagonal", "'auto', 'normal', 'mixture'"),
-    (ModelConfig, "network", "unet", "'mlp', 'conv', 'spatial', 'ladder' or 'chain'"),
+    (ModelConfig, "network", "unet", "'mlp', 'conv', 'spatial', 'autoencoder-kl', 'ladder' or 'chain'"),
     (ModelConfig, "prior_components", 0, "must be at least 1"),
     (ModelConfig, "codebook_size", 1, "must be at least 2"),
     (ModelConfig, "fsq_levels", (0,), "must be at least 3"),

@@ -79,6 +79,11 @@ CASES: dict[str, Any] = {
         "condition": "labels",
         "condition_dim": 4,
     },
+    "autoencoder-kl": {
+        "shape": (16, 24, 3),
+        "network": "autoencoder-kl",
+        **{"block_channels": (4, 8, 8), "norm_groups": 2, "attention": True, "likelihood": "gaussian"},
+    },
     "labels": {**_IMAGE, "hidden": (8,), "condition": "labels", "condition_dim": 4},
     "vectors": {**_IMAGE, "network": "conv", "conv_width": 4, "condition": "vectors", "condition_dim": 2},
     "full": {**_IMAGE, "hidden": (8,), "posterior": "full"},

@@ -17,7 +17,7 @@ from torch import Tensor
 from elboroom import VAE
 from elboroom.config.columns import FAMILIES, Column
 from elboroom.config.likelihoods import LIKELIHOODS
-from elboroom.config.networks import NETWORKS
+from elboroom.config.networks import LAYERED, NETWORKS
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.errors import UsageError
 from elboroom.exports.checking import TOLERANCE
@@ -78,7 +78,11 @@ CASES: dict[str, dict[str, Any]] = {
         **{"likelihood": "continuous_bernoulli", "condition_dim": 2},
     },
     "ladder": {**_LADDER, "condition": "labels", "condition_dim": 3, "condition_names": ("a", "b", "c")},
-    "spatial": {"network": "spatial", "conv_width": 4, "conv_levels": 1},
+    "spatial": {"network": "spatial", "conv_width": 4, "conv_levels": 1, "attention": True},
+    "autoencoder-kl": {
+        **{"network": "autoencoder-kl", "block_channels": (4, 8), "norm_groups": 2, "attention": True},
+        "likelihood": "gaussian",
+    },
     "rows": {"shape": (5,), "likelihood": "gaussian", "standardize": True, "learn_scale": "shared"},
     "table": {"likelihood": "mixed", "shape": (11,), "columns": _columns()},
 }
@@ -101,7 +105,10 @@ def build(name: str) -> VAE:
     fields = {"shape": SHAPE, "hidden": (8,), "latent_dim": 3, **CASES[name]}
     if fields.get("network", "mlp") != "mlp":
         del fields["hidden"]
-    if fields.get("network") in ("chain", "ladder", "spatial") or fields.get("posterior") in ("vq", "fsq"):
+    if fields.get("network") in (*LAYERED, "spatial", "autoencoder-kl") or fields.get("posterior") in (
+        "vq",
+        "fsq",
+    ):
         del fields["latent_dim"]
     vae = VAE.build(**fields)
     with torch.no_grad():

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from elboroom.config.columns import Column
+from elboroom.config.conditioning import check_condition
 from elboroom.config.likelihoods import LIKELIHOODS, help_of_likelihoods
 from elboroom.config.networks import NETWORKS, help_of_networks
 from elboroom.config.options import Option
-from elboroom.config.posteriors import POSTERIORS, help_of_posteriors, posteriors_with
-from elboroom.config.priors import PRIORS, check_prior, help_of_priors, priors_for
+from elboroom.config.posteriors import POSTERIORS, help_of_posteriors
+from elboroom.config.priors import PRIORS, check_prior, help_of_priors
 from elboroom.config.sections import (
     FLAT,
     HIDDEN,
@@ -26,6 +27,7 @@ from elboroom.config.sections import (
 )
 
 # Defined without torch, so that parsing a command line does not import it.
+Channels = Annotated[int, Field(ge=1, le=8192)]
 Activation = Literal[
     "relu", "tanh", "gelu", "silu", "elu", "leaky_relu", "softplus", "sigmoid", "identity", "gated"
 ]
@@ -60,8 +62,6 @@ _ONLY_WITH: Uses = (
     *uses_of("posterior", {name: row.options for name, row in POSTERIORS.items()}),
     *uses_of("prior", {name: row.options for name, row in PRIORS.items()}),
 )
-# Posteriors that fit a normal prior which depends on the condition.
-_ON_NORMAL = tuple(name for name in posteriors_with("noise") if "normal" in priors_for(name))
 
 # What "auto" means if the data are not photos, or there are no data.
 _WITHOUT_DATA = {"network": "mlp", "likelihood": "bernoulli"}
@@ -123,9 +123,18 @@ class ModelConfig(Section):
     conv_blocks: Annotated[int, Field(ge=0), FLAT] = 1
     """Residual blocks at each coarser level of convolutional networks."""
     latent_channels: Annotated[AtLeastOne, FLAT] = _CHANNELS
-    """Channels of a code on a grid, which spatial networks have. With fsq, as many as --model.fsq-levels."""
+    """Channels of a code on a grid, which spatial and autoencoder-kl networks have. With fsq, as many as
+    --model.fsq-levels.
+    """
     attention: Annotated[bool, FLAT] = False
-    """Let the places of the coarsest grid of spatial networks attend to one another."""
+    """Let the places of the coarsest grid of spatial and autoencoder-kl networks attend to one another."""
+    block_channels: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8), FLAT] = (32, 64, 128)
+    """Channels at each level of autoencoder-kl networks, finest first. Each further level halves the image.
+    """
+    norm_groups: Annotated[int, Field(ge=1)] = 32
+    """Groups of the normalisations of autoencoder-kl networks."""
+    quant_conv: bool = True
+    """Let 1×1 convolutions stand before and after the code of autoencoder-kl networks."""
     ladder_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Stochastic layers at each resolution of a ladder, coarsest first. Default: 2 at the three coarsest."""
     ladder_z_channels: AtLeastOne | None = None
@@ -281,7 +290,7 @@ class ModelConfig(Section):
             )
         check_prior(self.posterior, self.prior)
         if self.condition != "none":
-            _check_condition(self)
+            check_condition(self)
         return self
 
     @property
@@ -322,29 +331,3 @@ class ModelConfig(Section):
         ]
         values = {_KEYWORDS.get(name, name): getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
-
-
-def _check_condition(model: ModelConfig) -> None:
-    """Refuse to condition parts that cannot take a condition, or could not learn from it."""
-    parts = model.condition_parts
-    others = [part for part in parts if part != "prior"]
-    if model.network == "ladder" and ("decoder" in parts) != ("prior" in parts):
-        raise ValueError(
-            f"condition_parts = {parts!r}: a ladder's decoder is also its prior, and both take the condition "
-            "or neither does; take condition_parts = encoder decoder prior, or encoder"
-        )
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"condition_parts = {parts!r}: name each part once")
-    if "prior" in parts and (model.prior not in ("auto", "normal") or model.posterior not in _ON_NORMAL):
-        part = "prior" if model.posterior in _ON_NORMAL else "posterior"
-        rest = " ".join(others) or "encoder decoder"
-        raise ValueError(
-            "a conditional prior is normal and needs posteriors with a density on all of R^d, and "
-            f"{part} = {getattr(model, part)!r}; take condition_parts = {rest}, or prior 'normal' with "
-            f"posterior = {either(_ON_NORMAL)}"
-        )
-    if "encoder" in parts and model.prior in PRIORS and PRIORS[model.prior].of_posteriors:
-        raise ValueError(
-            f"prior = {model.prior!r} encodes pseudo-inputs, which have no condition; take "
-            "condition_parts = decoder, or another prior"
-        )

@@ -38,6 +38,7 @@ _ONE_LAYER = (
     *("activation", "normalization", "decoder_norm", "code_grid", "code_channels"),
 )
 _CONV = ("conv_width", "conv_levels", "conv_blocks")
+_KL = ("prior", "conv_blocks", "latent_channels", "attention", "block_channels", "norm_groups", "quant_conv")
 _SPATIAL = ("posterior", "prior", "posterior_scale", "activation", "normalization", "decoder_norm")
 
 NETWORKS: dict[str, NetworkRow] = {
@@ -45,6 +46,9 @@ NETWORKS: dict[str, NetworkRow] = {
     "conv": NetworkRow("images", (*_ONE_LAYER, *_CONV)),
     "spatial": NetworkRow(
         "images, with a code on a grid", (*_SPATIAL, *_CONV, "latent_channels", "attention")
+    ),
+    "autoencoder-kl": NetworkRow(
+        "images, with a code on a grid, by the layers of diffusers' AutoencoderKL", _KL
     ),
     "ladder": NetworkRow(
         "images, with several stochastic layers",

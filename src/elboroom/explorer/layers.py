@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from elboroom.explorer.blob import Blob, Format
+from elboroom.networks.autoencoder_kl import Halve, KLAttention, KLBlock, MidBlock, Moments, Signed, Unsigned
 from elboroom.networks.conv import ResidualBlock, Shuffle, ToGrid, ToRows
 from elboroom.networks.recompute import RecomputableSequential
 from elboroom.networks.spatial import Attention, FromCode, ToCode
@@ -142,6 +143,43 @@ def _attention(to: Translator, layer: Attention) -> list[Op]:
     return [{"op": "attention", **{name: to.program(part) for name, part in parts.items()}}]
 
 
+def _kl_block(to: Translator, layer: KLBlock) -> list[Op]:
+    parts = (layer.norm1, nn.SiLU(), layer.conv1, layer.norm2, nn.SiLU(), layer.conv2)
+    shortcut = [] if layer.conv_shortcut is None else to.program(layer.conv_shortcut)
+    return [{"op": "residual", "branch": to.program(nn.Sequential(*parts)), "shortcut": shortcut}]
+
+
+def _kl_attention(to: Translator, layer: KLAttention) -> list[Op]:
+    asked = (layer.to_q, layer.to_k, layer.to_v)
+    weight = torch.cat([part.weight for part in asked])[..., None, None]
+    queries = _by_places(to, weight, torch.cat([part.bias for part in asked]))
+    answer = layer.to_out[0]
+    assert isinstance(answer, nn.Linear)
+    out = _by_places(to, answer.weight[..., None, None], answer.bias)
+    normalization = to.program(layer.group_norm)
+    return [{"op": "attention", "normalization": normalization, "queries": queries, "out": out}]
+
+
+def _by_places(to: Translator, weight: torch.Tensor, bias: torch.Tensor) -> list[Op]:
+    """The same linear layer at each place."""
+    window = {"bias": to.vector(bias), "stride": [1, 1], "padding": [0, 0]}
+    return [{"op": "conv", "weight": to.matrix(weight), **window}]
+
+
+def _halve(to: Translator, layer: Halve) -> list[Op]:
+    """As a convolution padded at all sides, by a row and a column of zeros before those of the kernel."""
+    conv = layer[1]
+    assert isinstance(conv, nn.Conv2d)
+    weight = nn.functional.pad(conv.weight, (1, 0, 1, 0))
+    window = {"bias": to.vector(conv.bias), "stride": [2, 2], "padding": [1, 1]}
+    return [{"op": "conv", "weight": to.matrix(weight), **window}]
+
+
+def _times_plus(to: Translator, factor: float, more: float) -> list[Op]:
+    parts = {"gain": to.vector(torch.tensor([factor])), "shift": to.vector(torch.tensor([more]))}
+    return [{"op": "affine", **parts}]
+
+
 def _flatten(_to: Translator, layer: nn.Flatten) -> list[Op]:
     if layer.start_dim != 1 or layer.end_dim != -1:
         raise CannotRunError("a Flatten of some dimensions only")
@@ -193,6 +231,13 @@ _TRANSLATIONS: dict[type, Callable[[Translator, Any], list[Op]]] = {
     FromCode: _from_code,
     ToCode: lambda _to, _layer: [{"op": "reshape", "shape": [-1]}],
     Attention: _attention,
+    KLBlock: _kl_block,
+    KLAttention: _kl_attention,
+    MidBlock: lambda to, block: [op for part in block.in_order for op in to.program(part)],
+    Halve: _halve,
+    Signed: lambda to, _layer: [{"op": "permute", "order": [2, 0, 1]}, *_times_plus(to, 2.0, -1.0)],
+    Unsigned: lambda to, _layer: [{"op": "permute", "order": [1, 2, 0]}, *_times_plus(to, 0.5, 0.5)],
+    Moments: lambda _to, _layer: [{"op": "reshape", "shape": [-1]}],  # the page takes the means only
     ToGrid: lambda _to, _layer: [{"op": "permute", "order": [2, 0, 1]}],
     ToRows: lambda _to, _layer: [{"op": "permute", "order": [1, 2, 0]}, {"op": "reshape", "shape": [-1]}],
     nn.Identity: lambda _to, _layer: [],

@@ -14,6 +14,7 @@ from elboroom.models.chain import make_chain
 from elboroom.models.conditioning import Conditioning
 from elboroom.models.hierarchical import HierarchicalVAE
 from elboroom.models.vae import COMPOSERS, VAE
+from elboroom.networks.autoencoder_kl import KLDecoder, KLEncoder, Sizes
 from elboroom.networks.conv import ConvDecoder, ConvEncoder
 from elboroom.networks.ladder import Ladder
 from elboroom.networks.ladder_parts import LadderEncoder
@@ -23,6 +24,7 @@ from elboroom.networks.spectral import with_spectral_norm
 from elboroom.probability.choice import CODE_PRIORS, POSTERIORS, PRIORS, QUANTIZERS
 from elboroom.probability.conditional_prior import ConditionalNormal
 from elboroom.probability.likelihoods import LIKELIHOODS, LikelihoodHead
+from elboroom.probability.posteriors import DiagonalGaussianHead
 from elboroom.probability.standardized import StandardizedHead
 
 Shape = tuple[int, ...]
@@ -109,6 +111,9 @@ def _posterior_of(config: ModelConfig) -> nn.Module:
         if config.posterior == "vq":
             options["channels"] = channels
         return QUANTIZERS[config.posterior].on_grid(places, channels_first=True, **options)
+    if config.network == "autoencoder-kl":
+        numbers = math.prod(_kl_sizes(config).grid(_shape_of(config)))
+        return DiagonalGaussianHead(numbers, scale="exp", min_scale=0.0)  # the encoder bounds it from below
     if config.posterior not in QUANTIZERS:
         return POSTERIORS[config.posterior](config.latent_dim, **options)
     return QUANTIZERS[config.posterior].on_grid(config.code_grid, **options)
@@ -206,10 +211,28 @@ def _code_grid(config: ModelConfig) -> tuple[int, int, int]:
     return plan_grid(_shape_of(config), config.code_length, **_grid_sizes(config))[1]
 
 
+def _kls(
+    config: ModelConfig, shape: Shape, _features: Shape, _latent_dim: int, output: Shape
+) -> tuple[nn.Module, nn.Module]:
+    sizes = _kl_sizes(config)
+    return KLEncoder(shape, sizes), KLDecoder(output, sizes)
+
+
+def _kl_sizes(config: ModelConfig) -> Sizes:
+    return Sizes(
+        config.block_channels,
+        config.latent_channels,
+        blocks=config.conv_blocks,
+        groups=config.norm_groups,
+        attention=config.attention,
+        quant_conv=config.quant_conv,
+    )
+
+
 def _grid_sizes(config: ModelConfig) -> dict[str, int | None]:
     return {"width": config.conv_width, "levels": config.conv_levels}
 
 
 # Kind of network → encoder and decoder around one stochastic layer, or a whole model with several.
-_NETWORKS = {"mlp": _mlps, "conv": _convs, "spatial": _spatials}
+_NETWORKS = {"mlp": _mlps, "conv": _convs, "spatial": _spatials, "autoencoder-kl": _kls}
 COMPOSERS |= {**dict.fromkeys(_NETWORKS, _one_layer), "chain": _chain, "ladder": _ladder}

@@ -61,6 +61,8 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
         described.append("--network conv")
     if is_photos(data) and model.likelihood == "auto" and config.data.binarize == "none":
         chosen |= _gaussian(data, config.data.pixel_scale or data.scale)
+        if model.network == "autoencoder-kl":  # whose decoder puts out the mean itself
+            chosen["output"] = "identity"
         described.append("--likelihood gaussian with a learned scale")
     kind = "grey" if data.shape[-1] == 1 else "colour"
     size = "×".join(map(str, data.shape[:2]))

@@ -148,11 +148,14 @@ const shuffle: Maker = (op) => {
   };
 };
 
+/** A branch, added to the input or to what a shortcut makes of it. */
 const residual: Maker = (op, arrays) => {
   const branch = compile(op.branch as Op[], arrays);
+  const shortcut = compile((op.shortcut as Op[]) ?? [], arrays);
   return (x, given) => {
+    const kept = shortcut(x, given);
     const added = branch(x, given);
-    return { data: x.data.map((v, i) => v + added.data[i]), shape: x.shape };
+    return { data: kept.data.map((v, i) => v + added.data[i]), shape: kept.shape };
   };
 };
 
