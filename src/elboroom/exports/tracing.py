@@ -87,4 +87,4 @@ def _without_dropout(node: torch.fx.Node) -> bool:
     if node.target is not torch.ops.aten.scaled_dot_product_attention.default:
         return False
     share = node.args[_DROPOUT] if len(node.args) > _DROPOUT else node.kwargs.get("dropout_p", 0.0)
-    return share == 0.0
+    return bool(share == 0.0)
