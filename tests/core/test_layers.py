@@ -33,7 +33,17 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "tracking": {"errors", "config", "io", "runs"},
     "latent": {"errors", "probability", "data", "models"},
     "evaluation": {"errors", "probability", "data", "models", "latent"},
-    "tables": {"errors", "config", "probability", "data", "models", "latent", "evaluation", "runs"},
+    "tables": {
+        "errors",
+        "config",
+        "distributed",
+        "probability",
+        "data",
+        "models",
+        "latent",
+        "evaluation",
+        "runs",
+    },
     "figures": {"errors", "io", "data", "models", "latent", "evaluation", "runs"},
     "exports": {
         *("errors", "config", "io", "probability", "models", "data", "runs", "latent"),

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
-from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.sklearn.base import Numbers, VAEEstimator
 from elboroom.sklearn.rows import library_of
@@ -116,11 +115,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, VAEEstimator):  # type:
 
     def _imputed(self, x: Numbers, draws: int, seed: int) -> Imputed:
         """Fill in rows; single imputations depend on their row alone."""
-        samples = self._samples()
-        if draws:
-            return impute(self.vae_, x, samples, draws, seed=seed)
-        with noise_from(SharedNoise(seed, samples)):
-            return impute(self.vae_, x, samples, seed=seed)
+        return impute(self.vae_, x, self._samples(), draws, seed=seed)
 
 
 def _polars_with(frame: Any, made: Any, holes: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.config.columns import Column
+from elboroom.distributed.noise import SharedNoise, noise_from
 from elboroom.errors import UsageError
 from elboroom.latent.arrays import seeded
 from elboroom.models.conditioning import Array, Condition, apart
@@ -83,7 +85,9 @@ def impute(
     mean of E[x_mis|z] estimates the mean of a missing number, and that of p(x_mis|z) the probability of each
     category. Multiple imputations draw a code in proportion to its weight, and the missing cells together
     from p(x_mis|z). A row without any observed cell gets codes from the prior. The Monte Carlo error of a
-    mean is about its standard deviation / √ess.
+    mean is about its standard deviation / √ess. All rows share the noise of their codes, so that ``x`` and
+    ``spread`` of a row are the same wherever it stands. ``draws`` have codes of their own, independent from
+    row to row, as an error that all rows share would not average out in what is estimated from such a table.
 
     Parameters
     ----------
@@ -141,7 +145,11 @@ def impute(
     with vae.at_rest(), seeded(vae, seed):
         for chosen in _pieces(missing, max(1, _NUMBERS // each)):
             own = None if c is None else c[chosen]
-            _fill(found, chosen.cpu().numpy(), _Weighted.of(vae, units[chosen], own, num_samples), seed)
+            codes = _Weighted.of(vae, units[chosen], own, num_samples, seed)
+            _fill(found, chosen.cpu().numpy(), codes, seed)
+            if num_imputations:
+                codes = _Weighted.of(vae, units[chosen], own, num_samples)
+                _draw(found, chosen.cpu().numpy(), codes)
     return found
 
 
@@ -173,11 +181,15 @@ class _Weighted:
     log_weights: Tensor
 
     @classmethod
-    def of(cls, vae: VAE, x: Tensor, c: Tensor | None, k: int) -> _Weighted:
-        """Draw k codes of each of the rows."""
+    def of(cls, vae: VAE, x: Tensor, c: Tensor | None, k: int, seed: int | None = None) -> _Weighted:
+        """Draw k codes of each of the rows; with the same noise for each if there is a seed."""
         if x.isnan().all():
-            repeated = None if c is None else c.repeat(k, 1)
-            z = vae.prior_given(repeated).sample(k * len(x)).reshape(k, len(x), -1)
+            if seed is None:
+                z = vae.prior_given(None if c is None else c.repeat(k, 1)).sample(k * len(x))
+                z = z.reshape(k, len(x), -1)
+            else:
+                rows = range(1 if c is None else len(x))
+                z = torch.cat([_from_prior(vae, c, row, k, seed) for row in rows], 1).expand(k, len(x), -1)
             return cls(vae, x, c, z, vae.generate(z, c).log_prob(x))
         q: Any = vae.infer(x, c)
         if not getattr(q, "stochastic", True):
@@ -185,7 +197,8 @@ class _Weighted:
                 f"a {type(q).__name__} posterior gives one code and no density, by which imputation weights "
                 "codes; train with posterior = 'diagonal'"
             )
-        z, log_q = q.rsample_and_log_prob(k)
+        with nullcontext() if seed is None else noise_from(SharedNoise(seed, k)):
+            z, log_q = q.rsample_and_log_prob(k)
         log_prior: Tensor = vae.prior_given(c).log_prob(z)
         return cls(vae, x, c, z, vae.generate(z, c).log_prob(x) + log_prior - log_q)
 
@@ -198,6 +211,13 @@ class _Weighted:
         return drawn
 
 
+def _from_prior(vae: VAE, c: Tensor | None, row: int, k: int, seed: int) -> Tensor:
+    """K codes of one row, (k, 1, L), with noise that is the same for every row."""
+    with seeded(vae, seed):
+        z: Tensor = vae.prior_given(None if c is None else c[row].repeat(k, 1)).sample(k)
+    return z[:, None]
+
+
 def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted, seed: int) -> None:
     """Fill in a few rows."""
     found.ess[rows] = importance.effective_sample_size(codes.log_weights).cpu().numpy()
@@ -206,9 +226,12 @@ def _fill(found: Imputed, rows: NDArray[np.int64], codes: _Weighted, seed: int) 
     value, spread = _moments(found.columns, codes, seed)
     found.x[rows] = np.where(missing, value.cpu().numpy(), found.x[rows])
     found.spread[rows] = np.where(missing, spread.cpu().numpy(), np.nan)
-    if len(found.draws):
-        drawn = codes.resampled(len(found.draws)).cpu().numpy()
-        found.draws[:, rows] = np.where(missing, drawn, found.draws[:, rows])
+
+
+def _draw(found: Imputed, rows: NDArray[np.int64], codes: _Weighted) -> None:
+    """Draw the missing cells of a few rows."""
+    drawn = codes.resampled(len(found.draws)).cpu().numpy()
+    found.draws[:, rows] = np.where(codes.x.isnan().cpu().numpy(), drawn, found.draws[:, rows])
 
 
 def _moments(columns: tuple[Column, ...], codes: _Weighted, seed: int) -> tuple[Tensor, Tensor]:
@@ -218,7 +241,7 @@ def _moments(columns: tuple[Column, ...], codes: _Weighted, seed: int) -> tuple[
     p = likelihood.if_missing
     # What these show for a cell is its median given z, so that their moments are those of draws.
     skewed = [column.logged or column.family == "quantile" for column in columns]
-    drawn = (_drawn_by_row(codes.vae, likelihood, seed) if any(skewed) else p.sample()).double()
+    drawn = _drawn_by_row(codes.vae, likelihood, seed).double()
     given_z = torch.where(torch.tensor(skewed, device=drawn.device), drawn, p.mean.double())
     mean = (weights * given_z).sum(0)
     # Law of total variance; within p(x|z) by the squared distance of one draw from its mean.
