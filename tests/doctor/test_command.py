@@ -146,4 +146,4 @@ def test_nothing_found_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(tmp_path)]) == 2
-    assert "no run at" in capsys.readouterr().err
+    assert "there is no run at this place, and no data" in capsys.readouterr().err

@@ -75,6 +75,10 @@ class DataConfig(Section):
     """Dequantise 8-bit values in each step, for densities and bits per dimension: uniform adds noise from
     [0, 1) and divides by 256.
     """
+    duplicates: Annotated[Literal["keep", "drop"], FLAT] = "keep"
+    """What becomes of copies of training examples, in any part: keep or drop. In the other parts examples
+    that are all but equal to a training example are dropped too.
+    """
     flip: Annotated[bool, FLAT] = False
     """Flip training images horizontally at random."""
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT] = None

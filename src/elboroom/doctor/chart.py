@@ -15,6 +15,7 @@ from elboroom.config.bounds import BOUNDS
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset, Part
+from elboroom.doctor.leaks import Repeats, repeats_in
 from elboroom.evaluation.support import checked_batches
 from elboroom.io.tensors import first_unusable, read_tensors
 from elboroom.models.vae import VAE
@@ -62,6 +63,8 @@ class Chart:
         were not read, or are a table of mixed columns.
     codes : Codes or None
         Of some examples; None if the model was not read, or its posterior is another.
+    repeats : Repeats or None
+        Copies among the examples; None if the data were not read, or are too large for it.
     composed : bool
         Whether the model was composed in Python, so that the configuration says nothing of it.
     unseen : tuple of str
@@ -75,6 +78,7 @@ class Chart:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     values: NDArray[np.float32] | None = None
     codes: Codes | None = None
+    repeats: Repeats | None = None
     composed: bool = False
     unseen: tuple[str, ...] = ()
 
@@ -124,6 +128,7 @@ def chart_of(run: Run, data: Dataset | None = None, seed: int = 0) -> Chart:
     if data is None:
         return replace(chart, unseen=("data and codes",))
     rng = np.random.default_rng(seed)
+    chart = replace(chart, repeats=repeats_in(data))
     if not data.columns:
         chart = replace(chart, values=data.values(_some(data.indices("train"), rng)))
     if chart.unusable is not None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from elboroom.data.dataset import Dataset
 from elboroom.doctor import course, fitness, latents
 from elboroom.doctor.chart import Chart, chart_of
 from elboroom.doctor.finding import Finding
+from elboroom.doctor.leaks import leaked
 from elboroom.errors import UsageError
 from elboroom.runs.run import Run
 
+Seen = TypeVar("Seen")
+
 
 @dataclass(frozen=True)
-class Disease:
+class Disease(Generic[Seen]):
     """One disease.
 
     Attributes
@@ -24,7 +27,7 @@ class Disease:
     name : str
         In a few words.
     look : callable
-        Finds it in a chart, or returns None.
+        Finds it in what is looked at, a chart of a run or a sample of data, or returns None.
     seen_in : str
         What is looked at.
     explains : tuple of str
@@ -32,14 +35,14 @@ class Disease:
     """
 
     name: str
-    look: Callable[[Chart], Finding | None]
+    look: Callable[[Seen], Finding | None]
     seen_in: str
     explains: tuple[str, ...] = ()
 
 
 _ALL_THE_REST = ("learning rate too high", "learning rate too low", "posterior collapse", "unused dimensions")
 
-DISEASES: tuple[Disease, ...] = (
+DISEASES: tuple[Disease[Chart], ...] = (
     Disease("weights not finite", course.not_finite, "weights and status", _ALL_THE_REST),
     Disease("unscaled data", fitness.unscaled, "training examples", _ALL_THE_REST),
     Disease("counts under a density", fitness.counts, "training examples", ("unscaled data", *_ALL_THE_REST)),
@@ -52,6 +55,7 @@ DISEASES: tuple[Disease, ...] = (
     ),
     Disease("wrong KL weight", latents.kl_weight, "configuration and history", ("posterior collapse",)),
     Disease("schedule does not fit", course.schedule, "configuration", ("posterior collapse",)),
+    Disease("leaked examples", lambda chart: leaked(chart.repeats), "all examples"),
     Disease("posterior collapse", latents.collapse, "history and codes"),
     Disease("unused dimensions", latents.unused, "codes"),
     Disease("idle layers", latents.idle_layers, "metrics"),
@@ -92,14 +96,18 @@ def examine_chart(chart: Chart) -> Diagnosis:
     ...     print(f"{found.disease}: {found.evidence}; {found.remedy}")
     schedule does not fit: beta ends at 0.5 instead of 1: its ramp takes 40 epochs and training 20; ...
     """
-    found = {disease: disease.look(chart) for disease in DISEASES}
+    return Diagnosis(found_by(DISEASES, chart), chart.unseen)
+
+
+def found_by(diseases: Sequence[Disease[Seen]], seen: Seen) -> tuple[Finding, ...]:
+    """Look for diseases, and leave out those that another one explains."""
+    found = {disease: disease.look(seen) for disease in diseases}
     explained = {name for disease, finding in found.items() if finding for name in disease.explains}
-    findings = (
+    return tuple(
         dataclasses.replace(finding, disease=disease.name)
         for disease, finding in found.items()
         if finding is not None and disease.name not in explained
     )
-    return Diagnosis(tuple(findings), chart.unseen)
 
 
 def examine(run: Run, data: Dataset | None = None) -> Diagnosis:

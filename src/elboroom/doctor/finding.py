@@ -1,4 +1,4 @@
-"""One thing that is wrong with a run."""
+"""One thing that is wrong with a run or with data."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from elboroom.config.penalties import PENALTIES
 from elboroom.data import Dataset, load_data
 from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
+from elboroom.data.copies import without_copies
 from elboroom.data.preparation import Preparation, value_range_of
 from elboroom.data.rows import extent
 from elboroom.errors import UsageError, some
@@ -38,6 +39,8 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     """
     if config.model.likelihood not in ("auto", "mixed"):
         data = as_numbers(data)
+    if config.data.duplicates == "drop":
+        data = without_copies(data)
     fraction = config.data.validation
     if fraction is None:
         unsplit = not data.published_split and len(data.indices("train")) >= 20
