@@ -226,7 +226,7 @@ def _options(verb: str) -> list[str]:
         name for section in Config.model_fields for name in type(getattr(Config(), section)).model_fields
     ]
     hidden = {"source", "shape", "scale", "condition_dim", "condition_names", "condition_ids", "columns"}
-    hidden |= {"critic_start_epochs"}
+    hidden |= {"critic_start_epochs", "critic_wakes_epochs"}
     own = ["recipe", "devices"] if verb == "train" else ["recipes", "seeds", "nll-samples"]
     settings = [name.replace("_", "-") for name in fields if name not in hidden]
     return ["out", "preset", "config", *own, *settings]

@@ -64,6 +64,15 @@ def critic(out: Path) -> None:
     fit(build(), images(), out=out, objective=objective, **BASE | {"epochs": 2})
 
 
+def patch_critic(out: Path) -> None:
+    """One that sleeps in the first of three epochs, learns alone in the second, and counts in the third."""
+    vae = build(
+        network="spatial", likelihood="laplace", conv_width=4, conv_levels=1, latent_dim=2, hidden=(400, 400)
+    )
+    options = {"critic_start": 2 / 3, "critic_warmup": 1 / 3, "critic_r1": 0.5, "critic_width": 4}
+    fit(vae, images(), out=out, **BASE, **options, penalties={"patch_critic": 0.5})
+
+
 def layers(out: Path) -> None:
     vae = build(network="chain", chain_dims=(2, 3), chain_hidden=(4, 4), latent_dim=2, hidden=(400, 400))
     fit(vae, images(), out=out, **BASE)
@@ -217,7 +226,18 @@ def leaves(out: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     each.__name__: each
     for each in (
-        *(plain, few_examples, sharded, batch_norm, critic, layers, recomputed, codes, bad_example),
+        *(
+            plain,
+            few_examples,
+            sharded,
+            batch_norm,
+            critic,
+            patch_critic,
+            layers,
+            recomputed,
+            codes,
+            bad_example,
+        ),
         *(freezes, watched, recorded),
         *(two_epochs, two_epochs_sharded, goes_on, dies, leaves),
     )

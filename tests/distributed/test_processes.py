@@ -26,6 +26,7 @@ from . import job
 
 SCRIPT = Path(job.__file__)
 CURVES = [
+    "patch_critic",
     "plain",
     "few_examples",
     "sharded",

@@ -90,6 +90,18 @@ class ObjectiveConfig(Section):
     """Share of the training before critics count in the model's loss; until then they only learn."""
     critic_start_epochs: Annotated[NotNegative | None, HIDDEN] = None
     """The same in epochs, which training fills in, so that a longer training does not move it."""
+    critic_warmup: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the training, before --objective.critic-start, in which critics learn alone; before that they
+    cost no time. Default: they learn from the start.
+    """
+    critic_wakes_epochs: Annotated[NotNegative | None, HIDDEN] = None
+    """Whole epochs before critics learn, which training fills in."""
+    critic_width: AtLeastOne = 32
+    """Channels of the first layer of patch_critic; they double at each further one."""
+    critic_r1: NotNegative = 0.0
+    """Weight of R1 in the loss of patch_critic: half the mean squared gradient of its logits at real images
+    (arXiv:1801.04406), which keeps it smooth.
+    """
 
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:
@@ -118,6 +130,20 @@ class ObjectiveConfig(Section):
             raise ValueError(
                 f"critic_start = {self.critic_start:g} has no effect without a critic; leave it out, or give "
                 f"one of the penalties {critics}"
+            )
+        for name in ("critic_width", "critic_r1"):
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default and "patch_critic" not in self.penalties:
+                raise ValueError(
+                    f"{name} = {value:g} has no effect without patch_critic; leave it out, or give "
+                    "the penalty patch_critic"
+                )
+        if (self.critic_warmup or 0.0) > self.critic_start or (
+            self.critic_warmup is not None and not self.critic_start
+        ):
+            raise ValueError(
+                f"critic_warmup = {self.critic_warmup:g} lies before critic_start = {self.critic_start:g}, "
+                "when critics begin to count; give a warm-up up to that, with a start above 0"
             )
         row = BOUNDS[self.bound]
         if self.num_samples == 1 < row.num_samples:

@@ -52,26 +52,28 @@ BOUNDS: dict[str, Callable[[ObjectiveConfig, float], Bound]] = {
 }
 """Name → bound, from the configuration and the number of steps in an epoch."""
 
-PENALTIES: dict[str, Callable[[VAE, int], Penalty]] = {
-    "total_correlation": lambda _vae, examples: total_correlation(examples),
-    "total_correlation_critic": lambda vae, _examples: total_correlation_critic(vae.latent_dim),
-    "decorrelation_i": lambda _vae, _examples: decorrelation("I"),
-    "decorrelation_ii": lambda _vae, _examples: decorrelation("II"),
-    "mmd_rbf": lambda _vae, _examples: mmd("rbf"),
-    "mmd_imq": lambda _vae, _examples: mmd("imq"),
-    "prior_critic": lambda vae, _examples: prior_critic(vae.latent_dim),
-    "code_norm": lambda _vae, _examples: code_norm,
-    "weight_decay": lambda vae, _examples: weight_decay(vae.decoder),
-    "jacobian_norm": lambda _vae, _examples: jacobian_norm,
-    "structural_dissimilarity": lambda vae, _examples: _of_images(
+PENALTIES: dict[str, Callable[..., Penalty]] = {
+    "total_correlation": lambda _vae, examples, _config: total_correlation(examples),
+    "total_correlation_critic": lambda vae, _examples, _config: total_correlation_critic(vae.latent_dim),
+    "decorrelation_i": lambda _vae, _examples, _config: decorrelation("I"),
+    "decorrelation_ii": lambda _vae, _examples, _config: decorrelation("II"),
+    "mmd_rbf": lambda _vae, _examples, _config: mmd("rbf"),
+    "mmd_imq": lambda _vae, _examples, _config: mmd("imq"),
+    "prior_critic": lambda vae, _examples, _config: prior_critic(vae.latent_dim),
+    "code_norm": lambda _vae, _examples, _config: code_norm,
+    "weight_decay": lambda vae, _examples, _config: weight_decay(vae.decoder),
+    "jacobian_norm": lambda _vae, _examples, _config: jacobian_norm,
+    "structural_dissimilarity": lambda vae, _examples, _config: _of_images(
         vae, "structural_dissimilarity", structural_dissimilarity
     ),
-    "gradient_difference": lambda vae, _examples: _of_images(vae, "gradient_difference", gradient_difference),
-    "focal_frequency": lambda vae, _examples: _of_images(vae, "focal_frequency", focal_frequency),
-    "patch_critic": lambda vae, _examples: _patch_critic(vae),
-    "commitment": lambda vae, _examples: _of_codebooks(vae),
+    "gradient_difference": lambda vae, _examples, _config: _of_images(
+        vae, "gradient_difference", gradient_difference
+    ),
+    "focal_frequency": lambda vae, _examples, _config: _of_images(vae, "focal_frequency", focal_frequency),
+    "patch_critic": lambda vae, _examples, config: _patch_critic(vae, config),
+    "commitment": lambda vae, _examples, _config: _of_codebooks(vae),
 }
-"""Name → penalty, from the model and the number of training examples."""
+"""Name → penalty, from the model, the number of training examples and the configuration."""
 
 
 def commitment(terms: Terms) -> Tensor:
@@ -158,13 +160,18 @@ def penalties_of(
             f"critic_start = {config.critic_start:g} is a share of the training, whose length is not known "
             "here; give critic_start_epochs"
         )
+    if config.critic_warmup is not None and config.critic_wakes_epochs is None:
+        raise UsageError(
+            f"critic_warmup = {config.critic_warmup:g} is a share of the training, whose length is not known "
+            "here; give critic_wakes_epochs"
+        )
     start = _in_steps(config.critic_start_epochs or 0.0, steps_per_epoch)
     made: dict[str, tuple[Penalty, Schedule]] = {}
     for name, weight in config.penalties.items():
         schedule = schedules.linear(weight, ramp) if ramp else schedules.constant(weight)
         if start and PENALTY_ROWS[name].critic:
             schedule = schedules.delayed(weight, start, max(1.0, ramp))
-        made[name] = PENALTIES[name](vae, examples), schedule  # type: ignore[arg-type]
+        made[name] = PENALTIES[name](vae, examples, config), schedule
     return made
 
 
@@ -192,11 +199,12 @@ def _of_images(vae: VAE, name: str, penalty: Penalty) -> Penalty:
     return penalty
 
 
-def _patch_critic(vae: VAE) -> Penalty:
+def _patch_critic(vae: VAE, config: ObjectiveConfig) -> Penalty:
     if len(vae.shape) != 3 or min(vae.shape[:2]) < _SMALLEST:
         raise UsageError(
             f"penalty patch_critic looks at patches of images (h, w, c) of at least {_SMALLEST} pixels a "
             f"side, and the model's examples have shape {vae.shape}; leave it out"
         )
     height, width, channels = vae.shape
-    return PatchCritic((height, width, channels), vae.decoder)
+    size = (height, width, channels)
+    return PatchCritic(size, vae.decoder, width=config.critic_width, r1=config.critic_r1)

@@ -34,6 +34,13 @@ class Objective(nn.Module):
         (:class:`Opponent`).
     num_samples : int
         Codes drawn for each example, k.
+    wakes : float
+        Step from which opponents learn; before it training leaves them out.
+
+    Attributes
+    ----------
+    asleep : bool
+        Whether opponents are left out: their penalties and losses are then 0, and cost nothing.
 
     Raises
     ------
@@ -48,6 +55,7 @@ class Objective(nn.Module):
         bound: Bound = elbo,
         penalties: Mapping[str, tuple[Penalty, Schedule]] | None = None,
         num_samples: int = 1,
+        wakes: float = 0.0,
     ):
         super().__init__()
         penalties = penalties or {}
@@ -65,6 +73,13 @@ class Objective(nn.Module):
         self.schedules = own | {name: weight for name, (_, weight) in penalties.items()}
         self._of_bound = len(own)
         self.num_samples = num_samples
+        self.wakes = wakes
+        self.asleep = False
+
+    def follow_step(self, step: int) -> bool:
+        """Let opponents sleep or wake as suits a step; return whether this has changed."""
+        before, self.asleep = self.asleep, step < self.wakes and bool(self.opponents)
+        return before != self.asleep
 
     def coefficients(self, step: int) -> list[float]:
         """Values of all schedules at a step, in order: beta, the bound's own, the penalties' weights."""
@@ -87,7 +102,11 @@ class Objective(nn.Module):
     def parts(self, terms: Terms, coefficients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss, and the value of each penalty before it is weighted."""
         loss = -self.bound(terms, *coefficients[: self._of_bound]).mean()
-        values = {name: penalty(terms) for name, penalty in self.penalties.items()}
+        left_out = self.opponents if self.asleep else []
+        values = {
+            name: terms.z.new_zeros(()) if penalty in left_out else penalty(terms)
+            for name, penalty in self.penalties.items()
+        }
         for weight, value in zip(coefficients[self._of_bound :], values.values(), strict=True):
             loss = loss + weight * value
         return loss, values
@@ -104,7 +123,11 @@ class Objective(nn.Module):
         pass can take the sum of all.
         """
         opponents = self.opponents
-        return {name: part.own_loss(terms) for name, part in self.penalties.items() if part in opponents}
+        return {
+            name: terms.z.new_zeros(()) if self.asleep else part.own_loss(terms)
+            for name, part in self.penalties.items()
+            if part in opponents
+        }
 
     @classmethod
     def from_config(
@@ -136,4 +159,5 @@ class Objective(nn.Module):
             bound=choice.BOUNDS[config.bound](config, steps_per_epoch),
             penalties=choice.penalties_of(config, steps_per_epoch, vae, examples),
             num_samples=config.num_samples,
+            wakes=(config.critic_wakes_epochs or 0.0) * steps_per_epoch,
         )

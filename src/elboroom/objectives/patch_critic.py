@@ -37,6 +37,9 @@ class PatchCritic(nn.Module):
     layers : int
         Layers of stride 2: three see patches of 38×38 pixels. There are fewer for images of which they would
         leave less than two places along a side.
+    r1 : float
+        Weight γ of (γ/2) · mean over patches of ‖∂logit/∂x‖² at real images x in the critic's own loss
+        (arXiv:1801.04406 eq. 9); the gradients of patches that overlap are added first.
     lr, betas
         Settings of the critic's own Adam.
     """
@@ -48,6 +51,7 @@ class PatchCritic(nn.Module):
         *,
         width: int = 32,
         layers: int = 3,
+        r1: float = 0.0,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.9),
     ):
@@ -62,6 +66,7 @@ class PatchCritic(nn.Module):
         self.network = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
         self.most = _MOST * math.prod(shape)
         self.decoder = [decoder]  # in a list, so that its weights are not the critic's
+        self.r1 = r1
         self.lr = lr
         self.betas = betas
 
@@ -74,13 +79,35 @@ class PatchCritic(nn.Module):
         return self._scale(terms.distortion.mean(), penalty) * penalty
 
     def own_loss(self, terms: Terms) -> Tensor:
-        """Compute the critic's hinge loss, which is 1 while it cannot tell the two apart."""
+        """Compute the critic's loss: the hinge, which is 1 while it cannot tell the two apart, and R1."""
         with torch.no_grad():
             drawn = _grids(terms.likelihood.mean.detach())
             real = _grids(terms.x[None])
-        logits: Tensor = self.network(torch.cat([real, drawn]))
+        logits = self._logits(torch.cat([real, drawn]))
         of_real, of_drawn = logits[: len(real)], logits[len(real) :]
-        return 0.5 * (F.relu(1 - of_real).mean() + F.relu(1 + of_drawn).mean())
+        loss = 0.5 * (F.relu(1 - of_real).mean() + F.relu(1 + of_drawn).mean())
+        return loss + 0.5 * self.r1 * self._slope_at(real) if self.r1 else loss
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits whose last bias has an exact gradient.
+
+        The hinge's gradients ±1/n cancel at that bias as long as no patch is certain. In float32 a rounding
+        would remain, which Adam turns into whole steps; it differs with the number of processes.
+        """
+        last = self.network[-1]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        raw = F.conv2d(self.network[:-1](images), last.weight, padding=last.padding)
+        exact = raw.dtype if raw.device.type == "mps" else torch.float64
+        return (raw.to(exact) + last.bias.to(exact)[:, None, None]).to(raw.dtype)
+
+    def _slope_at(self, real: Tensor) -> Tensor:
+        """Squared gradient of the logits at real images, mean over patches."""
+        with torch.enable_grad():  # validation runs without a graph
+            at = real.detach().requires_grad_()
+            logits: Tensor = self.network(at)
+            (slope,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
+        return slope.square().sum() / logits.numel()
 
     def _scale(self, distortion: Tensor, penalty: Tensor) -> Tensor:
         """How much longer the distortion's gradient at the last layer is than the penalty's."""

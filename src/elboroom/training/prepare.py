@@ -193,7 +193,10 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
         sections["model"] = dict(vae.config)
     start = config.objective.critic_start
     if start and config.objective.critic_start_epochs is None:
-        sections["objective"] = {"critic_start_epochs": start * config.training.epochs}
+        epochs, warmup = config.training.epochs, config.objective.critic_warmup
+        sections["objective"] = {"critic_start_epochs": start * epochs}
+        if warmup is not None:  # whole epochs, whose means in the history are of one kind
+            sections["objective"]["critic_wakes_epochs"] = math.floor((start - warmup) * epochs + 1e-9)
     return config.merged(sections)
 
 

@@ -115,6 +115,11 @@ class Engine:
         return self.trainable.updates
 
     @property
+    def moving(self) -> list[Update]:
+        """Those that act in a step: parts that train against the model may be asleep."""
+        return self.updates[:1] if self.objective.asleep else self.updates
+
+    @property
     def update(self) -> Update:
         """That of the model."""
         return self.updates[0]
@@ -149,7 +154,7 @@ class Engine:
         self.average.prepare(self.steps)
         for update in self.updates:
             update.prepare()
-        if self.paths.is_disturbed():
+        if self.objective.follow_step(self.steps) or self.paths.is_disturbed():
             self.follow_model()
 
     def take(self, rows: Rows, part: Part, notes: tuple[float, ...]) -> None:
@@ -314,6 +319,7 @@ class Engine:
         self.average.load(state["average"])
         self.objective.load_state_dict(state["objective"])
         self.trainable.load_state_dict(state)
+        self.objective.follow_step(max(self.steps - 1, 0))
         self.compiled.load(state.get("compiled"))
         self.follow_model()
         if self.capture is not None:

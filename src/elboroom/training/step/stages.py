@@ -75,14 +75,14 @@ class Step:
         engine, rows = self._engine, self._rows
         engine.paths.prepare(engine.steps)
         engine.kept.keep()
-        for update in engine.updates:
+        for update in engine.moving:
             update.begin()
         engine.meters.begin()
         if len(rows) > engine.largest:
             sums = add_up(engine.backward, rows, self._part, engine.largest)
         else:
             sums = engine.backward(rows, self._part)
-        for update in engine.updates:
+        for update in engine.moving:
             update.collect()
         self._sums, self._loss, self._columns = sums, sums.loss, engine.meters.held
 
@@ -93,7 +93,7 @@ class Step:
         assert loss is not None
         numbers = [loss * self._part.weight, *(torch.full_like(loss, note) for note in self.notes)]
         summed = engine.update.sum_over_processes(numbers)
-        for update in engine.updates[1:]:
+        for update in engine.moving[1:]:
             update.sum_over_processes()
         self._loss, engine.summed_notes = summed[0], summed[1:]
 
@@ -103,15 +103,15 @@ class Step:
         engine, sums, loss = self._engine, self._sums, self._loss
         assert sums is not None
         assert loss is not None
-        gradients = [total for update in engine.updates for total in update.totals()]
+        gradients = [total for update in engine.moving for total in update.totals()]
         self._measured, self._bad = judge(sums, [loss, *gradients], static=engine.static)
         self._norm = engine.update.norm_of(engine.steps)
-        for update in engine.updates:
+        for update in engine.moving:
             update.apply(self._bad)
 
     def _gather(self) -> None:
         """Give all processes the weights that each of them has moved."""
-        for update in self._engine.updates:
+        for update in self._engine.moving:
             update.gather()
 
     @torch.no_grad()

@@ -1,0 +1,201 @@
+"""Options of the critic of patches: when it begins to learn, its width, and R1."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from elboroom.config import Config
+from elboroom.config.objective import ObjectiveConfig
+from elboroom.data import Dataset
+from elboroom.errors import UsageError
+from elboroom.models.terms import Terms
+from elboroom.models.vae import VAE
+from elboroom.objectives import Objective
+from elboroom.objectives.patch_critic import PatchCritic
+from elboroom.objectives.recipes import recipe
+from elboroom.training import fit
+from elboroom.training.loop import Training
+from elboroom.training.prepare import build
+
+OPTIONS: dict[str, Any] = {"critic_start": 0.75, "critic_warmup": 0.25, "critic_r1": 0.5, "critic_width": 4}
+
+
+def model(shape: tuple[int, ...] = (16, 20, 3)) -> VAE:
+    torch.manual_seed(0)
+    return VAE.build(shape=shape, network="spatial", likelihood="gaussian", conv_width=4, conv_levels=1)
+
+
+def passed(vae: VAE, k: int = 2, b: int = 3) -> Terms:
+    torch.manual_seed(1)
+    return vae(torch.rand(b, *vae.shape), k)
+
+
+def critic_of(vae: VAE) -> PatchCritic:
+    torch.manual_seed(3)
+    return PatchCritic(vae.shape, vae.decoder, width=4)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    return Dataset("noise", x, np.zeros(60), scale=255)
+
+
+def config_of(**more: Any) -> Config:
+    small = {"conv_width": 4, "conv_levels": 1, "batch_size": 20, "epochs": 4, "validation": 0.2, "seed": 3}
+    return recipe("tokenizer", Config(), **{**small, **OPTIONS, **more})
+
+
+def test_r1_is_half_the_squared_gradient_at_real_images() -> None:
+    vae = model((8, 12, 2))
+    terms = passed(vae, 1, 3)
+    plain = critic_of(vae)
+    with_r1 = copy.deepcopy(plain)
+    with_r1.r1 = 3.0
+    with torch.no_grad():
+        with_r1.network[0].weight.mul_(20)
+        plain.load_state_dict(with_r1.state_dict())
+    found = (with_r1.own_loss(terms) - plain.own_loss(terms)).item()
+
+    def total(x: Tensor) -> float:
+        logits: Tensor = copy.deepcopy(with_r1.network).double()(x.permute(0, 3, 1, 2))
+        return logits.sum().item()
+
+    x = terms.x.double()
+    patches = with_r1.network(terms.x.permute(0, 3, 1, 2)).numel()
+    slope = torch.zeros_like(x)
+    for i in range(x.numel()):
+        step = torch.zeros_like(x).flatten()
+        step[i] = 1e-6
+        step = step.reshape(x.shape)
+        slope.view(-1)[i] = (total(x + step) - total(x - step)) / 2e-6
+    assert found == pytest.approx(1.5 * float(slope.square().sum()) / patches, rel=1e-3)
+    assert found > 1e-4
+
+
+def test_r1_trains_the_critic_and_not_the_model() -> None:
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae)
+    critic.r1 = 1.0
+    critic.own_loss(terms).backward()
+    assert all(weight.grad is not None for weight in critic.parameters())
+    assert all(weight.grad is None for weight in vae.parameters())
+    with torch.no_grad():
+        assert torch.isfinite(critic.own_loss(terms))
+
+
+@pytest.mark.parametrize("examples", [3, 7, 11])
+def test_while_no_patch_is_certain_the_last_bias_has_no_gradient(examples: int) -> None:
+    """Its gradients −½ and ½ cancel exactly, in whatever number of pieces, so that Adam leaves it."""
+    vae = model()
+    critic, terms = critic_of(vae), passed(vae, 1, examples)
+    critic.own_loss(terms).backward()
+    bias = critic.network[-1].bias.grad
+    assert bias is not None
+    assert bias.item() == 0
+    with torch.no_grad():
+        critic.network[-1].bias += 1.7
+        assert (critic.network(terms.x.permute(0, 3, 1, 2)) > 1).all()
+    critic.zero_grad()
+    critic.own_loss(terms).backward()
+    assert critic.network[-1].bias.grad.item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_asleep_the_critic_neither_learns_nor_costs(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four epochs it sleeps for two, learns alone in the third, and counts in the last."""
+    calls: list[str] = []
+    own = PatchCritic.own_loss
+
+    def counted(critic: PatchCritic, terms: Any) -> Tensor:
+        calls.append("own")
+        return own(critic, terms)
+
+    monkeypatch.setattr(PatchCritic, "own_loss", counted)
+    config = config_of()
+    training = Training(build(config, data), data, config, quiet=True)
+    critic = training.engine.objective.penalties["patch_critic"]
+    assert isinstance(critic, PatchCritic)
+    begun = copy.deepcopy(critic.state_dict())
+    seen: list[tuple[int, bool]] = []
+    take = training.engine.step
+
+    def step(*args: Any, **kwargs: Any) -> None:
+        take(*args, **kwargs)
+        same = all(torch.equal(begun[name], now) for name, now in critic.state_dict().items())
+        seen.append((len(calls), same))
+
+    training.engine.step = step  # type: ignore[method-assign]
+    training.run()
+    steps = len(seen) // 4
+    assert [same for _, same in seen] == [True] * 2 * steps + [False] * 2 * steps
+    assert seen[2 * steps - 1][0] == 0
+    history = training.record.history
+    assert [row["loss_patch_critic"] == 0 for row in history] == [True, True, False, False]
+    assert [row["penalty_patch_critic"] == 0 for row in history] == [True, True, False, False]
+
+
+def test_while_it_sleeps_the_model_trains_as_with_one_that_is_awake(data: Dataset) -> None:
+    """Until it counts, a critic does not change the model."""
+    weights = []
+    for more in ({}, {"critic_warmup": None}):
+        config = config_of(**more, epochs=4)
+        training = Training(build(config, data), data, config, quiet=True)
+        kept: list[dict[str, Tensor]] = []
+        take = training.engine.step
+
+        def step(*args: Any, take: Any = take, training: Any = training, kept: Any = kept, **kw: Any) -> None:
+            take(*args, **kw)
+            kept.append({name: w.clone() for name, w in training.engine.vae.state_dict().items()})
+
+        training.engine.step = step  # type: ignore[method-assign]
+        training.run()
+        weights.append(kept[len(kept) * 3 // 4 - 1])
+    for name, weight in weights[0].items():
+        assert torch.equal(weight, weights[1][name]), name
+
+
+def test_killed_in_each_phase_and_resumed_bit_for_bit(data: Dataset, tmp_path: Path) -> None:
+    config = config_of()
+    whole = build(config, data)
+    history = fit(whole, data, config=config, out=tmp_path / "whole", quiet=True)
+    for stop in (1, 2, 3):
+        out = tmp_path / str(stop)
+
+        def halt(vae: Any, row: dict[str, Any], stop: int = stop) -> None:
+            if row["epoch"] == stop:
+                raise KeyboardInterrupt
+
+        vae = build(config, data)
+        with pytest.raises(KeyboardInterrupt):
+            fit(vae, data, config=config, out=out, quiet=True, on_epoch=halt)
+        resumed = build(config, data)
+        again = fit(resumed, data, out=out, resume=True, quiet=True)
+        for name, weight in whole.state_dict().items():
+            assert torch.equal(weight, resumed.state_dict()[name]), (stop, name)
+        columns = ("loss", "distortion", "loss_patch_critic", "penalty_patch_critic")
+        assert [[row[c] for c in columns] for row in again] == [[row[c] for c in columns] for row in history]
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"critic_r1 = 0\.1 has no effect without patch_critic"):
+        ObjectiveConfig(critic_r1=0.1)
+    with pytest.raises(UsageError, match=r"critic_width = 8 has no effect without patch_critic"):
+        ObjectiveConfig(critic_width=8, penalties={"prior_critic": 1.0})
+    with pytest.raises(UsageError, match=r"critic_warmup = 0.6 lies before critic_start = 0.5"):
+        ObjectiveConfig(critic_start=0.5, critic_warmup=0.6, penalties={"patch_critic": 1.0})
+    with pytest.raises(UsageError, match="give critic_wakes_epochs"):
+        Objective.from_config(
+            ObjectiveConfig(
+                critic_start=0.5, critic_start_epochs=2, critic_warmup=0.1, penalties={"patch_critic": 1.0}
+            ),
+            10,
+            vae=model(),
+            examples=9,
+        )
