@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from elboroom.comparison.summary import METRICS, Interval, Metric, Summary, groups
+from elboroom.comparison.summary import METRICS, Metric, Summary, groups
+from elboroom.comparison.variants import sweep_of
 from elboroom.figures.style import FAINT, INK, PALETTE, canvas, panel, tidy
 from elboroom.latent.arrays import Numbers
 
@@ -39,7 +40,8 @@ def draw(summaries: Sequence[Summary], title: str) -> Figure:
     figure = canvas(width, _TITLE + sum(heights) + 20)
     down = figure.get_size_inches()[1] * figure.dpi
     figure.text(_MARGIN / width, 1 - 40 / down, title, fontsize=11, color=INK, va="center")
-    colors = {name: PALETTE[i % _STRONG] for i, name in enumerate(names)}
+    sweeps = list(dict.fromkeys(sweep_of(name)[0] for name in names))
+    colors = {name: PALETTE[sweeps.index(sweep_of(name)[0]) % _STRONG] for name in names}
     top = float(_TITLE)
     for members, height in zip(kinds.values(), heights, strict=True):
         likelihoods = ", ".join(dict.fromkeys(one.known("likelihood") for one in members))
@@ -67,10 +69,41 @@ def _plane_height(members: Sequence[Summary]) -> float:
     return max(_PLANE_HEIGHT, n * _LABEL) + _HEAD / 2 + _FOOT if n else 0
 
 
-def _in_plane(members: Sequence[Summary]) -> list[tuple[str, Interval, Interval]]:
-    """Name, distortion and rate of those that have both."""
-    found = [(one.recipe, one.interval("distortion"), one.interval("rate")) for one in members]
-    return [(name, d, r) for name, d, r in found if d is not None and r is not None]
+class _Point(NamedTuple):
+    """A recipe in the plane of rate and distortion."""
+
+    name: str
+    rate: float
+    distortion: float
+    rate_ends: tuple[float, float]
+    distortion_ends: tuple[float, float]
+    beta: float | None
+
+
+def _in_plane(members: Sequence[Summary]) -> list[_Point]:
+    """Return the points of those that have both rate and distortion."""
+    points = []
+    for one in members:
+        rate, distortion = one.interval("rate"), one.interval("distortion")
+        ends = one.ends("rate"), one.ends("distortion")
+        if rate is None or distortion is None or ends[0] is None or ends[1] is None:
+            continue
+        beta = one.rows[0].get("beta", sweep_of(one.recipe)[1])  # runs of earlier versions do not have it
+        points.append(_Point(one.recipe, rate.mean, distortion.mean, ends[0], ends[1], beta))
+    return points
+
+
+def curves(points: Sequence[_Point]) -> list[list[_Point]]:
+    """Sweeps of at least two values of beta, each in their order: what is joined by a line."""
+    found: dict[str, list[_Point]] = {}
+    for point in points:
+        if point.beta is not None:
+            found.setdefault(sweep_of(point.name)[0], []).append(point)
+    return [
+        sorted(sweep, key=lambda point: (point.beta or 0.0, point.name))
+        for sweep in found.values()
+        if len({point.beta for point in sweep}) > 1
+    ]
 
 
 def _draw_rows(
@@ -110,7 +143,14 @@ def _draw_dot(axes: Axes, row: int, one: Summary, metric: Metric, color: str) ->
         middle: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "center"}
         axes.text(0.5, row, "none", fontsize=7, color="#888888", backgroundcolor="white", **middle)
         return
-    axes.plot(found.ends, (row, row), "-", color=color, linewidth=1.8, solid_capstyle="butt")
+    axes.plot(
+        one.ends(metric.name) or found.ends,
+        (row, row),
+        "-",
+        color=color,
+        linewidth=1.8,
+        solid_capstyle="butt",
+    )
     axes.plot(found.mean, row, "o", color=color, markersize=6.5, markeredgewidth=0)
     if len(one.rows) > 1:
         seeds = one.values(metric.name)
@@ -118,31 +158,41 @@ def _draw_dot(axes: Axes, row: int, one: Summary, metric: Metric, color: str) ->
         axes.plot(seeds, [row] * len(seeds), "o", color="white", markersize=3, **style)
 
 
-def _draw_plane(axes: Axes, points: list[tuple[str, Interval, Interval]], colors: dict[str, str]) -> None:
+def _draw_plane(axes: Axes, points: list[_Point], colors: dict[str, str]) -> None:
     tidy(axes, "Where the nats go: down and left is better", "rate, nats", "distortion, nats")
-    for name, distortion, rate in points:
-        axes.plot((rate.mean, rate.mean), distortion.ends, color=colors[name], linewidth=1.3)
-        axes.plot(rate.ends, (distortion.mean,) * 2, color=colors[name], linewidth=1.3)
+    for sweep in curves(points):
+        across, up = [one.rate for one in sweep], [one.distortion for one in sweep]
+        axes.plot(across, up, "-", color=colors[sweep[0].name], linewidth=1.6, alpha=0.7, zorder=3)
+    for one in points:
+        color = colors[one.name]
+        axes.plot((one.rate, one.rate), one.distortion_ends, color=color, linewidth=1.3)
+        axes.plot(one.rate_ends, (one.distortion,) * 2, color=color, linewidth=1.3)
         style: dict[str, Any] = {"markersize": 8, "markeredgecolor": "white", "zorder": 4}
-        axes.plot(rate.mean, distortion.mean, "o", color=colors[name], **style)
+        axes.plot(one.rate, one.distortion, "o", color=color, **style)
     axes.margins(0.1)
     for limits, set_limits in ((axes.get_xlim(), axes.set_xlim), (axes.get_ylim(), axes.set_ylim)):
         set_limits(*limits)
     _draw_elbos(axes)
     height = axes.get_window_extent().height
-    order = sorted(points, key=lambda point: point[1].mean)
-    wanted = np.array([axes.transLimits.transform((0.0, point[1].mean))[1] for point in order])
+    order = sorted(points, key=lambda point: point.distortion)
+    wanted = np.array([axes.transLimits.transform((0.0, point.distortion))[1] for point in order])
     # A line from each point to its name at the right, names as near to the points' heights as there is room.
-    for (name, distortion, rate), at in zip(order, spread(wanted, _LABEL / height), strict=True):
+    for one, at in zip(order, spread(wanted, _LABEL / height), strict=True):
         axes.annotate(
-            name,
-            (rate.mean, distortion.mean),
+            one.name,
+            (one.rate, one.distortion),
             (1 + _LEADER / axes.get_window_extent().width, float(at)),
             textcoords="axes fraction",
             fontsize=9,
-            color=colors[name],
+            color=colors[one.name],
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colors[name], "linewidth": 0.6, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0.0, 0.5),
+                "color": colors[one.name],
+                "linewidth": 0.6,
+                "alpha": 0.6,
+            },
         )
 
 

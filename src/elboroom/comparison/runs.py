@@ -200,6 +200,7 @@ def _measured(job: Job, training: Training, history: Sequence[Row], nll_samples:
         "seconds": sum(epoch["seconds"] for epoch in history),
         "likelihood": _likelihood_of(model),
         "posterior": model.posterior,
+        "beta": run.config.objective.beta,
         "split": part,
     }
 

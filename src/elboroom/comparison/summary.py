@@ -32,6 +32,9 @@ METRICS = (
 )
 
 
+_COUNTED = ("active_units", "seconds")
+
+
 class Interval(NamedTuple):
     """A mean with the half-width of its 95 % interval, None with fewer than two values."""
 
@@ -103,6 +106,19 @@ class Summary:
     def known(self, name: str) -> Any:
         """A value that all runs share, such as ``likelihood``; None without runs."""
         return self.rows[0][name] if self.rows else None
+
+    def ends(self, metric: str) -> tuple[float, float] | None:
+        """Ends of the interval, without what lies below 0 where the number cannot; None without values.
+
+        Only the distortion and the measures made of it may be negative, and only under a density.
+        """
+        found = self.interval(metric)
+        if found is None:
+            return None
+        low, high = found.ends
+        can_be_negative = metric == "elbo" or (metric != "rate" and self.measure in ("density", "cells"))
+        bounded = metric in _COUNTED or not can_be_negative
+        return (max(low, min(found.mean, 0.0)) if bounded else low), high
 
     @property
     def measure(self) -> str | None:

@@ -56,6 +56,27 @@ def own_fields(name: str) -> set[str]:
     return {*RECIPES[recipe].fields, *fields}
 
 
+def sweep_of(name: str) -> tuple[str, float | None]:
+    """Split a variant into what a sweep over beta has in common, and its own beta if it states one.
+
+    A recipe that no longer exists is a sweep of its own.
+
+    Examples
+    --------
+    >>> sweep_of("beta-vae:beta=2:hidden=64 32")
+    ('beta-vae:hidden=64 32', 2.0)
+    >>> sweep_of("beta-vae")  # as the recipe says
+    ('beta-vae', 4.0)
+    """
+    try:
+        recipe, fields = split_variant(name)
+    except UsageError:
+        return name, None
+    beta = fields.get("beta", RECIPES[recipe].fields.get("beta", 1.0))
+    common = [part for part in name.split(":") if part.partition("=")[0].strip() != "beta"]
+    return ":".join(common), float(beta) if isinstance(beta, int | float) else None
+
+
 def folder_name(name: str) -> str:
     """Name the folder of the runs of a recipe or variant.
 
