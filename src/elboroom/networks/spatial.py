@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -235,6 +235,54 @@ class SpatialDecoder(nn.Sequential):
         level: Any = self.level1
         pixels: nn.Conv2d = level.pixels
         return pixels
+
+
+def decode_grid(decoder: nn.Module, code: Tensor) -> Tensor:
+    """Decode codes on a grid of any size, by a decoder that is convolutional from code to image.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        A :class:`SpatialDecoder`, or another chain of layers that begins with :class:`FromCode`.
+    code : Tensor
+        (b, c, h, w), whose h and w need not be those of the decoder's own grid.
+
+    Returns
+    -------
+    Tensor
+        Images (b, p·h, p·w, n), where one place is p·p pixels; the border of an image that is no multiple of
+        p is not cut.
+
+    Examples
+    --------
+    >>> decoder = SpatialDecoder(2, 0, (16, 16, 3), width=8, levels=2)
+    >>> decode_grid(decoder, torch.zeros(1, 2, 2, 6)).shape
+    torch.Size([1, 8, 24, 3])
+    """
+    x, usual = code, (0, 0)  # height and width that the decoder's own grid has at this layer
+    for layer in _in_order(decoder):
+        if isinstance(layer, FromCode):
+            usual = layer.grid[1:]
+        elif isinstance(layer, nn.Upsample):
+            assert isinstance(layer.size, tuple)
+            times = [math.ceil(after / before) for after, before in zip(layer.size, usual, strict=True)]
+            x = F.interpolate(x, scale_factor=times, mode="nearest")
+            usual = (layer.size[0], layer.size[1])
+        elif isinstance(layer, Shuffle):
+            size = (x.shape[-2] * layer.stride[0], x.shape[-1] * layer.stride[1], layer.shape[-1])
+            x = Shuffle(size, layer.stride)(x)
+        else:
+            x = layer(x)
+    return x
+
+
+def _in_order(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers of nested sequences, one after the other."""
+    if not isinstance(module, nn.Sequential):
+        yield module
+        return
+    for part in module:
+        yield from _in_order(part)
 
 
 def _blocks(parts: Parts, level: Level) -> dict[str, nn.Module]:

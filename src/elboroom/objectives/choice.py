@@ -16,6 +16,7 @@ from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
 from elboroom.objectives.detail import focal_frequency, gradient_difference
+from elboroom.objectives.equivariance import equivariance
 from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
@@ -71,6 +72,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     ),
     "focal_frequency": lambda vae, _examples, _config: _of_images(vae, "focal_frequency", focal_frequency),
     "patch_critic": lambda vae, _examples, config: _patch_critic(vae, config),
+    "equivariance": lambda vae, _examples, _config: equivariance(vae),
     "commitment": lambda vae, _examples, _config: _of_codebooks(vae),
 }
 """Name → penalty, from the model, the number of training examples and the configuration."""
