@@ -47,11 +47,12 @@ def narrow(name: str, **options: Any) -> Config:
     """A recipe with networks that take a moment."""
     fields = RECIPES[name].fields
     base: dict[str, Any] = {"batch_size": 8, "validation": 0.0, "precision": "fp32", "figures_every": 0}
-    base |= {} if "network" in fields else {"hidden": (16,)}
+    base |= {} if "network" in {**fields, **options} else {"hidden": (16,)}
     base |= {"conv_width": 8} if fields.get("network") in ("ladder", "conv", "spatial") else {}
     base |= {"critic_start_epochs": 1.0} if "critic_start" in fields else {}
     base |= {"prior_components": 5} if fields.get("prior") == "vamp" else {}
-    base |= {"codebook_size": 8, "code_grid": (4,)} if fields.get("posterior") == "vq" else {}
+    if fields.get("posterior") == "vq":
+        base |= {"codebook_size": 8} | ({} if fields.get("network") == "spatial" else {"code_grid": (4,)})
     return recipe(name, Config(), **{**base, **options})
 
 

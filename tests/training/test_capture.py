@@ -143,6 +143,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "noise on whole numbers": {"likelihood": "gaussian", "dequantize": "uniform"},
     "conditions": {"condition": "labels"},
     "bf16": {"precision": "bf16", "ema": 0.9},
+    "convolutions": {"network": "conv", "conv_width": 8, "clip": 1.0},
     "with replacement": {"batches_per_epoch": 5},
     "batches added up": {"batch_size": 3, "accumulate": 3, "ema": 0.9, "clip": 0.5, "binarize": "stochastic"},
 }

@@ -79,7 +79,11 @@ def iwae() -> Bound:
     >>> from elboroom.objectives import Objective
     >>> objective = Objective(bound=iwae(), num_samples=50)
     """
-    return lambda terms, beta: _log_mean(_log_weights(terms, beta, "iwae"))
+    return _iwae
+
+
+def _iwae(terms: Terms, beta: Tensor) -> Tensor:
+    return _log_mean(_log_weights(terms, beta, "iwae"))
 
 
 def miwae(groups: int) -> Bound:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from elboroom.objectives import Objective
 from elboroom.training.step.chains import Chains
 from elboroom.training.step.direct import Direct
 from elboroom.training.step.interventions import Watch, has_accumulation_hooks, needs_backward
+from elboroom.training.step.sides import ByAutograd
 from elboroom.training.step.update import Update
 
 # Where the optimiser keeps the low-precision copies up to date, they are renewed after so many steps all the
@@ -65,9 +66,10 @@ class Paths:
         self._update = update
         # Also those that chains hold: an objective may call a network again, without its chains.
         self._sought = [p for p in self._parameters if p.requires_grad]
-        self._needs_backward: bool | None = None
+        self._needs_backward: dict[int, bool] = {}  # of the loss or the encoder's output, and the decoder's
         update.watch(chains.covered_by_biases)
-        self.direct = Direct.of(self._vae, self._objective, chains)
+        by = ByAutograd(self._around_networks, self.differentiate)
+        self.direct = Direct.of(self._vae, self._objective, chains, by)
         self.autocast = self._precision == "bf16" and not chains.hold_all_products
         modules = chains.replaced
         if self.direct is not None:
@@ -75,22 +77,46 @@ class Paths:
         self._watch = Watch(modules, chains.held, self._parameters)
         self.refresh()
 
-    def differentiate(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to ``grad`` of the parameters, and what chains hold to the flat buffer.
+    def differentiate(
+        self, output: Tensor, gradient: Tensor | None = None, codes: Tensor | None = None
+    ) -> Tensor | None:
+        """Add the gradients to ``grad`` of the parameters, and those that chains hold to the flat buffer.
 
-        ``loss.backward()`` does the same, but copies gradients that are not laid out as their parameters once
-        more than needed.
+        ``output.backward()`` does the same, but copies gradients that are not laid out as their parameters
+        once more than needed.
+
+        Parameters
+        ----------
+        output : Tensor
+            The loss, or the output of a network.
+        gradient : Tensor, optional
+            That of the loss by the output of a network.
+        codes : Tensor, optional
+            The input of a network whose gradient is returned.
         """
-        if self._needs_backward is None:
-            self._needs_backward = needs_backward(loss, self._sought)
+        if gradient is not None and not output.requires_grad:  # all of the encoder is frozen
+            return None
+        sought, kind = (self._sought, 0) if codes is None else ([*self._sought, codes], 1)
+        if kind not in self._needs_backward:
+            self._needs_backward[kind] = needs_backward(output, sought)
         with self._chains():  # for what computes activations again
-            if self._needs_backward or has_accumulation_hooks(self._sought):
-                torch.autograd.backward(loss)
-                return
-            found = torch.autograd.grad(loss, self._sought, allow_unused=True)
-        for parameter, gradient in zip(self._sought, found, strict=True):
-            if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            if self._needs_backward[kind] or has_accumulation_hooks(self._sought):
+                torch.autograd.backward(output, gradient)
+                by_codes = None if codes is None else codes.grad
+                if codes is not None:
+                    codes.grad = None
+                return by_codes
+            found = torch.autograd.grad(output, sought, gradient, allow_unused=True)
+        for parameter, own in zip(self._sought, found, strict=False):
+            if own is not None:
+                parameter.grad = own if parameter.grad is None else parameter.grad + own
+        return None if codes is None else found[-1]
+
+    @contextmanager
+    def _around_networks(self) -> Iterator[None]:
+        """What surrounds a single network in a step."""
+        with self._vae.lowered("bf16" if self.autocast else "fp32"), self._chains(), self._vae.products():
+            yield
 
     def is_disturbed(self) -> bool:
         """Whether hooks, replaced methods or a change of ``requires_grad`` ask for a new choice."""
