@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboroom.probability.gaussian_mixture import GaussianMixture
+
 from .conftest import SMALL, Command
 
 
@@ -79,6 +81,43 @@ def test_refusals_name_the_reason(
     _train(elboroom, data, *options)
     for command in (("fit-prior", "r"), ("sample", "r", "--prior", "fitted", "--out", "a.npy")):
         result = elboroom(*command)
+        assert result.code == 2
+        assert words in result.err
+        assert len(result.lines) == 1
+
+
+def test_figures_neighbours_and_dense_morphs_use_it(
+    elboroom: Command, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _train(elboroom, data, "--recipe", "ae", "--latent-dim", 2)
+    assert elboroom("fit-prior", "r").code == 0
+    used: list[str] = []
+    log_prob, sample = GaussianMixture.log_prob, GaussianMixture.sample
+    monkeypatch.setattr(GaussianMixture, "log_prob", lambda *a: used.append("log_prob") or log_prob(*a))
+    monkeypatch.setattr(GaussianMixture, "sample", lambda *a: used.append("sample") or sample(*a))
+    ends = ("d.npz:0", "d.npz:5")
+    for command, method in (
+        (("figures", "r", "--only", "samples", "manifold"), "sample"),
+        (("neighbours", "r", "--samples", 3), "sample"),
+        (("morph", "r", *ends, "--path", "dense", "--out", "m.png"), "log_prob"),
+    ):
+        plain = elboroom(*command, "--overwrite")
+        assert plain.code == 0, plain.err
+        assert used == []
+        fitted = elboroom(*command, "--overwrite", "--prior", "fitted")
+        assert fitted.code == 0, fitted.err
+        assert "the fitted prior: Gaussian mixture" in fitted.err
+        assert set(used) == {method}
+        used.clear()
+
+
+def test_where_no_prior_is_used_the_option_is_refused(elboroom: Command, undrawn: None, data: str) -> None:
+    _train(elboroom, data, "--latent-dim", 2)
+    for command, words in (
+        (("morph", "r", "d.npz:0", "d.npz:1"), "--path dense"),
+        (("neighbours", "r", "d.npz:0"), "--samples"),
+    ):
+        result = elboroom(*command, "--prior", "fitted")
         assert result.code == 2
         assert words in result.err
         assert len(result.lines) == 1

@@ -54,6 +54,10 @@ Count = Annotated[int, Field(ge=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 NotNegative = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63), Option(help="Random seed.")]
+Prior = Annotated[
+    Literal["model", "fitted"],
+    Option(help="Prior to use: the model's own, or the one that 'fit-prior' fitted to the run's codes."),
+]
 Refine = Annotated[
     NotNegative,
     Option(help="Gradient steps that refine the code of each image; try 200 for photos."),

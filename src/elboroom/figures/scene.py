@@ -44,6 +44,8 @@ class Scene:
         Named examples (*shape).
     condition : int, str or array, optional
         The condition to draw a conditional model with.
+    prior : str
+        What titles call the model's prior.
     """
 
     def __init__(
@@ -53,19 +55,25 @@ class Scene:
         history: Sequence[Mapping[str, Any]] = (),
         marks: Mapping[str, Array] | None = None,
         condition: Condition | None = None,
+        prior: str = "prior",
     ):
         self.vae, self.data, self.history, self.condition = vae, data, history, condition
+        self.prior = prior
         self.part: Literal["test", "all"] = "test" if len(data.indices("test")) else "all"
         self.marks = marks or {}
         self.rows = data.indices(self.part)
         self.rows = self.rows[evenly(len(self.rows), _MOST_EXAMPLES)]
 
     def titled(self, title: str) -> str:
-        """Fill in ``{examples}``, ``{Examples}``, ``{count}`` and ``{given}`` in the title of a figure."""
+        """Fill in what the title of a figure leaves open: examples, count, condition and prior."""
         if "{" not in title:
             return title
         return title.format(
-            examples=self.noun, Examples=self.noun.capitalize(), count=f"{len(self.x):,}", given=self.given
+            examples=self.noun,
+            Examples=self.noun.capitalize(),
+            count=f"{len(self.x):,}",
+            given=self.given,
+            prior=self.prior,
         )
 
     @property

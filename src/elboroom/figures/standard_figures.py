@@ -44,8 +44,8 @@ class StandardFigure:
     draw : callable
         From the scene and the title to the figure.
     title : str
-        May hold ``{examples}``, ``{Examples}``, ``{count}`` and ``{given}``; empty if ``draw`` writes its
-        own.
+        May hold ``{examples}``, ``{Examples}``, ``{count}``, ``{given}`` and ``{prior}``; empty if
+        ``draw`` writes its own.
     applies : callable, optional
         Whether a scene has what the figure needs; always if not given.
     needs : str
@@ -76,7 +76,7 @@ def _manifold(scene: Scene, title: str) -> Figure:
     """Decode codes on a grid; with a conditional model and no condition, on a grid for each of several."""
     one = scene.vae.condition is None or scene.condition is not None
     if scene.plane is None:
-        title = "Decoded codes on a grid over the prior (from its 2 % to its 98 % quantiles)"
+        title = f"Decoded codes on a grid over the {scene.prior} (from its 2 % to its 98 % quantiles)"
     else:
         title = (
             f"Decoded codes in the plane through the mean code of the {scene.noun}, along the two principal "
@@ -98,7 +98,7 @@ def _samples(scene: Scene, title: str) -> Figure:
     """Draw from the prior; with a conditional model and no condition, given each of several."""
     vae = scene.vae
     if scene.of_table:
-        source = "each given the condition of one of them" if scene.given else "drawn from the prior"
+        source = "each given the condition of one of them" if scene.given else f"drawn from the {scene.prior}"
         return columns.sampled_columns(vae, scene.x, f"Columns of the {scene.noun} and of rows {source}")
     if vae.condition is None or scene.condition is not None:
         return images.samples(scene.conditioned, title=title)
@@ -239,7 +239,7 @@ STANDARD_FIGURES = (
         "samples",
         "Decoded draws from the prior; of a table, the columns of the data and of draws.",
         _samples,
-        "Samples: decoded draws from the prior{given}",
+        "Samples: decoded draws from the {prior}{given}",
     ),
     StandardFigure(
         "analogies",

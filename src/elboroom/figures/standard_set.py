@@ -33,6 +33,7 @@ def draw_all(
     marks: Mapping[str, Array] | None = None,
     only: Iterable[str] | None = None,
     condition: Condition | None = None,
+    prior: str = "prior",
     place: Callable[[Sequence[Path]], Sequence[Path]] | None = None,
     on_lack: Callable[[Path, Exception], None] | None = None,
 ) -> list[Path]:
@@ -59,6 +60,8 @@ def draw_all(
     condition : int, str or array, optional
         Of a conditional model: draw samples, manifolds and traversals with this condition alone. If not
         given, traversals and ``latent_grid`` use the first example's.
+    prior : str
+        What titles call the model's prior, such as "fitted prior".
     place : callable, optional
         From the paths that would be written to those to write instead, such as numbered ones. If not given,
         existing files are replaced.
@@ -78,7 +81,7 @@ def draw_all(
     FailureError
         If a file cannot be written.
     """
-    scene = Scene(vae, data, history, marks, condition)
+    scene = Scene(vae, data, history, marks, condition, prior)
     names = [f"{figure.name}.png" for figure in _chosen(scene, only)]
     files = [file for name in names for file in ((name, "morph.gif") if name == "morph.png" else (name,))]
     paths = [Path(out_dir) / file for file in files]

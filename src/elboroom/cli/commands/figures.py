@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from elboroom.cli.options import Folder, ImageVerb, OtherData
+from elboroom.cli.options import Folder, ImageVerb, OtherData, Prior
 from elboroom.config.options import Option
 
 
@@ -18,6 +18,7 @@ class Figures(ImageVerb):
     mark: Annotated[
         tuple[str, ...], Option(metavar="IMAGE ...", help="Images to mark in the histogram of losses.")
     ] = ()
+    prior: Prior = "model"
     out: Folder = None
 
     def __call__(self) -> None:
@@ -25,13 +26,14 @@ class Figures(ImageVerb):
         from elboroom.cli.inputs.examples import distinct_stems, read_example
         from elboroom.cli.inputs.model import load_model, named_condition
         from elboroom.cli.inputs.photos import is_changed
+        from elboroom.cli.inputs.prior import with_prior
         from elboroom.cli.inputs.run_data import seen_data
         from elboroom.cli.outputs import free_files, save_seen, wrote
         from elboroom.figures.standard_set import draw_all
         from elboroom.runs.run import Run
 
         run = Run(self.run)
-        vae = load_model(run, self.device)
+        vae, prior = with_prior(run, load_model(run, self.device), self.prior)
         examples = [
             read_example(name, vae, run, prepare=self.prepare, label=self.label) for name in self.mark
         ]
@@ -44,6 +46,7 @@ class Figures(ImageVerb):
             marks=dict(zip(distinct_stems(self.mark), examples, strict=True)) or None,
             only=self.only or None,
             condition=named_condition(vae, self.label),
+            prior=prior,
             place=lambda paths: free_files(paths, named=self.out is not None, overwrite=self.overwrite),
         ):
             wrote(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from elboroom.cli.options import AtLeastTwo, ImageVerb, Positional, Refine, Seed
+from elboroom.cli.options import AtLeastTwo, ImageVerb, Positional, Prior, Refine, Seed
 from elboroom.config.options import Option
 from elboroom.errors import UsageError
 
@@ -41,6 +41,7 @@ class Morph(ImageVerb):
             old=("walk",),
         ),
     ] = "linear"
+    prior: Prior = "model"
     toward: Annotated[
         str | None,
         Option(
@@ -96,12 +97,15 @@ class Morph(ImageVerb):
         self._check()
         from elboroom.cli.inputs.endpoints import EndpointFinder
         from elboroom.cli.inputs.model import load_model
+        from elboroom.cli.inputs.prior import with_prior
         from elboroom.cli.outputs import output_file, save_figure
         from elboroom.figures import morphs
         from elboroom.runs.run import Run
 
         run = Run(self.run)
         vae = load_model(run, self.device)
+        if self.path == "dense":
+            vae, _ = with_prior(run, vae, self.prior, draws=False)
         default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
         file = output_file(self.out, default, allowed, overwrite=self.overwrite)
         if file.suffix.lower() == ".mp4":
@@ -127,6 +131,8 @@ class Morph(ImageVerb):
             )
         if self.toward is None and self.away is not None:
             raise UsageError(f"--away {self.away} needs --toward LABEL")
+        if self.prior != "model" and self.path != "dense":
+            raise UsageError(f"--prior {self.prior} is for --path dense; a {self.path} path needs no prior")
         if not abs(self.strength) <= _FAR:
             limits = f"a finite number from -{_FAR:g} to {_FAR:g}, such as 1.5"
             raise UsageError(f"--strength {self.strength}: must be {limits}")

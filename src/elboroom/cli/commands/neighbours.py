@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from elboroom.cli.options import Count, Images, ImageVerb, NotNegative, Positional, Seed
+from elboroom.cli.options import Count, Images, ImageVerb, NotNegative, Positional, Prior, Seed
 from elboroom.config.options import Option
 from elboroom.errors import UsageError
 
@@ -23,6 +23,7 @@ class Neighbours(ImageVerb):
 
     images: Positional[Images] = ()
     samples: Annotated[NotNegative, Option(help="Also show this many samples from the model.")] = 0
+    prior: Prior = "model"
     frames: Annotated[
         NotNegative, Option(help="Show this many frames of the morph between two images instead.")
     ] = 0
@@ -67,6 +68,8 @@ class Neighbours(ImageVerb):
         if self.frames and (self.samples or len(self.images) != 2):
             got = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}, --samples {self.samples}"
             raise UsageError(f"--frames {self.frames} takes two images and no --samples; got {got}")
+        if self.prior != "model" and not self.samples:
+            raise UsageError(f"--prior {self.prior} is for samples; give --samples 8, or leave it out")
         if self.frames == 1:
             raise UsageError("--frames 1: must be at least 2")
         if not self.images and not self.samples:
@@ -89,6 +92,7 @@ class Neighbours(ImageVerb):
         """Read the named images and draw samples."""
         from elboroom.cli.inputs.examples import read_example
         from elboroom.cli.inputs.model import conditioned, named_condition
+        from elboroom.cli.inputs.prior import with_prior
         from elboroom.latent.arrays import numbers, seeded
         from elboroom.models.conditioning import Examples, together
 
@@ -97,7 +101,7 @@ class Neighbours(ImageVerb):
             read_example(name, vae, run, prepare=self.prepare, label=self.label) for name in self.images
         ]
         if self.samples:
-            given = conditioned(vae, self.label)
+            given = conditioned(with_prior(run, vae, self.prior)[0], self.label)
             with seeded(given, self.seed):
                 # Means of a table lie amid the rows, nearer to one than rows do: none is drawn as it is.
                 drawn = numbers(given.sample(self.samples, observe=given.accepts_missing))

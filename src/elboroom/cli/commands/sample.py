@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from elboroom.cli.options import Count, PictureVerb, Seed
+from elboroom.cli.options import Count, PictureVerb, Prior, Seed
 from elboroom.config.options import Option
 from elboroom.errors import UsageError, counted
 
@@ -44,10 +44,7 @@ class Sample(PictureVerb):
             "RUN/samples/given.csv.",
         ),
     ] = None
-    prior: Annotated[
-        Literal["model", "fitted"],
-        Option(help="Prior to draw codes from: the model's own, or the one that 'fit-prior' fitted."),
-    ] = "model"
+    prior: Prior = "model"
     privacy: Annotated[
         bool,
         Option(help="Compare the distances of sampled rows to training rows with those of held-out rows."),

@@ -17,11 +17,13 @@ from elboroom.runs.run import Run
 _MATCHING = {"mmd_rbf", "mmd_imq", "prior_critic"}
 
 
-def with_prior(run: Run, vae: VAE, which: Literal["model", "fitted"]) -> tuple[VAE, str]:
-    """Give a run's model the prior to draw from, and name it.
+def with_prior(
+    run: Run, vae: VAE, which: Literal["model", "fitted"], *, draws: bool = True
+) -> tuple[VAE, str]:
+    """Give a run's model the prior to use, and name it.
 
-    A line says which prior is drawn from if the run has a fitted one, and a warning names ``fit-prior`` where
-    draws from the model's own prior are noise by construction.
+    A line says which prior is used if the run has a fitted one, and a warning names ``fit-prior`` where
+    draws from the model's own prior are noise by construction; no warning without ``draws``.
 
     Raises
     ------
@@ -33,12 +35,12 @@ def with_prior(run: Run, vae: VAE, which: Literal["model", "fitted"]) -> tuple[V
         if refused is not None:
             raise UsageError(f"--prior fitted: {refused}")
         fitted = read_fitted(run.path, vae)
-        console().print(f"drawing from the fitted prior: {fitted.describe()}")
+        console().print(f"{'drawing from' if draws else 'using'} the fitted prior: {fitted.describe()}")
         return vae.with_prior(fitted.density), "fitted prior"
     has = refused is None and (run.path / FILE).exists()
-    if has:
+    if has and draws:
         console().print("drawing from the model's own prior; --prior fitted draws from the fitted one")
-    reason = None if run.custom_model else _reason(vae, run.config)
+    reason = None if run.custom_model or not draws else _reason(vae, run.config)
     if reason is not None:
         fix = "use --prior fitted" if has else f"run 'elboroom fit-prior {run.path}', then use --prior fitted"
         if refused is not None:
