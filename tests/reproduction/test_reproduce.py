@@ -121,6 +121,7 @@ def test_a_kill_in_measuring_keeps_the_chunks(
     cut = job(tiny, tmp_path / "cut")
     with pytest.raises(MemoryError):
         reproduce(cut, quiet=True)
+    assert state_of(cut) == "trained; 100 test examples measured"
     found = reproduce(cut, quiet=True)
     assert len(calls) == 3 + 2  # two chunks were kept
     assert uncut is not None
@@ -134,7 +135,7 @@ def test_minutes_end_in_a_state_that_continues(
 ) -> None:
     class Early(threading.Timer):
         def __init__(self, seconds: float, function: Any):
-            assert seconds == 9 * 60
+            assert seconds == pytest.approx(9 * 60, abs=60)  # less what loading took
             super().__init__(0, function)
 
         def start(self) -> None:
@@ -213,4 +214,4 @@ def test_the_list_shows_each_row_and_its_state(
     assert main(["reproduce", "--out", str(tmp_path), "--json"]) == 0
     states = json.loads(capsys.readouterr().out)
     assert states["tiny"]["b"] == "not run yet"
-    assert states["rae-fid"]["rae-gp"].startswith("cannot be run yet: ")
+    assert states["rae-fid"]["rae"].startswith("cannot be run yet: ")

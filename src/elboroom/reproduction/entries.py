@@ -101,7 +101,7 @@ _SLOW = (
     Entry(
         name="iwae-static",
         title="one stochastic layer of 50; MNIST binarised once, by Larochelle and Murray",
-        paper=f"{_IWAE_PAPER}, Appendix D",
+        paper=f"{_IWAE_PAPER}, appendix on a fixed binarisation",
         arxiv="1509.00519",
         source="binarized-mnist",
         options=_IWAE,
@@ -151,7 +151,7 @@ _SLOW = (
     Entry(
         name="mig",
         title="total correlation weighted by 6, on all dSprites",
-        paper="Isolating Sources of Disentanglement in VAEs, Figure 3",
+        paper="Isolating Sources of Disentanglement in Variational Autoencoders, figures",
         arxiv="1802.04942",
         source="dsprites",
         options={
@@ -163,7 +163,7 @@ _SLOW = (
             },
             **{"batch_size": 2048, "epochs": 50, "lr": 1e-3},
         },
-        rows={"beta-tcvae": Row(0.5, "β-TCVAE, β = 6 (read off the figure)", {}, 8.0)},
+        rows={"beta-tcvae": Row(0.5, "β-TCVAE, β = 6; about 0.5, read off", {}, 8.0)},
         kind="mig",
         margin=0.05,
         departures=(
@@ -178,7 +178,7 @@ _SLOW = (
         arxiv="1903.12436",
         source="mnist",
         options={"network": "conv", "latent_dim": 16, "batch_size": 100, "epochs": 100, "lr": 1e-3},
-        rows={"rae-gp": Row(9.9, "samples of the fitted mixture", {}, 20.0)},
+        rows={"rae": Row(9.9, "samples of the fitted mixture", {}, 20.0)},
         kind="fid",
         missing="the distance on Inception features is not among the measures of elboroom",
     ),

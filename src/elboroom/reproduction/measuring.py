@@ -113,6 +113,12 @@ def likelihood(
 _COLUMNS = ("value", "stderr", "pareto_k")
 
 
+def examples_kept(folder: Path) -> int:
+    """Count the test examples whose chunks are kept."""
+    chunks = (read_json(path, "remove it, and it is measured again") for path in folder.glob("*.json"))
+    return sum(len(chunk["value"]) for chunk in chunks)
+
+
 def _kept(path: Path, examples: int, seed: int) -> dict[str, Any] | None:
     """Read a chunk that was measured before; None if there is none."""
     if not path.exists():

@@ -19,7 +19,12 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.measure import Measure
 from elboroom.io.files import json_text, write_atomic
 from elboroom.reproduction.entry import TITLES, Entry
-from elboroom.reproduction.measuring import CHUNK, MeasuringStoppedError, disentanglement_gap, likelihood
+from elboroom.reproduction.measuring import (
+    MeasuringStoppedError,
+    disentanglement_gap,
+    examples_kept,
+    likelihood,
+)
 from elboroom.reproduction.results import figure_of, read_record, record
 from elboroom.runs.history import read_history
 from elboroom.runs.run import Run
@@ -96,8 +101,7 @@ def state_of(job: Job) -> str:
     done, epochs = len(read_history(job.folder)), run.config.training.epochs
     if run.status.state == "training":
         return f"{done:,} of {epochs:,} epochs trained"
-    chunks = len(list((job.folder / "likelihood").glob("*.json")))
-    return f"trained; {chunks * CHUNK:,} test examples measured"
+    return f"trained; {examples_kept(job.folder / 'likelihood'):,} test examples measured"
 
 
 def reproduce(

@@ -107,6 +107,16 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
+def settings(entries: Mapping[str, Entry]) -> str:
+    """Write what each entry trains, where its figures stand and what is measured, as a Markdown table."""
+    lines = ["| name | setting | figures from | measured by |", "| --- | --- | --- | --- |"]
+    for entry in entries.values():
+        where = f"[{entry.paper}](https://arxiv.org/abs/{entry.arxiv})" if entry.arxiv else entry.paper
+        how = f"{TITLES[entry.kind]}" + (f", {entry.samples:,} samples" if entry.kind == "nll" else "")
+        lines.append(f"| `{entry.name}` | {entry.title} | {where} | {how} |")
+    return "\n".join(lines)
+
+
 def table(entries: Mapping[str, Entry], records: Sequence[Mapping[str, Any]]) -> str:
     """Write the published figures and what came out as a Markdown table; rows not run yet say so."""
     lines = [

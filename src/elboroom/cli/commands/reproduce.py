@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,11 +88,14 @@ class Reproduce(Verb):
 
         keep_freed_memory()
         say = console(quiet=self.quiet)
+        started = time.monotonic()
         for job in self._jobs(entry, self.rows):
+            spent = (time.monotonic() - started) / 60
+            minutes = None if self.minutes is None else max(0.0, self.minutes - spent)
             say.print(f"{entry.name} {job.row}: {entry.row(job.row).title}, {entry.paper}")
             for departure in entry.departures:
                 say.print(f"  {departure}")
-            found = reproduce(job, minutes=self.minutes, quiet=self.quiet, say=say.print)
+            found = reproduce(job, minutes=minutes, quiet=self.quiet, say=say.print)
             if found is None:
                 from elboroom.reproduction.reproducing import state_of
 
