@@ -34,8 +34,9 @@ pictures: $(READY)  ## redraw the README's pictures
 	mkdir -p docs/pictures
 	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
 
-pictures-dogpeople: $(READY)  ## redraw the README's morphs of people and dogs (30 minutes)
-	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople.npz --preset dogpeople --out runs/dogpeople --overwrite
+pictures-dogpeople: $(READY)  ## redraw the README's people and dogs (30 minutes)
+	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople_rgb.npz --preset dogpeople --out runs/dogpeople --overwrite
+	$(BIN)/elboroom fit-prior runs/dogpeople
 	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
 
 bench: $(READY)  ## compare with other programs (minutes to an hour)

@@ -68,9 +68,14 @@ def test_options_without_effect_are_refused(fields: dict[str, object], words: st
 
 def test_dogpeople_presets() -> None:
     ours, haskell = read_preset("dogpeople"), read_preset("haskell-dogpeople")
-    assert ours.model.network == "conv"
-    assert ours.data.flip
-    assert ours.model.learn_scale == "shared"
+    assert ours.model.network == "spatial"
+    assert ours.objective.penalties.keys() == {"patch_critic"}
+    elbo = read_preset("dogpeople-elbo")
+    assert elbo.model.network == "conv"
+    assert elbo.objective.penalties == {}
+    for preset in (ours, elbo):
+        assert preset.data.flip
+        assert preset.model.learn_scale == "shared"
     assert haskell.data.size == 50
     assert haskell.objective.beta == 0
     assert haskell.objective.beta_unit == "mean_kl_sum"  # so that eps is of the mean over pixels too

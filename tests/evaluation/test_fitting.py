@@ -92,6 +92,21 @@ def test_a_known_mixture_is_recovered() -> None:
     torch.testing.assert_close(again.density.mean, fitted.density.mean, rtol=0, atol=0)
 
 
+def test_correlations_of_a_code_on_a_grid_are_kept() -> None:
+    """144 dimensions, as of 4×4 places and 9 channels, that depend on 10: a full covariance is found."""
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(144, 10, generator=generator).double()
+    parts = torch.randn(900, 10, generator=generator).double(), torch.randn(900, 144, generator=generator)
+    codes = parts[0] @ factor.T + 0.5 * parts[1].double()
+    fitted = fit_prior(codes[:600])
+    assert fitted.record["covariance"] == "full"
+    assert fitted.record["components"] == 1
+    truth = multivariate_normal(np.zeros(144), (factor @ factor.T).numpy() + 0.25 * np.eye(144))
+    lost = truth.logpdf(codes[600:]) - fitted.density.log_prob(codes[600:]).numpy()
+    diagonal = multivariate_normal(np.zeros(144), np.diag(np.diag(truth.cov))).logpdf(codes[600:])
+    assert 0 < lost.mean() < 0.2 * (truth.logpdf(codes[600:]) - diagonal).mean()
+
+
 def test_a_flow_fits_what_no_gaussian_is() -> None:
     """A ring: the flow comes near its entropy, in the units of the codes, and beats one Gaussian by far."""
     rng = np.random.default_rng(0)

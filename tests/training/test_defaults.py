@@ -81,7 +81,7 @@ def test_what_was_asked_for_is_not_replaced(options: Any, network: str, likeliho
     assert model.learn_scale == ("none" if "likelihood" in options or likelihood == "bernoulli" else "shared")
 
 
-@pytest.mark.parametrize("name", ["haskell-dogpeople", "dogpeople"])
+@pytest.mark.parametrize("name", ["haskell-dogpeople", "dogpeople", "dogpeople-elbo"])
 def test_presets_win(name: str) -> None:
     before = read_preset(name).model
     model, words = fitting_model(read_preset(name), PHOTO)

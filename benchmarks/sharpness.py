@@ -1,0 +1,139 @@
+"""Measure what a critic of patches and a penalty on gradients do to reconstructions of held-out pictures.
+
+The same spatial networks, noise and steps, with and without them, over several seeds, on a set of colour
+pictures with a test split::
+
+    python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --out benchmarks/results/sharpness.json
+
+Both start with the same weights and see the same batches. The critic counts in the second half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import elboroom
+from elboroom.config import Config
+from elboroom.evaluation.picture_features import FeatureNet, frechet, train_feature_net
+from elboroom.evaluation.pictures import compare_pictures
+from elboroom.figures.grids import ImageGrid, stack
+from elboroom.figures.style import to_png
+from elboroom.io.files import write_atomic
+
+NETWORKS: dict[str, Any] = {
+    **{"network": "spatial", "conv_levels": 2, "conv_width": 16, "latent_channels": 4},
+    **{"activation": "silu", "likelihood": "gaussian", "likelihood_scale": 0.1, "learn_scale": "shared"},
+}
+STEPS: dict[str, Any] = {
+    **{"batch_size": 32, "lr": 2e-3, "lr_schedule": "CosineAnnealingLR", "ema": 0.99, "flip": True},
+    **{"optimizer": "AdamW", "clip": 2000.0},
+}
+SHARP: dict[str, Any] = {
+    "penalties": {"patch_critic": 0.5, "gradient_difference": 1.0},
+    "critic_start": 0.5,
+    "critic_warmup": 0.1,
+    "critic_width": 16,
+}
+VARIANTS: dict[str, dict[str, Any]] = {"likelihood": {}, "likelihood, critic and gradients": SHARP}
+MEASURED = ("mse", "psnr", "ssim", "high_frequency_share", "frechet")
+
+
+def train(data: elboroom.Dataset, options: dict[str, Any], seed: int, epochs: int) -> tuple[Any, float]:
+    """Train one model; return it with the processor time in seconds."""
+    config = Config().updated(**NETWORKS, **STEPS, **options, epochs=epochs, seed=seed)
+    torch.manual_seed(seed)
+    vae = elboroom.VAE.build(config.model, shape=data.shape, scale=data.scale)
+    began = time.process_time()
+    elboroom.fit(vae, data, config=config, quiet=True)
+    return vae, time.process_time() - began
+
+
+def measure(images: Any, rebuilt: Any, net: FeatureNet) -> dict[str, float]:
+    """Compare held-out pictures with their reconstructions."""
+    found = compare_pictures(images, rebuilt)
+    numbers = {name: found[name].value for name in MEASURED[:-1]}
+    numbers["high_frequency_correlation"] = found["high_frequency_share"].details["correlation"]
+    return {**numbers, "frechet": frechet(net, images, rebuilt).value}
+
+
+def table(rows: list[dict[str, Any]], name: str) -> str:
+    """Lay out means and their standard errors over seeds, a row for each variant."""
+    lines = [
+        f"Features: `{name}`.\n",
+        "| loss | MSE | PSNR, dB | SSIM | high-frequency share | Fréchet distance |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    digits = dict(zip(MEASURED, (5, 2, 3, 3, 3), strict=True))
+    for variant in VARIANTS:
+        chosen = [row for row in rows if row["variant"] == variant]
+        cells = []
+        for measured in MEASURED:
+            values = [row[measured] for row in chosen]
+            error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.{digits[measured]}f} ± {error:.{digits[measured]}f}")
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("data", help="pictures with a test split, of which at least ten are held out")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--limit", type=int, help="training pictures to use at most")
+    options.add_argument("--out", type=Path)
+    options.add_argument(
+        "--sheet", type=Path, help="picture of held-out examples and reconstructions, to look at"
+    )
+    chosen = options.parse_args()
+    data = elboroom.load_data(chosen.data)
+    held_out, training = data.indices("test"), data.indices("train")
+    if chosen.limit is not None:
+        kept = np.concatenate([training[: chosen.limit], held_out])
+        labels = None if data.labels is None else data.labels[kept]
+        split = np.arange(len(kept)) >= len(kept) - len(held_out)
+        data = elboroom.Dataset(data.name, data.x[kept], split, labels, data.label_names, scale=data.scale)
+        held_out, training = data.indices("test"), data.indices("train")
+    images = np.asarray(data.x[held_out], np.float32) / (data.scale or 1)
+    labels = None if data.labels is None else data.labels[training]
+    net = train_feature_net(np.asarray(data.x[training], np.float32) / (data.scale or 1), labels)
+    rows: list[dict[str, Any]] = []
+    strips = [images[:12]]
+    for seed in range(chosen.seeds):
+        for variant, extra in VARIANTS.items():
+            vae, seconds = train(data, extra, seed, chosen.epochs)
+            rebuilt = vae.reconstruct(data.x[held_out]).clamp(0, 1).cpu().numpy()
+            row = {"variant": variant, "seed": seed, **measure(images, rebuilt, net), "cpu_seconds": seconds}
+            rows.append(row)
+            strips += [rebuilt[:12]] if seed == 0 else []
+            print(json.dumps(row), flush=True)
+    print(table(rows, net.name))
+    if chosen.sheet is not None:
+        figure = stack(ImageGrid(np.concatenate(strips), 12, row_labels=["held out", *VARIANTS]))
+        write_atomic(chosen.sheet, to_png(figure))
+    if chosen.out is not None:
+        found = {
+            "data": data.name,
+            "features": net.name,
+            "epochs": chosen.epochs,
+            "training_pictures": len(training),
+            "held_out_pictures": len(held_out),
+            "networks": NETWORKS,
+            "steps": STEPS,
+            "with": SHARP,
+            "rows": rows,
+        }
+        write_atomic(chosen.out, json.dumps(found, indent=1) + "\n")
+        write_atomic(chosen.out.with_suffix(".md"), table(rows, net.name))
+
+
+if __name__ == "__main__":
+    main()
