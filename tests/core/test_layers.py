@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "figures": {"errors", "io", "data", "models", "latent", "evaluation", "runs"},
     "exports": {
-        *("errors", "config", "io", "probability", "models", "data", "runs", "latent"),
+        *("errors", "config", "io", "networks", "probability", "models", "data", "runs", "latent"),
     },
     "explorer": {
         *("errors", "io", "networks", "probability", "models", "data", "runs", "latent", "evaluation"),

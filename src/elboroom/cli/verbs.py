@@ -17,6 +17,7 @@ from elboroom.cli.commands.explore import Explore
 from elboroom.cli.commands.export import Export
 from elboroom.cli.commands.figures import Figures
 from elboroom.cli.commands.fit_prior import FitPrior
+from elboroom.cli.commands.import_diffusers import ImportDiffusers
 from elboroom.cli.commands.impute import Impute
 from elboroom.cli.commands.morph import Morph
 from elboroom.cli.commands.neighbours import Neighbours
@@ -56,6 +57,7 @@ VERBS: dict[str, type[Verb]] = {
     "impute": Impute,
     "score": Score,
     "export": Export,
+    "import-diffusers": ImportDiffusers,
     "data list": DataList,
     "data show": DataShow,
     "data annotate": DataAnnotate,

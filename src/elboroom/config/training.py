@@ -118,6 +118,8 @@ class TrainingConfig(Section):
     """Decay of an exponential moving average of the weights, such as 0.999. The average is evaluated and
     saved instead of the weights.
     """
+    freeze: Annotated[Literal["none", "encoder"], FLAT] = "none"
+    """Leave a part of the model as it is. encoder: train the decoder only, for the codes that there are."""
     seed: Annotated[int, Field(ge=0, lt=2**63), FLAT] = 0
     """Random seed for initial weights, data order, noise and the validation split."""
     device: Annotated[str, FLAT] = "auto"

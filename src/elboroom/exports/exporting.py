@@ -13,6 +13,7 @@ from elboroom.data.new_folder import new_folder
 from elboroom.errors import UsageError, nearest
 from elboroom.exports.checking import BATCHES, TOLERANCE
 from elboroom.exports.description import FILE, describe, readme
+from elboroom.exports.diffusers_files import latents_of
 from elboroom.exports.networks import Networks, Pixels, networks_of
 from elboroom.exports.targets import TARGETS
 from elboroom.io.files import explain_disk, json_text
@@ -79,13 +80,12 @@ def export(
             load(source) if isinstance(source, str | os.PathLike) and Path(source).is_file() else Run(source)
         )
     networks = _networks_of(source, pixels)
-    about = describe(networks, source if isinstance(source, Run) else None)
+    run = source if isinstance(source, Run) else None
+    about = describe(networks, run)
+    if "diffusers" in targets:
+        about["latents"] = latents_of(networks.vae, run)
     with new_folder(folder) as scratch, networks.vae.at_rest():
-        text = json_text(about)
-        gaps = {
-            name: {network.name: TARGETS[name].write(network, scratch, text) for network in networks}
-            for name in targets
-        }
+        gaps = {name: TARGETS[name].write(networks, scratch, dict(about)) for name in targets}
         about["formats"] = {name: _facts(name, gaps[name], scratch) for name in targets}
         (scratch / "README.md").write_text(readme(networks, targets, gaps), encoding="utf-8")
         (scratch / FILE).write_text(json_text(about, indent=2) + "\n", encoding="utf-8")
@@ -135,7 +135,9 @@ def _networks_of(source: VAE | Run, pixels: Pixels) -> Networks:
 
 def _facts(name: str, gaps: dict[str, float], folder: Path) -> dict[str, Any]:
     """What export.json says of one format: its files, versions and how it was checked."""
-    files = sorted(path.name for path in folder.iterdir() if f".{name}" in path.name)
+    files = sorted(TARGETS[name].files) or sorted(
+        path.name for path in folder.iterdir() if f".{name}" in path.name
+    )
     return {
         "files": files,
         **dict(TARGETS[name].facts),

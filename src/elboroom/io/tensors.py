@@ -66,7 +66,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         raise _damaged(path, "it is a folder")
     with explain_reading(path), path.open("rb"):  # the library below does not tell damage from permissions
-        _check_fits(path)
+        check_fits(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -112,8 +112,14 @@ def first_unusable(tensors: Mapping[str, Tensor]) -> str | None:
     return f"{found[0]}{others}" if found else None
 
 
-def _check_fits(path: Path) -> None:
-    """Refuse a file that is larger than the free memory; its header cannot state more than the file holds."""
+def check_fits(path: Path) -> None:
+    """Refuse a file that is larger than the free memory; its header cannot state more than the file holds.
+
+    Raises
+    ------
+    FailureError
+        With both sizes.
+    """
     size, free = path.stat().st_size, psutil.virtual_memory().available
     if size > free:
         raise FailureError(

@@ -4,7 +4,7 @@
 
     runs/NAME/  config.json  environment.json  preparation.json  model.safetensors  history.jsonl
                 metrics.json  log.txt  status.json
-                fitted_prior.safetensors  fitted_prior.json  latent_statistics.json
+                fitted_prior.safetensors  fitted_prior.json  latent_statistics.json  diffusers.json
                 checkpoints/{last,last-1,best}/state.safetensors  figures/  samples/  export/
 """
 
@@ -38,6 +38,8 @@ from elboroom.io.files import (
 from elboroom.io.tensors import misfit, read_tensors, write_tensors
 from elboroom.models.vae import VAE
 from elboroom.runs import Status, check_usable, read_history, read_status
+from elboroom.runs.diffusers_config import is_diffusers
+from elboroom.runs.diffusers_folder import KEPT, import_diffusers
 from elboroom.runs.folder import check_free as check_free
 from elboroom.runs.folder import is_run
 from elboroom.runs.model_file import built, load_model
@@ -47,7 +49,7 @@ PREPARATION = "preparation.json"
 _FILES = (
     *("config.json", "environment.json", PREPARATION, "model.safetensors"),
     *("history.jsonl", "metrics.json", "log.txt", _STATUS),
-    *("fitted_prior.safetensors", "fitted_prior.json", "latent_statistics.json"),
+    *("fitted_prior.safetensors", "fitted_prior.json", "latent_statistics.json", KEPT),
 )
 _FOLDERS = ("checkpoints", "figures", "samples", "tracking", "tensorboard", "wandb", "export")
 # Seconds. Other commands may write figures and samples at the same time: only older leftovers are removed.
@@ -84,6 +86,11 @@ class Run:
             raise UsageError(f"no run at {self.path}: {what}; give the folder that 'elboroom train' printed")
         self._raw = self._read_json("config.json")
         version = self._raw.pop("format", None)
+        if "_class_name" in self._raw:
+            raise UsageError(
+                f"{self.path} is a model of diffusers; 'elboroom import-diffusers {self.path} --out RUN' "
+                "makes a run of it"
+            )
         if not isinstance(version, int):
             raise UsageError(
                 f"{self.path / 'config.json'} is not the configuration of a run: it has no format number"
@@ -309,7 +316,8 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
     ----------
     path : path
         The folder of a run, a file that :meth:`elboroom.VAE.save` wrote, a folder of
-        :meth:`elboroom.VAE.save_pretrained`, or ``hf://user/name[@revision]`` on the Hugging Face hub.
+        :meth:`elboroom.VAE.save_pretrained` or of diffusers' ``AutoencoderKL.save_pretrained``, or
+        ``hf://user/name[@revision]`` on the Hugging Face hub.
     into : VAE, optional
         The model to load the weights into; required if it was composed in Python.
 
@@ -326,6 +334,8 @@ def load(path: str | os.PathLike[str], *, into: VAE | None = None) -> VAE:
         return load_model(fetched(path), into)
     if isinstance(path, str | os.PathLike) and Path(path).is_file():
         return load_model(Path(path), into)
+    if into is None and isinstance(path, str | os.PathLike) and is_diffusers(Path(path)):
+        return import_diffusers(Path(path))[0]
     return Run(path).model(into)
 
 

@@ -28,7 +28,7 @@ from elboroom.training.devices import find_device
 from elboroom.training.epoch_row import DivergingError, finish_epoch
 from elboroom.training.notices import Notices
 from elboroom.training.order import epoch_order, steps_per_epoch
-from elboroom.training.prepare import data_for, preparation_of, prepare, resolve
+from elboroom.training.prepare import data_for, freeze, preparation_of, prepare, resolve
 from elboroom.training.progress import TrainingProgress, epoch_line
 from elboroom.training.signals import Stopped, StopRequest, stop_on_signal
 from elboroom.training.start import start_from_data
@@ -58,6 +58,7 @@ class Training:
         self.workers = workers or Workers(device)
         self.data = prepare(data_for(vae, data), config)
         self.config = resolve(vae, self.data, config)
+        freeze(vae, self.config.training.freeze)
         preparation = preparation_of(self.data)
         vae.value_range = preparation.value_range
         vae.data_range = range_of_data(self.data)

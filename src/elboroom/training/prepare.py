@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -198,6 +198,26 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
         if warmup is not None:  # whole epochs, whose means in the history are of one kind
             sections["objective"]["critic_wakes_epochs"] = math.floor((start - warmup) * epochs + 1e-9)
     return config.merged(sections)
+
+
+def freeze(vae: VAE, part: Literal["none", "encoder"]) -> None:
+    """Keep the encoder, and what a posterior learns beside it, from being trained.
+
+    Raises
+    ------
+    UsageError
+        If it would change all the same, by statistics that it keeps of each batch.
+    """
+    if part == "none":
+        return
+    moving = [name for name in moving_buffers(vae) if name.startswith(("encoder.", "posterior."))]
+    if moving:
+        raise UsageError(
+            f"freeze = 'encoder': the encoder keeps statistics of each batch ({some(moving)}), which go on "
+            "changing; use normalization = 'group' or 'none'"
+        )
+    for held in (vae.encoder, vae.posterior):
+        held.requires_grad_(False)
 
 
 def in_sums(config: Config, shape: Sequence[int]) -> Config:

@@ -21,11 +21,11 @@ class Export(RunVerb):
     """
 
     to: Annotated[
-        tuple[Literal["onnx", "pt2"], ...],
+        tuple[Literal["onnx", "pt2", "diffusers"], ...],
         Option(
             metavar="FORMAT ...",
-            help="Formats: onnx (for onnxruntime and most other programs; needs elboroom[onnx]) or pt2 (for "
-            "torch.export.load).",
+            help="Formats: onnx (for onnxruntime and most other programs; needs elboroom[onnx]), pt2 (for "
+            "torch.export.load) or diffusers (AutoencoderKL.from_pretrained; of --network autoencoder-kl).",
         ),
     ] = ("onnx",)
     out: Annotated[Path | None, Option(help="Folder to write. Default: RUN/export.")] = None
@@ -55,6 +55,9 @@ class Export(RunVerb):
         for name, facts in about["formats"].items():
             gaps = facts["checked"]["largest_difference"]
             say.print(f"{name:<8} {', '.join(facts['files'])}: {agreement(gaps)}")
+        if "latents" in about:
+            latents = about["latents"]
+            say.print(f"codes    scaling_factor {latents['scaling_factor']:.6g}: {latents['origin']}")
         say.print(f"wrote    {shown(folder)}; see {shown(folder / 'README.md')}")
 
 
@@ -66,5 +69,7 @@ def _in_options(message: str) -> str:
     >>> _in_options("pixels = 'uint8': this model takes numbers; or set overwrite=True")
     '--pixels uint8: this model takes numbers; or set --overwrite'
     """
+    from elboroom.cli.parser import in_options
+
     message = message.replace("overwrite=True", "--overwrite")
-    return re.sub(r"\b(to|pixels) = '([^']*)'", r"--\1 \2", message)
+    return in_options(re.sub(r"\b(to|pixels) = '([^']*)'", r"--\1 \2", message))

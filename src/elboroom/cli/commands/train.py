@@ -37,6 +37,14 @@ class Train(TrainingVerb):
         str | None,
         Option(metavar="NAME", help="Recipe to apply on top of the preset; see 'elboroom recipes'."),
     ] = None
+    start_from: Annotated[
+        str | None,
+        Option(
+            metavar="RUN",
+            help="Start from the networks and weights of a run, or of a folder of diffusers' AutoencoderKL; "
+            "its likelihood and objective are the defaults.",
+        ),
+    ] = None
     overwrite: Annotated[bool, Option(help="Replace an existing run in --out.")] = False
     devices: Devices = 1
     dry_run: Annotated[bool, Option(help="Print the layers with their parameters and memory, then exit.")] = (
@@ -57,6 +65,7 @@ class Train(TrainingVerb):
         """Train, unless it is a dry run or other processes were launched to do it."""
         from elboroom.cli.console import console
         from elboroom.cli.inputs.run_data import read_data
+        from elboroom.cli.inputs.start_model import take_weights
         from elboroom.cli.training_run import launched, run_to_end
         from elboroom.data import full_name
         from elboroom.distributed.processes import Workers
@@ -83,6 +92,7 @@ class Train(TrainingVerb):
         model, choice = fitting_model(config, data)
         config = config.merged({"model": dict(model)})
         vae = build(config, data)
+        start = None if self.start_from is None else take_weights(vae, self.start_from)
         training = Training(vae, data, config, quiet=self.quiet, workers=workers)
         training.notices.wording = in_options
         if self.dry_run:
@@ -92,6 +102,9 @@ class Train(TrainingVerb):
             return
         training.create(folder, overwrite=self.overwrite)
         _introduce(say, training, vae, folder, choice)
+        if start is not None:
+            start.record(training.folder)
+            say.print(start.described)
         run_to_end(say, training, vae)
 
 
