@@ -97,7 +97,11 @@ def test_diffusers_loads_what_is_exported(tmp_path: Path) -> None:
             torch.testing.assert_close(2 * vae.generate(z.flatten(1)).mean - 1, decoded, **near)
         theirs.save_pretrained(tmp_path / f"again{number}")
         again = import_diffusers(tmp_path / f"again{number}", vae.shape)[0]
-        assert all(torch.equal(one, again.state_dict()[name]) for name, one in vae.state_dict().items())
+        assert all(
+            torch.equal(one, again.state_dict()[name])
+            for name, one in vae.state_dict().items()
+            if not name.startswith("likelihood.")
+        )
 
 
 def test_names_and_types_of_other_versions_are_read(folder: Path, tmp_path: Path) -> None:
