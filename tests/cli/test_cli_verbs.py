@@ -249,6 +249,7 @@ def test_help_names_every_option(verb: str, elboroom: Command) -> None:
         "folders",
         "name",
         "shell",
+        "target",
     } | ({"data"} if verb in ("embed", "score", "impute") else set())
     for option in set(_options(verb)) - positional:
         assert re.search(rf"--(no-)?([a-z]+\.)?{option}\b", result.out), option

@@ -117,6 +117,7 @@ SMALL = {
         "--mark friend.jpg": "--mark friend.jpg --only latent",
         "--refine 100": "--refine 2",
         "--seeds 3": "--seeds 2",
+        "reproduce iwae-l1 --fast --rows vae-1": "reproduce",
     },
     "compare": {"--recipes vae,beta-vae,iwae,beta-tcvae,vamp,ae --seeds 3": "--recipes vae,ae --seeds 2"},
     "recipes": {" mnist-5k": " digits"},
