@@ -34,8 +34,9 @@ def test_groups_are_what_their_functions_return() -> None:
     vae, data, batches = little()
     factors = {"a": np.asarray(data.x[:, 0] > 0), "b": np.asarray(data.x[:, 1])}
     rows = np.arange(10, 110)
-    found = measure(vae, data, batches, rows, GROUPS, factors=factors, seed=2)
-    assert list(found) == list(GROUPS)
+    groups = [name for name in GROUPS if name != "pictures"]
+    found = measure(vae, data, batches, rows, groups, factors=factors, seed=2)
+    assert list(found) == groups
     codes = vae.embed(data.x[rows])
     assert found["probes"] == probes(codes, data.labels[rows], seed=2)
     those = {name: values[rows] for name, values in factors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from elboroom.evaluation.aggregate import aggregate_measures
 from elboroom.evaluation.disentanglement import disentanglement
 from elboroom.evaluation.measure import Measure
 from elboroom.evaluation.neighbours import embed_rows
+from elboroom.evaluation.picture_measures import picture_measures
 from elboroom.evaluation.probes import probes
 from elboroom.models.vae import VAE
 
 GROUPS = {
     "latents": "the rate taken apart: mutual information, total correlation, KL of each dimension",
     "probes": "labels read off the codes by a linear classifier and by nearest neighbours",
+    "pictures": "reconstructions and draws beside the examples: SSIM, Fréchet distance, coverage and more",
     "disentanglement": "codes against the factors that made the data: MIG, DCI, SAP and more",
 }
 """Names of the groups, and what they hold."""
@@ -39,6 +42,7 @@ def measure(
     groups: Iterable[str],
     *,
     factors: Factors | None = None,
+    prior: Any = None,
     seed: int = 0,
 ) -> dict[str, dict[str, Measure]]:
     """Measure a model on examples, at most 10,000 of them.
@@ -57,6 +61,8 @@ def measure(
         Of `GROUPS`.
     factors : mapping of str to array, optional
         The factors that made all the data, (len(data),) each; those of sets that are drawn by code are known.
+    prior : object, optional
+        That draws of ``pictures`` come from, such as a fitted one; the model's own if not given.
     seed : int
         Of what is drawn.
 
@@ -84,6 +90,9 @@ def measure(
         elif name == "probes":
             labels = _labels(data)[rows]
             found[name] = probes(embed_rows(vae, data, rows), labels, seed=seed)
+        elif name == "pictures":
+            drawing = vae if prior is None or prior is vae.prior else vae.with_prior(prior)
+            found[name] = picture_measures(drawing, data, rows, seed=seed)
         else:
             known = _known(data) if factors is None else _checked(factors, data)
             those = {factor: values[rows] for factor, values in known.items()}

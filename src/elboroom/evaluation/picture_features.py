@@ -26,7 +26,7 @@ _AT_ONCE = 256
 _TURNS = 4
 _BLURS = (0.0, 0.6, 1.2, 2.4)  # standard deviations of a Gaussian, in pixels
 _REACH = 5  # pixels that a blur's window reaches to each side
-_SMALLEST = 12
+SMALLEST = 12
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def train_feature_net(
         If there are no such pictures, or not one label for each.
     """
     x = checked_pictures(images)
-    if min(x.shape[1:3]) < _SMALLEST:
+    if min(x.shape[1:3]) < SMALLEST:
         raise UsageError(f"pictures of {x.shape[1]}×{x.shape[2]} pixels are too small; give at least 12×12")
     known = [_TURNS, len(_BLURS)]
     kinds = np.zeros(len(x), np.int64)

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from elboroom.config.columns import WITH_CATEGORIES, Column
 from elboroom.errors import UsageError
+from elboroom.evaluation.memorisation import nearer_to_training
 
 _SAME = 1e-6  # rows this close are copies, given float32
 
@@ -105,11 +106,7 @@ def nearest_records(
     )
     from_samples = _nearest(drawn, known)
     from_unseen = _nearest(unseen, known)
-    rng = np.random.default_rng(seed)
-    equal = min(len(known), len(unseen))
-    some = known[rng.permutation(len(known))[:equal]]
-    other = unseen[rng.permutation(len(unseen))[:equal]]
-    closer, error = _closer(drawn, some, other, rng)
+    closer, error = nearer_to_training(drawn, known, unseen, np.random.default_rng(seed))
     return NearestRecords(
         len(drawn),
         float(np.median(from_samples)),
@@ -147,23 +144,6 @@ def _points(
             each = ((np.where(missing, mean, cells) - mean) / deviation)[:, None]
         parts += [np.where(missing[:, None], 0.0, each), missing[:, None].astype(np.float64)]
     return np.concatenate(parts, 1)
-
-
-def _closer(
-    drawn: NDArray[np.float64],
-    some: NDArray[np.float64],
-    other: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Share of samples whose nearest row is one of ``some``; its deviation under permutations."""
-    count = len(some)
-    order = rng.permutation(2 * count)  # equal rows of both kinds are met in no order
-    rows = np.concatenate([some, other])[order]
-    nearest = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(drawn, return_distance=False)[:, 0]
-    chosen = np.bincount(nearest, minlength=2 * count)
-    share = float((order[nearest] < count).mean())
-    variance = 0.25 * np.square(chosen - chosen.mean()).sum() * 2 * count / max(1, 2 * count - 1)
-    return share, math.sqrt(variance) / len(drawn)
 
 
 def _nearest(rows: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,17 +44,22 @@ class Evaluate(ModelVerb):
         ),
     ] = "importance"
     measures: Annotated[
-        tuple[Literal["latents", "probes", "disentanglement"], ...],
+        tuple[Literal["latents", "probes", "pictures", "disentanglement"], ...],
         Option(
             metavar="NAME ...",
-            help="Further measures: latents (the rate taken apart), probes (labels read off the codes) and "
-            "disentanglement (codes against the factors of the data).",
+            help="Further measures: latents (the rate taken apart), probes (labels read off the codes), "
+            "pictures (reconstructions and draws beside the examples) and disentanglement (codes against the "
+            "factors of the data).",
         ),
     ] = ()
     factors: Annotated[
         Path | None,
         Option(metavar="NPZ", help="The factors that made the data, an array each, for disentanglement."),
     ] = None
+    prior: Annotated[
+        Literal["model", "fitted"],
+        Option(help="Prior that draws of --measures pictures come from."),
+    ] = "model"
     limit: Annotated[
         Count | None, Option(metavar="INT", help="Evaluate only this many examples, the first ones.")
     ] = None
@@ -79,6 +84,10 @@ class Evaluate(ModelVerb):
         from elboroom.training.terminal import printable_lines
 
         run = Run(self.run)
+        if self.prior != "model" and "pictures" not in self.measures:
+            raise UsageError(
+                f"--prior {self.prior} is for --measures pictures; the NLL is that of the model's own"
+            )
         file = self.out and output_file(self.out, self.out, (".json",), overwrite=self.overwrite)
         data = run_data(run, self.data, self.condition_file)
         for line in () if self.data is None else skipped_lines(data):
@@ -134,7 +143,7 @@ class Evaluate(ModelVerb):
                 vae, batches, indices, seed=self.seed, precision=self.precision
             )
         if self.measures:
-            measured["measures"] = self._further(vae, data, batches, indices)
+            measured["measures"] = self._further(run, vae, data, batches, indices)
         mechanism = learned_mechanism(vae)
         if mechanism:
             measured["missing_mechanism"] = mechanism
@@ -149,13 +158,16 @@ class Evaluate(ModelVerb):
         }
 
     def _further(
-        self, vae: VAE, data: Dataset, batches: Batches, indices: NDArray[np.int64]
+        self, run: Run, vae: VAE, data: Dataset, batches: Batches, indices: NDArray[np.int64]
     ) -> dict[str, dict[str, Any]]:
         from elboroom.cli.inputs.factors import read_factors
+        from elboroom.cli.inputs.prior import with_prior
         from elboroom.evaluation.measures import measure
 
         factors = None if self.factors is None else read_factors(self.factors)
-        found = measure(vae, data, batches, indices, self.measures, factors=factors, seed=self.seed)
+        prior = with_prior(run, vae, self.prior)[0].prior if "pictures" in self.measures else None
+        options: dict[str, Any] = {"factors": factors, "prior": prior, "seed": self.seed}
+        found = measure(vae, data, batches, indices, self.measures, **options)
         return {group: {name: one.as_json() for name, one in each.items()} for group, each in found.items()}
 
 
