@@ -10,6 +10,7 @@ from rich.console import Console
 
 from elboroom.cli.console import shown
 from elboroom.cli.findings import line_of
+from elboroom.cli.inputs.prior import why_noisy
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -19,10 +20,13 @@ from elboroom.doctor import Finding, examine
 from elboroom.errors import FailureError, UsageError, reason_of
 from elboroom.evaluation import evaluate
 from elboroom.evaluation.examples import as_trained
+from elboroom.evaluation.fitting import why_not
+from elboroom.evaluation.latent_statistics import spread_of
 from elboroom.figures.standard_set import draw_all, draw_progress
 from elboroom.models.vae import VAE
 from elboroom.runs import write_status
 from elboroom.runs.run import Run
+from elboroom.runs.statistics_file import read_statistics
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
 from elboroom.training.validation import quality, quality_name
@@ -120,6 +124,9 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
     )
     print(f"latent     {measured['active_units']} of {vae.latent_dim} dimensions active")
     print(f"weights    {weights_kept(training)}")
+    statistics = read_statistics(run.path)
+    if statistics is not None:
+        print(f"codes      {spread_of(statistics)}")
     print(f"run        {shown(run.path)}", flush=True)
     if training.record.rollbacks:
         times = "once" if training.record.rollbacks == 1 else f"{training.record.rollbacks} times"
@@ -127,6 +134,10 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
             f"training diverged {times} and restarted from the last good state with a lower learning rate, "
             f"now {training.engine.learning_rate:.3g}"
         )
+    reason = None if statistics is None else why_noisy(run, vae)
+    if reason is not None:
+        fix = "" if why_not(vae) is not None else f"; 'elboroom fit-prior {run.path}' fits a prior to them"
+        say.print(f"draws from the model's own prior will look like noise: {reason}{fix}")
     for finding in _findings(run):
         say.print(line_of(finding))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
+from elboroom.evaluation.latent_statistics import draw_codes
+from elboroom.evaluation.latent_statistics import latent_statistics as latent_statistics
 from elboroom.evaluation.measure import Measure
-from elboroom.evaluation.support import checked_batches
 from elboroom.models.fitted_prior import KINDS, FittedPrior
 from elboroom.models.vae import VAE
 from elboroom.probability.codes import UniformCodes
@@ -112,21 +112,10 @@ def sampled_codes(vae: VAE, batches: Batches, indices: NDArray[np.int64], *, see
     reason = why_not(vae)
     if reason is not None:
         raise UsageError(f"no prior can be fitted: {reason}")
-    with vae.at_rest():
-        pieces = list(_codes(vae, batches, indices, seed))
-    z = torch.cat(pieces)
+    z = draw_codes(vae, batches, indices, seed=seed)
     if not bool(torch.isfinite(z).all()):
         raise UsageError("the codes are not all finite numbers, so that no density can be fitted to them")
     return z
-
-
-def _codes(vae: VAE, batches: Batches, indices: NDArray[np.int64], seed: int) -> Iterator[Tensor]:
-    devices = [batches.x.device] if batches.x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        for _, x in checked_batches(vae, batches, indices, _BATCH):
-            q: Any = vae.infer(x)
-            yield q.rsample_and_log_prob(1)[0][0].cpu().double()
 
 
 def fit_prior(codes: Tensor, *, kind: str = "gmm", seed: int = 0) -> FittedPrior:
@@ -270,40 +259,3 @@ def _mean(values: Tensor, seed: int) -> Measure:
         examples=len(values),
         seed=seed,
     )
-
-
-def latent_statistics(codes: Tensor, latent_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Mean and standard deviation of codes, by dimension, or by channel of codes on a grid.
-
-    Parameters
-    ----------
-    codes : Tensor
-        (n, d).
-    latent_shape : tuple of int
-        (d,), or (c, h, w), as ``vae.latent_shape``.
-
-    Returns
-    -------
-    dict
-        ``of`` ("dimensions" or "channels"), ``mean``, ``std`` and ``scaling_factor`` = 1/std (None where
-        the codes are constant) of each, ``overall_scaling_factor``, one number for all of them, and
-        ``codes``, which is n.
-
-    Examples
-    --------
-    >>> latent_statistics(torch.tensor([[1.0, 0.0], [5.0, 0.0]]), (2,))["scaling_factor"]
-    [0.5, None]
-    """
-    grid = len(latent_shape) == 3
-    shape = latent_shape if grid else (latent_shape[0], 1)
-    each = codes.double().reshape(len(codes), shape[0], -1).transpose(0, 1).flatten(1)
-    std = each.std(1, correction=0)
-    overall = float(each.std(correction=0))
-    return {
-        "of": "channels" if grid else "dimensions",
-        "mean": each.mean(1).tolist(),
-        "std": std.tolist(),
-        "scaling_factor": [1 / value if value > 0 else None for value in std.tolist()],
-        "overall_scaling_factor": 1 / overall if overall > 0 else None,
-        "codes": len(codes),
-    }

@@ -24,6 +24,7 @@ from elboroom.training.callbacks import Callback, Callbacks
 from elboroom.training.checkpoints.record import Record
 from elboroom.training.checkpoints.recovery import LOOK_EVERY, Order, Recovery
 from elboroom.training.checkpoints.saving import Checkpoints
+from elboroom.training.codes import write_statistics
 from elboroom.training.devices import find_device
 from elboroom.training.epoch_row import DivergingError, finish_epoch
 from elboroom.training.notices import Notices
@@ -316,6 +317,8 @@ class Training:
         self.engine.release()
         self.record.usable = self.storage.usable_weights()
         self.checkpoints.save(final, self.record.usable)
+        if self.folder is not None:
+            write_statistics(self.folder, self.engine, self.train_indices, self.config)
         self.storage.write_status("trained")
 
     def _stop(self, request: StopRequest) -> None:

@@ -37,10 +37,12 @@ class FitPrior(ModelVerb):
         """Fit, score on held-out examples, and keep both in the run folder. The model is not changed."""
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.inputs.run_data import run_data
-        from elboroom.evaluation.fitting import fit_prior, latent_statistics, sampled_codes, why_not
+        from elboroom.evaluation.fitting import fit_prior, sampled_codes, why_not
+        from elboroom.evaluation.latent_statistics import measure_codes
         from elboroom.io.files import json_text, write_atomic
         from elboroom.models.fitted_prior import FILE, write_fitted
         from elboroom.runs.run import Run
+        from elboroom.runs.statistics_file import FILE as STATISTICS
 
         run = Run(self.run)
         if (run.path / FILE).exists() and not self.overwrite:
@@ -54,10 +56,11 @@ class FitPrior(ModelVerb):
         codes = sampled_codes(vae, batches, rows, seed=self.seed)
         unseen = sampled_codes(vae, batches, held_out, seed=self.seed)
         fitted = fit_prior(codes, kind=self.kind, seed=self.seed)
-        statistics = latent_statistics(codes, vae.latent_shape)
+        statistics = measure_codes(vae, batches, rows, seed=self.seed, limit=self.limit)
+        assert statistics is not None  # sampled_codes has refused codes that are not finite
         self._score(vae, fitted, unseen, part)
         write_fitted(run.path, fitted, vae)
-        write_atomic(run.path / "latent_statistics.json", json_text(statistics, indent=2) + "\n")
+        write_atomic(run.path / STATISTICS, json_text(statistics, indent=2) + "\n")
         if self.json:
             result = {"kind": self.kind, **fitted.record, "latent_statistics": statistics}
             print(json_text(result), flush=True)
@@ -96,6 +99,8 @@ _NAMES = {"fitted": "fitted", "standard_normal": "N(0, I)", "model_prior": "mode
 
 
 def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
+    from elboroom.evaluation.latent_statistics import spread_of
+
     record, held_out = fitted.record, fitted.record["held_out"]
     examples = counted(held_out["fitted"]["examples"], f"{record['split']} example")
     lines = [
@@ -113,11 +118,7 @@ def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
             f"  {counted(record['constant_dimensions'], 'dimension')} of the codes hardly vary: given a "
             "spread of 1/1000 of the widest one's"
         )
-    std, factor = statistics["std"], statistics["overall_scaling_factor"]
-    lines.append(
-        f"standard deviation of the codes' {statistics['of']}: {min(std):.3g} to {max(std):.3g}; "
-        f"scaling factor of all: {factor:.4g}"
-    )
+    lines.append(f"codes: {spread_of(statistics)}")
     lines.append(f"sample from it with 'elboroom sample {run.path} --prior fitted'")
     return lines
 

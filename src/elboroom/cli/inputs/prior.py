@@ -9,9 +9,12 @@ from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.errors import UsageError
 from elboroom.evaluation.fitting import why_noise, why_not
+from elboroom.evaluation.latent_statistics import why_far
 from elboroom.models.fitted_prior import FILE, read_fitted
 from elboroom.models.vae import VAE
+from elboroom.probability.priors import StandardNormal
 from elboroom.runs.run import Run
+from elboroom.runs.statistics_file import read_statistics
 
 # Penalties that match the codes of all examples to the prior.
 _MATCHING = {"mmd_rbf", "mmd_imq", "prior_critic"}
@@ -40,13 +43,29 @@ def with_prior(
     has = refused is None and (run.path / FILE).exists()
     if has and draws:
         console().print("drawing from the model's own prior; --prior fitted draws from the fitted one")
-    reason = None if run.custom_model or not draws else _reason(vae, run.config)
+    reason = why_noisy(run, vae) if draws else None
     if reason is not None:
         fix = "use --prior fitted" if has else f"run 'elboroom fit-prior {run.path}', then use --prior fitted"
         if refused is not None:
             fix = f"fit-prior cannot mend it: {refused}"
         console().print(f"warning: these samples will look like noise: {reason}; {fix}")
     return vae, "prior"
+
+
+def why_noisy(run: Run, vae: VAE) -> str | None:
+    """Say why draws from the model's own prior are noise, by its codes or its parts; None if neither tells.
+
+    Raises
+    ------
+    UsageError
+        If the run's file of statistics cannot be read.
+    """
+    statistics = read_statistics(run.path)
+    if statistics is not None and isinstance(vae.prior, StandardNormal):
+        found = why_far(statistics)
+        if found is not None:
+            return found
+    return None if run.custom_model else _reason(vae, run.config)
 
 
 def _reason(vae: VAE, config: Config) -> str | None:
