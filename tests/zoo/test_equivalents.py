@@ -145,3 +145,24 @@ def test_a_run_keeps_the_beta_of_the_sum(tmp_path: Path) -> None:
     fit(vae, x, beta=0.5, beta_unit="mean", epochs=1, out=tmp_path / "run", quiet=True)
     kept = Run(tmp_path / "run").config.objective
     assert (kept.beta, kept.beta_unit) == (3.0, "sum")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.2])
+def test_kl_weight_of_latent_diffusion(scale: float) -> None:
+    """Its loss, written out, is elboroom's times 2b, plus a constant."""
+    config = Config().updated(
+        **{"network": "spatial", "likelihood": "laplace", "likelihood_scale": scale, "beta": 3e-3},
+        **{"conv_width": 4, "conv_levels": 1},
+    )
+    found = re.search(r"kl_weight ([\d.e-]+)\.$", beta_in_words(config, (8, 8, 3)))
+    assert found is not None
+    torch.manual_seed(0)
+    vae = VAE.build(config.model, shape=(8, 8, 3))
+    x = torch.rand(5, 8, 8, 3)
+    terms = vae(x, 1)
+    q, drawn = terms.posterior, terms.likelihood.mean[0]
+    kl = 0.5 * (q.mean.square() + q.variance - 1 - q.variance.log()).sum(1)  # type: ignore[attr-defined]
+    theirs = ((2 * x - 1) - (2 * drawn - 1)).abs().sum() / 5 + float(found[1]) * kl.sum() / 5
+    ours = (terms.distortion + 3e-3 * terms.rate).mean()
+    constant = 8 * 8 * 3 * torch.tensor(2 * scale).log()
+    torch.testing.assert_close(2 * scale * (ours - constant), theirs, rtol=1e-5, atol=1e-4)

@@ -81,6 +81,10 @@ class DataConfig(Section):
     """
     flip: Annotated[bool, FLAT] = False
     """Flip training images horizontally at random."""
+    crop: Annotated[Annotated[int, Field(ge=0)], FLAT] = 0
+    """Crop training images at random: each is extended by this many pixels at each side by reflection, and a
+    crop of its own size is taken.
+    """
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT] = None
     """Fraction held out to choose the best epoch. Default: 0.1, or 0 for data sets with a published split."""
     split_seed: Annotated[Annotated[int, Field(ge=0, lt=2**63)] | None, FLAT] = None

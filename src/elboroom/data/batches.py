@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elboroom.data.augment import cropped, mirrored
 from elboroom.data.conditioned import ConditionSpec, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
@@ -63,6 +64,9 @@ class Batches:
         the sums then bounds the probability of the numbers (arXiv:1511.01844 §3.1).
     flip : bool
         Mirror images left to right, each with probability one half, when they are trained on.
+    crop : int
+        Pixels added at each side by reflection before a crop of the image's own size is taken at random, when
+        they are trained on.
     resident : bool, optional
         Whether all data are copied to the device once, or read when needed. By default they are
         copied if they take at most half of the memory that is free there.
@@ -91,6 +95,7 @@ class Batches:
         binarize: Binarize = "none",
         dequantize: Dequantize = "none",
         flip: bool = False,
+        crop: int = 0,
         resident: bool | None = None,
     ):
         self.resident = fits(data.x.nbytes, device) if resident is None else resident
@@ -107,6 +112,7 @@ class Batches:
         self.binarize = binarize
         self.dequantize = dequantize
         self.flip = flip
+        self.crop = crop
         self._data = data
         self._conditions: Tensor | None = None  # labels (n,) or vectors (n, C), on the device
         self._labels: Tensor | None = None  # 0, 1, … as far as there are any
@@ -198,7 +204,6 @@ class Batches:
     def for_training(self, rows: Rows) -> Tensor:
         """As ``batches[rows]``, with the augmentation of training examples."""
         x = self[rows]
-        if not self.flip:
-            return x
-        mirrored = uniform(len(x), 1, 1, 1, batch_dim=0, like=x) < 0.5
-        return torch.where(mirrored, x.flip(2), x)
+        if self.flip:
+            x = mirrored(x)
+        return cropped(x, self.crop) if self.crop else x

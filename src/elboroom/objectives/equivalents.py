@@ -16,6 +16,7 @@ _ERRORS = {
     "gaussian": "squared error",
     "laplace": "absolute error",
 }
+_ON_GRIDS = ("spatial", "autoencoder-kl")
 _NLL = "negative log-likelihood"
 
 
@@ -56,6 +57,11 @@ def beta_in_words(config: Config, shape: Sequence[int]) -> str:
         f" With the {error} averaged over batch and dimensions, the same weight of the KL is {averaged:.3g}, "
         f"or {averaged / batch:.3g} if the KL is summed over the batch."
     )
+    if config.model.network in _ON_GRIDS and error == "absolute error":
+        elsewhere += (
+            " Where the absolute error of values from −1 to 1 is summed, as autoencoders of latent diffusion "
+            f"do, it is kl_weight {2 * factor * beta:.3g}."
+        )
     return weighs + elsewhere
 
 

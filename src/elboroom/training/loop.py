@@ -74,6 +74,7 @@ class Training:
             binarize=config.data.binarize,
             dequantize=config.data.dequantize,
             flip=config.data.flip,
+            crop=config.data.crop,
         )
         self._custom_objective = objective is not None
         with self._own_randomness():

@@ -176,6 +176,8 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
             )
     if config.data.flip and not data.is_image:
         raise UsageError(f"flip mirrors images, and {data.name} contains none; leave it out")
+    if config.data.crop:
+        _check_crop(data, config.data.crop)
     if config.training.patience is not None and not len(data.indices("validation")):
         raise UsageError(
             f"patience = {config.training.patience} needs validation examples; "
@@ -264,6 +266,17 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
                 )
     if state["custom_objective"] and not custom_objective:
         raise UsageError(f"{folder.path} was trained with a custom objective; pass it again as objective=")
+
+
+def _check_crop(data: Dataset, crop: int) -> None:
+    """Refuse a margin that an image cannot be reflected into."""
+    if not data.is_image:
+        raise UsageError(f"crop moves images, and {data.name} contains none; leave it out")
+    if crop >= min(data.shape[:2]):
+        raise UsageError(
+            f"crop = {crop} reflects so many pixels at each side of images of {data.shape[0]}×"
+            f"{data.shape[1]}; take at most {min(data.shape[:2]) - 1}"
+        )
 
 
 def _check_accumulate(vae: VAE, config: Config) -> None:
