@@ -176,7 +176,8 @@ def test_the_command_line_trains_it_and_shows_what_it_learned(
     table, run = str(tmp_path / "rows.csv"), str(tmp_path / "run")
     options = ["--epochs", "2", "--hidden", "16", "--figures-every", "0", "--validation", "0"]
     assert main(["train", table, "--missing-mechanism", "self_masking", *options, "--out", run]) == 0
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert "may stay too flat in so few steps; give --lr 5e-3 or --epochs 1000" in " ".join(said.split())
     assert main(["evaluate", run, "--split", "train", "--num-samples", "5"]) == 0
     shown = capsys.readouterr().out
     assert "how likely a cell of this value is missing" in shown

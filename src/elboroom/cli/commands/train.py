@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from elboroom.data import Dataset
     from elboroom.models.vae import VAE
     from elboroom.training.loop import Training
+
+_WAY = 2.0  # learning rate × steps that a mechanism of missing cells needs (docs/missing.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,19 @@ def _introduce(say: Console, training: Training, vae: VAE, folder: Path, choice:
         choice,
         beta_in_words(config, data.shape),
         f"{epochs} epoch{'' if epochs == 1 else 's'} of {steps} steps into {shown(folder)}",
+        _on_mechanism(config, steps),
+    )
+
+
+def _on_mechanism(config: Config, steps: int) -> str:
+    """What is said of a training too short for a mechanism of missing cells, of so many steps an epoch."""
+    reached = config.optimizer.lr * steps
+    if config.model.missing_mechanism == "ignorable" or reached * config.training.epochs >= _WAY:
+        return ""
+    enough = math.ceil(_WAY / reached)
+    return (
+        f"note: --missing-mechanism {config.model.missing_mechanism} may stay too flat in so few steps; give "
+        f"--lr 5e-3 or --epochs {enough}, and compare the imputations of two lengths"
     )
 
 
