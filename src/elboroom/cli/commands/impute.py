@@ -64,6 +64,7 @@ class Impute(ModelVerb):
         from elboroom.cli.inputs.row_names import rows_of
         from elboroom.cli.inputs.run_data import seen_data
         from elboroom.cli.outputs import free_files, output_file
+        from elboroom.data import full_name
         from elboroom.data.dataset import skipped_lines
         from elboroom.data.table_write import WRITTEN
         from elboroom.evaluation.examples import examples_of
@@ -86,7 +87,9 @@ class Impute(ModelVerb):
             )
         data = seen_data(run, vae, self.data)
         say = console()
-        for line in (*skipped_lines(data), *(note for note in data.notes if note.startswith("warning"))):
+        other = self.data is not None and full_name(self.data) != run.config.data.source
+        notes = () if other else data.notes  # those of other data are said where they are read
+        for line in (*skipped_lines(data), *(note for note in notes if note.startswith("warning"))):
             say.print(line)
         examples = examples_of(vae, data, np.arange(len(data)))
         found = impute(vae, examples, self.num_samples, self.imputations, seed=self.seed)
