@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +16,11 @@ from elboroom.config.bounds import BOUNDS
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset, Part
+from elboroom.doctor.held_out import HeldOut, Samples, compare, hole, samples_near
 from elboroom.doctor.leaks import Repeats, repeats_in
 from elboroom.evaluation.support import checked_batches
 from elboroom.io.tensors import first_unusable, read_tensors
+from elboroom.models.fitted_prior import FILE
 from elboroom.models.vae import VAE
 from elboroom.probability.posteriors import DiagonalGaussian
 from elboroom.runs.run import Run
@@ -65,6 +68,15 @@ class Chart:
         Of some examples; None if the model was not read, or its posterior is another.
     repeats : Repeats or None
         Copies among the examples; None if the data were not read, or are too large for it.
+    held_out : HeldOut or None
+        Bounds of some training and held-out examples, of a model whose rate is part of its bound.
+    samples : Samples or None
+        Samples beside training and held-out examples, of such a model.
+    hole : float or None
+        Lower bound on the divergence of the codes of all examples from the prior, nats; None where beta is
+        not below 1, or codes lie on a grid.
+    has_fitted_prior : bool
+        Whether a density was fitted to the codes after training.
     composed : bool
         Whether the model was composed in Python, so that the configuration says nothing of it.
     unseen : tuple of str
@@ -79,6 +91,10 @@ class Chart:
     values: NDArray[np.float32] | None = None
     codes: Codes | None = None
     repeats: Repeats | None = None
+    held_out: HeldOut | None = None
+    samples: Samples | None = None
+    hole: float | None = None
+    has_fitted_prior: bool = False
     composed: bool = False
     unseen: tuple[str, ...] = ()
 
@@ -88,6 +104,12 @@ class Chart:
         objective, posterior = self.config.objective, POSTERIORS[self.config.model.posterior]
         rate = BOUNDS[objective.bound].beta_weighs == "the rate"
         return not self.composed and rate and posterior.has_density and objective.beta > 0
+
+    @property
+    def first_elbo(self) -> float:
+        """ELBO of the training examples in the first epoch, nats; nan if there is none."""
+        row = self.history[0] if self.history else None
+        return math.nan if row is None else -float(row["distortion"] + row["rate"])
 
     def losses(self, *, held_out: bool = False) -> list[float]:
         """Distortion + beta · rate of each epoch that ended with beta at its full value, nats per example.
@@ -121,6 +143,7 @@ def chart_of(run: Run, data: Dataset | None = None, seed: int = 0) -> Chart:
         shape=None if run.custom_model else run.config.model.shape,
         unusable=_unusable(run),
         metrics=run.metrics,
+        has_fitted_prior=(run.path / FILE).exists(),
         composed=run.custom_model,
     )
     if run.custom_model:
@@ -136,7 +159,32 @@ def chart_of(run: Run, data: Dataset | None = None, seed: int = 0) -> Chart:
     if not (run.path / "model.safetensors").exists():
         return replace(chart, unseen=("codes: there is no model yet",))
     held_out = next(rows for rows in map(data.indices, _PARTS) if len(rows))
-    return replace(chart, codes=_codes(run.model(), data, _some(held_out, rng), chart.config, seed))
+    vae, options = run.model(), run.config.data
+    device = next(vae.parameters()).device
+    batches = Batches(data, device, binarize=options.binarize, dequantize=options.dequantize)
+    batches.condition_on(vae.condition)
+    chart = replace(chart, codes=_codes(vae, batches, _some(held_out, rng), seed))
+    is_new = not np.isin(held_out, data.indices("train")).any()
+    return _beside_held_out(chart, vae, data, batches, held_out, seed) if is_new else chart
+
+
+def _beside_held_out(
+    chart: Chart, vae: VAE, data: Dataset, batches: Batches, rows: NDArray[np.int64], seed: int
+) -> Chart:
+    """Add what takes training and held-out examples, of a model that is trained by a bound with a rate."""
+    if not chart.has_rate or not chart.history:
+        return chart
+    seen = compare(vae, data, batches, rows, refined=False, seed=seed)
+    if seen is not None and seen.worth_refining(chart.first_elbo):
+        seen = compare(vae, data, batches, rows, refined=True, seed=seed)
+    on_grid = chart.config.model.network == "spatial"
+    low = chart.config.objective.beta < 1 and not on_grid and not chart.has_fitted_prior
+    return replace(
+        chart,
+        held_out=seen,
+        samples=samples_near(vae, data, rows, seed),
+        hole=hole(vae, data, batches, rows, seed) if low else None,
+    )
 
 
 def _some(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -151,11 +199,9 @@ def _unusable(run: Run) -> str | None:
     return first_unusable(read_tensors(path)[0]) if path.exists() else None
 
 
-def _codes(vae: VAE, data: Dataset, rows: NDArray[np.int64], config: Config, seed: int) -> Codes | None:
-    device = next(vae.parameters()).device
-    batches = Batches(data, device, binarize=config.data.binarize, dequantize=config.data.dequantize)
-    batches.condition_on(vae.condition)
+def _codes(vae: VAE, batches: Batches, rows: NDArray[np.int64], seed: int) -> Codes | None:
     means, scales = [], []
+    device = batches.x.device
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), vae.at_rest():
         torch.manual_seed(seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from elboroom.data.dataset import Dataset
-from elboroom.doctor import course, fitness, latents
+from elboroom.doctor import course, fitness, generalisation, latents
 from elboroom.doctor.chart import Chart, chart_of
 from elboroom.doctor.finding import Finding
 from elboroom.doctor.leaks import leaked
@@ -53,13 +53,22 @@ DISEASES: tuple[Disease[Chart], ...] = (
     Disease(
         "learning rate too low", course.lr_too_low, "history", ("posterior collapse", "unused dimensions")
     ),
-    Disease("wrong KL weight", latents.kl_weight, "configuration and history", ("posterior collapse",)),
+    Disease(
+        "wrong KL weight",
+        latents.kl_weight,
+        "configuration and history",
+        ("posterior collapse", "hole in the prior"),
+    ),
     Disease("schedule does not fit", course.schedule, "configuration", ("posterior collapse",)),
     Disease("leaked examples", lambda chart: leaked(chart.repeats), "all examples"),
     Disease("posterior collapse", latents.collapse, "history and codes"),
     Disease("unused dimensions", latents.unused, "codes"),
     Disease("idle layers", latents.idle_layers, "metrics"),
     Disease("dead codes", latents.dead_codes, "history"),
+    Disease("hole in the prior", generalisation.prior_hole, "codes"),
+    Disease("overfit encoder", generalisation.overfit_encoder, "refined posteriors", ("overfitting",)),
+    Disease("overfit decoder", generalisation.overfit_decoder, "refined posteriors", ("overfitting",)),
+    Disease("memorised samples", generalisation.memorised, "samples"),
     Disease("overfitting", course.overfit, "history"),
 )
 """All diseases that are looked for."""

@@ -17,6 +17,7 @@ _ALMOST_ALL = 0.95
 _USED = 0.1
 _STEEP_LR = 0.02
 _LEAST = 4  # dimensions
+_FEW_STEPS = 500  # in which the rate has often not begun to rise, so that no rate is no sign of a disease
 
 
 def kl_weight(chart: Chart) -> Finding | None:
@@ -48,8 +49,8 @@ def collapse(chart: Chart) -> Finding | None:
     if not chart.has_rate or not chart.history or _constant(chart):
         return None
     row = chart.history[-1]
-    if row["beta"] == 0:
-        return None  # its ramp has not begun
+    if row["beta"] == 0 or row.get("step", _FEW_STEPS) < _FEW_STEPS:
+        return None  # its ramp has not begun, or learning has not
     rate = float(row.get("val_rate", row["rate"]))
     if rate >= _NOTHING:
         return None
@@ -94,18 +95,28 @@ def unused(chart: Chart) -> Finding | None:
 
 
 def idle_layers(chart: Chart) -> Finding | None:
-    """Layers of a ladder without information."""
+    """Layers of a ladder or a chain without information."""
     rates = chart.metrics.get("rate_of_layers") or ()
     objective = chart.config.objective
+    if chart.history and chart.history[-1].get("step", _FEW_STEPS) < _FEW_STEPS:
+        return None
     idle = [number for number, rate in enumerate(rates, 1) if rate < _NOTHING]
     if not idle or len(rates) < 2 or objective.bound != "elbo" or objective.free_bits:
         return None
     which = f"layer{'' if len(idle) == 1 else 's'} {', '.join(map(str, idle))} of {len(rates)}"
-    nats = float(f"{max(sum(rates) / len(rates) / 2, _NOTHING):.1g}")
+    known = {"idle": len(idle), "layers": len(rates)}
     said = f"{which} carr{'ies' if len(idle) == 1 else 'y'} less than {_NOTHING:g} nats"
-    return Finding(
-        said, {"idle": len(idle), "layers": len(rates)}, {"free_bits": nats}, "frees that many nats per layer"
-    )
+    model = chart.config.model
+    if model.network == "chain":  # whose rates are estimated from draws, so that none are free
+        if objective.beta_schedule == "constant":
+            return Finding(said, known, {"beta_schedule": "linear"}, "begins without the KL term")
+        used = [number for number in range(len(rates)) if number + 1 not in idle]
+        change = {
+            name: tuple(getattr(model, name)[i] for i in used) for name in ("chain_dims", "chain_hidden")
+        }
+        return Finding(said, known, change, "would keep the layers that are used") if used else None
+    nats = float(f"{max(sum(rates) / len(rates) / 2, _NOTHING):.1g}")
+    return Finding(said, known, {"free_bits": nats}, "frees that many nats per layer")
 
 
 def dead_codes(chart: Chart) -> Finding | None:
