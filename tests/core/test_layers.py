@@ -62,6 +62,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "doctor": {
         *("errors", "config", "io", "probability", "models", "objectives", "data", "runs", "evaluation"),
+        "figures",
+        "latent",
         "training",
     },
     "comparison": {
