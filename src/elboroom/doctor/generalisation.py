@@ -54,13 +54,13 @@ def overfit_decoder(chart: Chart) -> Finding | None:
 def memorised(chart: Chart) -> Finding | None:
     """Samples that lie closer to training examples than to as many held-out ones."""
     seen = chart.samples
-    if seen is None or seen.nearer <= _NEARER:
+    if seen is None or seen.nearer <= max(_NEARER, 0.5 + 3 * 0.5 / math.sqrt(seen.neighbours)):
         return None
     said = (
         f"{seen.nearer:.0%} of {seen.count} samples are nearer to one of {seen.examples} training examples "
         f"than to one of {seen.examples} held-out ones; 50% would be if none were memorised"
     )
-    known = {"nearer": seen.nearer, "examples": seen.examples}
+    known = {"nearer": seen.nearer, "examples": seen.examples, "neighbours": seen.neighbours}
     return Finding(said, known, *_less_capacity(chart))
 
 

@@ -72,11 +72,15 @@ class Samples:
         Share of them whose nearest neighbour among as many training as held-out examples is of training.
     examples : int
         Examples of each part that they were compared with.
+    neighbours : float
+        How many different examples the samples are nearest to, exp of the entropy: samples that are all alike
+        have one, and tell no more than one does.
     """
 
     count: int
     nearer: float
     examples: int
+    neighbours: float
 
 
 def bounds_of(vae: VAE, batches: Batches, rows: NDArray[np.int64], *, refined: bool, seed: int) -> Bounds:
@@ -135,10 +139,12 @@ def samples_near(vae: VAE, data: Dataset, held_out: NDArray[np.int64], seed: int
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         drawn = vae.sample(_SAMPLES)
-    own, other = (
-        nearest(data, drawn, 1, rows=evenly(rows, count)).distances[:, 0] for rows in (train, held_out)
-    )
-    return Samples(_SAMPLES, float((own < other).mean() + 0.5 * (own == other).mean()), count)
+    own, other = (nearest(data, drawn, 1, rows=evenly(rows, count)) for rows in (train, held_out))
+    is_own = own.distances[:, 0] < other.distances[:, 0]
+    share = float(is_own.mean() + 0.5 * (own.distances == other.distances).mean())
+    _, times = np.unique(np.where(is_own, own.rows[:, 0], other.rows[:, 0]), return_counts=True)
+    shares = times / times.sum()
+    return Samples(_SAMPLES, share, count, float(np.exp(-(shares * np.log(shares)).sum())))
 
 
 def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
