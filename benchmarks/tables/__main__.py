@@ -146,10 +146,12 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="density,fidelity,anomalies")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="file of results, whose other parts are kept")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    results: dict[str, Any] = {
+    known = asked.out is not None and asked.out.exists()
+    results: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8")) if known else {}
+    results |= {
         "machine": {"processor": platform.processor() or platform.machine(), "torch": torch.__version__},
         "epochs": asked.epochs,
     }

@@ -22,7 +22,7 @@ from elboroom.errors import RunWarning, UsageError
 from elboroom.probability.mixed import MixedHead
 from elboroom.sklearn import VAEAnomalyDetector, VAETransformer
 from elboroom.sklearn.copies import perturbed, with_copies
-from elboroom.sklearn.normal import has_heavy_tails, made_normal
+from elboroom.sklearn.normal import has_heavy_tails, made_normal, steep_beyond
 
 
 def skewed(n: int, seed: int) -> np.ndarray:
@@ -73,6 +73,33 @@ def test_only_heavy_columns_of_undeclared_family_become_quantiles() -> None:
     assert [column.family for column in detector.columns_] == ["gaussian", "log_normal", "gaussian"]
     detector = VAEAnomalyDetector(epochs=1, random_state=0, normalize=False).fit(x)
     assert [column.family for column in detector.columns_] == ["gaussian"] * 3
+
+
+def test_beyond_the_training_rows_a_long_tail_rises_as_if_standardised() -> None:
+    """There k deviations are k units; within the rows, and where the line is steeper, nothing changes."""
+    cells = np.exp(np.random.default_rng(0).normal(size=300))
+    fitted = fitted_column(Column(name="a", kind="real", family="quantile"), cells)
+    (steep,) = steep_beyond([fitted])
+    head, before = (MixedHead((1,), columns=[c]).double().families[0] for c in (steep, fitted))
+    x = torch.tensor([cells.max(), cells.max() + 3 * fitted.scale, cells.max() + 4 * fitted.scale])[
+        :, None
+    ].double()
+    y = head.standardized(x)[0]
+    assert (y[1:] - y[0]).flatten().tolist() == pytest.approx([3, 4], rel=1e-4)
+    assert float(before.standardized(x)[0][2] - before.standardized(x)[0][0]) < 2
+    inner = torch.tensor(np.append(np.sort(cells), -0.5))[
+        :, None
+    ]  # below the least cell it is steeper anyway
+    torch.testing.assert_close(head.standardized(inner)[0], before.standardized(inner)[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(head.original(y), x, rtol=1e-4, atol=0)
+    real = Column(name="b", kind="real")
+    assert steep_beyond([real]) == (real,)
+    trained = [
+        VAEAnomalyDetector(epochs=1, random_state=0, noise=noise).fit(skewed(200, 0)) for noise in (0, None)
+    ]
+    for detector in trained:
+        low, high = detector.columns_[1].knots[-2:]
+        assert high - low == pytest.approx(detector.columns_[1].scale)
 
 
 def test_scores_are_log_densities_of_standardised_numbers() -> None:

@@ -18,7 +18,7 @@ from elboroom.scoring.contributions import Reason, top_reasons
 from elboroom.scoring.measures import Scores
 from elboroom.sklearn.base import Numbers, VAEEstimator
 from elboroom.sklearn.copies import check_noise, usual_noise, with_copies
-from elboroom.sklearn.normal import in_normal_units, made_normal
+from elboroom.sklearn.normal import in_normal_units, made_normal, steep_beyond
 from elboroom.sklearn.signatures import with_parameters_of
 from elboroom.sklearn.weights import weighted_rows
 
@@ -49,9 +49,10 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
         that the others determine. Default: 0.1. Only of ``likelihood="auto"``; others refuse it.
     normalize : bool, optional
         Make real columns normal that are skewed or have heavy tails, by the quantiles of the training rows
-        (the family "quantile", unless ``kinds`` names the column), and score the standardised numbers. With
-        False, scores are log-densities in the columns' own units. Default: with ``likelihood="auto"``; others
-        refuse it.
+        (the family "quantile", unless ``kinds`` names the column), and score the standardised numbers. Beyond
+        the training rows such a column counts at least as much as if it were standardised only. With False,
+        scores are log-densities in the columns' own units. Default: True with ``likelihood="auto"``; other
+        likelihoods refuse it.
     noise : float, optional
         Standard deviation of the noise on the numbers of the training rows, in those of the standardised
         columns, which keeps a model of few rows from learning them by heart. Every pass sees other noise, up
@@ -167,9 +168,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
     def _prepared(self, data: Dataset, config: Config, weights: Numbers | None) -> tuple[Dataset, Config]:
         noise = usual_noise(len(data)) if self.noise is None else float(self.noise)
-        if not noise:
-            return super()._prepared(data, config, weights)
-        return with_copies(data, config, noise, weights)
+        return with_copies(data, config, noise, weights, steep_beyond if self._normalizes else tuple)
 
     def _scores(self, x: Numbers) -> Scores:
         found = super()._scores(x)

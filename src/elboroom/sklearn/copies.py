@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,13 +42,17 @@ def check_noise(noise: Any) -> None:
 
 
 def with_copies(
-    data: Dataset, config: Config, noise: float = 0.0, weights: NDArray[np.float64] | None = None
+    data: Dataset,
+    config: Config,
+    noise: float = 0.0,
+    weights: NDArray[np.float64] | None = None,
+    adjusted: Callable[[Sequence[Column]], tuple[Column, ...]] = tuple,
 ) -> tuple[Dataset, Config]:
     """Put copies in the place of the training rows; the epochs are as many passes as before.
 
     A pass over k copies takes the place of k passes, each with other noise. The columns are those of the rows
     without noise, and so are rows that are held out for validation. With weights, n rows are drawn k n times
-    in proportion to them; validation and columns follow the weights too.
+    in proportion to them; validation and columns follow the weights too. With neither, k is 1.
 
     Parameters
     ----------
@@ -59,17 +64,23 @@ def with_copies(
         Standard deviation of the noise, in those of the columns; see :func:`perturbed`.
     weights : array, optional
         Weights of the rows (n,), above 0.
+    adjusted : callable, optional
+        Changes the columns after they are fitted to the rows.
     """
     data = data.with_validation(config.data.validation or 0.0, config.training.seed)
     train, held = data.indices("train"), data.indices("validation")
     passes, patience = config.training.epochs, config.training.patience
-    copies = max(1, min(math.ceil(_ROWS / len(train)), passes // _FEWEST_EPOCHS))
+    differ = bool(noise) or weights is not None
+    copies = max(1, min(math.ceil(_ROWS / len(train)), passes // _FEWEST_EPOCHS)) if differ else 1
     rng = np.random.default_rng(config.training.seed)
     basis, chosen = train, np.tile(train, copies)
     if weights is not None:
         chosen, held = (_drawn(part, weights[part], copies, rng) for part in (train, held))
         basis = chosen
-    x, columns = np.asarray(data.x, np.float64), fitted_columns(_of_rows(data, basis, data.x[basis]))
+    x, columns = (
+        np.asarray(data.x, np.float64),
+        adjusted(fitted_columns(_of_rows(data, basis, data.x[basis]))),
+    )
     moved = perturbed(x[chosen], columns, noise, rng) if noise else x[chosen]
     every = np.concatenate([chosen, held])
     copied = replace(_of_rows(data, every, np.concatenate([moved, x[held]])), columns=columns)

@@ -40,6 +40,33 @@ def made_normal(
     )
 
 
+def steep_beyond(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Let quantile columns rise beyond the outermost training cells at least as if they were standardised.
+
+    Between these cells the line through the quantiles is flat along a long tail. Nothing is known of the tail
+    beyond them, and a number far outside should not count for less than in a column without a tail.
+
+    Examples
+    --------
+    >>> tail = Column(name="a", kind="real", family="quantile", scale=2.0, knots=(0, 1, 9), levels=(-1, 0, 1))
+    >>> (found,) = steep_beyond([tail])
+    >>> found.knots, found.levels  # at 9 the slope of 1/8 becomes 1/2
+    ((0.0, 1.0, 9.0, 11.0), (-1.0, 0.0, 1.0, 2.0))
+    """
+    return tuple(
+        _steep(column) if column.family == "quantile" and column.knots else column for column in columns
+    )
+
+
+def _steep(column: Column) -> Column:
+    knots, levels, scale = list(column.knots), list(column.levels), column.scale
+    if (levels[1] - levels[0]) * scale < knots[1] - knots[0]:
+        knots, levels = [knots[0] - scale, *knots], [levels[0] - 1, *levels]
+    if (levels[-1] - levels[-2]) * scale < knots[-1] - knots[-2]:
+        knots, levels = [*knots, knots[-1] + scale], [*levels, levels[-1] + 1]
+    return Column(**{**dict(column), "knots": tuple(knots), "levels": tuple(levels)})
+
+
 def has_heavy_tails(cells: NDArray[np.float64]) -> bool:
     """Whether numbers (n,) of at least 20 different values have a skewness beyond ±1 or a kurtosis above 5.
 
