@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from elboroom.errors import RunWarning, UsageError
+from elboroom.scoring import score
 from elboroom.sklearn import VAEAnomalyDetector
 
 RNG = np.random.default_rng(0)
@@ -115,3 +116,18 @@ def test_a_missing_cell_contributes_nothing_and_a_wrong_one_is_named() -> None:
     assert reason.name == "b"
     assert reason.nats == pytest.approx(-detector.contributions(odd)[1, 1])
     assert reason.above == pytest.approx(reason.nats + detector.usual_contributions_[1])
+
+
+def test_the_function_of_elboroom_score_says_the_same() -> None:
+    """With the same model, noise and calibration rows, and in the columns' own units, all of it agrees."""
+    x, new = rows(300, 0), rows(200, 1)
+    detector = VAEAnomalyDetector(epochs=5, normalize=False, random_state=0).fit(x)
+    held_out = rows(150, 2)
+    detector.calibrate(held_out)
+    options = {"num_samples": detector.importance_samples, "seed": detector._noise_seed}
+    found = score(detector.vae_, new, held_out, score="nll", false_alarms=0.05, **options)
+    np.testing.assert_allclose(-found.scores.value, detector.score_samples(new), rtol=1e-6)
+    np.testing.assert_allclose(-found.scores.contributions.parts(), detector.contributions(new), atol=1e-6)
+    np.testing.assert_array_equal(np.where(found.anomalous, -1, 1), detector.predict(new))
+    np.testing.assert_allclose(found.p_value, detector.p_values(new), rtol=1e-12)
+    assert found.threshold == pytest.approx(-detector.offset_, abs=1e-6)
