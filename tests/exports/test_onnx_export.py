@@ -221,3 +221,21 @@ def test_wrong_arguments_are_named(vae: VAE, tmp_path: Path) -> None:
         export(vae, tmp_path / "out", pixels="int8")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"no run at"):
         export(tmp_path / "nowhere", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network": "spatial", "conv_width": 4, "conv_levels": 1},
+        {"network": "autoencoder-kl", "block_channels": (4, 8), "norm_groups": 2},
+    ],
+    ids=["spatial", "autoencoder-kl"],
+)
+def test_attention_is_exported(fields: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = VAE.build(shape=(4, 6, 3), likelihood="gaussian", attention=True, latent_channels=2, **fields)
+    with torch.no_grad():
+        for weight in vae.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))  # some start at 0
+    found = export(vae, tmp_path / "x", "onnx")["formats"]["onnx"]["checked"]["largest_difference"]
+    assert max(found.values()) <= TOLERANCE

@@ -153,8 +153,8 @@ class KLAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, channels, h, w) to the same shape."""
-        rows = self.group_norm(x).flatten(2).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(self.to_q(rows), self.to_k(rows), self.to_v(rows))
+        rows = self.group_norm(x).flatten(2).transpose(1, 2)[:, None]  # ONNX wants the dimension of heads
+        mixed = F.scaled_dot_product_attention(self.to_q(rows), self.to_k(rows), self.to_v(rows))[:, 0]
         return x + self.to_out(mixed).transpose(1, 2).reshape(x.shape)
 
 

@@ -78,9 +78,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, channels, h, w) to the same shape."""
         b, channels, height, width = x.shape
-        rows = self.queries(self.normalization(x)).flatten(2).transpose(1, 2)
-        query, key, value = rows.chunk(3, -1)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        rows = self.queries(self.normalization(x)).flatten(2).transpose(1, 2)[:, None]
+        query, key, value = rows.chunk(3, -1)  # with a dimension of heads, which ONNX wants
+        mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.out(mixed.transpose(1, 2).reshape(b, channels, height, width))
 
 
