@@ -77,10 +77,14 @@ def table(rows: list[dict[str, Any]], name: str) -> str:
         cells = []
         for measured in MEASURED:
             values = [row[measured] for row in chosen]
-            error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.{digits[measured]}f} ± {error:.{digits[measured]}f}")
+            error = f" ± {_error(values):.{digits[measured]}f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.{digits[measured]}f}{error}")
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _error(values: list[float]) -> float:
+    return statistics.stdev(values) / len(values) ** 0.5
 
 
 def main() -> None:

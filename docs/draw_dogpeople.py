@@ -33,7 +33,7 @@ vae = run.model()
 drawing = vae.with_prior(read_fitted(run.path, vae).density)
 held_out = data.indices("test")
 people, dogs = (held_out[data.labels[held_out] == label] for label in (0, 1))
-x = data.values(held_out) / data.scale
+x = data.values(held_out)
 
 sheet = by_class.transformation(vae, data, 0, 1, n=6, originals=False, steps=11)
 write_atomic(PICTURES / "people-to-dogs.png", style.to_png(sheet))
@@ -57,7 +57,7 @@ both = by_class.reconstructions_by_class(vae, data, n=12)
 write_atomic(run.path / "figures" / "held-out.png", style.to_png(both))
 
 training = data.indices("train")
-net = train_feature_net(data.values(training) / data.scale, data.labels[training])
+net = train_feature_net(data.values(training), data.labels[training])
 with seeded(vae, 0):
     draws = {
         name: model.sample(len(held_out)).clamp(0, 1).numpy()
@@ -65,7 +65,7 @@ with seeded(vae, 0):
     }
 found = compare_pictures(x, rebuilt)
 found |= {f"frechet_{name}": frechet(net, x, other) for name, other in {"rebuilt": rebuilt, **draws}.items()}
-found["frechet_as_many_training_examples"] = frechet(net, x, data.values(training[: len(x)]) / data.scale)
+found["frechet_as_many_training_examples"] = frechet(net, x, data.values(training[: len(x)]))
 write_atomic(
     run.path / "pictures.json",
     json.dumps({name: measure.as_json() for name, measure in found.items()}, indent=1),
