@@ -34,9 +34,10 @@ pictures: $(READY)  ## redraw the README's pictures
 	mkdir -p docs/pictures
 	cd runs/pictures/figures && cp manifold.png latent.png reconstructions.png loss.png morph.gif ../../../docs/pictures/
 
-pictures-dogpeople: $(READY)  ## redraw the README's people and dogs (30 minutes)
+pictures-dogpeople: $(READY)  ## redraw the README's people and dogs (half an hour or more)
 	$(BIN)/elboroom train $(ELBOROOM_DATA)/dogpeople_rgb.npz --preset dogpeople --out runs/dogpeople --overwrite
 	$(BIN)/elboroom fit-prior runs/dogpeople
+	$(BIN)/elboroom evaluate runs/dogpeople --measures pictures --prior fitted --num-samples 0
 	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
 
 bench: $(READY)  ## compare with other programs (minutes to an hour)
