@@ -232,3 +232,31 @@ def test_nothing_to_draw_is_said(vae: VAE, x: Numbers) -> None:
     for draw in (pictures.reconstructions, pictures.best_and_worst, pictures.traversals):
         with pytest.raises(UsageError, match="0 examples"):
             draw(vae, x[:0])
+
+
+def test_rows_of_a_code_on_a_grid_move_one_channel_at_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By standard deviations over examples and places; the channel that varies most comes first."""
+    torch.manual_seed(0)
+    vae = VAE.build(shape=(8, 12, 1), network="spatial", likelihood="gaussian", conv_width=4, conv_levels=1)
+    x = examples((8, 12, 1))
+    grids_ = vae.embed(x).unflatten(1, vae.latent_shape)
+    spread = grids_.transpose(0, 1).flatten(1).std(1, correction=0)
+    decoded, decode = [], vae.decode
+
+    def spy(z: Tensor) -> Likelihood:
+        decoded.append(z)
+        return decode(z)
+
+    monkeypatch.setattr(vae, "decode", spy)
+    shown = pictures.traversals(vae, x, steps=3, span=2.0)
+    order = spread.argsort(descending=True).tolist()
+    labels = [label.get_text() for label in shown.axes[0].get_yticklabels()]
+    assert labels == [f"channel {i}  ±{spread[i]:.2f}" for i in order]
+    moved = decoded[0].reshape(len(order), 3, *vae.latent_shape)
+    for row, channel in zip(moved, order, strict=True):
+        for code, times in zip(row, (-2.0, 0.0, 2.0), strict=True):
+            expected = grids_.mean(0).clone()
+            expected[channel] += times * spread[channel]
+            torch.testing.assert_close(code, expected, rtol=1e-4, atol=1e-5)
+    one = pictures.traversals(vae, x, steps=3, dims=[2])
+    assert [label.get_text()[:7] for label in one.axes[0].get_yticklabels()] == ["$z_{2}$"]

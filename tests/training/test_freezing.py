@@ -6,19 +6,21 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from elboroom import VAE, Objective, fit
 from elboroom.config import Config
-from elboroom.data import load_data
+from elboroom.data import Dataset, load_data
 from elboroom.distributed.processes import Workers
 from elboroom.errors import UsageError
-from elboroom.objectives import prior_critic
+from elboroom.objectives import prior_critic, recipe
 from elboroom.objectives.schedules import constant
 from elboroom.training.callbacks import Callbacks
 from elboroom.training.loop import Training
+from elboroom.training.prepare import build as prepared
 from elboroom.training.step.interventions import Watch
 
 from .runs import assert_identical, build, checkpoint, images, timeless, train
@@ -271,3 +273,24 @@ def test_a_divided_optimiser_cannot_follow() -> None:
     update._shards = object()  # type: ignore[assignment]
     with pytest.raises(UsageError, match="shard_optimizer divides"):
         update.treat_separately()
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_frozen_encoder_gives_the_same_codes_while_decoder_and_critic_train(
+    tmp_path: Path, ema: float | None
+) -> None:
+    """Bit for bit, of codes on a grid, with a running average and a critic that begins to count."""
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 12, 3), dtype=np.uint8)
+    data = Dataset("noise", x, np.zeros(60, np.uint8), scale=255)
+    fields = {"conv_width": 4, "conv_levels": 1, "batch_size": 20, "epochs": 2, "validation": 0.0}
+    critic = {"critic_start": 0.5, "critic_width": 4}
+    config = recipe("tokenizer", Config(), **fields, **critic, freeze="encoder", ema=ema, lr=0.01)
+    vae = prepared(config, data)
+    before, decoder = vae.encode(x).mean.clone(), copy.deepcopy(vae.decoder.state_dict())
+    history = fit(vae, data, config=config, out=tmp_path / "run", quiet=True)
+    assert torch.equal(vae.encode(x).mean, before)
+    assert not torch.equal(vae.decoder.state_dict()["level1.pixels.weight"], decoder["level1.pixels.weight"])
+    assert history[-1]["loss_patch_critic"] != history[0]["loss_patch_critic"]
+    again = prepared(config, data)
+    fit(again, data, out=tmp_path / "run", resume=True, epochs=3, quiet=True)
+    assert torch.equal(again.encode(x).mean, before)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from elboroom.figures import by_class, columns, conditional, grids, images, latent_maps, morphs, plots
 from elboroom.figures.grids import ImageGrid
 from elboroom.figures.scene import STEPS, Scene, directions_of
+from elboroom.figures.traversals import by_channel
 from elboroom.latent import arrays
 from elboroom.latent.arrays import evenly
 from elboroom.latent.planes import plane_between
@@ -141,6 +142,8 @@ def _traversals(scene: Scene, title: str) -> Figure:
         title = "Traversals: each line varies one latent dimension around the mean code of the "
         title = f"{title}{scene.noun}{scene.given}"
         return columns.traversed_columns(scene.conditioned, scene.x_given, title=title)
+    if by_channel(scene.conditioned):
+        title = title.replace("varies one latent dimension", "moves one channel at all places")
     return images.traversals(scene.conditioned, scene.x_given, title=title)
 
 

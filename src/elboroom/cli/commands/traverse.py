@@ -59,6 +59,7 @@ class Traverse(ImageVerb):
         from elboroom.cli.outputs import free_files, output_file, save_figure, save_seen
         from elboroom.figures.columns import traversed_columns
         from elboroom.figures.images import traversals
+        from elboroom.figures.traversals import by_channel
         from elboroom.models.conditioning import apart
         from elboroom.runs.run import Run
 
@@ -82,7 +83,8 @@ class Traverse(ImageVerb):
                 vae if condition is None else vae.given(condition),
                 f"the code of {Path(self.at).name}",
             )
-        title = f"One latent dimension at a time, around {centre}"
+        varied = "channel at all places" if by_channel(vae, self.dims) else "latent dimension"
+        title = f"One {varied} at a time, around {centre}"
         title += "" if self.label is None else f", given {self.label}"
         if getattr(vae.likelihood, "columns", ()):
             shown = traversed_columns(vae, x, self.dims or None, self.span, max(self.steps, 2), title)
