@@ -233,8 +233,8 @@ def objective_of(one: Combination, vae: VAE) -> Objective:
     config = config_of(one).objective
     # One of 5 × 1000 takes longer to make than all else to compute.
     narrow: dict[str, Any] = {
-        "total_correlation_critic": lambda vae, _: total_correlation_critic(vae.latent_dim, hidden=(8,)),
-        "prior_critic": lambda vae, _: prior_critic(vae.latent_dim, hidden=(8,)),
+        "total_correlation_critic": lambda vae, *_: total_correlation_critic(vae.latent_dim, hidden=(8,)),
+        "prior_critic": lambda vae, *_: prior_critic(vae.latent_dim, hidden=(8,)),
     }
     with patch.dict(PENALTIES, narrow):
         return Objective.from_config(config, EXAMPLES // BATCH, vae=vae, examples=EXAMPLES)

@@ -125,7 +125,10 @@ def test_training_tells_of_layers_that_carry_nothing(
     monkeypatch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (40, *SHAPE)).astype(np.uint8))
     words = f"train {tmp_path}/x.npy --network ladder --conv-width 4 --epochs 1 --figures-every 0 --lr 1e-6"
-    hint = "layers 1 and 2 of 2 carry less than 0.1 nats; --free-bits 0.1 frees that many nats"
+    hint = "layers 1, 2 of 2 carry less than 0.1 nats. --free-bits 0.1 frees that many nats per layer."
+    assert main([*words.split(), "--out", str(tmp_path / "young")]) == 0
+    assert "less than 0.1 nats" not in capsys.readouterr().err  # one step tells nothing
+    monkeypatch.setattr("elboroom.doctor.latents._FEW_STEPS", 0)
     assert main([*words.split(), "--out", str(tmp_path / "idle")]) == 0
     assert hint in " ".join(capsys.readouterr().err.split())
     assert main([*words.split(), "--free-bits", "1", "--out", str(tmp_path / "held")]) == 0
