@@ -106,7 +106,7 @@ def test_a_file_has_no_weights_but_its_own(tmp_path: Path, kind: str) -> None:
     vae = VAE.build(shape=(4,), hidden=[2], decoder_hidden=[500, 500], latent_dim=1)
     networks = networks_of(vae)
     with vae.at_rest():
-        TARGETS[kind].write(networks.encoder, tmp_path, "{}")
+        TARGETS[kind].write([networks.encoder], tmp_path, {})
     assert (tmp_path / f"encoder.{kind}").stat().st_size < 100_000  # the decoder has a million
 
 

@@ -2,7 +2,7 @@
 
 >>> from elboroom.exports import TARGETS
 >>> list(TARGETS)
-['onnx', 'pt2']
+['onnx', 'pt2', 'diffusers']
 """
 
 from elboroom.exports.exporting import export as export
