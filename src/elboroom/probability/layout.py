@@ -46,7 +46,7 @@ class Layout:
     def vectors(self, rows: Tensor) -> Tensor:
         """Vectors (b·P, c) of rows (b, *shape) or (b, P·c)."""
         if self.first:
-            rows = rows.flatten(1).unflatten(1, (self.length, -1)).transpose(1, 2)
+            rows = rows.reshape(len(rows), self.length, rows.shape[1:].numel() // self.length).transpose(1, 2)
         return rows.reshape(-1, self.length)
 
     def rows(self, vectors: Tensor) -> Tensor:
