@@ -88,7 +88,7 @@ def turned(grids: Tensor, draws: Tensor, quarters: Sequence[int]) -> Tensor:
 
 
 def halved(grids: Tensor, pixels: int) -> Tensor:
-    """Halve grids (n, c, h, w) of blocks of ``pixels``² by averages; of an odd number, the last is left out.
+    """Halve grids (n, c, h, w) of square blocks, ``pixels`` a side, by averages; an odd last one is left out.
 
     Examples
     --------

@@ -117,7 +117,7 @@ class VAEAnomalyDetector(OutlierMixin, VAEEstimator):  # type: ignore[misc]
 
         ``sample_weight`` (n,) tells how many rows each one counts as, for the objective and for the quantile
         that is the threshold; a whole weight is the same as repeating the row. See
-        :func:`elboroom.scoring.conformal_threshold` for what the rate then means.
+        :func:`elboroom.scoring.conformal.conformal_threshold` for what the rate then means.
         """
         for name in ("false_alarm_rate", "calibration_fraction"):
             value = getattr(self, name)
