@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 
 from elboroom.errors import UsageError
+from elboroom.evaluation.classes import ssim
 from elboroom.evaluation.picture_features import frechet, frechet_distance, train_feature_net
-from elboroom.evaluation.pictures import compare_pictures, high_frequency_share, structural_similarity
+from elboroom.evaluation.pictures import compare_pictures, high_frequency_share
 from elboroom.objectives import ms_ssim
 
 
@@ -115,14 +116,16 @@ def test_similarity_by_two_dimensional_convolution() -> None:
                 / ((mx**2 + my**2 + 1e-4) * (xx - mx**2 + yy - my**2 + 9e-4))
             )
         values.append(np.mean(maps))
-    np.testing.assert_allclose(structural_similarity(x, y), values, rtol=1e-9)
+    np.testing.assert_allclose(ssim(torch.from_numpy(x), torch.from_numpy(y)), values, rtol=1e-9)
+    assert compare_pictures(x, y)["ssim"].value == pytest.approx(np.mean(values), rel=1e-9)
     ours = ms_ssim(torch.from_numpy(x), torch.from_numpy(y)).numpy()  # at this size it has one scale
-    np.testing.assert_allclose(structural_similarity(x, y), ours, rtol=1e-6)
+    np.testing.assert_allclose(ssim(torch.from_numpy(x), torch.from_numpy(y)), ours, rtol=1e-6)
 
 
 def test_small_pictures_have_a_smaller_window() -> None:
     x = pictures(h=6, w=9, c=1)
-    assert structural_similarity(x, x) == pytest.approx(np.ones(6))
+    assert ssim(torch.from_numpy(x), torch.from_numpy(x)).numpy() == pytest.approx(np.ones(6))
+    assert compare_pictures(x, x)["ssim"].value == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

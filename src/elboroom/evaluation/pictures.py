@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
-from scipy.ndimage import correlate1d
 
 from elboroom.errors import UsageError
+from elboroom.evaluation.classes import ssim
 from elboroom.evaluation.measure import Measure
 
 Floats = NDArray[np.float64]
 
 _HALF = 0.5  # of the highest frequency that pixels can hold
 _LEAST_MSE = 1e-10
-_WINDOW, _SIGMA = 11, 1.5
-_C1, _C2 = 0.01**2, 0.03**2
 
 
 def compare_pictures(images: ArrayLike, others: ArrayLike) -> dict[str, Measure]:
@@ -31,9 +30,10 @@ def compare_pictures(images: ArrayLike, others: ArrayLike) -> dict[str, Measure]
     Returns
     -------
     dict of str to Measure
-        ``mse``; ``psnr`` in dB; ``ssim``, see :func:`structural_similarity`; ``high_frequency_share``, see
-        :func:`high_frequency_share`, with the correlation of the two in its details. All are means over
-        pictures, but the last is a ratio of sums, whose error is that of a ratio of means.
+        ``mse``; ``psnr`` in dB; ``ssim``, see :func:`~elboroom.evaluation.classes.ssim`;
+        ``high_frequency_share``, see :func:`high_frequency_share`, with the correlation of the two in its
+        details. All are means over pictures, but the last is a ratio of sums, whose error is that of a ratio
+        of means.
 
     Raises
     ------
@@ -54,7 +54,9 @@ def compare_pictures(images: ArrayLike, others: ArrayLike) -> dict[str, Measure]
         "mse": _mean(mse, "squared units of the pictures", "mean squared error of pixels"),
         "psnr": _mean(_psnr(mse), "dB", "10·log10(1/MSE), mean over pictures"),
         "ssim": _mean(
-            structural_similarity(x, y), "similarity", "SSIM under a Gaussian window, mean over pictures"
+            ssim(torch.from_numpy(x), torch.from_numpy(y)).numpy(),
+            "similarity",
+            "SSIM under a Gaussian window, mean over pictures",
         ),
         "high_frequency_share": _fine(x, y),
     }
@@ -64,44 +66,6 @@ def _psnr(mse: Floats) -> Floats:
     """In dB; at most 100, because equal pictures have no finite one."""
     decibels: Floats = -10 * np.log10(np.maximum(mse, _LEAST_MSE))
     return decibels
-
-
-def structural_similarity(images: ArrayLike, others: ArrayLike) -> Floats:
-    """Structural similarity of each picture and its other (Wang, Bovik, Sheikh, Simoncelli 2004), (n,).
-
-    Under a Gaussian window of 11×11 pixels, σ = 1.5, at the places where it fits; mean over places and
-    channels. For pictures below 11 pixels the window shrinks to the largest odd size that fits.
-
-    Parameters
-    ----------
-    images, others : array
-        (n, h, w, c), in [0, 1].
-
-    Examples
-    --------
-    >>> pair = np.random.default_rng(0).random((2, 16, 16, 3))
-    >>> structural_similarity(pair, pair).round(6).tolist()
-    [1.0, 1.0]
-    """
-    x, y = _pair(images, others)
-    side = min(x.shape[1:3])
-    size = min(_WINDOW, side - (side + 1) % 2)
-    offsets = np.arange(size) - size // 2
-    window = np.exp(-0.5 * np.square(offsets / _SIGMA))
-    window /= window.sum()
-    margin = size // 2
-    inside = (slice(None), slice(margin, x.shape[1] - margin), slice(margin, x.shape[2] - margin))
-
-    def smooth(values: Floats) -> Floats:
-        smoothed: Floats = correlate1d(correlate1d(values, window, 1), window, 2)[inside]
-        return smoothed
-
-    mean_x, mean_y = smooth(x), smooth(y)
-    variances = smooth(x * x) - mean_x**2 + smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    similarity: Floats = (luminance * (2 * covariance + _C2) / (variances + _C2)).mean((1, 2, 3))
-    return similarity
 
 
 def high_frequency_share(images: ArrayLike, others: ArrayLike) -> float:
