@@ -6,18 +6,24 @@ import json
 import math
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike, NDArray
+from tests.reproduction.conftest import TINY
 
 from elboroom.cli.main import main
 from elboroom.data import load_data
 from elboroom.data.batches import Batches
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation import evaluate
+from elboroom.evaluation.fitting import fit_prior, sampled_codes
+from elboroom.evaluation.picture_features import frechet_distance
+from elboroom.latent.arrays import seeded
 from elboroom.reproduction import Entry, measuring
 from elboroom.reproduction.reproducing import Job, reproduce, state_of
 from elboroom.reproduction.results import read_record
@@ -184,16 +190,46 @@ def test_a_likelihood_that_is_no_number_is_no_result(
     assert not job(tiny, tmp_path).record.exists()
 
 
+class Columns:
+    """Sums of pixels as features, in place of Inception's."""
+
+    name = "sums of columns"
+
+    def features(self, images: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(images).sum((1, 3))
+
+
+def test_distances_are_those_of_draws_from_a_fitted_mixture(tmp_path: Path) -> None:
+    options = {**TINY.options, "binarize": "none", "posterior": "deterministic", "beta": 0.0}
+    entry = replace(TINY, options=options, kind="fid", samples=0)
+    found = reproduce(job(entry, tmp_path), features=Columns(), quiet=True)
+    assert found is not None
+    assert found["ours"]["details"]["features"] == "sums of columns"
+    assert found["ours"]["details"]["prior"] == "GaussianMixture"
+    run, data = Run(job(entry, tmp_path).folder), load_data("digits")
+    where, vae = torch.device("cpu"), Run(job(entry, tmp_path).folder).model()
+    codes = sampled_codes(vae, Batches(data, where), data.indices("train"), seed=0)
+    drawing = vae.with_prior(fit_prior(codes, seed=0).density)
+    with seeded(drawing, 0):
+        draws = drawing.sample(180).detach().double().numpy().clip(0, 1)
+    test = data.values(data.indices("test")).astype(np.float64)
+    expected = frechet_distance(test.sum((1, 3)), draws.sum((1, 3)))
+    assert found["ours"]["value"] == pytest.approx(expected, rel=1e-6)
+    assert run.status.state == "trained"
+    with pytest.raises(UsageError, match="measured on features of Inception; give them as features"):
+        reproduce(job(entry, tmp_path / "other"), quiet=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nothing"], "there is no published result 'nothing'"),
         (["vamp", "--fast"], "vamp has no fast setting; --fast exists for iwae-l1, iwae-l2, iwae-static"),
         (["iwae-l1", "--rows", "vae-2"], "iwae-l1 has no row 'vae-2'"),
-        (["rae-fid"], "rae-fid cannot be run yet"),
+        (["rae-fid"], "rae-fid is measured on features of Inception; --features FILE gives its weights"),
         (["iwae-l1", "--minutes", "0"], "--minutes"),
     ],
-    ids=["name", "fast", "row", "missing", "minutes"],
+    ids=["name", "fast", "row", "features", "minutes"],
 )
 def test_refusals_name_the_fix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
@@ -214,4 +250,4 @@ def test_the_list_shows_each_row_and_its_state(
     assert main(["reproduce", "--out", str(tmp_path), "--json"]) == 0
     states = json.loads(capsys.readouterr().out)
     assert states["tiny"]["b"] == "not run yet"
-    assert states["rae-fid"]["rae"].startswith("cannot be run yet: ")
+    assert states["rae-fid"]["rae"] == "not run yet; needs weights of Inception"

@@ -16,6 +16,7 @@ from elboroom.evaluation.aggregate import aggregate_measures
 from elboroom.evaluation.disentanglement import disentanglement
 from elboroom.evaluation.measure import Measure
 from elboroom.evaluation.neighbours import embed_rows
+from elboroom.evaluation.picture_features import Features
 from elboroom.evaluation.picture_measures import picture_measures
 from elboroom.evaluation.probes import probes
 from elboroom.models.vae import VAE
@@ -43,6 +44,7 @@ def measure(
     *,
     factors: Factors | None = None,
     prior: Any = None,
+    features: Features | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, Measure]]:
     """Measure a model on examples, at most 10,000 of them.
@@ -63,6 +65,8 @@ def measure(
         The factors that made all the data, (len(data),) each; those of sets that are drawn by code are known.
     prior : object, optional
         That draws of ``pictures`` come from, such as a fitted one; the model's own if not given.
+    features : Features, optional
+        The network that ``pictures`` are compared on; see `picture_measures`.
     seed : int
         Of what is drawn.
 
@@ -92,7 +96,7 @@ def measure(
             found[name] = probes(embed_rows(vae, data, rows), labels, seed=seed)
         elif name == "pictures":
             drawing = vae if prior is None or prior is vae.prior else vae.with_prior(prior)
-            found[name] = picture_measures(drawing, data, rows, seed=seed)
+            found[name] = picture_measures(drawing, data, rows, features=features, seed=seed)
         else:
             known = _known(data) if factors is None else _checked(factors, data)
             those = {factor: values[rows] for factor, values in known.items()}

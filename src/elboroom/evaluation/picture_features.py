@@ -1,7 +1,7 @@
 """Fréchet distance between two sets of pictures, on features of a small network trained in seconds.
 
 Distances are comparable on one network only, so its name, which tells its task and its weights, is part of
-every result. They are not those of published tables, which take features of Inception.
+every result. They are not those of published tables, which take features of `Inception`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +28,17 @@ _TURNS = 4
 _BLURS = (0.0, 0.6, 1.2, 2.4)  # standard deviations of a Gaussian, in pixels
 _REACH = 5  # pixels that a blur's window reaches to each side
 SMALLEST = 12
+
+
+class Features(Protocol):
+    """A network that pictures are compared on."""
+
+    @property
+    def name(self) -> str:
+        """Which network; measures on two of them are never to be compared."""
+
+    def features(self, images: ArrayLike) -> NDArray[np.float64]:
+        """Compute features (n, d) of pictures (n, h, w, c) in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ def train_feature_net(
     return FeatureNet(layers.requires_grad_(False), x.shape[3], name)
 
 
-def frechet(net: FeatureNet, images: ArrayLike, others: ArrayLike) -> Measure:
+def frechet(net: Features, images: ArrayLike, others: ArrayLike) -> Measure:
     """Fréchet distance between two sets of pictures (n, h, w, c) on a network's features (arXiv:1706.08500).
 
     It is too large for few pictures, by an amount that depends on their number: compare sets of the same

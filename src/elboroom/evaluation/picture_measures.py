@@ -13,7 +13,7 @@ from elboroom.evaluation.examples import condition_of, examples_of
 from elboroom.evaluation.fidelity import fidelity
 from elboroom.evaluation.measure import Measure
 from elboroom.evaluation.memorisation import nearer_to_training
-from elboroom.evaluation.picture_features import SMALLEST, frechet, train_feature_net
+from elboroom.evaluation.picture_features import SMALLEST, Features, frechet, train_feature_net
 from elboroom.evaluation.pictures import compare_pictures
 from elboroom.latent.arrays import numbers, seeded
 from elboroom.models.vae import VAE
@@ -27,7 +27,7 @@ Pictures = NDArray[np.float64]
 
 
 def picture_measures(
-    vae: VAE, data: Dataset, rows: NDArray[np.int64], *, seed: int = 0
+    vae: VAE, data: Dataset, rows: NDArray[np.int64], *, features: Features | None = None, seed: int = 0
 ) -> dict[str, Measure]:
     """Measure reconstructions of examples, and as many draws from the model's prior.
 
@@ -40,8 +40,11 @@ def picture_measures(
         What it was trained on.
     rows : array
         Of the examples, (n,).
+    features : Features, optional
+        The network that pictures are compared on, such as `Inception`. Default: a small one that is trained
+        on the training pictures.
     seed : int
-        Of the draws, and of the network of features.
+        Of the draws, and of the small network.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def picture_measures(
         Of the reconstructions: ``mse``, ``psnr``, ``ssim``, ``high_frequency_share`` and
         ``frechet_reconstructions``. Of the draws: ``frechet_draws``, ``precision``, ``recall``, ``density``,
         ``coverage``, and ``nearer_to_training`` if the examples are no training examples. Those on features
-        are left out for pictures below 12 pixels a side, which the network of features cannot see.
+        are left out for pictures below 12 pixels a side, which the small network cannot see.
 
     Raises
     ------
@@ -64,11 +67,8 @@ def picture_measures(
     rebuilt, drawn = _reconstructed(vae, data, rows), _drawn(vae, data, rows, seed)
     found = compare_pictures(examples, rebuilt)
     trained = data.indices("train")
-    if min(vae.shape[:2]) >= SMALLEST and len(trained) > 1:
-        rng = np.random.default_rng(seed)
-        seen = np.sort(rng.permutation(trained)[:_LEARNED_FROM])
-        labels = None if data.labels is None else np.asarray(data.labels)[seen]
-        net = train_feature_net(_shown(vae, data, seen), labels, seed=seed)
+    net = features or _small_net(vae, data, trained, seed)
+    if net is not None:
         found["frechet_reconstructions"] = frechet(net, examples, rebuilt)
         of_draws = {"frechet_draws": frechet(net, examples, drawn)}
         of_draws |= fidelity(net.features(examples), net.features(drawn), _K)
@@ -78,6 +78,15 @@ def picture_measures(
     if len(trained) and not np.isin(rows, trained).any():
         found["nearer_to_training"] = _memorised(vae, data, rows, drawn, seed)
     return found
+
+
+def _small_net(vae: VAE, data: Dataset, trained: NDArray[np.int64], seed: int) -> Features | None:
+    """Train the small network; None for pictures that are too small or too few."""
+    if min(vae.shape[:2]) < SMALLEST or len(trained) < 2:
+        return None
+    seen = np.sort(np.random.default_rng(seed).permutation(trained)[:_LEARNED_FROM])
+    labels = None if data.labels is None else np.asarray(data.labels)[seen]
+    return train_feature_net(_shown(vae, data, seen), labels, seed=seed)
 
 
 def _memorised(vae: VAE, data: Dataset, rows: NDArray[np.int64], drawn: Pictures, seed: int) -> Measure:

@@ -177,10 +177,19 @@ _SLOW = (
         paper="From Variational to Deterministic Autoencoders, Table 1",
         arxiv="1903.12436",
         source="mnist",
-        options={"network": "conv", "latent_dim": 16, "batch_size": 100, "epochs": 100, "lr": 1e-3},
-        rows={"rae": Row(9.9, "samples of the fitted mixture", {}, 20.0)},
+        options={
+            **{"network": "conv", "latent_dim": 16, "conv_width": 64, "conv_levels": 3},
+            **{"posterior": "deterministic", "likelihood": "gaussian", "beta": 0.0},
+            **{"penalties": {"code_norm": 1e-2, "weight_decay": 1e-4}},
+            **{"batch_size": 100, "epochs": 100, "lr": 1e-3},
+        },
+        rows={"rae": Row(9.9, "RAE-L2, samples of the fitted mixture; about 9.9", {}, 20.0)},
         kind="fid",
-        missing="the distance on Inception features is not among the measures of elboroom",
+        margin=1.0,
+        departures=(
+            "elboroom's own convolutions for images of 28 by 28, where the paper pads them to 32 by 32.",
+            "The mixture has 1 to 32 components, chosen by held-out codes, where the paper has 10.",
+        ),
     ),
 )
 

@@ -71,8 +71,6 @@ class Entry:
         A figure is reached if ours is worse by at most this much.
     departures : tuple of str
         Where the setting differs from the paper's, one sentence each.
-    missing : str
-        Why the entry cannot be run yet; empty if it can.
     """
 
     name: str
@@ -86,7 +84,6 @@ class Entry:
     samples: int = 5000
     margin: float = 0.2
     departures: tuple[str, ...] = ()
-    missing: str = ""
 
     def row(self, name: str) -> Row:
         """Find a row by its name.

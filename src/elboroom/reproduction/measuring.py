@@ -17,8 +17,11 @@ from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset
 from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation.estimators import Plan, log_weights
+from elboroom.evaluation.fitting import fit_prior, sampled_codes
 from elboroom.evaluation.measure import Measure
 from elboroom.evaluation.measures import measure
+from elboroom.evaluation.picture_features import Features
+from elboroom.evaluation.picture_measures import picture_measures
 from elboroom.io.files import json_text, read_json, write_atomic
 from elboroom.latent.arrays import seeded
 from elboroom.models.terms import NLL
@@ -148,4 +151,14 @@ def disentanglement_gap(vae: VAE, data: Dataset, batches: Batches, seed: int) ->
     """Mutual information gap on at most 10,000 examples of a set whose factors are known."""
     began, everything = time.perf_counter(), np.arange(len(data))
     found = measure(vae, data, batches, everything, ["disentanglement"], seed=seed)["disentanglement"]["mig"]
+    return replace(found, details={**found.details, "seconds": time.perf_counter() - began})
+
+
+def distance_of_samples(vae: VAE, data: Dataset, batches: Batches, features: Features, seed: int) -> Measure:
+    """Fréchet distance between test images and as many draws from a Gaussian mixture fitted to the codes."""
+    began, test = time.perf_counter(), np.asarray(data.indices("test"))
+    codes = sampled_codes(vae, batches, np.asarray(data.indices("train")), seed=seed)
+    fitted = fit_prior(codes, seed=seed)
+    measures = picture_measures(vae.with_prior(fitted.density), data, test, features=features, seed=seed)
+    found = measures["frechet_draws"]
     return replace(found, details={**found.details, "seconds": time.perf_counter() - began})

@@ -17,11 +17,13 @@ from elboroom.data import Dataset, load_data
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation.measure import Measure
+from elboroom.evaluation.picture_features import Features
 from elboroom.io.files import json_text, write_atomic
 from elboroom.reproduction.entry import TITLES, Entry
 from elboroom.reproduction.measuring import (
     MeasuringStoppedError,
     disentanglement_gap,
+    distance_of_samples,
     examples_kept,
     likelihood,
 )
@@ -93,10 +95,8 @@ def state_of(job: Job) -> str:
         return f"{figure_of(found).strip('*')} {found['ours']['unit']}, " + (
             "reached" if found["reached"] else "not reached"
         )
-    if job.entry.missing:
-        return f"cannot be run yet: {job.entry.missing}"
     if not (job.folder / "config.json").exists():
-        return "not run yet"
+        return "not run yet" + ("; needs weights of Inception" if job.entry.kind == "fid" else "")
     run = Run(job.folder)
     done, epochs = len(read_history(job.folder)), run.config.training.epochs
     if run.status.state == "training":
@@ -107,6 +107,7 @@ def state_of(job: Job) -> str:
 def reproduce(
     job: Job,
     *,
+    features: Features | None = None,
     minutes: float | None = None,
     quiet: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -117,6 +118,8 @@ def reproduce(
     ----------
     job : Job
         What, and where it is kept.
+    features : Features, optional
+        What Fréchet distances are measured on, such as `elboroom.evaluation.inception.Inception`.
     minutes : float, optional
         Stop and save after this time.
     quiet : bool
@@ -132,19 +135,21 @@ def reproduce(
     Raises
     ------
     UsageError
-        If the entry cannot be run, or the folder holds a run of another length.
+        If features are needed and not given, or the folder holds a run of another length.
     Stopped
         On Ctrl-C or SIGTERM, after saving.
     """
     if job.record.exists():
         return read_record(job.record)
-    if job.entry.missing:
-        raise UsageError(f"{job.entry.name} cannot be run yet: {job.entry.missing}")
+    if job.entry.kind == "fid" and features is None:
+        raise UsageError(
+            f"{job.entry.name} is measured on features of Inception; give its weights as features"
+        )
     with _limited(minutes) as limit:
         try:
             training = _trained(job, limit, quiet)
             say(f"trained; measuring {TITLES[job.entry.kind]}")
-            found = _measured(job, training, limit, say)
+            found = _measured(job, training, features, limit, say)
         except (Stopped, MeasuringStoppedError):
             if limit.time_is_up:
                 return None
@@ -228,13 +233,18 @@ def _opened(job: Job, data: Dataset, quiet: bool) -> Training:
     return training
 
 
-def _measured(job: Job, training: Training, limit: _Limit, say: Callable[[str], None]) -> Measure:
+def _measured(
+    job: Job, training: Training, features: Features | None, limit: _Limit, say: Callable[[str], None]
+) -> Measure:
     run = Run(job.folder)
     where, options = find_device(job.device), run.config.data
     vae = run.model().to(where)
     batches = Batches(training.data, where, binarize=options.binarize, dequantize=options.dequantize)
     if job.entry.kind == "mig":
         return disentanglement_gap(vae, training.data, batches, job.seed)
+    if job.entry.kind == "fid":
+        assert features is not None
+        return distance_of_samples(vae, training.data, batches, features, job.seed)
     indices = training.data.indices("test")
 
     def on_chunk(done: int) -> bool:

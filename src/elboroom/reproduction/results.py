@@ -133,8 +133,7 @@ def table(entries: Mapping[str, Entry], records: Sequence[Mapping[str, Any]]) ->
 def _line(entry: Entry, row: str, own: Sequence[Mapping[str, Any]]) -> str:
     start = f"| `{entry.name}` | `{row}` | {entry.row(row).published:g} |"
     if not own:
-        why = f"cannot be run yet: {entry.missing}" if entry.missing else "not run yet"
-        return f"{start} {why} | – | – | – | – |"
+        return f"{start} not run yet | – | – | – | – |"
     ours = ", ".join(map(figure_of, own))
     epochs = ", ".join(dict.fromkeys(f"{one['epochs']:,}" for one in own))
     hours = sum(sum(one["seconds"].values()) for one in own) / 3600

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from elboroom.data import Dataset
     from elboroom.data.batches import Batches
+    from elboroom.evaluation.picture_features import Features
     from elboroom.models.vae import VAE
     from elboroom.runs.run import Run
 
@@ -60,6 +61,14 @@ class Evaluate(ModelVerb):
         Literal["model", "fitted"],
         Option(help="Prior that draws of --measures pictures come from."),
     ] = "model"
+    features: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Weights of Inception, as .safetensors, on whose features --measures pictures compares. "
+            "Default: a small network trained on the training pictures.",
+        ),
+    ] = None
     limit: Annotated[
         Count | None, Option(metavar="INT", help="Evaluate only this many examples, the first ones.")
     ] = None
@@ -74,6 +83,7 @@ class Evaluate(ModelVerb):
     def __call__(self) -> None:
         """Print the numbers and keep them in the run's metrics.json, or in ``out`` instead."""
         from elboroom.cli.console import console
+        from elboroom.cli.inputs.inception import read_inception
         from elboroom.cli.inputs.run_data import run_data
         from elboroom.cli.outputs import output_file
         from elboroom.cli.records import keep
@@ -88,11 +98,14 @@ class Evaluate(ModelVerb):
             raise UsageError(
                 f"--prior {self.prior} is for --measures pictures; the NLL is that of the model's own"
             )
+        if self.features is not None and "pictures" not in self.measures:
+            raise UsageError(f"--features {self.features} is for --measures pictures; add that")
+        net = None if self.features is None else read_inception(self.features)
         file = self.out and output_file(self.out, self.out, (".json",), overwrite=self.overwrite)
         data = run_data(run, self.data, self.condition_file)
         for line in () if self.data is None else skipped_lines(data):
             console().print(line)
-        result = self._measured(run, data)
+        result = self._measured(run, data, net)
         table = printable_lines(_table(result, run))
         print(json_text(result) if self.json else table, flush=True)
         if file is not None:
@@ -105,7 +118,7 @@ class Evaluate(ModelVerb):
         numbers = {name: value for name, value in result.items() if name not in _DESCRIPTION}
         check_finite(numbers, str(run.path))
 
-    def _measured(self, run: Run, data: Dataset) -> dict[str, Any]:
+    def _measured(self, run: Run, data: Dataset, net: Features | None) -> dict[str, Any]:
         """Evaluate, with a description of what was evaluated."""
         from rich.progress import Progress
 
@@ -143,7 +156,7 @@ class Evaluate(ModelVerb):
                 vae, batches, indices, seed=self.seed, precision=self.precision
             )
         if self.measures:
-            measured["measures"] = self._further(run, vae, data, batches, indices)
+            measured["measures"] = self._further(run, vae, data, batches, indices, net)
         mechanism = learned_mechanism(vae)
         if mechanism:
             measured["missing_mechanism"] = mechanism
@@ -158,7 +171,13 @@ class Evaluate(ModelVerb):
         }
 
     def _further(
-        self, run: Run, vae: VAE, data: Dataset, batches: Batches, indices: NDArray[np.int64]
+        self,
+        run: Run,
+        vae: VAE,
+        data: Dataset,
+        batches: Batches,
+        indices: NDArray[np.int64],
+        net: Features | None,
     ) -> dict[str, dict[str, Any]]:
         from elboroom.cli.inputs.factors import read_factors
         from elboroom.cli.inputs.prior import with_prior
@@ -166,7 +185,7 @@ class Evaluate(ModelVerb):
 
         factors = None if self.factors is None else read_factors(self.factors)
         prior = with_prior(run, vae, self.prior)[0].prior if "pictures" in self.measures else None
-        options: dict[str, Any] = {"factors": factors, "prior": prior, "seed": self.seed}
+        options: dict[str, Any] = {"factors": factors, "prior": prior, "features": net, "seed": self.seed}
         found = measure(vae, data, batches, indices, self.measures, **options)
         return {group: {name: one.as_json() for name, one in each.items()} for group, each in found.items()}
 

@@ -37,6 +37,10 @@ class Reproduce(Verb):
     fast: Annotated[
         bool, Option(help="Take the setting NAME-fast, which trains for a tenth of the epochs.")
     ] = False
+    features: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Weights of Inception, as .safetensors, for results that are an FID."),
+    ] = None
     out: Annotated[Path, Option(help="Folder for runs and results.")] = Path("reproductions")
     epochs: Annotated[
         Count | None,
@@ -82,10 +86,16 @@ class Reproduce(Verb):
 
     def _run(self, entry: Entry) -> None:
         from elboroom.cli.console import console, shown
+        from elboroom.cli.inputs.inception import read_inception
         from elboroom.io.files import json_text
         from elboroom.reproduction.reproducing import reproduce
         from elboroom.training.allocator import keep_freed_memory
 
+        if entry.kind == "fid" and self.features is None:
+            raise UsageError(
+                f"{entry.name} is measured on features of Inception; --features FILE gives its weights"
+            )
+        net = None if self.features is None else read_inception(self.features)
         keep_freed_memory()
         say = console(quiet=self.quiet)
         started = time.monotonic()
@@ -95,7 +105,7 @@ class Reproduce(Verb):
             say.print(f"{entry.name} {job.row}: {entry.row(job.row).title}, {entry.paper}")
             for departure in entry.departures:
                 say.print(f"  {departure}")
-            found = reproduce(job, minutes=minutes, quiet=self.quiet, say=say.print)
+            found = reproduce(job, features=net, minutes=minutes, quiet=self.quiet, say=say.print)
             if found is None:
                 from elboroom.reproduction.reproducing import state_of
 
