@@ -14,9 +14,11 @@ from elboroom.config import Config
 from elboroom.data.batches import Batches
 from elboroom.distributed.processes import Part
 from elboroom.objectives import iwae, miwae, schedules
+from elboroom.training.step.chains import run
 from elboroom.training.step.chunked import ChunkedAdam
 from elboroom.training.step.engine import Engine
 from elboroom.training.step.optimizers import is_plain_adam
+from elboroom.training.step.room import Layer, can_fuse
 
 CPU = torch.device("cpu")
 MODELS: dict[str, dict[str, Any]] = {
@@ -126,6 +128,23 @@ def test_products_of_few_rows_are_the_same(
     tolerance = 1e-5 if precision == "fp32" else 1e-2
     assert sums == pytest.approx(usual[0], rel=tolerance)
     torch.testing.assert_close(gradient, usual[1], rtol=10 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("sizes", [(784, 1000), (1000, 4), (2, 100), (33, 7)])
+@pytest.mark.skipif(not can_fuse(torch.ones(1, dtype=torch.bfloat16)), reason="needs oneDNN with bfloat16")
+def test_a_fused_layer_has_the_bits_of_the_other_and_keeps_nan(sizes: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    own = torch.nn.Linear(*sizes)
+    weight, bias = own.weight.detach().bfloat16(), own.bias.detach().bfloat16()
+    x = torch.randn(12, sizes[0], dtype=torch.bfloat16)
+    x[3] = torch.nan
+    fused, other = (
+        run([Layer(own, weight, weight.t(), bias, torch.nn.ReLU, is_fused=way)], x)[0]
+        for way in (True, False)
+    )
+    assert other[3].isnan().all()
+    assert other[4].count_nonzero() not in (0, sizes[1])
+    assert torch.equal(fused.nan_to_num(-1.0), other.nan_to_num(-1.0))
 
 
 @pytest.mark.parametrize("name", OTHERS)

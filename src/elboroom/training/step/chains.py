@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.interventions import acts_everywhere, has_gradient_hooks, is_modified
-from elboroom.training.step.room import Layer, Room
+from elboroom.training.step.room import Layer, Room, can_fuse
 
 _aten = torch.ops.aten
 
@@ -131,7 +131,7 @@ class Chains:
     def _with_copies(self, layer: nn.Linear, activation: type | None) -> Layer:
         bias = None if layer.bias is None else self._copy(layer.bias)
         weight = self._copy(layer.weight)
-        return Layer(layer, weight, weight.t(), bias, activation)
+        return Layer(layer, weight, weight.t(), bias, activation, bias is not None and can_fuse(weight))
 
     def _copy(self, parameter: Tensor) -> Tensor:
         buffer, start = self.flat.offset(parameter)
@@ -172,32 +172,40 @@ class _Chain(torch.autograd.Function):
 def run(layers: Sequence[Layer], x: Tensor, room: Room | None = None) -> tuple[Tensor, Kept]:
     """Apply a chain to rows (n, d); return its output and what :func:`run_back` needs of each layer.
 
-    With ``room`` the outputs are written there.
+    With ``room`` the outputs are written there, but for those of fused layers.
     """
     kept: Kept = []
     y = x
     for i, layer in enumerate(layers):
         rows, activation = y.to(layer.weight.dtype), layer.activation
-        across = None if room is None else room.across[i]
-        out: Tensor | None
-        if across is not None:
-            out, bias = across
-            factors = layer.weight, rows.t()
+        joined = activation is nn.ReLU and layer.bias is not None and rows.device.type != "mps"
+        if layer.is_fused:
+            joined = False  # oneDNN's ReLU of nan is 0
+            before = torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, "none", [], "")
         else:
-            out, bias = room.outputs[i] if room is not None else None, layer.bias
-            factors = rows, layer.turned
-        joined = activation is nn.ReLU and bias is not None and rows.device.type != "mps"
-        if bias is None:
-            before = torch.mm(*factors, out=out)
-        elif joined:
-            before = torch._addmm_activation(bias, *factors, out=out)
-        else:
-            before = torch.addmm(bias, *factors, out=out)
-        if room is not None:
-            before = room.outputs[i]
+            before = _product(layer, rows, room, i, joined=joined)
         y = before if activation is None or joined else _ACTIVATIONS[activation][0](before)
         kept.append((rows, before, y))
     return y, kept
+
+
+def _product(layer: Layer, rows: Tensor, room: Room | None, i: int, *, joined: bool) -> Tensor:
+    """Return W x + b for each row, with ReLU if ``joined``."""
+    across = None if room is None else room.across[i]
+    out: Tensor | None
+    if across is not None:
+        out, bias = across
+        factors = layer.weight, rows.t()
+    else:
+        out, bias = room.outputs[i] if room is not None else None, layer.bias
+        factors = rows, layer.turned
+    if bias is None:
+        found = torch.mm(*factors, out=out)
+    elif joined:
+        found = torch._addmm_activation(bias, *factors, out=out)
+    else:
+        found = torch.addmm(bias, *factors, out=out)
+    return found if room is None else room.outputs[i]
 
 
 def run_back(
