@@ -30,8 +30,8 @@ class Layer:
 
 @cache
 def _has_fused_bf16() -> bool:
-    has_one_dnn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return has_one_dnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    has_operation = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return has_operation and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def can_fuse(weight: Tensor) -> bool:
