@@ -42,7 +42,7 @@ pictures-dogpeople: $(READY)  ## redraw the README's people and dogs (half an ho
 
 bench: $(READY)  ## compare with other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json
+	$(BIN)/python -m benchmarks.engine --out benchmarks/results/engine.json --docs docs/performance.md
 	$(BIN)/python benchmarks/streaming.py rate --out benchmarks/results/streaming.json
 	$(BIN)/python benchmarks/processes.py --out benchmarks/results/processes.json
 	$(BIN)/python benchmarks/seeds.py --out benchmarks/results/seeds.json

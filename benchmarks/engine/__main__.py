@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.engine.cases import GROUPS, make_cases
 from benchmarks.engine.images import describe_images
 from benchmarks.engine.machine import gpu, machine
+from benchmarks.engine.page import BEGIN, END, has_place, write_into
 from benchmarks.engine.picture import draw
 from benchmarks.engine.programs import PROGRAMS
 from benchmarks.engine.report import absences, markdown
@@ -45,6 +46,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="device to measure (default: all available)",
     )
     parser.add_argument("--out", type=Path, help="JSON file; .md and .png are written beside it")
+    parser.add_argument("--docs", type=Path, help="page whose short table is written anew")
     chosen = parser.parse_args(argv)
     for name, known in (("cases", GROUPS), ("programs", tuple(PROGRAMS))):
         words = [word for word in getattr(chosen, name).split(",") if word]
@@ -57,6 +59,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     chosen.seconds = usual[1] if chosen.seconds is None else chosen.seconds
     if chosen.rounds < 1 or chosen.seconds <= 0:
         parser.error("--rounds must be at least 1 and --seconds above 0")
+    if chosen.docs is not None and not has_place(chosen.docs):
+        parser.error(f"--docs {str(chosen.docs)!r}: it needs the lines {BEGIN} and {END} around the table")
     return chosen
 
 
@@ -106,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     print(markdown(result))
     if chosen.out is not None:
         write(result, chosen.out, devices)
+    if chosen.docs is not None:
+        write_into(chosen.docs, result)
     return int(any("absent" in row and row["program"] == "elboroom" for row in result["rows"]))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from benchmarks.engine.__main__ import arguments, main, write
+from benchmarks.engine.page import BEGIN, END, has_place, write_into
 from benchmarks.engine.report import markdown
 from PIL import Image
 
@@ -60,3 +61,28 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["--device", "cuda"]) == 2
     assert "torch sees no GPU" in capsys.readouterr().err
+
+
+def test_the_page_gets_the_short_table_between_its_marks(tmp_path: Path, made_result: Make) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    assert has_place(page)
+    for _ in range(2):
+        write_into(page, made_result(absent="jax"))
+    text = page.read_text()
+    assert text.startswith(f"before\n\n{BEGIN}\n\n")
+    assert text.endswith(f"\n\n{END}\n\nafter\n")
+    assert "old" not in text
+    assert "| 784-1000-2 B=32, images/s | 2,864 | 3.00 |" in text
+    assert not has_place(tmp_path / "no-such.md")
+
+
+def test_a_page_without_marks_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{END}\n{BEGIN}\n")
+    with pytest.raises(SystemExit) as stop:
+        arguments(["--docs", str(page)])
+    assert stop.value.code == 2
+    assert "around the table" in capsys.readouterr().err
