@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,20 +50,25 @@ class Part:
     environment: dict[str, str]
 
 
-_PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "logical", "--dist", "worksteal"]
+# One line for each test, so that the names of those that failed are known even if time runs out.
+_PYTEST = ["-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
+_PYTEST += ["--numprocesses", "logical", "--dist", "worksteal"]
+_FAILED = re.compile(r"^\[gw\d+\] \[ *\d+%\] (?:FAILED|ERROR) (.*\S)\s*$", re.MULTILINE)
 PARTS = {
     "recipes": Part(["-m", "benchmarks.gpu.recipes", "--out", "OUT"], 150, {}),
     "evaluation": Part(["-m", "benchmarks.gpu.evaluation", "--out", "OUT"], 40, {}),
-    "activations": Part(["benchmarks/activations.py", "--device", "cuda", "--out", "OUT"], 30, {}),
+    "activations": Part(["benchmarks/activations.py", "--device", "cuda", "--out", "OUT"], 45, {}),
     "engine": Part(
         [
             *("-m", "benchmarks.engine", "--quick", "--device", "cuda"),
             *("--cases", "mlp,conv,nll,embed", "--out", "OUT"),
         ],
-        120,
+        115,
         {},
     ),
-    "tests": Part(_PYTEST, _SECONDS, {"ELBOROOM_TEST_CUDA": "1", "OMP_NUM_THREADS": "1"}),
+    "tests": Part(
+        _PYTEST, _SECONDS, {"ELBOROOM_TEST_CUDA": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    ),
 }
 
 
@@ -108,7 +114,9 @@ def run(part: Part, folder: Path, limit: float) -> dict[str, Any]:
         found["why"] = f"not done within {limit:.0f} s"
     found["result"] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else None
     if "-m benchmarks.gpu" not in " ".join(part.command) or code != 0:
-        found["last_lines"] = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
+        text = log.read_text(encoding="utf-8", errors="replace")
+        found["last_lines"] = text.splitlines()[-_LINES:]
+        found["failed"] = sorted(set(_FAILED.findall(text)))
     return found
 
 

@@ -31,6 +31,10 @@ TOLERANCE = 1e-5
 # Rows that are a recipe with other options.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "vae, four batches added up": ("vae", {"batch_size": BATCH // 4, "accumulate": 4}),
+    "vae, 1,002 scheduled steps": (
+        "vae",
+        {"batches_per_epoch": 334, "lr_schedule": "CosineAnnealingLR", "ema": 0.99, "clip": 100.0},
+    ),
 }
 _COLUMNS = ("loss", "distortion", "rate")
 _WARM_UP = 6
@@ -52,7 +56,7 @@ def configuration(name: str, device: str, width: int, **options: Any) -> Config:
     base: dict[str, Any] = {"batch_size": BATCH, "validation": 0.0, "figures_every": 0, "device": device}
     base |= {"precision": "fp32"}
     base |= {} if "network" in fields else {"hidden": (width, width)}
-    return recipe(name, Config(), **{**base, **own, **options})
+    return recipe(name, Config(), **{**base, **options, **own})
 
 
 def curve(data: Dataset, config: Config) -> tuple[list[dict[str, Any]], str | None, int]:

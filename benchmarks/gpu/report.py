@@ -18,6 +18,8 @@ def markdown(result: dict[str, Any]) -> str:
     for name, part in result["parts"].items():
         if name in _TABLES and part["result"] is not None:
             lines += ["", *_TABLES[name](part["result"])]
+        if part.get("failed"):
+            lines += ["", f"Failed in {name}:", "", *(f"- `{test}`" for test in part["failed"])]
         if not part["ok"] or name == "tests":
             lines += ["", f"Last lines of {name}:", "", "```", *part.get("last_lines", []), "```"]
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,14 @@ def test_a_part_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) 
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+def test_the_tests_that_failed_are_named_without_a_summary(tmp_path: Path) -> None:
+    lines = ["[gw0] [ 9%] FAILED t.py::test_a[x - y] ", "[gw1] [100%] ERROR t.py::test_b ", "t.py::test_c "]
+    lines += ["[gw0] [ 12%] PASSED t.py::test_d ", "FAILED to do - something"]
+    found = gpu.run(part(f"print({os.linesep.join(lines)!r}); raise SystemExit(1)"), tmp_path, 60)
+    assert found["failed"] == ["t.py::test_a[x - y]", "t.py::test_b"]
+    assert "-v" in gpu.PARTS["tests"].command  # prints such lines
+
+
 def test_all_is_written_with_the_name_of_the_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,7 +100,7 @@ def test_all_is_written_with_the_name_of_the_gpu(
         "PARTS",
         {
             "recipes": part(f"import sys; open(sys.argv[1], 'w').write('''{json.dumps(fine)}''')"),
-            "tests": part("print('1 failed, 2 passed'); raise SystemExit(1)"),
+            "tests": part("print('[gw0] [ 9%] FAILED t.py::a\\n1 failed, 2 passed'); raise SystemExit(1)"),
         },
     )
     out = tmp_path / "gpu.json"
@@ -105,6 +114,7 @@ def test_all_is_written_with_the_name_of_the_gpu(
     assert "| vae | 2,000 | 250 | 8.0 | 0e+00 |  |" in text
     assert "RuntimeError: a \\| b" in text
     assert "| tests | failed with exit code 1 |" in text
+    assert "Failed in tests:\n\n- `t.py::a`\n" in text
     assert "1 failed, 2 passed" in text
     assert text in capsys.readouterr().out
 
@@ -115,7 +125,7 @@ def run_main(main: Any, monkeypatch: pytest.MonkeyPatch, out: Path, *words: str)
 
 
 def test_each_recipe_is_trained_in_both_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = ("vae", *recipes.VARIANTS)
+    names = ("vae", "vae, four batches added up")
     words = ("--width", "4", "--side", "4", "--steps", "2", "--seconds", "0.01", "--names", *names, "no-such")
     code, found = run_main(recipes.main, monkeypatch, tmp_path / "r.json", *words)
     assert (code, found["ok"], found["wanted"]) == (1, False, len(names) + 1)
