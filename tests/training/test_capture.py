@@ -196,6 +196,9 @@ def test_notes_to_other_processes_are_not_part_of_a_recording() -> None:
 
 
 def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # From a copy within an epoch, whose time the clock decides, training would go back to other steps.
+    never_due(monkeypatch)
+
     def spoil(weight: Tensor, value: float) -> None:
         with torch.no_grad():
             weight[0, 0] = value
@@ -220,7 +223,6 @@ def test_non_finite_steps_are_skipped_and_training_goes_back(monkeypatch: pytest
 
 
 def test_one_bad_example_is_skipped_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    # From a copy within an epoch, whose time the clock decides, training would go back to other steps.
     never_due(monkeypatch)
 
     def objective() -> Objective:
