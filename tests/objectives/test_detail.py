@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate1d
 from torch import Tensor
 
 from elboroom.config import Config
@@ -19,7 +20,7 @@ from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.objectives.detail import focal_frequency, gradient_difference
+from elboroom.objectives.detail import focal_frequency, gradient_difference, texture
 from elboroom.objectives.patch_critic import PatchCritic, last_weight
 from elboroom.objectives.recipes import recipe
 from elboroom.training.prepare import resolve
@@ -127,9 +128,65 @@ def test_its_weights_are_constants() -> None:
     torch.testing.assert_close(slope[0, 0, ..., 0], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(16, 20, 3), (7, 12, 1), (3, 5, 2)])
+def test_texture_by_hand(size: tuple[int, int, int]) -> None:
+    """Filters and windows as loops over places, for two scales where the image allows it."""
+    terms = passed(model(size), 1, 2)
+    x, y = (images[0] if images.ndim == 5 else images for images in pictures(terms))
+    smooth, rough = np.array([1, 2, 1]) / 4, np.array([-1, 2, -1]) / 4
+
+    def energy(images: np.ndarray) -> list[float]:
+        found = []
+        for image in images:
+            for down, along in ((smooth, rough), (rough, smooth), (rough, rough)):
+                part = correlate1d(correlate1d(image, down, axis=0), along, axis=1)[1:-1, 1:-1]
+                (h, w, channels) = part.shape
+                tall, wide = min(4, h), min(4, w)
+                for i in range(0, h - tall + 1, max(1, tall // 2)):
+                    for j in range(0, w - wide + 1, max(1, wide // 2)):
+                        for c in range(channels):
+                            found.append(np.square(part[i : i + tall, j : j + wide, c]).mean() + 1 / 255**2)
+        return found
+
+    scales = []
+    for _ in range(2 if min(size[:2]) >= 8 else 1):
+        ratio = np.array(energy(x)) / np.array(energy(y))
+        scales.append(0.5 * (ratio - np.log(ratio) - 1).mean())
+        x, y = (halved(images) if min(size[:2]) >= 8 else images for images in (x, y))
+    assert texture(terms).item() == pytest.approx(np.mean(scales) * np.prod(size), rel=1e-3)
+
+
+def test_texture_is_least_at_the_mean_energy_and_does_not_ask_for_the_detail_itself() -> None:
+    """Of independent noise with several standard deviations, that of the pictures costs least."""
+    shape = (16, 32, 32, 1)
+    random = np.random.default_rng(0)
+    terms = passed(model(shape[1:]), 1, 16)
+    noise = {spread: torch.from_numpy(random.normal(0.5, spread, shape)).float() for spread in (0.05, 0.15)}
+    either = torch.where(torch.arange(16)[:, None, None, None] < 8, noise[0.05], noise[0.15])
+    object.__setattr__(terms, "x", either)
+    costs = {}
+    rms = math.sqrt((0.05**2 + 0.15**2) / 2)
+    for spread in (0.0, 0.6 * rms, rms, 1.6 * rms):
+        drawn = random.normal(0.5, 1.0, (16, 32, 32, 1))
+        terms.likelihood.mean.data.copy_(torch.from_numpy(0.5 + spread * (drawn - 0.5))[None])
+        costs[spread] = texture(terms).item()
+    assert min(costs, key=costs.__getitem__) == rms
+    assert costs[0.0] > 10 * costs[rms]
+    terms.likelihood.mean.data.copy_(terms.x[None])
+    assert texture(terms).item() == 0
+
+
 def critic_of(vae: VAE) -> PatchCritic:
     torch.manual_seed(3)
     return PatchCritic(vae.shape, vae.decoder, width=4)  # type: ignore[arg-type]
+
+
+def test_images_of_two_pixels_have_no_texture() -> None:
+    terms = passed(model((4, 4, 1)), 1, 2)
+    object.__setattr__(terms, "x", terms.x[:, :2])
+    terms.likelihood.mean.data = terms.likelihood.mean.data[:, :, :2]
+    with pytest.raises(UsageError, match="texture looks at images of at least 3 pixels"):
+        texture(terms)
 
 
 def test_the_critics_gradient_is_as_long_as_the_distortions_at_the_last_layer() -> None:
@@ -228,7 +285,7 @@ def test_the_start_is_kept_in_epochs() -> None:
     assert longer.objective.critic_start_epochs == 2
 
 
-@pytest.mark.parametrize("penalty", ["gradient_difference", "focal_frequency", "patch_critic"])
+@pytest.mark.parametrize("penalty", ["gradient_difference", "focal_frequency", "texture", "patch_critic"])
 def test_rows_have_no_detail(penalty: str) -> None:
     rows = VAE.build(shape=(5,), likelihood="gaussian")
     with pytest.raises(UsageError, match=f"penalty {penalty}"):

@@ -24,7 +24,10 @@ from elboroom.training import fit
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build
 
-OPTIONS: dict[str, Any] = {"critic_start": 0.75, "critic_warmup": 0.25, "critic_r1": 0.5, "critic_width": 4}
+OPTIONS: dict[str, Any] = {
+    **{"critic_start": 0.75, "critic_warmup": 0.25, "critic_r1": 0.5, "critic_width": 4},
+    **{"critic_layers": 1, "critic_lr": 1e-3},
+}
 
 
 def model(shape: tuple[int, ...] = (16, 20, 3)) -> VAE:
@@ -108,6 +111,21 @@ def test_while_no_patch_is_certain_the_last_bias_has_no_gradient(examples: int) 
     assert critic.network[-1].bias.grad.item() == pytest.approx(0.5, abs=1e-6)
 
 
+def test_layers_and_learning_rate_are_the_critics_own() -> None:
+    """A patch of L layers of stride 2 and one of stride 1 is 10 · 2^(L − 1) − 2 pixels wide."""
+    for layers in (1, 2):
+        config = ObjectiveConfig(penalties={"patch_critic": 0.5}, critic_layers=layers, critic_lr=3e-4)
+        vae = model((64, 64, 3))
+        objective = Objective.from_config(config, 10, vae=vae, examples=50)
+        critic = objective.penalties["patch_critic"]
+        assert isinstance(critic, PatchCritic)
+        assert critic.lr == 3e-4
+        image = torch.zeros(1, 3, 64, 64, requires_grad=True)
+        logits = critic.network(image)
+        (slope,) = torch.autograd.grad(logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2], image)
+        assert int((slope.abs().sum((0, 1, 2)) > 0).sum()) == 10 * 2 ** (layers - 1) - 2
+
+
 def test_asleep_the_critic_neither_learns_nor_costs(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four epochs it sleeps for two, learns alone in the third, and counts in the last."""
     calls: list[str] = []
@@ -188,6 +206,10 @@ def test_what_has_no_effect_is_refused() -> None:
         ObjectiveConfig(critic_r1=0.1)
     with pytest.raises(UsageError, match=r"critic_width = 8 has no effect without patch_critic"):
         ObjectiveConfig(critic_width=8, penalties={"prior_critic": 1.0})
+    with pytest.raises(UsageError, match=r"critic_layers = 2 has no effect without patch_critic"):
+        ObjectiveConfig(critic_layers=2)
+    with pytest.raises(UsageError, match=r"critic_lr = 0\.001 has no effect without patch_critic"):
+        ObjectiveConfig(critic_lr=1e-3, penalties={"texture": 1.0})
     with pytest.raises(UsageError, match=r"critic_warmup = 0.6 lies before critic_start = 0.5"):
         ObjectiveConfig(critic_start=0.5, critic_warmup=0.6, penalties={"patch_critic": 1.0})
     with pytest.raises(UsageError, match="give critic_wakes_epochs"):

@@ -98,6 +98,10 @@ class ObjectiveConfig(Section):
     """Whole epochs before critics learn, which training fills in."""
     critic_width: AtLeastOne = 32
     """Channels of the first layer of patch_critic; they double at each further one."""
+    critic_layers: AtLeastOne = 3
+    """Layers of stride 2 in patch_critic: its patches are 8, 18, 38 or 78 pixels along a side for 1 to 4."""
+    critic_lr: Positive = 2e-4
+    """Learning rate of patch_critic, which stays constant."""
     critic_r1: NotNegative = 0.0
     """Weight of R1 in the loss of patch_critic: half the mean squared gradient of its logits at real images
     (arXiv:1801.04406), which keeps it smooth.
@@ -131,7 +135,7 @@ class ObjectiveConfig(Section):
                 f"critic_start = {self.critic_start:g} has no effect without a critic; leave it out, or give "
                 f"one of the penalties {critics}"
             )
-        for name in ("critic_width", "critic_r1"):
+        for name in ("critic_width", "critic_layers", "critic_lr", "critic_r1"):
             value = getattr(self, name)
             if value != type(self).model_fields[name].default and "patch_critic" not in self.penalties:
                 raise ValueError(

@@ -61,6 +61,7 @@ PENALTIES: dict[str, PenaltyRow] = {
     "structural_dissimilarity": PenaltyRow(),
     "gradient_difference": PenaltyRow(),
     "focal_frequency": PenaltyRow(),
+    "texture": PenaltyRow(costs_likelihood=True),
     "patch_critic": PenaltyRow(critic=True, whole_batch=True, costs_likelihood=True),
     "equivariance": PenaltyRow(),
     "commitment": PenaltyRow(),

@@ -15,7 +15,7 @@ from elboroom.models.vae import VAE
 from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
-from elboroom.objectives.detail import focal_frequency, gradient_difference
+from elboroom.objectives.detail import focal_frequency, gradient_difference, texture
 from elboroom.objectives.equivariance import equivariance
 from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.mmd import mmd
@@ -71,6 +71,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
         vae, "gradient_difference", gradient_difference
     ),
     "focal_frequency": lambda vae, _examples, _config: _of_images(vae, "focal_frequency", focal_frequency),
+    "texture": lambda vae, _examples, _config: _of_images(vae, "texture", texture),
     "patch_critic": lambda vae, _examples, config: _patch_critic(vae, config),
     "equivariance": lambda vae, _examples, _config: equivariance(vae),
     "commitment": lambda vae, _examples, _config: _of_codebooks(vae),
@@ -209,4 +210,11 @@ def _patch_critic(vae: VAE, config: ObjectiveConfig) -> Penalty:
         )
     height, width, channels = vae.shape
     size = (height, width, channels)
-    return PatchCritic(size, vae.decoder, width=config.critic_width, r1=config.critic_r1)
+    return PatchCritic(
+        size,
+        vae.decoder,
+        width=config.critic_width,
+        layers=config.critic_layers,
+        r1=config.critic_r1,
+        lr=config.critic_lr,
+    )

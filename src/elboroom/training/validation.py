@@ -80,16 +80,16 @@ def _bound(terms: Terms, several: bool) -> Tensor:
 def can_be_best(row: Mapping[str, Any]) -> bool:
     """Whether an epoch has a validation bound that its weights may be kept for.
 
-    A patch critic teaches the decoder what costs likelihood, and the best bound is that of an epoch before it
-    counts. A training with one keeps the weights of its last epoch.
+    Penalties for detail, such as a patch critic, teach the decoder what costs likelihood, and the best bound is
+    that of an epoch before they count. A training with one keeps the weights of its last epoch.
 
     Examples
     --------
-    >>> can_be_best({"val_elbo": -90.0}), can_be_best({"val_elbo": -90.0, "loss_patch_critic": 1.0})
+    >>> can_be_best({"val_elbo": -90.0}), can_be_best({"val_elbo": -90.0, "penalty_patch_critic": 1.0})
     (True, False)
     """
     against = (name for name, penalty in PENALTIES.items() if penalty.costs_likelihood)
-    return "val_elbo" in row and not any(f"loss_{name}" in row for name in against)
+    return "val_elbo" in row and not any(f"penalty_{name}" in row for name in against)
 
 
 def quality(row: Mapping[str, Any]) -> float:
