@@ -73,14 +73,15 @@ def texture(terms: Terms) -> Tensor:
     """Divergence of the local energy of fine detail, KL(N(0, e) ‖ N(0, ê)), at up to two scales.
 
     e and ê are the mean squares over windows of 4×4 pixels, half overlapping, of an image and its
-    reconstruction after filters that let fine detail pass: [−1, 2, −1]/4 along one side and [1, 2, 1]/4 along
-    the other, either way round, or [−1, 2, −1]/4 along both. What is minimised in ê is e/ê + log ê, whose mean is
-    least where ê is the expected e (the Itakura–Saito distance). So the penalty asks for as much detail as
-    the pictures have at each place, where a blur has too little, and not for the detail itself, which a code may
-    have lost. Use it beside a likelihood, and best with a critic of patches, which sees what detail it is.
+    reconstruction after filters that let fine detail pass: [−1, 2, −1]/4 along one side and [1, 2, 1]/4
+    along the other, either way round, or [−1, 2, −1]/4 along both. As a function of ê this is e/ê + log ê,
+    whose mean is least where ê is the expected e (the Itakura–Saito distance). So the penalty asks for as
+    much detail as the pictures have at each place, where a blur has too little, but not for the detail
+    itself, which a code may have lost. Use it beside a likelihood, and best with a critic of patches, which
+    sees what kind of detail it is.
 
-    In nats per filtered number times the numbers of an image, mean over scales and codes. To both energies that
-    of one level of eight bits is added.
+    In nats per filtered number, times the numbers of an image, mean over scales and codes. To both energies
+    that of one level of eight bits is added.
 
     Raises
     ------

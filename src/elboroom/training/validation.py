@@ -80,8 +80,8 @@ def _bound(terms: Terms, several: bool) -> Tensor:
 def can_be_best(row: Mapping[str, Any]) -> bool:
     """Whether an epoch has a validation bound that its weights may be kept for.
 
-    Penalties for detail, such as a patch critic, teach the decoder what costs likelihood, and the best bound is
-    that of an epoch before they count. A training with one keeps the weights of its last epoch.
+    Penalties for detail, such as a patch critic, teach the decoder what costs likelihood, and the best bound
+    is that of an epoch before they count. A training with one keeps the weights of its last epoch.
 
     Examples
     --------
