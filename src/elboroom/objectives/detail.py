@@ -15,9 +15,10 @@ from elboroom.models.terms import Terms
 
 _SCALES = 3
 _SMALLEST = 4  # pixels along a side, below which an image is not halved again
-_WINDOW = 4  # pixels along a side over which energy is averaged
+_BLOCK = 8  # pixels along a side whose spectrum is taken
+_AROUND = 3  # blocks along a side over which energy is averaged
+_FINE = 0.5  # of the highest frequency
 _LEVEL = 1 / 255**2  # energy of one level of eight bits, below which nothing is seen
-_TAPS = 3  # numbers of a filter along a side
 
 
 def gradient_difference(terms: Terms) -> Tensor:
@@ -70,55 +71,49 @@ def focal_frequency(terms: Terms) -> Tensor:
 
 
 def texture(terms: Terms) -> Tensor:
-    """Divergence of the local energy of fine detail, KL(N(0, e) ‖ N(0, ê)), at up to two scales.
+    """Divergence of local power spectra, KL(N(0, e) ‖ N(0, ê)) of each frequency at each place.
 
-    e and ê are the mean squares over windows of 4×4 pixels, half overlapping, of an image and its
-    reconstruction after filters that let fine detail pass: [−1, 2, −1]/4 along one side and [1, 2, 1]/4
-    along the other, either way round, or [−1, 2, −1]/4 along both. As a function of ê this is e/ê + log ê,
-    whose mean is least where ê is the expected e (the Itakura–Saito distance). So the penalty asks for as
-    much detail as the pictures have at each place, where a blur has too little, but not for the detail
-    itself, which a code may have lost. Use it beside a likelihood, and best with a critic of patches, which
-    sees what kind of detail it is.
+    e and ê are mean squares of cosine transforms of blocks of 8×8 pixels, half overlapping, over 3×3
+    neighbouring blocks (16×16 pixels), of an image and its reconstruction, at frequencies of at least half
+    the highest. As a function of ê the divergence is, but for a constant, (e/ê + log ê)/2, whose mean is
+    least where ê is the expected e (the Itakura–Saito distance). So the penalty asks for as much detail of
+    each kind as the pictures have at each place, where a blur has too little, but not for the detail itself,
+    which a code may have lost. Use it beside a likelihood, which it does not replace.
 
-    In nats per filtered number, times the numbers of an image, mean over scales and codes. To both energies
-    that of one level of eight bits is added.
+    In nats per coefficient, times the numbers of an image, mean over codes. To both energies that of one
+    level of eight bits is added.
 
     Raises
     ------
     UsageError
-        If the examples are not images (b, h, w, c) of at least 3 pixels along each side.
+        If the examples are not images (b, h, w, c) of at least 4 pixels along each side.
     """
     pair = _pair(terms, "texture")
-    if min(pair.shape[-2:]) < _TAPS:
+    if min(pair.shape[-2:]) < _SMALLEST:
         raise UsageError(
-            f"texture looks at images of at least {_TAPS} pixels along a side, and these have shape "
+            f"texture looks at images of at least {_SMALLEST} pixels along a side, and these have shape "
             f"{tuple(terms.x.shape[1:])}; leave it out"
         )
-    ours, theirs = pair.to(torch.promote_types(pair.dtype, torch.float32))
-    numbers = terms.x[0].numel()
-    values = [_divergence(_energy(ours), _energy(theirs))]
-    if min(pair.shape[-2:]) >= 2 * _SMALLEST:
-        values.append(_divergence(_energy(F.avg_pool2d(ours, 2)), _energy(F.avg_pool2d(theirs, 2))))
-    return torch.stack(values).mean() * numbers
+    ours, theirs = (_spectra(images) for images in pair.to(torch.promote_types(pair.dtype, torch.float32)))
+    return _divergence(ours, theirs) * terms.x[0].numel()
 
 
-def _energy(images: Tensor) -> Tensor:
-    """Local energy of fine detail in images (n, c, h, w), per filter and window: (3, n, c, h', w')."""
-    smooth, rough = _halves(images, -1)
-    fine = torch.stack([_halves(smooth, -2)[1], *_halves(rough, -2)])  # convolutions of one channel are slower
-    height, width = fine.shape[-2:]
-    window = min(_WINDOW, height), min(_WINDOW, width)
-    stride = max(1, window[0] // 2), max(1, window[1] // 2)
-    energy = F.avg_pool2d(fine.square().flatten(0, 1), window, stride) + _LEVEL
-    return energy.unflatten(0, fine.shape[:2])
+def _spectra(images: Tensor) -> Tensor:
+    """Local power spectra of images (n, c, h, w): (n·c, frequencies, h', w')."""
+    size = min(_BLOCK, *images.shape[-2:])
+    blocks = _cosines(size).to(images)
+    found = F.conv2d(images.flatten(0, 1)[:, None], blocks, stride=size // 2)
+    around = min(_AROUND, found.shape[-2]), min(_AROUND, found.shape[-1])
+    return F.avg_pool2d(found.square(), around, stride=_AROUND // 2 + 1) + _LEVEL
 
 
-def _halves(images: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Images after [1, 2, 1]/4 and after [−1, 2, −1]/4 along a side, without its first and last place."""
-    length = images.shape[side]
-    middle = images.narrow(side, 1, length - 2) / 2
-    around = (images.narrow(side, 0, length - 2) + images.narrow(side, 2, length - 2)) / 4
-    return middle + around, middle - around
+def _cosines(size: int) -> Tensor:
+    """Orthonormal cosines over a block, (frequencies, 1, size, size), without the lowest."""
+    at = torch.arange(size, dtype=torch.float64)
+    along = torch.cos(torch.pi / size * (at + 0.5) * at[:, None]) * (2 / size) ** 0.5
+    along[0] /= 2**0.5
+    both = along[:, None, :, None] * along[None, :, None, :]
+    return both[torch.hypot(at[:, None], at) >= _FINE * size][:, None]
 
 
 def _divergence(found: Tensor, wanted: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from elboroom.models.terms import Terms
 _MOST = 1e4  # times that the critic's gradient is enlarged at most, for a distortion averaged over numbers
 _LEAST = 1e-6  # that is added to its norm
 _SLOPE = 0.2
+_CENTRE, _SPREAD = 0.5, 0.25  # of pixels, about
+_FIRST_GUESS = 0.2  # size of a new critic's logits, about
 
 
 class PatchCritic(nn.Module):
@@ -64,6 +66,7 @@ class PatchCritic(nn.Module):
         for before, after in pairwise(widths):
             steps += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         self.network = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
+        _begin(self.network)
         self.most = _MOST * math.prod(shape)
         self.decoder = [decoder]  # in a list, so that its weights are not the critic's
         self.r1 = r1
@@ -122,6 +125,26 @@ class PatchCritic(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print(objective)``."""
         return f"lr={self.lr:g}, betas={self.betas}"
+
+
+def _begin(network: nn.Sequential) -> None:
+    """Draw weights that keep the size of signals from layer to layer (arXiv:1502.01852), but for the last.
+
+    Logits of pictures are then within ±1 for nearly all patches, where the hinge has its slope. With
+    PyTorch's own weights signals shrink at each layer, and hundreds of steps pass before the critic tells
+    anything apart, while the scaling of the penalty makes a force of its guesses.
+    """
+    convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    for layer in convolutions:
+        nn.init.kaiming_normal_(layer.weight, _SLOPE)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+    first = convolutions[0]
+    assert first.bias is not None
+    with torch.no_grad():
+        convolutions[-1].weight *= _FIRST_GUESS
+        first.weight /= _SPREAD
+        first.bias -= _CENTRE * first.weight.sum((1, 2, 3))
 
 
 def last_weight(decoder: nn.Module) -> nn.Parameter:
