@@ -1,11 +1,13 @@
-"""Measure what a critic of patches and a penalty on gradients do to reconstructions of held-out pictures.
+"""Measure what a critic of patches and a penalty on texture do to reconstructions of held-out pictures.
 
 The same spatial networks, noise and steps, with and without them, over several seeds, on a set of colour
 pictures with a test split::
 
     python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --out benchmarks/results/sharpness.json
 
-Both start with the same weights and see the same batches. The critic counts in the second half.
+Both start with the same weights and see the same batches. The texture's weight rises in the first epoch; the
+critic learns in the last half and counts in the last quarter. Each finished model is kept in `--out`, and a
+second call continues after the last.
 """
 
 from __future__ import annotations
@@ -29,21 +31,26 @@ from elboroom.figures.style import to_png
 from elboroom.io.files import write_atomic
 
 NETWORKS: dict[str, Any] = {
-    **{"network": "spatial", "conv_levels": 2, "conv_width": 16, "latent_channels": 4},
+    **{"network": "spatial", "conv_levels": 3, "conv_width": 16, "latent_channels": 4},
     **{"activation": "silu", "likelihood": "gaussian", "likelihood_scale": 0.1, "learn_scale": "shared"},
 }
 STEPS: dict[str, Any] = {
-    **{"batch_size": 32, "lr": 2e-3, "lr_schedule": "CosineAnnealingLR", "ema": 0.99, "flip": True},
+    **{"batch_size": 8, "lr": 2e-3, "lr_schedule": "CosineAnnealingLR", "ema": 0.99, "flip": True},
     **{"optimizer": "AdamW", "clip": 2000.0},
 }
 SHARP: dict[str, Any] = {
-    "penalties": {"patch_critic": 0.5, "gradient_difference": 1.0},
-    "critic_start": 0.5,
-    "critic_warmup": 0.1,
-    "critic_width": 16,
+    "penalties": {"patch_critic": 0.2, "texture": 1.0},
+    "penalty_ramp": 1.0,
+    **{
+        "critic_start": 0.75,
+        "critic_warmup": 0.25,
+        "critic_width": 16,
+        "critic_layers": 2,
+        "critic_lr": 2e-3,
+    },
 }
-VARIANTS: dict[str, dict[str, Any]] = {"likelihood": {}, "likelihood, critic and gradients": SHARP}
-MEASURED = ("mse", "psnr", "ssim", "high_frequency_share", "frechet")
+VARIANTS: dict[str, dict[str, Any]] = {"likelihood": {}, "likelihood, critic and texture": SHARP}
+MEASURED = ("mse", "psnr", "ssim", "high_frequency_share", "high_frequency_correlation", "frechet")
 
 
 def train(data: elboroom.Dataset, options: dict[str, Any], seed: int, epochs: int) -> tuple[Any, float]:
@@ -59,7 +66,7 @@ def train(data: elboroom.Dataset, options: dict[str, Any], seed: int, epochs: in
 def measure(images: Any, rebuilt: Any, net: FeatureNet) -> dict[str, float]:
     """Compare held-out pictures with their reconstructions."""
     found = compare_pictures(images, rebuilt)
-    numbers = {name: found[name].value for name in MEASURED[:-1]}
+    numbers = {name: measured.value for name, measured in found.items()}
     numbers["high_frequency_correlation"] = found["high_frequency_share"].details["correlation"]
     return {**numbers, "frechet": frechet(net, images, rebuilt).value}
 
@@ -68,12 +75,14 @@ def table(rows: list[dict[str, Any]], name: str) -> str:
     """Lay out means and their standard errors over seeds, a row for each variant."""
     lines = [
         f"Features: `{name}`.\n",
-        "| loss | MSE | PSNR, dB | SSIM | high-frequency share | Fréchet distance |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| loss | MSE | PSNR, dB | SSIM | high-frequency share | its correlation | Fréchet distance |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    digits = dict(zip(MEASURED, (5, 2, 3, 3, 3), strict=True))
+    digits = dict(zip(MEASURED, (5, 2, 3, 3, 3, 3), strict=True))
     for variant in VARIANTS:
         chosen = [row for row in rows if row["variant"] == variant]
+        if not chosen:
+            continue
         cells = []
         for measured in MEASURED:
             values = [row[measured] for row in chosen]
@@ -91,7 +100,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", help="pictures with a test split, of which at least ten are held out")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--epochs", type=int, default=12)
+    options.add_argument("--epochs", type=int, default=4)
     options.add_argument("--limit", type=int, help="training pictures to use at most")
     options.add_argument("--out", type=Path)
     options.add_argument(
@@ -109,34 +118,50 @@ def main() -> None:
     images = np.asarray(data.x[held_out], np.float32) / (data.scale or 1)
     labels = None if data.labels is None else data.labels[training]
     net = train_feature_net(np.asarray(data.x[training], np.float32) / (data.scale or 1), labels)
-    rows: list[dict[str, Any]] = []
-    strips = [images[:12]]
+    found: dict[str, Any] = {
+        "data": data.name,
+        "features": net.name,
+        "epochs": chosen.epochs,
+        "training_pictures": len(training),
+        "held_out_pictures": len(held_out),
+        "networks": NETWORKS,
+        "steps": STEPS,
+    }
+    rows = finished(chosen.out, found)
+    strips = {"held out": images[:12]}
     for seed in range(chosen.seeds):
         for variant, extra in VARIANTS.items():
+            if any((row["variant"], row["seed"]) == (variant, seed) for row in rows):
+                continue
             vae, seconds = train(data, extra, seed, chosen.epochs)
             rebuilt = vae.reconstruct(data.x[held_out]).clamp(0, 1).cpu().numpy()
-            row = {"variant": variant, "seed": seed, **measure(images, rebuilt, net), "cpu_seconds": seconds}
+            row = {
+                "variant": variant,
+                "options": extra,
+                "seed": seed,
+                **measure(images, rebuilt, net),
+                "cpu_seconds": seconds,
+            }
             rows.append(row)
-            strips += [rebuilt[:12]] if seed == 0 else []
+            strips[f"{variant}, seed {seed}"] = rebuilt[:12]
             print(json.dumps(row), flush=True)
+            if chosen.out is not None:
+                write_atomic(chosen.out, json.dumps({**found, "rows": rows}, indent=1) + "\n")
+                write_atomic(chosen.out.with_suffix(".md"), table(rows, net.name))
+            if chosen.sheet is not None:
+                figure = stack(ImageGrid(np.concatenate([*strips.values()]), 12, row_labels=[*strips]))
+                write_atomic(chosen.sheet, to_png(figure))
     print(table(rows, net.name))
-    if chosen.sheet is not None:
-        figure = stack(ImageGrid(np.concatenate(strips), 12, row_labels=["held out", *VARIANTS]))
-        write_atomic(chosen.sheet, to_png(figure))
-    if chosen.out is not None:
-        found = {
-            "data": data.name,
-            "features": net.name,
-            "epochs": chosen.epochs,
-            "training_pictures": len(training),
-            "held_out_pictures": len(held_out),
-            "networks": NETWORKS,
-            "steps": STEPS,
-            "with": SHARP,
-            "rows": rows,
-        }
-        write_atomic(chosen.out, json.dumps(found, indent=1) + "\n")
-        write_atomic(chosen.out.with_suffix(".md"), table(rows, net.name))
+
+
+def finished(out: Path | None, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows that an interrupted call with the same settings has kept."""
+    if out is None or not out.exists():
+        return []
+    kept = json.loads(out.read_text())
+    rows: list[dict[str, Any]] = kept.pop("rows")
+    rows = [row for row in rows if row["options"] == VARIANTS.get(row["variant"])]
+    return rows if kept == json.loads(json.dumps(wanted)) else []
 
 
 if __name__ == "__main__":
