@@ -17,6 +17,7 @@ from elboroom.training.step.flat import FlatParameters
 from elboroom.training.step.lr_schedules import LearningRates
 from elboroom.training.step.optimizers import (
     adam_state,
+    drop_denormals,
     is_plain_adam,
     make_optimizer,
     step_adam,
@@ -287,6 +288,8 @@ class Update:
             self.flat.hand_out()
             self.optimizer.step()
             self.flat.begin()
+        if not self.static and self.flat.device.type == "cpu":
+            drop_denormals(self.optimizer)
 
     def adam_state(self) -> dict[str, Tensor]:
         """State of an Adam or AdamW over one flat buffer, as it begins if there is none yet.
