@@ -23,7 +23,7 @@ from elboroom.errors import FailureError
 from elboroom.evaluation import evaluate
 from elboroom.training.prepare import build, prepare
 
-SMALL: dict[str, Any] = {"hidden": [64], "epochs": 22, "batch_size": 50}
+SMALL: dict[str, Any] = {"hidden": [64], "epochs": 20, "batch_size": 50}
 _READY = "examined.txt"
 
 
@@ -57,8 +57,8 @@ class Planted:
 
 
 def digits(_: int = 0) -> Dataset:
-    """Small grey digits, a tenth of them for validation."""
-    return load_data("digits").with_validation(0.1)
+    """Small grey digits."""
+    return load_data("digits")
 
 
 def rows(x: NDArray[Any]) -> Dataset:
@@ -119,6 +119,7 @@ def eight(seed: int) -> Dataset:
 _GAUSSIAN = {"likelihood": "gaussian", "likelihood_scale": 1.0}
 _IDLE = {"network": "chain", "chain_dims": (2, 8), "chain_hidden": (16, 16), "lr": 3e-3, "batch_size": 20}
 _HOLE = {"beta": 0.05, "hidden": [32], "epochs": 12, "batch_size": 20}
+_HOLE_OF_ONE = {"likelihood": "continuous_bernoulli", "batch_size": 20, "epochs": 12}
 _BY_HEART = {"hidden": [200], "epochs": 150, "batch_size": 10, "latent_dim": 4, "lr": 2e-3}
 _VQ = {
     "posterior": "vq",
@@ -151,6 +152,7 @@ PLANTED: dict[str, Planted] = {
     "dead codes": Planted("dead codes", eight, _VQ),
     "overfitting": Planted("overfitting", twenty, _TWENTY),
     "hole in the prior": Planted("hole in the prior", digits, _HOLE, helps=True),
+    "hole in the prior, beta 1": Planted("hole in the prior", digits, _HOLE_OF_ONE, helps=True),
     "leaked examples": Planted("leaked examples", leaky, {"epochs": 1}),
     "idle layers": Planted("idle layers", plane, {**_GAUSSIAN, **_IDLE, "epochs": 30}),
     "overfit encoder": Planted("overfit encoder", few, _BY_HEART, helps=True),
@@ -170,32 +172,33 @@ class Clinic:
         """Train as configured on data of this name, unless that was done, and examine the run."""
         key = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
         path = self.folder / f"{name}-{key}"
-        prepared = prepare(data, config)
         if not (path / _READY).exists():
             shutil.rmtree(path, ignore_errors=True)
-            self._train(path, prepared, config)
+            self._train(path, data, config)
             (path / _READY).touch()
         run = Run(path)
         if path not in self._seen:
-            self._seen[path] = examine(run, prepared)
+            self._seen[path] = examine(run, prepare(data, config))
         return run, self._seen[path]
 
     @staticmethod
     def _train(path: Path, data: Dataset, config: Config) -> None:
-        vae = build(config, data)
+        prepared = prepare(data, config)
+        vae = build(config, prepared)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with contextlib.suppress(FailureError):  # of a training that diverges
                 fit(vae, data, out=path, config=config, quiet=True)
         run = Run(path)
-        part = "test" if len(data.indices("test")) else "validation"
+        part = "test" if len(prepared.indices("test")) else "validation"
         if run.status.state == "trained" and len(vae.layers) > 1:  # as the command line does at its end
-            batches = Batches(data, torch.device("cpu"), binarize=config.data.binarize)
-            run.write_metrics(evaluate(vae, batches, data.indices(part), num_samples=0))
+            batches = Batches(prepared, torch.device("cpu"), binarize=config.data.binarize)
+            run.write_metrics(evaluate(vae, batches, prepared.indices(part), num_samples=0))
 
 
 def elbo(run: Run, data: Dataset) -> tuple[float, float]:
     """ELBO of the held-out examples in nats, with the error that the draws of codes leave."""
+    data = prepare(data, run.config)
     held_out = np.setdiff1d(data.indices("all"), data.indices("train"))
     found = evaluate(run.model(), Batches(data, torch.device("cpu")), held_out, num_samples=0)
     return found["elbo"], found["elbo_stderr"]

@@ -58,7 +58,7 @@ def healthy(clinic: Clinic, name: str, seed: int) -> Row:
         {"disease": one.disease, "evidence": one.evidence, "change": dict(one.change)}
         for one in found.findings
     ]
-    notes = [{"evidence": one.evidence, "change": dict(one.change)} for one in getattr(found, "notes", ())]
+    notes = [{"evidence": one.evidence, "change": dict(one.change)} for one in found.notes]
     return {"findings": said, "notes": notes, "steps": rows[-1]["step"], "rate": rows[-1]["rate"]}
 
 

@@ -66,8 +66,7 @@ def test_every_disease_of_the_table_is_planted() -> None:
 def test_no_alarm_on_a_healthy_run(name: str, clinic: Clinic) -> None:
     small = {**SMALL, "epochs": 10} if name == "vq-vae" else SMALL
     _, found = clinic.examined("digits", digits(), recipe(name).updated(**small))
-    assert found.findings == ()
-    assert found.unseen == ()
+    assert found == Diagnosis(())
 
 
 def test_idle_layers_come_from_the_metrics() -> None:
@@ -142,6 +141,64 @@ def test_a_collapse_is_mended_by_its_likeliest_cause(options: dict[str, Any], ch
     assert examine_chart(dataclasses.replace(chart, history=[{**row, "rate": 0.2}])).findings == ()
     same = np.ones((5, 8, 8, 1), np.float32)  # nothing could be said of such examples
     assert examine_chart(dataclasses.replace(chart, values=same)).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("beta", "hole", "rate", "said"),
+    [
+        (0.1, 1.5, 20.0, True),
+        (0.1, 0.9, 2.0, False),
+        (1.0, 3.1, 6.9, True),  # as of a continuous Bernoulli likelihood of digits
+        (1.0, 1.5, 6.9, False),
+        (4.0, 0.9, 1.0, False),
+    ],
+)
+def test_where_the_rate_counts_a_hole_is_a_third_of_it(
+    beta: float, hole: float, rate: float, said: bool
+) -> None:
+    row = {"distortion": 20.0, "rate": 1.0, "val_rate": rate, "beta": beta, "learning_rate": 1e-3}
+    chart = Chart(Config().updated(beta=beta), [row], hole=hole)
+    assert _names(examine_chart(chart)) == ["hole in the prior"] * said
+
+
+@pytest.mark.parametrize(
+    ("chart", "disease", "evidence"),
+    [
+        ({}, "posterior collapse", "the rate is 0.02 nats: codes say nothing of the examples"),
+        (
+            {"metrics": {"rate_of_layers": [8.9, 0.0]}},
+            "idle layers",
+            "layer 2 of 2 carries less than 0.1 nats",
+        ),
+        ({"hole": 3.1}, "hole in the prior", "a density fitted to the codes explains"),
+    ],
+)
+def test_of_few_steps_a_note_is_made_in_place_of_a_finding(
+    chart: dict[str, Any], disease: str, evidence: str
+) -> None:
+    rate = 5.0 if chart else 0.02
+    row = {"distortion": 27.3, "rate": rate, "beta": 1.0, "learning_rate": 1e-3}
+
+    def after(steps: int) -> Diagnosis:
+        return examine_chart(Chart(Config(), [{**row, "step": steps // 2}, {**row, "step": steps}], **chart))
+
+    found = after(300)
+    assert found.findings == ()
+    (note,) = found.notes
+    assert note.disease == disease
+    assert note.evidence.startswith(f"too early to tell; after 300 steps {evidence}")
+    assert note.change == {"epochs": 7}  # of 150 steps each, for a thousand
+    assert note.numbers["steps"] == 300
+    later = after(500)
+    assert (_names(later), later.notes) == ([disease], ())
+
+
+def test_at_most_one_note_is_made_and_none_of_what_a_finding_explains() -> None:
+    row = {"distortion": 27.3, "rate": 0.02, "beta": 1.0, "learning_rate": 1e-3, "step": 100}
+    two = Chart(Config(), [row], metrics={"rate_of_layers": [0.02, 0.0]})
+    assert [note.disease for note in examine_chart(two).notes] == ["posterior collapse"]
+    heavy = examine_chart(Chart(Config().updated(beta=64), [{**row, "beta": 64}], shape=(8, 8, 1)))
+    assert (_names(heavy), heavy.notes) == (["wrong KL weight"], ())
 
 
 def test_of_a_model_composed_in_python_only_the_course_is_judged() -> None:

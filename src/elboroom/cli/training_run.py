@@ -144,8 +144,9 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
 
 def _findings(run: Run) -> list[Finding]:
     """What the doctor finds in the records alone, the few findings that it names first."""
-    found = [one for one in examine(run).findings if one.disease != _SAID_AT_START]
-    return found[:_MOST_FINDINGS]
+    found = examine(run)
+    new = [one for one in found.findings if one.disease != _SAID_AT_START]
+    return [*new, *found.notes][:_MOST_FINDINGS]
 
 
 def weights_kept(training: Training) -> str:

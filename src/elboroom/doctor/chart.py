@@ -18,6 +18,7 @@ from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset, Part
 from elboroom.doctor.held_out import HeldOut, Samples, compare, hole, samples_near
 from elboroom.doctor.leaks import Repeats, repeats_in
+from elboroom.errors import UsageError
 from elboroom.evaluation.support import checked_batches
 from elboroom.io.tensors import first_unusable, read_tensors
 from elboroom.models.fitted_prior import FILE
@@ -73,8 +74,8 @@ class Chart:
     samples : Samples or None
         Samples beside training and held-out examples, of such a model.
     hole : float or None
-        Lower bound on the divergence of the codes of all examples from the prior, nats; None where beta is
-        not below 1, or codes lie on a grid.
+        Lower bound on the divergence of the codes of all examples from the prior, nats; None where codes lie
+        on a grid.
     has_fitted_prior : bool
         Whether a density was fitted to the codes after training.
     composed : bool
@@ -104,6 +105,12 @@ class Chart:
         objective, posterior = self.config.objective, POSTERIORS[self.config.model.posterior]
         rate = BOUNDS[objective.bound].beta_weighs == "the rate"
         return not self.composed and rate and posterior.has_density and objective.beta > 0
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of training; None if the history does not tell."""
+        found = self.history[-1].get("step") if self.history else None
+        return None if found is None else int(found)
 
     @property
     def first_elbo(self) -> float:
@@ -136,7 +143,14 @@ def chart_of(run: Run, data: Dataset | None = None, seed: int = 0) -> Chart:
         Its data, with their split.
     seed : int
         Of the choice of at most 1,000 training and 1,000 held-out examples.
+
+    Raises
+    ------
+    UsageError
+        If the files of the run are damaged, or it has no epoch and no model yet.
     """
+    if not run.history and not (run.path / "model.safetensors").exists() and run.status.state == "training":
+        raise UsageError(f"{run.path} has not finished an epoch yet; there is nothing to examine")
     chart = Chart(
         config=run.config,
         history=run.history,
@@ -177,13 +191,12 @@ def _beside_held_out(
     seen = compare(vae, data, batches, rows, refined=False, seed=seed)
     if seen is not None and seen.worth_refining(chart.first_elbo):
         seen = compare(vae, data, batches, rows, refined=True, seed=seed)
-    on_grid = chart.config.model.network == "spatial"
-    low = chart.config.objective.beta < 1 and not on_grid and not chart.has_fitted_prior
+    unknown = chart.config.model.network == "spatial" or chart.has_fitted_prior
     return replace(
         chart,
         held_out=seen,
         samples=samples_near(vae, data, rows, seed),
-        hole=hole(vae, data, batches, rows, seed) if low else None,
+        hole=None if unknown else hole(vae, data, batches, rows, seed),
     )
 
 

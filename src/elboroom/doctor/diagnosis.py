@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -12,7 +13,6 @@ from elboroom.doctor import course, fitness, generalisation, latents
 from elboroom.doctor.chart import Chart, chart_of
 from elboroom.doctor.finding import Finding
 from elboroom.doctor.leaks import leaked
-from elboroom.errors import UsageError
 from elboroom.runs.run import Run
 
 Seen = TypeVar("Seen")
@@ -32,27 +32,30 @@ class Disease(Generic[Seen]):
         What is looked at.
     explains : tuple of str
         Names of diseases that are its consequences, and are then not reported.
+    takes_time : bool
+        Whether a training of few steps shows it too, as it has not learned yet.
     """
 
     name: str
     look: Callable[[Seen], Finding | None]
     seen_in: str
     explains: tuple[str, ...] = ()
+    takes_time: bool = False
 
 
-_ALL_THE_REST = ("learning rate too high", "learning rate too low", "posterior collapse", "unused dimensions")
+_FEW_STEPS = 500  # in which the rate has often not begun to rise
+_ENOUGH_STEPS = 1000
+
+_OF_CODES = ("posterior collapse", "unused dimensions", "hole in the prior")
+_ALL_THE_REST = ("learning rate too high", "learning rate too low", *_OF_CODES)
 
 DISEASES: tuple[Disease[Chart], ...] = (
     Disease("weights not finite", course.not_finite, "weights and status", _ALL_THE_REST),
     Disease("unscaled data", fitness.unscaled, "training examples", _ALL_THE_REST),
     Disease("counts under a density", fitness.counts, "training examples", ("unscaled data", *_ALL_THE_REST)),
     Disease("grey values under Bernoulli", fitness.grey, "training examples"),
-    Disease(
-        "learning rate too high", course.lr_too_high, "history", ("posterior collapse", "unused dimensions")
-    ),
-    Disease(
-        "learning rate too low", course.lr_too_low, "history", ("posterior collapse", "unused dimensions")
-    ),
+    Disease("learning rate too high", course.lr_too_high, "history", _OF_CODES),
+    Disease("learning rate too low", course.lr_too_low, "history", _OF_CODES),
     Disease(
         "wrong KL weight",
         latents.kl_weight,
@@ -61,11 +64,11 @@ DISEASES: tuple[Disease[Chart], ...] = (
     ),
     Disease("schedule does not fit", course.schedule, "configuration", ("posterior collapse",)),
     Disease("leaked examples", lambda chart: leaked(chart.repeats), "all examples"),
-    Disease("posterior collapse", latents.collapse, "history and codes"),
+    Disease("posterior collapse", latents.collapse, "history and codes", takes_time=True),
     Disease("unused dimensions", latents.unused, "codes"),
-    Disease("idle layers", latents.idle_layers, "metrics"),
+    Disease("idle layers", latents.idle_layers, "metrics", takes_time=True),
     Disease("dead codes", latents.dead_codes, "history"),
-    Disease("hole in the prior", generalisation.prior_hole, "codes"),
+    Disease("hole in the prior", generalisation.prior_hole, "codes", takes_time=True),
     Disease("overfit encoder", generalisation.overfit_encoder, "refined posteriors", ("overfitting",)),
     Disease("overfit decoder", generalisation.overfit_decoder, "refined posteriors", ("overfitting",)),
     Disease("memorised samples", generalisation.memorised, "samples"),
@@ -84,14 +87,21 @@ class Diagnosis:
         In the order of the table.
     unseen : tuple of str
         What could not be looked at, and why.
+    notes : tuple of Finding
+        At most one thing that may be wrong, of which it is too early to tell.
     """
 
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the diagnosis as a JSON object."""
-        return {"findings": [found.as_json() for found in self.findings], "not_looked_at": list(self.unseen)}
+        return {
+            "findings": [found.as_json() for found in self.findings],
+            "notes": [note.as_json() for note in self.notes],
+            "not_looked_at": list(self.unseen),
+        }
 
 
 def examine_chart(chart: Chart) -> Diagnosis:
@@ -105,7 +115,25 @@ def examine_chart(chart: Chart) -> Diagnosis:
     ...     print(f"{found.disease}: {found.evidence}; {found.remedy}")
     schedule does not fit: beta ends at 0.5 instead of 1: its ramp takes 40 epochs and training 20; ...
     """
-    return Diagnosis(found_by(DISEASES, chart), chart.unseen)
+    found, steps = found_by(DISEASES, chart), chart.steps
+    if steps is None or steps >= _FEW_STEPS:
+        return Diagnosis(found, chart.unseen)
+    slow = {disease.name for disease in DISEASES if disease.takes_time}
+    early = [one for one in found if one.disease in slow]
+    sure = tuple(one for one in found if one.disease not in slow)
+    return Diagnosis(sure, chart.unseen, tuple(_early(one, chart, steps) for one in early[:1]))
+
+
+def _early(found: Finding, chart: Chart, steps: int) -> Finding:
+    """Word a finding as a question that a longer training answers."""
+    longer = math.ceil(len(chart.history) * _ENOUGH_STEPS / steps)
+    return dataclasses.replace(
+        found,
+        evidence=f"too early to tell; after {steps:,} step{'' if steps == 1 else 's'} {found.evidence}",
+        numbers={**found.numbers, "steps": steps},
+        change={"epochs": longer},
+        effect="would show whether it stays so",
+    )
 
 
 def found_by(diseases: Sequence[Disease[Seen]], seen: Seen) -> tuple[Finding, ...]:
@@ -134,6 +162,4 @@ def examine(run: Run, data: Dataset | None = None) -> Diagnosis:
     UsageError
         If its files are damaged, or it has no epoch and no model yet.
     """
-    if not run.history and not (run.path / "model.safetensors").exists() and run.status.state == "training":
-        raise UsageError(f"{run.path} has not finished an epoch yet; there is nothing to examine")
     return examine_chart(chart_of(run, data))

@@ -12,6 +12,7 @@ _DECODER = 0.15  # share of what training gained
 _NEARER = 0.8  # share of samples; 0.5 if nothing is memorised, and up to 0.76 among some 150 examples
 _FEW_NATS = 0.005  # of a number of an example
 _HOLE = 1.0  # nats
+_MUCH = 1 / 3  # of the rate, where beta is no reason for a hole
 _SMALLER = 8
 
 
@@ -54,25 +55,30 @@ def overfit_decoder(chart: Chart) -> Finding | None:
 def memorised(chart: Chart) -> Finding | None:
     """Samples that lie closer to training examples than to as many held-out ones."""
     seen = chart.samples
-    if seen is None or seen.nearer <= max(_NEARER, 0.5 + 3 * 0.5 / math.sqrt(seen.neighbours)):
+    if seen is None or seen.nearer <= max(_NEARER, 0.5 + 3 * seen.error):
         return None
+    count = len(seen.train)
     said = (
-        f"{seen.nearer:.0%} of {seen.count} samples are nearer to one of {seen.examples} training examples "
-        f"than to one of {seen.examples} held-out ones; 50% would be if none were memorised"
+        f"{seen.nearer:.0%} of {len(seen.drawn)} samples are nearer to one of {count} training examples "
+        f"than to one of {count} held-out ones; 50% would be if none were memorised"
     )
-    known = {"nearer": seen.nearer, "examples": seen.examples, "neighbours": seen.neighbours}
+    known = {"nearer": seen.nearer, "error": seen.error, "examples": count}
     return Finding(said, known, *_less_capacity(chart))
 
 
 def prior_hole(chart: Chart) -> Finding | None:
-    """Codes that fill little of the prior, as the rate hardly counted in training."""
+    """Codes that fill little of the prior, most often as the rate hardly counted in training."""
     if chart.hole is None or chart.hole <= _HOLE:
+        return None
+    beta, row = chart.config.objective.beta, chart.history[-1]
+    rate = float(row.get("val_rate", row["rate"]))
+    if beta >= 1 and chart.hole <= _MUCH * rate:
         return None
     said = (
         f"a density fitted to the codes explains those of held-out examples better than the prior by "
-        f"{chart.hole:.3g} nats, so that samples come from where no codes are"
+        f"{chart.hole:.3g} of the {rate:.3g} nats of their rate, so that samples come from where no codes are"
     )
-    known = {"nats": chart.hole, "beta": chart.config.objective.beta}
+    known = {"nats": chart.hole, "rate": rate, "beta": beta}
     effect = "would learn where the codes are; 'elboroom fit-prior' does so without training again"
     return Finding(said, known, {"prior": "mixture"}, effect)
 

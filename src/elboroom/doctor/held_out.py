@@ -13,8 +13,9 @@ from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.estimators import plain_log_weights
 from elboroom.evaluation.fitting import fit_prior, sampled_codes, score_prior, why_not
-from elboroom.evaluation.neighbours import nearest
+from elboroom.evaluation.memorisation import nearer_to_training
 from elboroom.evaluation.support import checked_batches
+from elboroom.latent.arrays import numbers
 from elboroom.latent.refinement import can_refine, encoded, refine
 from elboroom.models.vae import VAE
 
@@ -66,21 +67,19 @@ class Samples:
 
     Attributes
     ----------
-    count : int
-        Samples drawn from the prior.
-    nearer : float
-        Share of them whose nearest neighbour among as many training as held-out examples is of training.
-    examples : int
-        Examples of each part that they were compared with.
-    neighbours : float
-        How many different examples the samples are nearest to, exp of the entropy: samples that are all alike
-        have one, and tell no more than one does.
+    drawn : array
+        Samples from the prior, (n, *shape), in model units.
+    nearer, error : float
+        Share of them whose nearest neighbour among as many training as held-out examples is of training, and
+        its standard error.
+    train : array
+        Training examples that they were compared with, and as many held-out ones, (m, *shape).
     """
 
-    count: int
+    drawn: NDArray[np.float32]
     nearer: float
-    examples: int
-    neighbours: float
+    error: float
+    train: NDArray[np.float32]
 
 
 def bounds_of(vae: VAE, batches: Batches, rows: NDArray[np.int64], *, refined: bool, seed: int) -> Bounds:
@@ -138,13 +137,11 @@ def samples_near(vae: VAE, data: Dataset, held_out: NDArray[np.int64], seed: int
     device = next(vae.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        drawn = vae.sample(_SAMPLES)
-    own, other = (nearest(data, drawn, 1, rows=evenly(rows, count)) for rows in (train, held_out))
-    is_own = own.distances[:, 0] < other.distances[:, 0]
-    share = float(is_own.mean() + 0.5 * (own.distances == other.distances).mean())
-    _, times = np.unique(np.where(is_own, own.rows[:, 0], other.rows[:, 0]), return_counts=True)
-    shares = times / times.sum()
-    return Samples(_SAMPLES, share, count, float(np.exp(-(shares * np.log(shares)).sum())))
+        drawn = numbers(vae.sample(_SAMPLES)).astype(np.float32)
+    own, other = (data.values(evenly(rows, count)) for rows in (train, held_out))
+    flat = (values.reshape(len(values), -1) for values in (drawn, own, other))
+    share, error = nearer_to_training(*flat, np.random.default_rng(seed))
+    return Samples(drawn, share, error, own)
 
 
 def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -17,7 +17,6 @@ _ALMOST_ALL = 0.95
 _USED = 0.1
 _STEEP_LR = 0.02
 _LEAST = 4  # dimensions
-_FEW_STEPS = 500  # in which the rate has often not begun to rise, so that no rate is no sign of a disease
 
 
 def kl_weight(chart: Chart) -> Finding | None:
@@ -49,8 +48,8 @@ def collapse(chart: Chart) -> Finding | None:
     if not chart.has_rate or not chart.history or _constant(chart):
         return None
     row = chart.history[-1]
-    if row["beta"] == 0 or row.get("step", _FEW_STEPS) < _FEW_STEPS:
-        return None  # its ramp has not begun, or learning has not
+    if row["beta"] == 0:
+        return None  # its ramp has not begun
     rate = float(row.get("val_rate", row["rate"]))
     if rate >= _NOTHING:
         return None
@@ -98,8 +97,6 @@ def idle_layers(chart: Chart) -> Finding | None:
     """Layers of a ladder or a chain without information."""
     rates = chart.metrics.get("rate_of_layers") or ()
     objective = chart.config.objective
-    if chart.history and chart.history[-1].get("step", _FEW_STEPS) < _FEW_STEPS:
-        return None
     idle = [number for number, rate in enumerate(rates, 1) if rate < _NOTHING]
     if not idle or len(rates) < 2 or objective.bound != "elbo" or objective.free_bits:
         return None

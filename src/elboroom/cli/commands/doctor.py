@@ -11,13 +11,15 @@ from elboroom.config.options import Option
 from elboroom.errors import UsageError
 
 if TYPE_CHECKING:
-    from elboroom.doctor import Diagnosis
+    from elboroom.doctor import Chart, Diagnosis
+
+_PICTURE = "doctor.png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Verb):
     """Say what is wrong with a run or with data: the evidence in numbers, and one option of 'train' that
-    mends it.
+    mends it. Of a run, a picture shows the evidence (figures/doctor.png).
     """
 
     target: Annotated[
@@ -34,23 +36,29 @@ class Doctor(Verb):
         from elboroom.io.files import json_text
 
         path = Path(self.target)
-        is_run = (path / "config.json").exists()
+        is_run, picture = (path / "config.json").exists(), None
         if not is_run and self.target not in NAMED and path.is_dir() and not any(path.iterdir()):
             raise UsageError(f"{path} is empty: there is no run at this place, and no data")
-        found = self._of_run() if is_run else self._of_data()
+        if is_run:
+            found, picture = self._of_run()
+        else:
+            found = self._of_data()
         if self.json:
-            print(json_text(found.as_json()), flush=True)
+            shown = None if picture is None else str(picture)
+            print(json_text({**found.as_json(), "picture": shown}), flush=True)
             return
-        for finding in found.findings:
+        for finding in (*found.findings, *found.notes):
             print_result(line_of(finding))
-        if not found.findings:
+        if not found.findings and not found.notes:
             print_result(f"{self.target}: nothing found.")
+        if picture is not None:
+            console().print(f"picture of the evidence: {picture}")
         for what in found.unseen:
             console().print(f"not looked at: {what}")
 
-    def _of_run(self) -> Diagnosis:
+    def _of_run(self) -> tuple[Diagnosis, Path | None]:
         from elboroom.cli.inputs.run_data import run_data
-        from elboroom.doctor import examine
+        from elboroom.doctor import chart_of, examine_chart
         from elboroom.runs.run import Run
 
         run = Run(self.target)
@@ -58,8 +66,11 @@ class Doctor(Verb):
             data, why = run_data(run), None
         except UsageError as error:  # records alone tell much
             data, why = None, str(error)
-        found = examine(run, data)
-        return found if why is None else replace(found, unseen=(f"data and codes: {why}",))
+        chart = chart_of(run, data)
+        if why is not None:
+            chart = replace(chart, unseen=(f"data and codes: {why}",))
+        found = examine_chart(chart)
+        return found, _draw(chart, found, run.path / "figures" / _PICTURE)
 
     def _of_data(self) -> Diagnosis:
         from elboroom.data import NAMED, load_data
@@ -68,3 +79,23 @@ class Doctor(Verb):
         data = load_data(self.target)
         is_folder = self.target not in NAMED and Path(self.target).is_dir()
         return examine_data(data, folder=self.target if is_folder else None)
+
+
+def _draw(chart: Chart, found: Diagnosis, path: Path) -> Path | None:
+    """Write the picture, or take away that of an earlier examination if there is nothing to show."""
+    from elboroom.cli.console import console
+    from elboroom.doctor.picture import picture_of
+    from elboroom.figures.style import to_png
+    from elboroom.io.files import write_atomic
+
+    figure = picture_of(chart, found)
+    try:
+        if figure is None:
+            path.unlink(missing_ok=True)
+            return None
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, to_png(figure))
+    except OSError as error:
+        console().print(f"no picture: {path}: {error.strerror or error}")
+        return None
+    return path
