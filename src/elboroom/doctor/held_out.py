@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,14 +140,17 @@ def samples_near(vae: VAE, data: Dataset, held_out: NDArray[np.int64], seed: int
         torch.manual_seed(seed)
         drawn = numbers(vae.sample(_SAMPLES)).astype(np.float32)
     own, other = (data.values(evenly(rows, count)) for rows in (train, held_out))
-    flat = (values.reshape(len(values), -1) for values in (drawn, own, other))
-    share, error = nearer_to_training(*flat, np.random.default_rng(seed))
+    share, error = nearer_to_training(_flat(drawn), _flat(own), _flat(other), np.random.default_rng(seed))
     return Samples(drawn, share, error, own)
 
 
 def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Choose at most so many rows, evenly spaced."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most), dtype=np.int64))]
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(len(values), -1)
 
 
 def _devices(batches: Batches) -> list[torch.device]:

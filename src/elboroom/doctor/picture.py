@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
@@ -121,7 +122,7 @@ def _values(axes: Axes, chart: Chart) -> None:
     assert chart.values is not None
     x = chart.values[np.isfinite(chart.values)]
     whole = bool((x == np.round(x)).all()) and np.ptp(x) < 100
-    bins = np.arange(x.min() - 0.5, x.max() + 1) if whole else 40
+    bins = np.arange(x.min() - 0.5, x.max() + 1).tolist() if whole else 40
     axes.hist(x, bins=bins, color=_BLUE)
     _named(axes, "value", "count")
 
@@ -251,7 +252,7 @@ def _lines(axes: Axes, chart: Chart, curves: dict[str, list[float]], y: str) -> 
     every = np.concatenate(positive)
     if every.min() > 0 and every.max() > _MANY_TIMES * every.min():
         axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _named(axes, "epoch", y)
 
 
