@@ -184,6 +184,14 @@ def critic_of(vae: VAE) -> PatchCritic:
     return PatchCritic(vae.shape, vae.decoder, width=4)  # type: ignore[arg-type]
 
 
+def test_texture_is_the_same_under_autocast() -> None:
+    terms = passed(model((16, 16, 3)), 1, 2)
+    terms.x.copy_(0.9 + terms.x / 50)  # bright, with little detail
+    exact = texture(terms)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert texture(terms).item() == pytest.approx(exact.item(), rel=1e-6)
+
+
 def test_images_of_three_pixels_have_no_texture() -> None:
     terms = passed(model((4, 4, 1)), 1, 2)
     object.__setattr__(terms, "x", terms.x[:, :3])

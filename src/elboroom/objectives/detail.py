@@ -102,7 +102,8 @@ def _spectra(images: Tensor) -> Tensor:
     """Local power spectra of images (n, c, h, w): (n·c, frequencies, h', w')."""
     size = min(_BLOCK, *images.shape[-2:])
     blocks = _cosines(size).to(images)
-    found = F.conv2d(images.flatten(0, 1)[:, None], blocks, stride=size // 2)
+    with torch.autocast(images.device.type, enabled=False):  # brightness would hide detail in half precision
+        found = F.conv2d(images.flatten(0, 1)[:, None], blocks, stride=size // 2)
     around = min(_AROUND, found.shape[-2]), min(_AROUND, found.shape[-1])
     return F.avg_pool2d(found.square(), around, stride=_AROUND // 2 + 1) + _LEVEL
 
