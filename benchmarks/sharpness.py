@@ -6,8 +6,8 @@ pictures with a test split::
     python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --out benchmarks/results/sharpness.json
 
 Both start with the same weights and see the same batches. The texture's weight rises in the first epoch; the
-critic learns in the last half and counts in the last quarter. Each finished model is kept in `--out`, and a
-second call continues after the last.
+critic learns from the first quarter on and counts in the second half. Each finished model is kept in `--out`,
+and a second call continues after the last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from elboroom.figures.style import to_png
 from elboroom.io.files import write_atomic
 
 NETWORKS: dict[str, Any] = {
-    **{"network": "spatial", "conv_levels": 3, "conv_width": 16, "latent_channels": 4},
+    **{"network": "spatial", "conv_levels": 2, "conv_width": 16, "latent_channels": 4},
     **{"activation": "silu", "likelihood": "gaussian", "likelihood_scale": 0.1, "learn_scale": "shared"},
 }
 STEPS: dict[str, Any] = {
@@ -39,10 +39,10 @@ STEPS: dict[str, Any] = {
     **{"optimizer": "AdamW", "clip": 2000.0},
 }
 SHARP: dict[str, Any] = {
-    "penalties": {"patch_critic": 0.2, "texture": 1.0},
+    "penalties": {"patch_critic": 0.15, "texture": 0.6},
     "penalty_ramp": 1.0,
     **{
-        "critic_start": 0.75,
+        "critic_start": 0.5,
         "critic_warmup": 0.25,
         "critic_width": 16,
         "critic_layers": 2,
