@@ -39,7 +39,7 @@ STEPS: dict[str, Any] = {
     **{"optimizer": "AdamW", "clip": 2000.0},
 }
 SHARP: dict[str, Any] = {
-    "penalties": {"patch_critic": 0.15, "texture": 3.0},
+    "penalties": {"patch_critic": 0.15, "texture": 8.0},
     "penalty_ramp": 1.0,
     **{
         "critic_start": 0.5,

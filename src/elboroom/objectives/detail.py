@@ -17,8 +17,8 @@ _SCALES = 3
 _SMALLEST = 4  # pixels along a side, below which an image is not halved again
 _BLOCK = 8  # pixels along a side whose spectrum is taken
 _AROUND = 3  # blocks along a side over which energy is averaged
+_ADDED = (8 / 255) ** 2  # to energies
 _FINE = 0.5  # of the highest frequency
-_LEVEL = 1 / 255**2  # energy of one level of eight bits, below which nothing is seen
 
 
 def gradient_difference(terms: Terms) -> Tensor:
@@ -80,8 +80,8 @@ def texture(terms: Terms) -> Tensor:
     each kind as the pictures have at each place, where a blur has too little, but not for the detail itself,
     which a code may have lost. Use it beside a likelihood, which it does not replace.
 
-    In nats per coefficient, times the numbers of an image, mean over codes. To both energies that of one
-    level of eight bits is added.
+    To both energies that of eight levels of 255 is added, which bounds the slope where a blur has nearly no
+    energy and leaves the best ê. In nats per coefficient, times the numbers of an image, mean over codes.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _spectra(images: Tensor) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):  # brightness would hide detail in half precision
         found = F.conv2d(images.flatten(0, 1)[:, None], blocks, stride=size // 2)
     around = min(_AROUND, found.shape[-2]), min(_AROUND, found.shape[-1])
-    return F.avg_pool2d(found.square(), around, stride=_AROUND // 2 + 1) + _LEVEL
+    return F.avg_pool2d(found.square(), around, stride=_AROUND // 2 + 1) + _ADDED
 
 
 def _cosines(size: int) -> Tensor:
