@@ -10,6 +10,7 @@ from elboroom.cli.commands.data_import_haskell import DataImportHaskell
 from elboroom.cli.commands.data_join import DataJoin
 from elboroom.cli.commands.data_list import DataList
 from elboroom.cli.commands.data_show import DataShow
+from elboroom.cli.commands.diagnose import Diagnose
 from elboroom.cli.commands.doctor import Doctor
 from elboroom.cli.commands.embed import Embed
 from elboroom.cli.commands.evaluate import Evaluate
@@ -48,6 +49,7 @@ VERBS: dict[str, type[Verb]] = {
     "figures": Figures,
     "explore": Explore,
     "reconstruct": Reconstruct,
+    "diagnose": Diagnose,
     "fit-prior": FitPrior,
     "sample": Sample,
     "morph": Morph,
