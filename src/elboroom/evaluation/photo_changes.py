@@ -41,11 +41,11 @@ class Placement(NamedTuple):
             words += [f"{name if by > 0 else other} by {abs(by):.3g} px"] if by else []
         parts = ["moved " + " and ".join(words)] if words else []
         if self.turn:
-            round_ = "clockwise" if self.turn > 0 else "anticlockwise"
-            parts.append(f"turned {round_} by {abs(self.turn):.3g}°")
+            sense = "clockwise" if self.turn > 0 else "anticlockwise"
+            parts.append(f"turned {sense} by {abs(self.turn):.3g}°")
         if self.scale != 1:
-            by = f"{abs(self.scale - 1):.0%}".replace("%", " %")
-            parts.append(f"{'enlarged' if self.scale > 1 else 'made smaller'} by {by}")
+            size = "enlarged" if self.scale > 1 else "made smaller"
+            parts.append(f"{size} by {100 * abs(self.scale - 1):.0f} %")
         return ", ".join(parts) or "left where it is"
 
     def turned(self) -> Floats:
