@@ -1,10 +1,9 @@
-"""Every recipe × network × likelihood: which there are, which are refused, and each of them built small."""
+"""Every recipe × network × likelihood: which there are, and each of them built small."""
 
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
@@ -23,7 +22,6 @@ from elboroom.config.networks import LAYERED
 from elboroom.config.networks import NETWORKS as NETWORK_ROWS
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.data import Dataset
-from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 from elboroom.networks.pythae_nets import PythaeDecoder, PythaeEncoder
 from elboroom.networks.spectral import with_spectral_norm
@@ -244,62 +242,6 @@ def train(one: Combination, vae: VAE, **options: Any) -> list[dict[str, Any]]:
     """Fit with the combination's configuration, or other options of it, from the same noise at every call."""
     torch.manual_seed(4)  # critics start from it
     return elboroom.fit(vae, data_of(one), config=config_of(one), quiet=True, **options)
-
-
-@cache
-def refused() -> dict[Combination, str]:
-    """Combinations that elboroom refuses, each with what it says."""
-    found = {}
-    for one in ALL:
-        try:
-            config_of(one)
-        except UsageError as error:
-            found[one] = str(error)
-    return found
-
-
-ACCEPTED: tuple[Combination, ...] = tuple(one for one in ALL if one not in refused())
-
-
-Aspect = Callable[[Combination], tuple[object, ...]]
-ONCE: tuple[Aspect, ...] = (
-    lambda one: (one.recipe,),
-    lambda one: (one.likelihood,),
-    lambda one: (one.network, one.told),
-    lambda one: (one.network, "num_samples" in one.fields),
-)
-EACH: tuple[Aspect, ...] = (
-    *ONCE,
-    lambda one: (one.network, one.likelihood),
-)
-PAIRS: tuple[Aspect, ...] = (
-    *EACH,
-    lambda one: (one.recipe, one.network),
-    lambda one: (one.recipe, one.likelihood),
-    lambda one: (one.recipe, one.told),
-)
-
-
-def covering(combinations: Sequence[Combination], aspects: Sequence[Aspect]) -> tuple[Combination, ...]:
-    """Few that show all there is of each aspect: first those that show most that is new."""
-    shown = {one: {(i, aspect(one)) for i, aspect in enumerate(aspects)} for one in combinations}
-    chosen: list[Combination] = []
-    met: set[tuple[int, tuple[object, ...]]] = set()
-    for new in range(len(aspects), 0, -1):
-        for one in combinations:
-            if len(shown[one] - met) >= new:
-                chosen.append(one)
-                met |= shown[one]
-    return tuple(chosen)
-
-
-_WHOLE = os.environ.get("ELBOROOM_BATTERY") == "all"
-USED = ACCEPTED if _WHOLE else covering(ACCEPTED, PAIRS)
-"""What is asked for a pass and put to use: any two choices meet."""
-TRAINED = ACCEPTED if _WHOLE else covering(ACCEPTED, EACH)
-"""What is trained in each precision: every recipe, and every network with every likelihood."""
-RESUMED = ACCEPTED if _WHOLE else covering(ACCEPTED, ONCE)
-"""What is stopped and resumed, and trained by two processes: every recipe, network and likelihood."""
 
 
 class _PythaeEncoderNet(nn.Module):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from .combinations import ACCEPTED, Combination, build, train
+from .combinations import ALL, Combination, build, train
 
 
 def run(folder: Path, combinations: list[Combination]) -> None:
@@ -35,5 +35,5 @@ def run(folder: Path, combinations: list[Combination]) -> None:
 
 
 if __name__ == "__main__":
-    names = {str(one): one for one in ACCEPTED}
+    names = {str(one): one for one in ALL}
     run(Path(sys.argv[1]), [names[name] for name in sys.argv[2:]])

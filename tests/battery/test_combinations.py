@@ -8,22 +8,8 @@ import pytest
 
 from elboroom.objectives import RECIPES
 
-from .combinations import (
-    ACCEPTED,
-    ALL,
-    EACH,
-    LIKELIHOODS,
-    NETWORKS,
-    ONCE,
-    PAIRS,
-    RESUMED,
-    TRAINED,
-    USED,
-    Aspect,
-    Combination,
-    covering,
-    refused,
-)
+from .chosen import ACCEPTED, EACH, ONCE, PAIRS, RESUMED, TRAINED, USED, Aspect, covering, refused
+from .combinations import ALL, LIKELIHOODS, NETWORKS, Combination
 
 # Layered networks have posterior and prior of their own, whose density is known at their draws alone.
 NOT_LAYERED = {

@@ -14,11 +14,10 @@ from elboroom.objectives import Objective
 from elboroom.runs.run import Run
 from elboroom.training.checkpoints.state import load_state
 
+from .chosen import RESUMED, TRAINED
 from .combinations import (
     BATCH,
     EXAMPLES,
-    RESUMED,
-    TRAINED,
     Combination,
     build,
     config_of,

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import job
-from .combinations import RESUMED, Combination
+from .chosen import RESUMED
+from .combinations import Combination
 
 # Two halves of a batch are not the batch where examples meet in a statistic of the batch, or where noise is
 # not drawn number by number for the whole batch.

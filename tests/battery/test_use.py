@@ -15,7 +15,8 @@ from torch import Tensor
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
 
-from .combinations import SHAPE, USED, Combination, build, inputs_of, objective_of, told_of
+from .chosen import USED
+from .combinations import SHAPE, Combination, build, inputs_of, objective_of, told_of
 
 WITHOUT_DENSITY = ("deterministic", "vq", "fsq")
 

@@ -99,7 +99,7 @@ def _imports(node: ast.AST, package: list[str]) -> Iterator[str]:
             base = package[: len(package) + 1 - child.level] if child.level else []
             start = ".".join([*base, *([child.module] if child.module else [])])
             yield from (f"{start}.{alias.name}" for alias in child.names)
-        else:
+        elif not isinstance(child, ast.expr):  # which holds no statement
             yield from _imports(child, package)
 
 
@@ -137,7 +137,7 @@ def _graph() -> dict[str, dict[str, list[str]]]:
     return graph
 
 
-@pytest.mark.parametrize("layer", sorted(_graph()))
+@pytest.mark.parametrize("layer", sorted(LAYERS))
 def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
     assert layer in MAY_IMPORT, (
         f"elboroom.{layer} has no place yet: add it to MAY_IMPORT in {Path(__file__).name} "

@@ -207,6 +207,7 @@ def test_a_step_that_is_not_finite_is_skipped(taken: list[int]) -> None:
         ("svae", {}, "cannot be traced"),
     ],
 )
+@pytest.mark.usefixtures("narrow_critics")
 def test_what_does_not_fit_is_said_once(
     kind: str, options: dict[str, Any], reason: str, taken: list[int]
 ) -> None:

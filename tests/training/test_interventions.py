@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -191,6 +192,12 @@ class Setting:
         return vae
 
 
+@functools.cache
+def untouched(way: str) -> VAE:
+    """What a plain loop trains without a change."""
+    return Setting(way).plain_loop()
+
+
 def assert_same_weights(one: VAE, other: VAE) -> None:
     for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
         # The same operations in another order: single precision over a few steps.
@@ -211,19 +218,19 @@ def test_without_a_change_fit_is_a_plain_loop(way: str) -> None:
 @pytest.mark.parametrize(("way", "change"), CASES)
 def test_what_is_done_before_training_acts(way: str, change: str) -> None:
     setting = Setting(way)
-    untouched, expected = setting.plain_loop(), setting.plain_loop(before=CHANGES[change])
+    unchanged, expected = untouched(way), setting.plain_loop(before=CHANGES[change])
     forget_global_hooks()
     CHANGES[change](setting.vae)
     vae = setting.fit()
     assert_same_weights(vae, expected)
     forget_global_hooks()
-    assert not same_weights(vae, untouched)
+    assert not same_weights(vae, unchanged)
 
 
 @pytest.mark.parametrize(("way", "change"), CASES)
 def test_what_is_done_during_training_acts(way: str, change: str) -> None:
     setting = Setting(way)
-    untouched, expected = setting.plain_loop(), setting.plain_loop(at={1: CHANGES[change]})
+    unchanged, expected = untouched(way), setting.plain_loop(at={1: CHANGES[change]})
     forget_global_hooks()
 
     def on_epoch(vae: VAE, row: dict[str, Any]) -> None:
@@ -232,7 +239,7 @@ def test_what_is_done_during_training_acts(way: str, change: str) -> None:
 
     vae = setting.fit(on_epoch)
     assert_same_weights(vae, expected)
-    assert not same_weights(vae, untouched)
+    assert not same_weights(vae, unchanged)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

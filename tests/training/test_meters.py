@@ -229,6 +229,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.usefixtures("narrow_critics")
 @pytest.mark.parametrize("name", KINDS)
 def test_a_stop_inside_an_epoch_changes_no_column(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -59,6 +59,7 @@ def trained(
         ("vae", {**LADDER, "condition": "labels", "likelihood": "gaussian", "flip": True}),
     ],
 )
+@pytest.mark.usefixtures("narrow_critics")
 def test_training_is_the_same_bit_for_bit(name: str, options: dict[str, Any], images: Dataset) -> None:
     kept, history = trained(images, name, **options)
     light, other = trained(images, name, checkpoint_activations=True, **options)

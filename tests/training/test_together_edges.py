@@ -18,7 +18,7 @@ from elboroom.training.prepare import build
 from elboroom.training.signals import Stopped
 from elboroom.training.together import train as together
 
-from .test_together import alone, assert_equal, config
+from .test_together import HALF, alone, assert_equal, config
 
 SEEDS = range(3)
 
@@ -72,7 +72,7 @@ def test_a_fixed_number_that_is_changed_meanwhile(digits: Dataset) -> None:
 def test_validation_weighs_the_rate_as_the_last_step_did(digits: Dataset) -> None:
     """The history is compared, with the validation loss in it, by which a training may stop early."""
     ramp = {"beta_schedule": "linear", "beta_ramp": 3.0}
-    configs = [config(seed=seed, epochs=3, validation=0.2, **ramp) for seed in SEEDS]
+    configs = [config(seed=seed, epochs=3, validation=0.2, batch_size=HALF[0.2], **ramp) for seed in SEEDS]
     for one, settings in zip(fit_many(configs, digits), configs, strict=True):
         assert_equal(one, alone(settings, digits))
 
