@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elboroom.evaluation import fitters
 from elboroom.probability.gaussian_mixture import GaussianMixture
 
 from .conftest import SMALL, Command
@@ -121,3 +122,46 @@ def test_where_no_prior_is_used_the_option_is_refused(elboroom: Command, undrawn
         assert result.code == 2
         assert words in result.err
         assert len(result.lines) == 1
+
+
+def test_a_quantised_run_gets_an_autoregressive_prior(
+    elboroom: Command, undrawn: None, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elboroom.evaluation.fitters._CODE_EPOCHS", 2)
+    options = ("--recipe", "fsq", "--model.code-grid", 2, "--model.fsq-levels", 3, 3)
+    trained = elboroom("train", data, "--likelihood", "gaussian", "--out", "r", *SMALL, *options)
+    assert trained.code == 0, trained.err
+    assert "'elboroom fit-prior r --kind autoregressive' fits a prior to them" in trained.err
+    plain = elboroom("sample", "r", "--out", "a.npy")
+    assert "run 'elboroom fit-prior r --kind autoregressive', then use --prior fitted" in plain.err
+    wrong = elboroom("fit-prior", "r", "--kind", "knn")
+    assert wrong.code == 2
+    assert "kind 'autoregressive' learns the entries" in wrong.err
+    fit = elboroom("fit-prior", "r")
+    assert fit.code == 0, fit.err
+    assert "log-probability of the indices of" in fit.out
+    assert re.search(r"uniform +-4\.394 ", fit.out)  # 2 log 9
+    fitted = elboroom("sample", "r", "--prior", "fitted", "--out", "b.npy")
+    assert fitted.code == 0, fitted.err
+    assert "causal transformer" in fitted.err
+    assert np.load("b.npy").shape[1:] == (5,)
+
+
+@pytest.mark.parametrize("kind", ["knn", "vae"])
+def test_other_kinds_are_fitted_and_drawn_from(
+    elboroom: Command, undrawn: None, data: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(fitters._TRAINED, "vae", (2, 2, 64, 3e-3))
+    _train(elboroom, data, "--recipe", "ae", "--latent-dim", 2)
+    fit = elboroom("fit-prior", "r", "--kind", kind)
+    assert fit.code == 0, fit.err
+    assert ("lower bound" in fit.out) == (kind == "vae")
+    for command in (
+        ("sample", "r", "--out", "a.npy"),
+        ("morph", "r", "d.npz:0", "d.npz:5", "--path", "dense", "--out", "m.png"),
+    ):
+        result = elboroom(*command, "--prior", "fitted")
+        assert result.code == 0, result.err
+    continuous = elboroom("fit-prior", "r", "--kind", "autoregressive", "--overwrite")
+    assert continuous.code == 2
+    assert "its codes are continuous" in continuous.err

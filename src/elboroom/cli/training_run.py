@@ -10,7 +10,7 @@ from rich.console import Console
 
 from elboroom.cli.console import shown
 from elboroom.cli.findings import line_of
-from elboroom.cli.inputs.prior import why_noisy
+from elboroom.cli.inputs.prior import fitting_command, why_noisy
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.data.batches import Batches
@@ -24,6 +24,7 @@ from elboroom.evaluation.fitting import why_not
 from elboroom.evaluation.latent_statistics import spread_of
 from elboroom.figures.standard_set import draw_all, draw_progress
 from elboroom.models.vae import VAE
+from elboroom.probability.codes import UniformCodes
 from elboroom.runs import write_status
 from elboroom.runs.run import Run
 from elboroom.runs.statistics_file import read_statistics
@@ -134,9 +135,10 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
             f"training diverged {times} and restarted from the last good state with a lower learning rate, "
             f"now {training.engine.learning_rate:.3g}"
         )
-    reason = None if statistics is None else why_noisy(run, vae)
+    quantised = isinstance(vae.prior, UniformCodes)
+    reason = why_noisy(run, vae) if quantised or statistics is not None else None
     if reason is not None:
-        fix = "" if why_not(vae) is not None else f"; 'elboroom fit-prior {run.path}' fits a prior to them"
+        fix = "" if why_not(vae) is not None else f"; '{fitting_command(run, vae)}' fits a prior to them"
         say.print(f"draws from the model's own prior will look like noise: {reason}{fix}")
     for finding in _findings(run):
         say.print(line_of(finding))

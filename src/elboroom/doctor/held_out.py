@@ -117,7 +117,7 @@ def hole(vae: VAE, data: Dataset, batches: Batches, held_out: NDArray[np.int64],
     the aggregate posterior q(z) from the prior.
     """
     train = data.indices("train")
-    if why_not(vae) is not None or min(len(held_out), len(train)) < _FEWEST:
+    if why_not(vae, "gmm") is not None or min(len(held_out), len(train)) < _FEWEST:
         return None
     try:
         codes = sampled_codes(vae, batches, evenly(train, _CODES), seed=seed)

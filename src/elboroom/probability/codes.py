@@ -158,7 +158,7 @@ def fit_code_prior(
     epochs: int = 10,
     batch_size: int = 100,
     lr: float = 1e-3,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[int, float], bool | None] | None = None,
 ) -> list[float]:
     """Fit a prior to the indices of a trained model's codes with Adam.
 
@@ -173,7 +173,7 @@ def fit_code_prior(
     lr : float
         Learning rate.
     on_epoch : callable, optional
-        Called with (epoch from 1, mean nats) after every epoch.
+        Called with (epoch from 1, mean nats) after every epoch; training ends if it returns True.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def fit_code_prior(
             optimizer.step()
             total += loss.detach() * len(rows)
         history.append(total.item() / len(indices))  # the host waits for the device here, once an epoch
-        if on_epoch is not None:
-            on_epoch(epoch, history[-1])
+        if on_epoch is not None and on_epoch(epoch, history[-1]):
+            break
     prior.train(mode)
     return history

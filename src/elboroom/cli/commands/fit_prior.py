@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from elboroom.models.vae import VAE
     from elboroom.runs.run import Run
 
-Kind = Literal["gmm", "flow"]
+Kind = Literal["gmm", "flow", "knn", "vae", "autoregressive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,14 @@ class FitPrior(ModelVerb):
     """Fit a density to the codes of the training examples, for 'sample --prior fitted'."""
 
     kind: Annotated[
-        Kind,
+        Kind | None,
         Option(
-            help="gmm: a Gaussian mixture, as large as held-out codes support. flow: a neural spline flow, "
-            "for codes that a mixture fits badly."
+            help="gmm: a Gaussian mixture, as large as held-out codes support; the default for continuous "
+            "codes. flow: a neural spline flow, for codes that a mixture fits badly. knn: a normal at each "
+            "code, along its nearest neighbours. vae: a second VAE on the codes. autoregressive: a "
+            "transformer over the indices of a quantised model; the default for those."
         ),
-    ] = "gmm"
+    ] = None
     limit: Annotated[Count, Option(metavar="INT", help="Training examples to use at most.")] = 10_000
     seed: Seed = 0
     overwrite: Annotated[bool, Option(help="Replace the prior that was fitted before.")] = False
@@ -37,7 +39,7 @@ class FitPrior(ModelVerb):
         """Fit, score on held-out examples, and keep both in the run folder. The model is not changed."""
         from elboroom.cli.inputs.model import load_model
         from elboroom.cli.inputs.run_data import run_data
-        from elboroom.evaluation.fitting import fit_prior, sampled_codes, why_not
+        from elboroom.evaluation.fitting import fit_prior, kind_for, sampled_codes, why_not
         from elboroom.evaluation.latent_statistics import measure_codes
         from elboroom.io.files import json_text, write_atomic
         from elboroom.models.fitted_prior import FILE, write_fitted
@@ -48,21 +50,23 @@ class FitPrior(ModelVerb):
         if (run.path / FILE).exists() and not self.overwrite:
             raise UsageError(f"{run.path} already has a fitted prior; replace it with --overwrite")
         vae = load_model(run, self.device)
-        reason = why_not(vae)
+        kind = self.kind or kind_for(vae)
+        reason = why_not(vae, kind)
         if reason is not None:
             raise UsageError(f"no prior can be fitted to {run.path}: {reason}")
         data = run_data(run)
         batches, rows, part, held_out = self._examples(run, vae, data)
         codes = sampled_codes(vae, batches, rows, seed=self.seed)
         unseen = sampled_codes(vae, batches, held_out, seed=self.seed)
-        fitted = fit_prior(codes, kind=self.kind, seed=self.seed)
+        quantizer = getattr(vae.prior, "quantizer", None)
+        fitted = fit_prior(codes, kind=kind, seed=self.seed, quantizer=quantizer)
         statistics = measure_codes(vae, batches, rows, seed=self.seed, limit=self.limit)
         assert statistics is not None  # sampled_codes has refused codes that are not finite
         self._score(vae, fitted, unseen, part)
         write_fitted(run.path, fitted, vae)
         write_atomic(run.path / STATISTICS, json_text(statistics, indent=2) + "\n")
         if self.json:
-            result = {"kind": self.kind, **fitted.record, "latent_statistics": statistics}
+            result = {"kind": kind, **fitted.record, "latent_statistics": statistics}
             print(json_text(result), flush=True)
         else:
             print("\n".join(_lines(run, fitted, statistics)), flush=True)
@@ -95,7 +99,16 @@ class FitPrior(ModelVerb):
         fitted.record["held_out"] = {name: one.as_json() for name, one in scores.items()}
 
 
-_NAMES = {"fitted": "fitted", "standard_normal": "N(0, I)", "model_prior": "model's prior"}
+_NAMES = {
+    "fitted": "fitted",
+    "standard_normal": "N(0, I)",
+    "uniform": "uniform",
+    "model_prior": "model's prior",
+}
+_SCORES = {
+    "vae": "lower bound on the log-density of codes",
+    "autoregressive": "log-probability of the indices",
+}
 
 
 def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
@@ -106,7 +119,7 @@ def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
     lines = [
         f"{run.path}: {fitted.describe()},",
         f"fitted to codes of {counted(record['codes'], 'training example')}",
-        f"log-density of codes of {examples}, nats per example",
+        f"{_SCORES.get(fitted.kind, 'log-density of codes')} of {examples}, nats per example",
     ]
     for name, words in _NAMES.items():
         if name in held_out:

@@ -8,7 +8,7 @@ from elboroom.cli.console import console
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.errors import UsageError
-from elboroom.evaluation.fitting import why_noise, why_not
+from elboroom.evaluation.fitting import kind_for, why_noise, why_not
 from elboroom.evaluation.latent_statistics import why_far
 from elboroom.models.fitted_prior import FILE, read_fitted
 from elboroom.models.vae import VAE
@@ -45,11 +45,17 @@ def with_prior(
         console().print("drawing from the model's own prior; --prior fitted draws from the fitted one")
     reason = why_noisy(run, vae) if draws else None
     if reason is not None:
-        fix = "use --prior fitted" if has else f"run 'elboroom fit-prior {run.path}', then use --prior fitted"
+        fix = "use --prior fitted" if has else f"run '{fitting_command(run, vae)}', then use --prior fitted"
         if refused is not None:
             fix = f"fit-prior cannot mend it: {refused}"
         console().print(f"warning: these samples will look like noise: {reason}; {fix}")
     return vae, "prior"
+
+
+def fitting_command(run: Run, vae: VAE) -> str:
+    """Return the command that fits a prior to a run, with the kind if it is not the usual one."""
+    kind = kind_for(vae)
+    return f"elboroom fit-prior {run.path}" + ("" if kind == "gmm" else f" --kind {kind}")
 
 
 def why_noisy(run: Run, vae: VAE) -> str | None:
