@@ -129,7 +129,8 @@ def test_a_quantised_run_gets_an_autoregressive_prior(
 ) -> None:
     monkeypatch.setattr("elboroom.evaluation.fitters._CODE_EPOCHS", 2)
     options = ("--recipe", "fsq", "--model.code-grid", 2, "--model.fsq-levels", 3, 3)
-    trained = elboroom("train", data, "--likelihood", "gaussian", "--out", "r", *SMALL, *options)
+    loud = [option for option in SMALL if option != "--quiet"]
+    trained = elboroom("train", data, "--likelihood", "gaussian", "--out", "r", *loud, *options)
     assert trained.code == 0, trained.err
     assert "'elboroom fit-prior r --kind autoregressive' fits a prior to them" in trained.err
     plain = elboroom("sample", "r", "--out", "a.npy")
