@@ -136,8 +136,8 @@ def sampled_codes(vae: VAE, batches: Batches, indices: NDArray[np.int64], *, see
         raise UsageError(f"no prior can be fitted: {reason}")
     if _quantised(vae):
         with vae.at_rest():
-            found = [vae.infer(x).indices.cpu() for _, x in checked_batches(vae, batches, indices, _BATCH)]
-        return torch.cat(found)
+            found: list[Any] = [vae.infer(x) for _, x in checked_batches(vae, batches, indices, _BATCH)]
+        return torch.cat([q.indices.cpu() for q in found])
     z = draw_codes(vae, batches, indices, seed=seed)
     if not bool(torch.isfinite(z).all()):
         raise UsageError("the codes are not all finite numbers, so that no density can be fitted to them")
