@@ -23,8 +23,8 @@ _ELEMENTWISE = {
     *("nadam", "radam", "rmsprop", "rprop", "sgd"),
 }
 
-# Of drop_denormals: steps between two times, the least eps for it, the smallest normal float32.
-_DROP_EVERY, _LEAST_EPS, _LEAST_NORMAL = 50, 1e-11, torch.finfo(torch.float32).tiny
+# Of drop_denormals: the least eps for it, and the smallest normal float32.
+_LEAST_EPS, _LEAST_NORMAL = 1e-11, torch.finfo(torch.float32).tiny
 
 
 def works_elementwise(config: OptimizerConfig) -> bool:
@@ -115,18 +115,21 @@ def step_adam(optimizer: Optimizer) -> bool:
     return True
 
 
+def steps_taken(optimizer: Optimizer) -> int:
+    """Number of steps by its state; 0 if it does not count them."""
+    return max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
+
+
 def drop_denormals(optimizer: Optimizer) -> None:
-    """After every fiftieth step, set moments of an Adam to 0 that are below the smallest normal float32.
+    """Set moments of an Adam to 0 that are below the smallest normal float32.
 
     The moments of a weight whose gradient is 0 decay to the last such number, where rounding holds them, and
     a processor computes with it several times as slowly. No weight notices: the update is 10⁻²⁷ of the
     learning rate at most, and ``eps`` far above the root of such a second moment.
     """
-    states = [state for state in optimizer.state.values() if "exp_avg_sq" in state]
-    if not states or int(states[0]["step"]) % _DROP_EVERY:
-        return
     if float(optimizer.param_groups[0].get("eps", 0.0)) < _LEAST_EPS:
         return
+    states = [state for state in optimizer.state.values() if "exp_avg_sq" in state]
     for state in states:
         for moment in (state["exp_avg"], state["exp_avg_sq"]):
             if moment.dtype == torch.float32:

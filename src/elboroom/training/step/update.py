@@ -21,12 +21,15 @@ from elboroom.training.step.optimizers import (
     is_plain_adam,
     make_optimizer,
     step_adam,
+    steps_taken,
     works_elementwise,
 )
 from elboroom.training.step.sharding import Shards
 
 # A pass over all gradients costs as much as a small layer; without clipping, every tenth step is enough.
 GRADIENT_NORM_EVERY = 10
+# Steps between two times at which moments too small to matter are dropped.
+DENORMALS_EVERY = 50
 
 
 class Update:
@@ -80,6 +83,7 @@ class Update:
             trained = self.flat.values if self._shards is None else self._shards.values
         device = self.parameters[0].device
         self.optimizer = make_optimizer(trained, config, device)
+        self._taken = 0
         self.rates = LearningRates(self.optimizer, config, epochs)
         self._static_rate = torch.full((), self.learning_rate, device=device) if static else None
         self._written_rate = self.learning_rate
@@ -288,7 +292,8 @@ class Update:
             self.flat.hand_out()
             self.optimizer.step()
             self.flat.begin()
-        if not self.static and self.flat.device.type == "cpu":
+        self._taken += 1
+        if not self._taken % DENORMALS_EVERY and not self.static and self.flat.device.type == "cpu":
             drop_denormals(self.optimizer)
 
     def adam_state(self) -> dict[str, Tensor]:
@@ -327,4 +332,5 @@ class Update:
         """Restore what :meth:`state_dict` returned, with any number of processes."""
         optimizer = state["optimizer"]
         self.optimizer.load_state_dict(optimizer if self._shards is None else self._shards.own(optimizer))
+        self._taken = steps_taken(self.optimizer)
         self.rates.load_state_dict(state)
