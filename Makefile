@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo page pictures pictures-dogpeople bench gpu compiled soak faults hostile battery copies test lowest wheel docs lint types format clean
+.PHONY: help install demo page pictures pictures-dogpeople pictures-story bench gpu compiled soak faults hostile battery copies test lowest wheel docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,9 @@ pictures-dogpeople: $(READY)  ## redraw the README's people and dogs (half an ho
 	$(BIN)/elboroom fit-prior runs/dogpeople
 	$(BIN)/elboroom evaluate runs/dogpeople --measures pictures --prior fitted --num-samples 0
 	$(BIN)/python docs/draw_dogpeople.py runs/dogpeople
+
+pictures-story: $(READY)  ## redraw the figures of docs/story.md, from ELBOROOM_DATA (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/draw_story.py
 
 bench: $(READY)  ## compare with other programs (minutes to an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"

@@ -121,6 +121,7 @@ SMALL = {
     },
     "compare": {"--recipes vae,beta-vae,iwae,beta-tcvae,vamp,ae --seeds 3": "--recipes vae,ae --seeds 2"},
     "recipes": {" mnist-5k": " digits"},
+    "story": {" mnist": " digits"},
     "measures": {"--epochs 20": "--epochs 2", "3000": "300"},
     "anomalies": {"--heatmaps heatmaps": "--heatmaps heatmaps --steps 2"},
     "conditions": {"--only manifold analogies": "--only analogies"},
