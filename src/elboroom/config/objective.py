@@ -107,6 +107,34 @@ class ObjectiveConfig(Section):
     (arXiv:1801.04406), which keeps it smooth.
     """
 
+    lpips_weights: Annotated[tuple[str, ...], Field(max_length=2), Option(metavar="FILE")] = ()
+    """Weights of the penalty lpips, .safetensors: AlexNet or VGG-16, and the five layers of LPIPS; one file
+    with both, or two.
+    """
+    lpips_sha256: Annotated[tuple[str, ...], Field(max_length=2), Option(metavar="HEX")] = ()
+    """SHA-256 that each of these files must have. Training fills it in, and a run resumes with them only."""
+
+    @model_validator(mode="after")
+    def _lpips_has_weights(self) -> Self:
+        if "lpips" in self.penalties and not self.lpips_weights:
+            raise ValueError(
+                "penalty lpips needs a trained network, and elboroom has none; give its files as "
+                "lpips_weights (docs/recipes.md says which), or take gradient_difference or texture"
+            )
+        for name in ("lpips_weights", "lpips_sha256"):
+            value = getattr(self, name)
+            if value and "lpips" not in self.penalties:
+                raise ValueError(
+                    f"{name} = {value!r} has no effect without the penalty lpips; leave it out, or give the "
+                    "penalty lpips"
+                )
+        if self.lpips_sha256 and len(self.lpips_sha256) != len(self.lpips_weights):
+            raise ValueError(
+                f"lpips_sha256 has {len(self.lpips_sha256)} values for {len(self.lpips_weights)} files in "
+                "lpips_weights; give one for each"
+            )
+        return self
+
     @model_validator(mode="after")
     def _ramp_fits(self) -> Self:
         if self.beta_schedule == "cyclical" and self.beta_ramp > self.beta_period:

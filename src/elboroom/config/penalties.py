@@ -62,6 +62,7 @@ PENALTIES: dict[str, PenaltyRow] = {
     "gradient_difference": PenaltyRow(),
     "focal_frequency": PenaltyRow(),
     "texture": PenaltyRow(costs_likelihood=True),
+    "lpips": PenaltyRow(costs_likelihood=True),
     "patch_critic": PenaltyRow(critic=True, whole_batch=True, costs_likelihood=True),
     "equivariance": PenaltyRow(),
     "commitment": PenaltyRow(),

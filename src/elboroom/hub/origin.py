@@ -14,7 +14,7 @@ from elboroom.io.files import read_json
 
 # Drawn from codes alone: no picture of the data leaves with the model.
 _PICTURES = ("samples", "manifold", "traversals", "samples_by_class", "loss")
-_NOT_OPTIONS = {"source", "device", "track", "figures_every", "condition_file"}
+_NOT_OPTIONS = {"source", "device", "track", "figures_every", "condition_file", "lpips_weights"}
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from elboroom.config.penalties import PENALTIES as PENALTY_ROWS
 from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
+from elboroom.models.weight_files import read_weights
 from elboroom.objectives import bounds, schedules
 from elboroom.objectives.bounds import Bound
 from elboroom.objectives.critics import prior_critic, total_correlation_critic
 from elboroom.objectives.detail import focal_frequency, gradient_difference, texture
 from elboroom.objectives.equivariance import equivariance
 from elboroom.objectives.free_bits import free_bits
+from elboroom.objectives.lpips import LPIPS
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
 from elboroom.objectives.patch_critic import PatchCritic
@@ -72,6 +74,9 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     ),
     "focal_frequency": lambda vae, _examples, _config: _of_images(vae, "focal_frequency", focal_frequency),
     "texture": lambda vae, _examples, _config: _of_images(vae, "texture", texture),
+    "lpips": lambda vae, _examples, config: LPIPS(
+        read_weights(config.lpips_weights, config.lpips_sha256), vae.shape, vae.value_range
+    ),
     "patch_critic": lambda vae, _examples, config: _patch_critic(vae, config),
     "equivariance": lambda vae, _examples, _config: equivariance(vae),
     "commitment": lambda vae, _examples, _config: _of_codebooks(vae),

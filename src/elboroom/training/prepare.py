@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,12 +24,13 @@ from elboroom.data.rows import extent
 from elboroom.errors import UsageError, some
 from elboroom.evaluation.support import check_support
 from elboroom.models.vae import VAE
+from elboroom.models.weight_files import sha256_of
 from elboroom.runs.run import Run
 from elboroom.training.defaults import fitting_model
 from elboroom.training.step.buffers import moving_buffers
 
 _MAY_CHANGE = {"epochs", "patience", "device", "figures_every", "strict", "source", "condition_file"}
-_MAY_CHANGE |= {"keep_checkpoints", "shard_optimizer", "checkpoint_activations", "track"}
+_MAY_CHANGE |= {"lpips_weights", "keep_checkpoints", "shard_optimizer", "checkpoint_activations", "track"}
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:
@@ -193,13 +195,24 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     sections: dict[str, Any] = {"data": {"source": config.data.source or data.name}}
     if vae.config is not None:
         sections["model"] = dict(vae.config)
+    sections["objective"] = _known_weights(config)
     start = config.objective.critic_start
     if start and config.objective.critic_start_epochs is None:
         epochs, warmup = config.training.epochs, config.objective.critic_warmup
-        sections["objective"] = {"critic_start_epochs": start * epochs}
+        sections["objective"] |= {"critic_start_epochs": start * epochs}
         if warmup is not None:  # whole epochs, whose means in the history are of one kind
             sections["objective"]["critic_wakes_epochs"] = math.floor((start - warmup) * epochs + 1e-9)
     return config.merged(sections)
+
+
+def _known_weights(config: Config) -> dict[str, Any]:
+    """Note where the weights of a perceptual distance are, and their SHA-256."""
+    own = config.objective
+    if not own.lpips_weights:
+        return {}
+    paths = tuple(str(Path(path).expanduser().resolve()) for path in own.lpips_weights)
+    given = tuple(one.lower() for one in own.lpips_sha256)
+    return {"lpips_weights": paths, "lpips_sha256": given or sha256_of(paths)}
 
 
 def freeze(vae: VAE, part: Literal["none", "encoder"]) -> None:
