@@ -105,7 +105,7 @@ class LPIPS:
             total = means.new_zeros((), dtype=kind)
             heads = self._weights_at(means.device, kind)
             for k, (a, b) in enumerate(zip(real, drawn, strict=True)):
-                apart = (b.unflatten(0, means.shape[:2]) - a).square().flatten(0, 1)
+                apart = (b.reshape(-1, *a.shape) - a).square().flatten(0, 1)
                 total = total + F.conv2d(apart, heads[f"lin{k}.model.1.weight"]).mean()
         return total * terms.x[0].numel()
 
