@@ -25,6 +25,7 @@ from elboroom.objectives import Objective
 from elboroom.objectives.lpips import LPIPS
 from elboroom.runs.run import Run
 from elboroom.training import fit
+from elboroom.training.prepare import build
 
 LENGTHS = {"alex": (2, 5, 8, 10, 12), "vgg": (4, 9, 16, 23, 30)}  # layers up to each of the five
 
@@ -214,7 +215,7 @@ def test_a_run_is_resumed_with_its_own_weights_only(files: tuple[str, str], tmp_
         return Config().updated(penalties={"lpips": 0.1}, lpips_weights=paths, epochs=epochs, **small)
 
     def trained(own: Config, **more: Any) -> list[dict[str, Any]]:
-        return fit(VAE.build(own.model, shape=(31, 31, 1)), data, config=own, quiet=True, **more)
+        return fit(build(own, data), data, config=own, quiet=True, **more)
 
     whole = trained(config(2))
     out = tmp_path / "run"
