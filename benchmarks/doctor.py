@@ -13,6 +13,7 @@ import json
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,63 @@ def healthy(clinic: Clinic, name: str, seed: int) -> Row:
     """Train a recipe with its defaults on digits, and list what is said of it."""
     run, found = clinic.examined(f"{name}-digits", load_data("digits"), recipe(name).updated(seed=seed))
     rows = run.history
-    said = [
-        {"disease": one.disease, "evidence": one.evidence, "change": dict(one.change)}
-        for one in found.findings
-    ]
-    notes = [{"evidence": one.evidence, "change": dict(one.change)} for one in found.notes]
+    said, notes = (
+        [{"disease": one.disease, "evidence": one.evidence, "change": dict(one.change)} for one in part]
+        for part in (found.findings, found.notes)
+    )
     return {"findings": said, "notes": notes, "steps": rows[-1]["step"], "rate": rows[-1]["rate"]}
 
 
 def _names(found: Diagnosis) -> list[str]:
     return [one.disease for one in found.findings]
+
+
+def table(rows: dict[str, dict[str, Row]]) -> str:
+    """Write the counts as Markdown: each planted disease, and each recipe of which something was said.
+
+    Plantings were chosen on seed 0, so that the others alone tell how often a disease is found.
+    """
+    lines = [
+        "| planted | named, seed 0 | named, other seeds | other names | cured |",
+        "|---|---|---|---|---|",
+    ]
+    cases = _by_case(rows["planted"])
+    lines += [_line(case, seen) for case, seen in cases.items()]
+    lines.append(
+        _line("**all**", {f"{case}; {seed}": row for case, of in cases.items() for seed, row in of.items()})
+    )
+    lines += ["", "| recipe | trainings | findings | notes |", "|---|---|---|---|"]
+    silent: list[str] = []
+    for name, of in _by_case(rows["recipes"]).items():
+        found = [one["disease"] for row in of.values() for one in row["findings"]]
+        notes = [one["disease"] for row in of.values() for one in row["notes"]]
+        if found or notes:
+            lines.append(f"| `{name}` | {len(of)} | {_counted(found)} | {_counted(notes)} |")
+        else:
+            silent += [name] * len(of)
+    lines.append(f"| {len(set(silent))} others | {len(silent)} | | |")
+    return "\n".join(lines)
+
+
+def _by_case(rows: dict[str, Row]) -> dict[str, dict[str, Row]]:
+    found: dict[str, dict[str, Row]] = {}
+    for key, row in rows.items():
+        case, seed = key.rsplit("; seed ", 1)
+        found.setdefault(case, {})[seed] = row
+    return found
+
+
+def _line(case: str, seen: dict[str, Row]) -> str:
+    first = [row["named"] for seed, row in seen.items() if seed.split("; ")[-1] == "0"]
+    later = [row["named"] for seed, row in seen.items() if seed.split("; ")[-1] != "0"]
+    cured = [row["cured"] for row in seen.values() if row["named"]]
+    others = _counted([name for row in seen.values() for name in row["others"]])
+    counts = [f"{sum(part)} of {len(part)}" for part in (first, later, cured)]
+    return f"| {case} | {counts[0]} | {counts[1]} | {others} | {counts[2]} |"
+
+
+def _counted(names: list[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in Counter(names).items())
 
 
 class Record:
@@ -93,14 +141,20 @@ def main() -> None:
     """Add all rows that are asked for and are not there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings, which are kept")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("doctor-runs"), help="folder of the trainings, which are kept"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", choices=_KINDS)
     parser.add_argument("--cases", nargs="+", help="diseases or recipes; all by default")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no row after so many")
     parser.add_argument("--afresh", action="store_true", help="examine again where there is a row")
+    parser.add_argument("--table", action="store_true", help="print the tables of the rows that are there")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.table:
+        print(table(json.loads(asked.out.read_text())))
+        return
     warnings.simplefilter("ignore")
     clinic, record = Clinic(asked.runs), Record(asked.out, afresh=asked.afresh)
     until = time.monotonic() + 60 * asked.minutes

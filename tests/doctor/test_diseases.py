@@ -157,8 +157,10 @@ def test_where_the_rate_counts_a_hole_is_a_third_of_it(
     beta: float, hole: float, rate: float, said: bool
 ) -> None:
     row = {"distortion": 20.0, "rate": 1.0, "val_rate": rate, "beta": beta, "learning_rate": 1e-3}
-    chart = Chart(Config().updated(beta=beta), [row], hole=hole)
-    assert _names(examine_chart(chart)) == ["hole in the prior"] * said
+    found = examine_chart(Chart(Config().updated(beta=beta), [row], hole=hole)).findings
+    assert [(one.disease, one.change) for one in found] == [
+        ("hole in the prior", {"prior": "vamp" if beta >= 1 else "mixture"})
+    ] * said
 
 
 @pytest.mark.parametrize(

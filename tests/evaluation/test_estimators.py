@@ -107,6 +107,21 @@ def test_auto_takes_the_cheapest_that_can_be_believed() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_over_a_thousand_repeats_intervals_of_auto_hold_the_value_as_often_as_they_say() -> None:
+    """95 % intervals of five examples and of their mean, of a posterior half as wide."""
+    x, truth = TRUTH.x[:5], exact(TRUTH.x[:5])
+    vae = TRUTH.vae(0.5)
+    torch.manual_seed(0)
+    with vae.at_rest():
+        plan = planned(vae, torch.from_numpy(TRUTH.x[:200]), None, Plan("auto", 400), seed=0)
+        nll = NLL.from_log_weights(log_weights(vae, torch.from_numpy(np.tile(x, (1000, 1))), None, plan))
+    off = nll.value.numpy().reshape(1000, 5) - truth
+    error = nll.stderr.numpy().reshape(1000, 5)
+    assert 0.93 <= (np.abs(off) < 1.96 * error).mean() <= 0.97
+    of_mean = np.sqrt((error**2).sum(1)) / 5
+    assert 0.93 <= (np.abs(off.mean(1)) < 1.96 * of_mean).mean() <= 0.97
+
+
 def test_auto_anneals_where_no_gaussian_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without steps to refine it, the narrow posterior stays narrow."""
     monkeypatch.setattr(estimators, "STEPS", 0)

@@ -135,14 +135,7 @@ class Chart:
 def chart_of(run: Run, data: Dataset | None = None, seed: int = 0) -> Chart:
     """Read the records of a run and, if its data are given, look at its data and codes.
 
-    Parameters
-    ----------
-    run : Run
-        The run.
-    data : Dataset, optional
-        Its data, with their split.
-    seed : int
-        Of the choice of at most 1,000 training and 1,000 held-out examples.
+    The seed chooses at most 1,000 training and 1,000 held-out examples.
 
     Raises
     ------

@@ -150,13 +150,6 @@ def found_by(diseases: Sequence[Disease[Seen]], seen: Seen) -> tuple[Finding, ..
 def examine(run: Run, data: Dataset | None = None) -> Diagnosis:
     """Examine a run: its records and, if its data are given, the data and the codes of some examples.
 
-    Parameters
-    ----------
-    run : Run
-        The run.
-    data : Dataset, optional
-        Its data, with their split.
-
     Raises
     ------
     UsageError

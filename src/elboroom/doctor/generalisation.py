@@ -80,7 +80,15 @@ def prior_hole(chart: Chart) -> Finding | None:
     )
     known = {"nats": chart.hole, "rate": rate, "beta": beta}
     effect = "would learn where the codes are; 'elboroom fit-prior' does so without training again"
-    return Finding(said, known, {"prior": "mixture"}, effect)
+    return Finding(said, known, {"prior": _prior_over_codes(chart)}, effect)
+
+
+def _prior_over_codes(chart: Chart) -> str:
+    """Name a learned prior: a mixture, or, of codes that beta has not kept near N(0, I), one made of them."""
+    model = chart.config.model
+    if chart.config.objective.beta < 1 or model.posterior != "diagonal" or model.condition != "none":
+        return "mixture"
+    return "mixture" if model.prior == "vamp" else "vamp"
 
 
 def _less_capacity(chart: Chart) -> tuple[dict[str, object], str]:
