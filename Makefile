@@ -13,7 +13,7 @@ SLOW := tests/battery/ tests/benchmarks/ tests/docs/ tests/faults/ tests/hostile
 PARALLEL := --numprocesses logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo page pictures pictures-dogpeople pictures-story bench gpu compiled soak faults hostile battery copies test lowest wheel docs lint types format clean
+.PHONY: help install demo page pictures pictures-dogpeople pictures-story bench gpu compiled soak faults hostile battery copies test pytest lowest wheel docs lint types format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -67,13 +67,17 @@ faults: $(READY)  ## long tests of crashes and full disks (two minutes)
 hostile: $(READY)  ## long tests of invalid files and arguments (minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_HOSTILE=long $(BIN)/python -m pytest tests/hostile
 
-battery: $(READY)  ## train recipes × networks × likelihoods (20 minutes)
-	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all $(BIN)/python -m pytest tests/battery
+battery: $(READY)  ## train recipes × networks × likelihoods, export every network (20 minutes)
+	OMP_NUM_THREADS=1 ELBOROOM_BATTERY=all ELBOROOM_EXPORTS=all $(BIN)/python -m pytest tests/battery tests/exports
 
 copies: $(READY)  ## list near-copies of code, longest first
 	$(BIN)/python tests/core/near_copies.py
 
-test: lint types $(READY)  ## run lint, format, type checks, tests and doctests
+test: lint $(READY)  ## run lint, format, type checks, tests and doctests
+	+$(MAKE) --no-print-directory --jobs 2 types pytest
+
+# Beside the type checks, which keep one core busy for the first minute.
+pytest: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 lowest:  ## try the lowest versions allowed; smaller with KEEP=torch

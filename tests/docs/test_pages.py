@@ -126,6 +126,13 @@ SMALL = {
     "anomalies": {"--heatmaps heatmaps": "--heatmaps heatmaps --steps 2"},
     "conditions": {"--only manifold analogies": "--only analogies"},
     "data-larger-than-memory": {"1_600_000": "200", "{000..009}": "{000..001}"},
+    "sklearn": {
+        "epochs=50": "epochs=3",
+        "epochs=20": "epochs=3",
+        "n_components=2, random_state": "n_components=2, epochs=10, random_state",
+        "false_alarm_rate=0.05": "false_alarm_rate=0.05, epochs=10",
+    },
+    "tables": {"evaluate runs/people": "evaluate runs/people --num-samples 50", "--n 1000": "--n 100"},
     "scaling": {
         "runs/big --devices 3": "runs/digits --devices 1 --epochs 2",
         " mnist": " digits",

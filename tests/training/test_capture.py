@@ -106,6 +106,7 @@ def test_no_step_touches_the_host(name: str, meta: torch.device) -> None:
         engine.take(rows, part, ())
 
 
+@pytest.mark.usefixtures("narrow_critics")
 @pytest.mark.parametrize("name", ["vae", "iwae", "ladder", "vq-vae", "factor-vae"])
 def test_a_static_step_learns_what_an_ordinary_one_learns(name: str) -> None:
     replayed = trained(narrow(name, epochs=3, ema=0.9, clip=1.0), lambda: None, None)
