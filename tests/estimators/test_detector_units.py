@@ -224,7 +224,7 @@ def test_noise_keeps_a_model_of_few_rows_from_overfitting() -> None:
     x, new = wines[:60], wines[60:]
     gaps = []
     for noise in (0.0, None):
-        detector = VAEAnomalyDetector(noise=noise, epochs=400, hidden=(64,), random_state=0)
+        detector = VAEAnomalyDetector(noise=noise, epochs=200, hidden=(64,), random_state=0)
         with pytest.warns(RunWarning, match="12 rows"):
             detector.fit(x)
         gaps.append(np.median(detector.score_samples(x)) - np.median(detector.score_samples(new)))

@@ -65,7 +65,7 @@ def test_rows_come_out_in_the_types_and_categories_that_went_in(model: VAETransf
 
 
 def test_imputed_frames_keep_what_was_observed_and_lose_every_hole() -> None:
-    imputer = VAEImputer(random_state=0).fit(PEOPLE)
+    imputer = VAEImputer(epochs=50, random_state=0).fit(PEOPLE)
     for filled in (imputer.transform(PEOPLE), *imputer.sample(PEOPLE, 2)):
         assert not filled.isna().any().any()
         assert (filled.dtypes == PEOPLE.dtypes).all()
@@ -97,7 +97,7 @@ def test_an_unknown_category_is_refused_or_missing(model: VAETransformer) -> Non
 
 
 def test_a_detector_names_the_columns_of_a_frame() -> None:
-    detector = VAEAnomalyDetector(random_state=0).fit(people(400))
+    detector = VAEAnomalyDetector(epochs=30, random_state=0).fit(people(400))
     odd = people(5, seed=9)
     odd["pay"] = odd["pay"].fillna(2000.0)
     odd.loc[1002, "pay"] = 1e6
