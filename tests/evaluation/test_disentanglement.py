@@ -14,7 +14,7 @@ from elboroom.errors import FailureError, UsageError
 from elboroom.evaluation.disentanglement import MEASURES, disentanglement, udr
 from elboroom.evaluation.disentanglement.factors import labelled
 from elboroom.evaluation.disentanglement.information import mig, modularity
-from elboroom.evaluation.disentanglement.interventions import irs
+from elboroom.evaluation.disentanglement.interventions import factor_vae, irs
 from elboroom.evaluation.disentanglement.predictors import dci, sap, sap_table
 from elboroom.evaluation.measure import Measure
 
@@ -254,3 +254,64 @@ def test_udr_takes_the_median_over_the_other_models() -> None:
     assert scores[3] < 0.1
     with pytest.raises(UsageError, match="at least 2"):
         udr([z], [ones])
+
+
+@pytest.mark.parametrize("constant", [0.1, 1e5 / 3, 0.0])
+def test_a_constant_dimension_has_no_vote_and_does_not_stray(constant: float) -> None:
+    """Its mean is rounded, so that its variance is not quite 0."""
+    codes, factors = table(999)
+    plain, beside = labelled(codes, factors), labelled(np.c_[codes, np.full(999, constant)], factors)
+    votes = [factor_vae(data, 300, np.random.default_rng(0)) for data in (plain, beside)]
+    np.testing.assert_array_equal(*votes)
+    assert votes[0].mean() > 0.5
+    np.testing.assert_array_equal(irs(beside), [*irs(plain), 0.0])
+    assert sap_table(beside, beside)[-1].max() < 0.6  # the share of the largest value of a factor
+
+
+def test_sap_does_not_depend_on_the_units_of_codes() -> None:
+    rng = np.random.default_rng(3)
+    factors = rng.normal(size=(300, 2))
+    codes = factors + 0.1 * rng.normal(size=(300, 2))
+    for unit in (1e-8, 1e-200, 1e30):
+        data = labelled(codes * unit, factors)
+        np.testing.assert_allclose(
+            sap_table(data, data), sap_table(labelled(codes, factors), data), atol=1e-12
+        )
+
+
+def test_a_rare_value_may_be_missing_from_a_resample() -> None:
+    """Two examples in each half: a tenth of the resamples have neither of them."""
+    rng = np.random.default_rng(0)
+    rare = np.zeros(80, np.int64)
+    order = np.random.default_rng(0).permutation(80)
+    rare[order[[0, 1, 50, 51]]] = 1
+    factors = np.stack([rare, np.arange(80) % 3], 1)
+    codes = factors + 0.1 * rng.normal(size=(80, 2))
+    names = ("mig", "modularity", "irs", "sap", "explicitness", "dci")
+    for name, score in disentanglement(codes, factors, names, seed=0).items():
+        assert score.error is not None, name
+        assert np.isfinite([score.value, score.error]).all(), name
+
+
+def test_no_error_where_resamples_hardly_ever_have_all_values() -> None:
+    """Thirty factors, each with one example of its own: a resample has them all once in a million times."""
+    factors = np.eye(60, 30, dtype=np.int64)
+    codes = factors @ np.random.default_rng(0).normal(size=(30, 3))
+    assert disentanglement(codes, factors, ["mig"], resamples=2)["mig"].error is None
+
+
+def test_irs_and_sap_of_correlated_skewed_factors_by_loops() -> None:
+    """Labels with gaps, factors that depend on each other, and a copy of a dimension."""
+    codes, factors = table(300)
+    factors[:, 1] = np.where(factors[:, 0] == 1, 7, factors[:, 1])
+    labels = factors**3 * 5 - 2
+    codes = np.c_[codes, codes[:, 0]]
+    expected = []
+    for code in codes.T:
+        kept = []
+        for f in labels.T:
+            strays = [np.quantile(np.abs(code[f == v] - code[f == v].mean()), 0.99) for v in np.unique(f)]
+            kept.append(1 - np.mean(strays) / np.abs(code - code.mean()).max())
+        expected.append(max(kept))
+    np.testing.assert_allclose(irs(labelled(codes, labels)), expected, atol=1e-12)
+    np.testing.assert_allclose(mig(labelled(codes, labels)), mig_by_counting(codes, labels), atol=1e-12)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.explorer.conftest import facts_of
+from tests.explorer.conftest import Opened, facts_of
 from torch import nn
 
 from elboroom.cli.inputs.run_data import run_data
@@ -20,7 +22,10 @@ from elboroom.explorer.blob import Blob, rounded
 from elboroom.explorer.layers import CannotRunError, Translator
 from elboroom.explorer.maps import plane_map
 from elboroom.explorer.page import script_json
+from elboroom.explorer.payload import collect
+from elboroom.models.fitted_prior import FittedPrior, write_fitted
 from elboroom.models.vae import VAE
+from elboroom.probability.gaussian_mixture import GaussianMixture
 from elboroom.runs.run import Run
 
 
@@ -133,3 +138,38 @@ def test_errors_name_the_option(digits: Path, capsys: pytest.CaptureFixture[str]
     page = digits / "explorer.html"
     assert main(["explore", str(digits), "--export", str(page)]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_draws_from_a_fitted_prior_are_its_own(digits: Path) -> None:
+    run, vae = Run(digits), Run(digits).model()
+    density = GaussianMixture(torch.zeros(1), torch.tensor([[7.0, -3.0]]), torch.tensor([[0.1, 0.2]]))
+    fitted = FittedPrior("gmm", density, {})
+    data = run_data(run)
+    found = collect(run, vae, data, data.indices("test")[:50], drawn_from=fitted)
+    draws = found.facts["draws"]
+    assert draws["prior"] == "Gaussian mixture of 1 component with diagonal covariance"
+    entry = found.blob.index[draws["codes"]]
+    assert entry["shape"] == [draws["count"], 2] == [1000, 2]
+    held = zlib.decompress(base64.b64decode(found.blob.packed()))
+    codes = np.frombuffer(held, entry["type"], 2000, entry["offset"]).reshape(1000, 2)
+    np.testing.assert_allclose(codes.mean(0), [7, -3], atol=0.03)
+    np.testing.assert_allclose(codes.std(0), [0.1, 0.2], rtol=0.1)
+    assert facts_of(digits / "explorer.html")["draws"] is None
+
+
+def test_random_shows_draws_from_the_fitted_prior(
+    digits: Path, tmp_path: Path, open_page: Callable[..., Opened], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, page = tmp_path / "run", tmp_path / "e.html"
+    shutil.copytree(digits, run)
+    command = ["explore", str(run), "--prior", "fitted", "--export", str(page)]
+    assert main(command) == 2
+    assert "has no fitted prior; run 'elboroom fit-prior" in capsys.readouterr().err
+    density = GaussianMixture(torch.zeros(1), torch.tensor([[7.0, -3.0]]), torch.full((1, 2), 0.01))
+    write_fitted(run, FittedPrior("gmm", density, {}), Run(run).model())
+    assert main(command) == 0
+    opened = open_page(page)
+    opened.page.keyboard.press("r")
+    opened.settle()
+    np.testing.assert_allclose(opened.js("() => Array.from(explorer.store.shown.code)"), [7, -3], atol=0.1)
+    assert opened.page.inner_text(".origin") == "a draw from the fitted prior"

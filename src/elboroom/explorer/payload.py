@@ -20,7 +20,8 @@ from elboroom.explorer.layers import CannotRunError, to_numpy
 from elboroom.explorer.maps import Map, plane_map, umap_map
 from elboroom.explorer.model import page_model
 from elboroom.explorer.points import Points, class_means, collect_points, dimension_table
-from elboroom.latent.arrays import evenly
+from elboroom.latent.arrays import evenly, seeded
+from elboroom.models.fitted_prior import FittedPrior
 from elboroom.models.vae import VAE
 from elboroom.probability.conditional_prior import ConditionalNormal
 from elboroom.runs.run import Run
@@ -30,6 +31,7 @@ _EXACT_BYTES = 1 << 20  # codes of fewer bytes are kept in float32, others in fl
 _MEASURED = 256  # examples that the page's error is measured with
 _CHECKED = 4  # of them, whose pictures the page compares with its own
 _THUMBNAIL_BYTES = {1: 650_000, 3: 2_500_000, 4: 2_500_000}  # by channels
+_DRAWS, _DRAW_BYTES = 1000, 1 << 20  # most codes drawn from a fitted prior, and bytes of them
 _HISTORY = 400  # most rows of the history
 
 
@@ -61,6 +63,7 @@ def collect(
     points: int = 10_000,
     umap: bool = False,
     served: bool = False,
+    drawn_from: FittedPrior | None = None,
 ) -> Payload:
     """Gather what the page of a run shows.
 
@@ -80,6 +83,8 @@ def collect(
         Add a map by UMAP.
     served : bool
         The page can ask a server for what it cannot run (:mod:`elboroom.explorer.routes`).
+    drawn_from : FittedPrior, optional
+        A prior fitted after training; the page then shows draws from it in place of codes near the data.
 
     Raises
     ------
@@ -110,6 +115,7 @@ def collect(
         "points": _points(blob, found),
         "columns": column_facts(data, chosen),
         "classes": _classes(blob, vae, data),
+        "draws": None if drawn_from is None else _draws(blob, vae, drawn_from),
         "maps": [_map(blob, each) for each in _maps(found.codes, umap)],
         "condition": _condition(blob, vae),
         "preparation": run.preparation.to_json(),
@@ -137,6 +143,14 @@ def _points(blob: Blob, found: Points) -> dict[str, Any]:
     }
     entry["conditions"] = None if found.conditions is None else blob.add(found.conditions)
     return entry
+
+
+def _draws(blob: Blob, vae: VAE, drawn_from: FittedPrior) -> dict[str, Any]:
+    """Codes from a fitted prior, the same in every page of a run."""
+    n = max(1, min(_DRAWS, _DRAW_BYTES // (4 * vae.latent_dim)))
+    with seeded(vae, 0):
+        codes = to_numpy(drawn_from.density.sample(n)).astype(np.float32)
+    return {"codes": blob.add(codes), "count": n, "prior": drawn_from.describe()}
 
 
 def _classes(blob: Blob, vae: VAE, data: Dataset) -> dict[str, Any] | None:

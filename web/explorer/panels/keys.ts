@@ -1,6 +1,6 @@
 // Keys that work everywhere but in fields of text.
 
-import { randomCode } from "./picture";
+import { showRandom } from "./picture";
 import { turnTheme } from "./header";
 import type { Context } from "./context";
 import type { MorphPanel } from "./morph";
@@ -10,7 +10,7 @@ export function keys(context: Context, morph: MorphPanel, search: HTMLInputEleme
   const acts: Record<string, () => void> = {
     "/": () => search.focus(),
     m: () => pick(store.shown),
-    r: () => store.keepCode(randomCode(context), "a draw near the data"),
+    r: () => showRandom(context),
     p: () => morph.toggle(),
     t: () => turnTheme(context),
     "0": () => map.reset(),

@@ -13,8 +13,10 @@ export function pictureCard(context: Context): HTMLElement {
   const origin = make("div", { class: "origin" });
   const label = make("div", { class: "label" });
   const code = make("div", { class: "code", title: "The code" });
-  const random = make("button", { click: () => store.keepCode(randomCode(context), "a draw near the data") }, "Random");
-  random.title = "Show the code of a random example, moved a little (r)";
+  const random = make("button", { click: () => showRandom(context) }, "Random");
+  random.title = facts.draws
+    ? `Show a draw from the fitted prior: ${facts.draws.prior} (r)`
+    : "Show the code of a random example, moved a little (r)";
   const add = make("button", { class: "main", click: () => context.pick(store.shown) }, "Add to morph");
   add.title = "Use this code as the next point of a morph (m)";
   const { element, show } = display(context);
@@ -73,8 +75,16 @@ function codeText(code: Float32Array): string {
   return `z = (${first}${code.length > 4 ? `, … ${code.length} numbers` : ""})`;
 }
 
+/** Show a draw from the fitted prior if the page has some, and else a code near the data. */
+export function showRandom(context: Context): void {
+  const { arrays, facts, store } = context;
+  if (!facts.draws) return store.keepCode(randomCode(context), "a draw near the data");
+  const first = Math.floor(Math.random() * facts.draws.count) * facts.latentDim;
+  store.keepCode(arrays.floats(facts.draws.codes).slice(first, first + facts.latentDim), "a draw from the fitted prior");
+}
+
 /** The code of a random example, moved by a tenth of each dimension's standard deviation. */
-export function randomCode({ points, facts }: Context): Float32Array {
+function randomCode({ points, facts }: Context): Float32Array {
   const code = points.code(Math.floor(Math.random() * points.count));
   for (const { dim, sd } of facts.dims) {
     const noise = Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());

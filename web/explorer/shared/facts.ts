@@ -83,6 +83,8 @@ export interface Facts {
     conditions: number | null;
   };
   classes: { means: number; counts: number[] } | null;
+  /** Codes drawn from a prior that was fitted after training. */
+  draws: { codes: number; count: number; prior: string } | null;
   maps: MapFacts[];
   condition: ConditionFacts | null;
   preparation: { kind: string; ways: PhotoSteps[] };

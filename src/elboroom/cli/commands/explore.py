@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from elboroom.errors import UsageError
 
 if TYPE_CHECKING:
     from elboroom.explorer.payload import Payload
+    from elboroom.models.fitted_prior import FittedPrior
+    from elboroom.models.vae import VAE
+    from elboroom.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,13 @@ class Explore(ModelVerb):
     umap: Annotated[
         bool, Option(help="Add a map by UMAP, which keeps neighbours together; needs elboroom[umap].")
     ] = False
+    prior: Annotated[
+        Literal["model", "fitted"],
+        Option(
+            help="fitted: the button Random shows draws from the prior that 'fit-prior' fitted, in place of "
+            "codes near examples."
+        ),
+    ] = "model"
     overwrite: Overwrite = False
     open: Annotated[bool, Option(help="Open the page that is served in the browser.")] = False
     port: Annotated[int, Field(ge=0, lt=65536), Option(help="Port to serve at; 0 takes a free one.")] = 0
@@ -69,7 +79,9 @@ class Explore(ModelVerb):
         rows = data.indices(self.split)
         if not len(rows):
             raise UsageError(f"{data.name} has no {self.split} examples; choose another --split")
-        payload = collect(made, vae, data, rows, points=self.points, umap=self.umap, served=served)
+        drawn_from = self._drawn_from(made, vae)
+        options = {"points": self.points, "umap": self.umap, "served": served}
+        payload = collect(made, vae, data, rows, drawn_from=drawn_from, **options)
         page, say = make_page(payload, served=served), console()
         for note in payload.notes:
             say.print(note)
@@ -80,6 +92,11 @@ class Explore(ModelVerb):
         else:
             write_atomic(file, page)
             say.print(f"wrote {shown(file)}: {_described(payload, len(page))}")
+
+    def _drawn_from(self, run: Run, vae: VAE) -> FittedPrior | None:
+        from elboroom.cli.inputs.prior import fitted_prior
+
+        return fitted_prior(run, vae) if self.prior == "fitted" else None
 
     def _check(self) -> None:
         if self.export is not None and (self.open or self.port):

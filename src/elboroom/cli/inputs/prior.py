@@ -10,7 +10,7 @@ from elboroom.config.bounds import BOUNDS
 from elboroom.errors import UsageError
 from elboroom.evaluation.fitting import kind_for, why_noise, why_not
 from elboroom.evaluation.latent_statistics import why_far
-from elboroom.models.fitted_prior import FILE, read_fitted
+from elboroom.models.fitted_prior import FILE, FittedPrior, read_fitted
 from elboroom.models.vae import VAE
 from elboroom.probability.priors import StandardNormal
 from elboroom.runs.run import Run
@@ -35,9 +35,7 @@ def with_prior(
     """
     refused = why_not(vae)
     if which == "fitted":
-        if refused is not None:
-            raise UsageError(f"--prior fitted: {refused}")
-        fitted = read_fitted(run.path, vae)
+        fitted = fitted_prior(run, vae)
         console().print(f"{'drawing from' if draws else 'using'} the fitted prior: {fitted.describe()}")
         return vae.with_prior(fitted.density), "fitted prior"
     has = refused is None and (run.path / FILE).exists()
@@ -50,6 +48,20 @@ def with_prior(
             fix = f"fit-prior cannot mend it: {refused}"
         console().print(f"warning: these samples will look like noise: {reason}; {fix}")
     return vae, "prior"
+
+
+def fitted_prior(run: Run, vae: VAE) -> FittedPrior:
+    """Read the prior that was fitted to a run.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or there cannot be one.
+    """
+    refused = why_not(vae)
+    if refused is not None:
+        raise UsageError(f"--prior fitted: {refused}")
+    return read_fitted(run.path, vae)
 
 
 def fitting_command(run: Run, vae: VAE) -> str:

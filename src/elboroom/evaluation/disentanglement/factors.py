@@ -146,6 +146,17 @@ def binned(values: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     return np.clip(np.digitize(values, edges[:-1]) - 1, 0, bins - 1).astype(np.int64)
 
 
+def varies(codes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which columns hold more than one value, (d,); a variance tells less, as the mean of copies is rounded.
+
+    Examples
+    --------
+    >>> varies(np.array([[0.1, 1.0]] * 9 + [[0.1, 2.0]])).tolist()
+    [False, True]
+    """
+    return np.asarray(codes.max(0) > codes.min(0))
+
+
 def groups(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Sort examples by a factor: their order, and where each value's examples begin and how many they are."""
     order = np.argsort(column, kind="stable")

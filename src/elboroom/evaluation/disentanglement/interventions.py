@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from elboroom.evaluation.disentanglement.factors import Labelled, groups
+from elboroom.evaluation.disentanglement.factors import Labelled, groups, varies
 from elboroom.evaluation.disentanglement.predictors import fit
 
 _TOGETHER = 64  # examples, or pairs of them, to a vote
@@ -29,7 +29,7 @@ def _votes(
     kept = rng.integers(len(data.names), size=points)
     features = np.zeros((points, data.codes.shape[1]))
     spread = data.codes.std(0)
-    scaled = data.codes / np.where(spread > 0, spread, 1)
+    scaled = data.codes / np.where(varies(data.codes), spread, 1)
     for k in range(len(data.names)):
         mine = np.flatnonzero(kept == k)
         first = rng.integers(len(data), size=(len(mine), _TOGETHER))
@@ -63,7 +63,7 @@ def factor_vae(data: Labelled, points: int, rng: np.random.Generator) -> NDArray
     votes. Dimensions that do not vary at all have no vote.
     """
     variance = data.codes.var(0, ddof=1)
-    alive = np.flatnonzero(variance > 0)
+    alive = np.flatnonzero(varies(data.codes))
     if not len(alive):
         return np.zeros(points, np.bool_)
 
@@ -107,5 +107,5 @@ def irs(data: Labelled) -> NDArray[np.float64]:
 
 
 def deviations(data: Labelled) -> NDArray[np.float64]:
-    """How far each dimension strays from its mean at most, (d,)."""
-    return np.asarray(np.abs(data.codes - data.codes.mean(0)).max(0))
+    """How far each dimension strays from its mean at most, (d,); 0 if it does not vary."""
+    return np.where(varies(data.codes), np.abs(data.codes - data.codes.mean(0)).max(0), 0.0)

@@ -9,12 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from elboroom.evaluation.disentanglement.factors import Labelled
+from elboroom.evaluation.disentanglement.factors import Labelled, varies
 from elboroom.evaluation.disentanglement.information import gap
 
 Forest = Literal["forest", "boosting"]
 
-_CONSTANT = 1e-12  # a variance that is none
 _TREES = 50
 
 
@@ -35,9 +34,10 @@ def sap_table(train: Labelled, test: Labelled) -> NDArray[np.float64]:
 def _sap(train: Labelled, test: Labelled, dimension: int, k: int) -> float:
     code = train.codes[:, dimension]
     if not train.discrete[k]:
-        together = np.cov(code, train.values[:, k], ddof=1)
-        if together[0, 0] <= _CONSTANT:
+        if not varies(code[:, None])[0]:
             return 0.0
+        code = (code - code.min()) / np.ptp(code)  # the squares of codes in small units would vanish
+        together = np.cov(code, train.values[:, k], ddof=1)
         return float(together[0, 1] ** 2 / (together[0, 0] * together[1, 1]))
     from sklearn.svm import LinearSVC
 

@@ -26,6 +26,7 @@ MEASURES = {
 """The measures by name, and how each is estimated."""
 
 _REFITS = 5
+_TRIES = 100  # resamples drawn for each that is wanted, as one may lack all but one value of a factor
 _BETWEEN_FACTORS = ("dci", "beta_vae", "factor_vae", "modularity")
 
 
@@ -172,15 +173,25 @@ class _Suite:
         error = (share * (1 - share) / len(right)) ** 0.5
         return self._measure(name, share, error, points=self.points)
 
-    def _spread(self, score: Callable[[Labelled], float], data: Labelled, most: int | None = None) -> float:
-        """Return the standard deviation of a score over resamples of the examples."""
+    def _spread(
+        self, score: Callable[[Labelled], float], data: Labelled, most: int | None = None
+    ) -> float | None:
+        """Return the standard deviation of a score over resamples of the examples that allow it.
+
+        A resample allows it if every factor has two values in it. None if such resamples are too rare.
+        """
         rng = np.random.default_rng(self.seed)
         times = min(self.resamples, most or self.resamples)
-        return float(
-            np.std([score(data.take(rng.integers(len(data), size=len(data)))) for _ in range(times)], ddof=1)
-        )
+        scores: list[float] = []
+        for _ in range(times * _TRIES):
+            resample = data.take(rng.integers(len(data), size=len(data)))
+            if (resample.factors.max(0) > resample.factors.min(0)).all():
+                scores.append(score(resample))
+            if len(scores) == times:
+                return float(np.std(scores, ddof=1))
+        return None
 
-    def _refitted(self, score: Callable[[Labelled], float]) -> float:
+    def _refitted(self, score: Callable[[Labelled], float]) -> float | None:
         return self._spread(score, self.train, _REFITS)
 
     def _check_halves(self) -> None:
@@ -192,7 +203,7 @@ class _Suite:
                         "give more examples, or leave it out"
                     )
 
-    def _measure(self, name: str, value: float, error: float, **details: object) -> Measure:
+    def _measure(self, name: str, value: float, error: float | None, **details: object) -> Measure:
         by_factor = details.get("factors")
         if isinstance(by_factor, np.ndarray):
             details["factors"] = dict(zip(self.data.names, by_factor.tolist(), strict=True))
