@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -80,8 +80,8 @@ class Explore(ModelVerb):
         if not len(rows):
             raise UsageError(f"{data.name} has no {self.split} examples; choose another --split")
         drawn_from = self._drawn_from(made, vae)
-        options = {"points": self.points, "umap": self.umap, "served": served}
-        payload = collect(made, vae, data, rows, drawn_from=drawn_from, **options)
+        sizes: dict[str, Any] = {"points": self.points, "umap": self.umap, "served": served}
+        payload = collect(made, vae, data, rows, drawn_from=drawn_from, **sizes)
         page, say = make_page(payload, served=served), console()
         for note in payload.notes:
             say.print(note)
