@@ -70,7 +70,8 @@ def patch_critic(out: Path) -> None:
         network="spatial", likelihood="laplace", conv_width=4, conv_levels=1, latent_dim=2, hidden=(400, 400)
     )
     options = {"critic_start": 2 / 3, "critic_warmup": 1 / 3, "critic_r1": 0.5, "critic_width": 4}
-    fit(vae, images(), out=out, **BASE, **options, penalties={"patch_critic": 0.5, "equivariance": 0.1})
+    more = {**BASE, **options, "critic_norm": "spectral"}
+    fit(vae, images(), out=out, **more, penalties={"patch_critic": 0.5, "equivariance": 0.1})
 
 
 def layers(out: Path) -> None:

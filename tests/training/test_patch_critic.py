@@ -18,7 +18,7 @@ from elboroom.errors import UsageError
 from elboroom.models.terms import Terms
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
-from elboroom.objectives.patch_critic import PatchCritic
+from elboroom.objectives.patch_critic import PatchCritic, largest_singular_value
 from elboroom.objectives.recipes import recipe
 from elboroom.training import fit
 from elboroom.training.loop import Training
@@ -182,8 +182,23 @@ def test_while_it_sleeps_the_model_trains_as_with_one_that_is_awake(data: Datase
         assert torch.equal(weight, weights[1][name]), name
 
 
-def test_killed_in_each_phase_and_resumed_bit_for_bit(data: Dataset, tmp_path: Path) -> None:
-    config = config_of()
+def test_two_hundred_steps_against_a_critic_in_bf16_stay_finite(data: Dataset) -> None:
+    more = {"precision": "bf16", "critic_norm": "spectral", "lr": 2e-3, "batches_per_epoch": 50}
+    config = config_of(**more, critic_start=0.25, critic_warmup=0.25)
+    vae = build(config, data)
+    history = fit(vae, data, config=config, quiet=True)
+    assert history[-1]["step"] == 200
+    assert all(np.isfinite(value) for row in history for value in row.values() if isinstance(value, float))
+    assert not any("skipped_steps" in row or "recovered" in row for row in history)
+    assert all(torch.isfinite(weight).all() for weight in vae.state_dict().values())
+    assert history[-1]["distortion"] < history[0]["distortion"]
+
+
+@pytest.mark.parametrize("more", [{}, {"critic_norm": "spectral", "precision": "bf16"}], ids=str)
+def test_killed_in_each_phase_and_resumed_bit_for_bit(
+    data: Dataset, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    config = config_of(**more)
     whole = build(config, data)
     history = fit(whole, data, config=config, out=tmp_path / "whole", quiet=True)
     for stop in (1, 2, 3):
@@ -204,9 +219,55 @@ def test_killed_in_each_phase_and_resumed_bit_for_bit(data: Dataset, tmp_path: P
         assert [[row[c] for c in columns] for row in again] == [[row[c] for c in columns] for row in history]
 
 
+def test_the_largest_singular_value_and_its_slope() -> None:
+    """By numpy's decomposition; the slope is u vᵀ."""
+    torch.manual_seed(5)
+    for shape in ((1, 6, 3, 3), (32, 3, 4, 4), (64, 2, 2, 2)):
+        weight = torch.randn(shape).requires_grad_()
+        found = largest_singular_value(weight)
+        (slope,) = torch.autograd.grad(found, weight)
+        u, s, v = np.linalg.svd(weight.detach().flatten(1).double().numpy())
+        assert found.item() == pytest.approx(s[0], rel=1e-5)
+        np.testing.assert_allclose(slope.flatten(1).numpy(), np.outer(u[:, 0], v[0]), atol=1e-3)
+    near = torch.diag(torch.tensor([2.0, 1.999, 1.0]))  # a mixture of two directions gives a mean of theirs
+    assert 1.999 <= largest_singular_value(near).item() <= 2.0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert largest_singular_value(weight) == found
+    assert torch.isfinite(torch.zeros(2, 3) / largest_singular_value(torch.zeros(2, 3))).all()
+
+
+def test_a_critic_of_spectral_norm_uses_weights_of_size_one() -> None:
+    vae = model()
+    torch.manual_seed(3)
+    critic = PatchCritic(vae.shape, vae.decoder, width=4, spectral=True)  # type: ignore[arg-type]
+    used = critic.weights()
+    for name, weight in used.items():
+        if weight.ndim > 1:
+            assert np.linalg.svd(weight.detach().flatten(1).numpy())[1][0] == pytest.approx(1, rel=1e-4)
+        else:
+            assert weight is dict(critic.network.named_parameters())[name]
+    plain = critic_of(vae)
+    terms = passed(vae)
+    plain.network.load_state_dict({name: weight.detach() for name, weight in used.items()})
+    critic.r1 = plain.r1 = 2.0
+    assert critic.own_loss(terms).item() == pytest.approx(plain.own_loss(terms).item(), rel=1e-6)
+    assert critic(terms).item() == pytest.approx(plain(terms).item(), rel=1e-5)
+    grey = torch.full((1, 3, 16, 20), 0.5)  # is in the middle of the first layer's outputs
+    first = torch.nn.functional.conv2d(grey, used["0.weight"], used["0.bias"], stride=2)
+    assert first.abs().max() < 1e-5
+    with torch.no_grad():  # the weights' own size has no effect
+        critic.network[0].weight *= 7
+    assert critic.own_loss(terms).item() == pytest.approx(plain.own_loss(terms).item(), rel=1e-5)
+    critic.own_loss(terms).backward()
+    assert all(weight.grad is not None for weight in critic.parameters())
+    assert all(weight.grad is None for weight in vae.parameters())
+
+
 def test_what_has_no_effect_is_refused() -> None:
     with pytest.raises(UsageError, match=r"critic_r1 = 0\.1 has no effect without patch_critic"):
         ObjectiveConfig(critic_r1=0.1)
+    with pytest.raises(UsageError, match=r"critic_norm = 'spectral' has no effect without patch_critic"):
+        ObjectiveConfig(critic_norm="spectral")
     with pytest.raises(UsageError, match=r"critic_width = 8 has no effect without patch_critic"):
         ObjectiveConfig(critic_width=8, penalties={"prior_critic": 1.0})
     with pytest.raises(UsageError, match=r"critic_layers = 2 has no effect without patch_critic"):

@@ -107,6 +107,10 @@ class ObjectiveConfig(Section):
     (arXiv:1801.04406), which keeps it smooth.
     """
 
+    critic_norm: Literal["none", "spectral"] = "none"
+    """Normalisation of patch_critic's weights. spectral divides each matrix by its largest singular value
+    (arXiv:1802.05957), beside or instead of R1.
+    """
     lpips_weights: Annotated[tuple[str, ...], Field(max_length=2), Option(metavar="FILE")] = ()
     """Weights of the penalty lpips, .safetensors: AlexNet or VGG-16, and the five layers of LPIPS; one file
     with both, or two.
@@ -163,11 +167,12 @@ class ObjectiveConfig(Section):
                 f"critic_start = {self.critic_start:g} has no effect without a critic; leave it out, or give "
                 f"one of the penalties {critics}"
             )
-        for name in ("critic_width", "critic_layers", "critic_lr", "critic_r1"):
+        for name in ("critic_width", "critic_layers", "critic_lr", "critic_r1", "critic_norm"):
             value = getattr(self, name)
             if value != type(self).model_fields[name].default and "patch_critic" not in self.penalties:
+                shown = repr(value) if isinstance(value, str) else f"{value:g}"
                 raise ValueError(
-                    f"{name} = {value:g} has no effect without patch_critic; leave it out, or give "
+                    f"{name} = {shown} has no effect without patch_critic; leave it out, or give "
                     "the penalty patch_critic"
                 )
         if (self.critic_warmup or 0.0) > self.critic_start or (

@@ -221,5 +221,6 @@ def _patch_critic(vae: VAE, config: ObjectiveConfig) -> Penalty:
         width=config.critic_width,
         layers=config.critic_layers,
         r1=config.critic_r1,
+        spectral=config.critic_norm == "spectral",
         lr=config.critic_lr,
     )

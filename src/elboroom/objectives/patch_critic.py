@@ -17,6 +17,8 @@ _MOST = 1e4  # times that the critic's gradient is enlarged at most, for a disto
 _LEAST = 1e-6  # that is added to its norm
 _SLOPE = 0.2
 _CENTRE, _SPREAD = 0.5, 0.25  # of pixels, about
+_SQUARINGS = 9  # of power iterations
+_TINY = 1e-30  # least divisor, for weights that are all zero
 _FIRST_GUESS = 0.2  # size of a new critic's logits, about
 
 
@@ -42,6 +44,9 @@ class PatchCritic(nn.Module):
     r1 : float
         Weight γ of (γ/2) · mean over patches of ‖∂logit/∂x‖² at real images x in the critic's own loss
         (arXiv:1801.04406 eq. 9); the gradients of patches that overlap are added first.
+    spectral : bool
+        Whether each weight matrix is divided by its largest singular value, which bounds the critic's slope
+        (arXiv:1802.05957 eq. 8).
     lr, betas
         Settings of the critic's own Adam.
     """
@@ -54,6 +59,7 @@ class PatchCritic(nn.Module):
         width: int = 32,
         layers: int = 3,
         r1: float = 0.0,
+        spectral: bool = False,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.9),
     ):
@@ -67,16 +73,23 @@ class PatchCritic(nn.Module):
             steps += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         self.network = nn.Sequential(*steps, nn.Conv2d(widths[-1], 1, 3, padding=1))
         _begin(self.network)
+        if spectral:  # the first bias centres images for weights as they are used
+            first = self.network[0]
+            assert isinstance(first, nn.Conv2d)
+            assert first.bias is not None
+            first.bias.data /= largest_singular_value(first.weight.detach())
         self.most = _MOST * math.prod(shape)
         self.decoder = [decoder]  # in a list, so that its weights are not the critic's
         self.r1 = r1
+        self.spectral = spectral
         self.lr = lr
         self.betas = betas
 
     def forward(self, terms: Terms) -> Tensor:
         """Compute the penalty of the model; its gradient reaches the decoder but not the critic."""
         images = _grids(terms.likelihood.mean)
-        fixed = {name: weight.detach() for name, weight in self.network.named_parameters()}
+        with torch.no_grad():
+            fixed = {name: weight.detach() for name, weight in self.weights().items()}
         logits: Tensor = functional_call(self.network, fixed, (images,))
         penalty = -logits.mean()
         return self._scale(terms.distortion.mean(), penalty) * penalty
@@ -86,12 +99,23 @@ class PatchCritic(nn.Module):
         with torch.no_grad():
             drawn = _grids(terms.likelihood.mean.detach())
             real = _grids(terms.x[None])
-        logits = self._logits(torch.cat([real, drawn]))
+        weights = self.weights()
+        logits = self._logits(torch.cat([real, drawn]), weights)
         of_real, of_drawn = logits[: len(real)], logits[len(real) :]
         loss = 0.5 * (F.relu(1 - of_real).mean() + F.relu(1 + of_drawn).mean())
-        return loss + 0.5 * self.r1 * self._slope_at(real) if self.r1 else loss
+        return loss + 0.5 * self.r1 * self._slope_at(real, weights) if self.r1 else loss
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def weights(self) -> dict[str, Tensor]:
+        """Weights and biases of the network by name, as they are used."""
+        own: dict[str, Tensor] = dict(self.network.named_parameters())
+        if not self.spectral:
+            return own
+        return {
+            name: weight / largest_singular_value(weight) if weight.ndim > 1 else weight
+            for name, weight in own.items()
+        }
+
+    def _logits(self, images: Tensor, weights: dict[str, Tensor]) -> Tensor:
         """Logits whose last bias has an exact gradient.
 
         The hinge's gradients ±1/n cancel at that bias as long as no patch is certain. In float32 a rounding
@@ -99,16 +123,17 @@ class PatchCritic(nn.Module):
         """
         last = self.network[-1]
         assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        raw = F.conv2d(self.network[:-1](images), last.weight, padding=last.padding)
+        *before, of_last, bias = weights
+        inner = functional_call(self.network[:-1], {name: weights[name] for name in before}, (images,))
+        raw = F.conv2d(inner, weights[of_last], padding=last.padding)
         exact = raw.dtype if raw.device.type == "mps" else torch.float64
-        return (raw.to(exact) + last.bias.to(exact)[:, None, None]).to(raw.dtype)
+        return (raw.to(exact) + weights[bias].to(exact)[:, None, None]).to(raw.dtype)
 
-    def _slope_at(self, real: Tensor) -> Tensor:
+    def _slope_at(self, real: Tensor, weights: dict[str, Tensor]) -> Tensor:
         """Squared gradient of the logits at real images, mean over patches."""
         with torch.enable_grad():  # validation runs without a graph
             at = real.detach().requires_grad_()
-            logits: Tensor = self.network(at)
+            logits: Tensor = functional_call(self.network, weights, (at,))
             (slope,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
         return slope.square().sum() / logits.numel()
 
@@ -145,6 +170,26 @@ def _begin(network: nn.Sequential) -> None:
         convolutions[-1].weight *= _FIRST_GUESS
         first.weight /= _SPREAD
         first.bias -= _CENTRE * first.weight.sum((1, 2, 3))
+
+
+def largest_singular_value(weight: Tensor) -> Tensor:
+    """Largest singular value of a convolution's weight as a matrix (out, in · kernel), a scalar.
+
+    It is a function of the weight alone, so that nothing is kept between steps: power iterations by squaring
+    the smaller product of the matrix with its transpose nine times stand for 512 of one vector. What mixture
+    of leading directions remains gives a mean of their values; the slope is that of the direction.
+    """
+    with torch.autocast(weight.device.type, enabled=False):
+        matrix = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+        if matrix.shape[0] > matrix.shape[1]:
+            matrix = matrix.T
+        with torch.no_grad():
+            power = matrix @ matrix.T
+            for _ in range(_SQUARINGS):
+                power = power / power.diagonal().sum().clamp_min(_TINY)
+                power = power @ power
+            power = power / power.diagonal().sum().clamp_min(_TINY)
+        return ((power @ matrix) * matrix).sum().clamp_min(_TINY).sqrt()
 
 
 def last_weight(decoder: nn.Module) -> nn.Parameter:
