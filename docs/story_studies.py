@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from sklearn.neighbors import KNeighborsClassifier
 from story_charts import draw_bars, draw_lines, draw_points, labelled, network, panels, two_maps
+from story_faults import why
 from story_models import (
     FACES,
     by_class,
@@ -80,15 +81,12 @@ def extremes() -> Found:
     figure, axes = panels("Squared error of 960 held-out faces against two properties of the photo", 2)
     names = (
         "contrast: standard deviation of the pixels",
-        "share of variance at high frequencies",
+        "share of variance in the upper half of frequencies",
     )
     for one, values, name in zip(axes, (bright, fine), names, strict=True):
         labelled(one, "", name, "squared error per pixel", yscale="log")
         draw_points(one, values, error, labels, ("people", "dogs"))
-    for one in axes:
-        one.set_yticks([0.003, 0.01, 0.03], ["0.003", "0.01", "0.03"])
     axes[1].set_xscale("log")
-    axes[1].set_xticks([0.01, 0.03, 0.1], ["0.01", "0.03", "0.1"])
     logs = np.stack([np.log(bright), np.log(fine), labels.astype(float)], 1)
     design = np.column_stack([logs, np.ones(len(logs))])
     explained = {}
@@ -121,17 +119,24 @@ def dominance() -> Found:
         for i, name in enumerate(seen):
             seen[name].append([one.seen_as["reconstructions"][i, 1 - i] for one in reports])
         ratio.append([one.measures["mse"][1] / one.measures["mse"][0] for one in reports])
-    originals = [one.seen_as["originals"][i, 1 - i] for i, one in enumerate([reports[0]] * 2)]
+    originals = [one.seen_as["originals"][i, 1 - i] for i, one in enumerate(2 * [reports[0]])]
+    found = {"latent sizes": sizes, "seeds": seeds, "rebuilt as the other": seen, "error ratio": ratio}
+    found["originals nearer to the other"] = originals
+    return {"dominance": dominance_figure(found)}, found
+
+
+def dominance_figure(found: dict[str, Any]) -> Figure:
+    """Draw what `dominance` found."""
+    sizes = found["latent sizes"]
     figure, axes = panels("People and dogs in one latent space, three seeds each", 2)
     labelled(axes[0], "Rebuilt nearer to the other class", "latent dimensions", "share", xscale="log")
-    draw_lines(axes[0], {name: (sizes, values) for name, values in seen.items()})
+    draw_lines(axes[0], {name: (sizes, values) for name, values in found["rebuilt as the other"].items()})
     labelled(axes[1], "Squared error of dogs over that of people", "latent dimensions", "ratio", xscale="log")
-    draw_lines(axes[1], {"dogs over people": (sizes, ratio)}, first=2)
+    draw_lines(axes[1], {"dogs over people": (sizes, found["error ratio"])}, first=2)
     for one in axes:
         one.set_xticks(sizes, [str(size) for size in sizes])
         one.minorticks_off()
-    found = {"latent sizes": sizes, "seeds": seeds, "rebuilt as the other": seen, "error ratio": ratio}
-    return {"dominance": figure}, {**found, "originals nearer to the other": originals}
+    return figure
 
 
 def smoothness() -> Found:
@@ -257,5 +262,6 @@ STUDIES: dict[str, Callable[[], Found]] = {
     "amount": amount,
     "schedules": schedules,
     "friends": friends,
+    "why": why,
 }
 """Each by its name."""
