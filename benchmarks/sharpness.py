@@ -1,9 +1,10 @@
-"""Measure what a critic of patches and a penalty on texture do to reconstructions of held-out pictures.
+r"""Measure what a critic of patches and a penalty on texture do to reconstructions of held-out pictures.
 
 The same spatial networks, noise and steps, with and without them, over several seeds, on a set of colour
 pictures with a test split::
 
-    python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --out benchmarks/results/sharpness.json
+    python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --limit 2248 \
+        --out benchmarks/results/sharpness.json --sheet sharpness.png
 
 Both start with the same weights and see the same batches. The texture's weight rises in the first epoch; the
 critic learns from the first quarter on and counts in the second half. Each finished model is kept in `--out`,
