@@ -191,12 +191,19 @@ def amount() -> Found:
             train = used.values(used.indices("train")[:1000])
             ended.append([unexplained(vae, part) for part in (train, test)])
         found[name] = {"training": [one[0] for one in ended], "held out": [one[1] for one in ended]}
+    return {"amount": amount_figure(found)}, found
+
+
+def amount_figure(found: dict[str, Any]) -> Figure:
+    """Draw what `amount` found."""
+    amounts = found["amounts"]
     figure, axes = panels("600 steps each, whatever the amount of data; 32 latent dimensions", 2)
-    for one, name in zip(axes, sets, strict=True):
-        title = f"Faces {name}"
-        labelled(one, title, "training photos", "error over variance", xscale="log", ylim=(0, 0.75))
+    for one, name in zip(axes, ("aligned", "moved at random"), strict=True):
+        labelled(one, f"Faces {name}", "training photos", "error over variance", xscale="log", ylim=(0, 0.8))
         draw_lines(one, {part: (amounts, values) for part, values in found[name].items()})
-    return {"amount": figure}, found
+        one.set_xticks(amounts, [f"{n:,}" for n in amounts])
+        one.minorticks_off()
+    return figure
 
 
 def schedules() -> Found:
