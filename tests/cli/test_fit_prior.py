@@ -146,6 +146,9 @@ def test_a_quantised_run_gets_an_autoregressive_prior(
     assert fitted.code == 0, fitted.err
     assert "causal transformer" in fitted.err
     assert np.load("b.npy").shape[1:] == (5,)
+    dense = elboroom("morph", "r", "d.npz:0", "d.npz:5", "--path", "dense", "--out", "m.png")
+    assert dense.code == 2
+    assert "take --path linear" in dense.err
 
 
 @pytest.mark.parametrize("kind", ["knn", "vae"])

@@ -106,6 +106,11 @@ class Morph(ImageVerb):
         vae = load_model(run, self.device)
         if self.path == "dense":
             vae, _ = with_prior(run, vae, self.prior, draws=False)
+            if getattr(vae.prior, "space", None) == "codes":
+                raise UsageError(
+                    "--path dense follows the slope of the prior, and one over entries of a codebook has none; "
+                    "take --path linear, spherical or data"
+                )
         default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
         file = output_file(self.out, default, allowed, overwrite=self.overwrite)
         if file.suffix.lower() == ".mp4":
