@@ -108,8 +108,8 @@ class Morph(ImageVerb):
             vae, _ = with_prior(run, vae, self.prior, draws=False)
             if getattr(vae.prior, "space", None) == "codes":
                 raise UsageError(
-                    "--path dense follows the slope of the prior, and one over entries of a codebook has none; "
-                    "take --path linear, spherical or data"
+                    "--path dense follows the slope of the prior, and one over entries of a codebook has "
+                    "none; take --path linear, spherical or data"
                 )
         default, allowed = run.path / "figures" / "morph.gif", (".gif", ".mp4", ".png")
         file = output_file(self.out, default, allowed, overwrite=self.overwrite)
