@@ -8,6 +8,7 @@ import torch
 
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
+from elboroom.latent.arrays import loss_of_images
 from elboroom.latent.targets import attribute_slope, attribute_vector, class_target, refine
 from elboroom.models.vae import VAE
 
@@ -138,3 +139,14 @@ def test_refinements_that_cannot_be(vae: VAE, data: Dataset) -> None:
             refine(vae, x, **wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"got codes \(3, 3\); give \(2, 3\)"):
         refine(vae, x, torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("posterior", ["vq", "fsq"])
+def test_codes_of_a_codebook_are_not_refined(posterior: str) -> None:
+    more = {"code_grid": (2,)} | ({"code_channels": 4} if posterior == "vq" else {"fsq_levels": (5, 3)})
+    vae = VAE.build(shape=(5,), hidden=[4], posterior=posterior, **more)
+    x = torch.rand(2, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(refine(vae, x, steps=0), vae.embed(x))
+    with pytest.raises(UsageError, match="entries of a codebook or grid"):
+        refine(vae, x, steps=1)
+    assert loss_of_images(vae) == "−ELBO"

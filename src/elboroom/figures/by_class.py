@@ -21,7 +21,15 @@ from elboroom.figures.latent_maps import draw_codes
 from elboroom.figures.morphs import Morph, sheet
 from elboroom.figures.row_tables import draw_tables, neighbouring_rows
 from elboroom.figures.style import canvas, panel, tidy
-from elboroom.latent.arrays import DRAWS, Numbers, codes_of, evenly, losses_with_errors, numbers, with_error
+from elboroom.latent.arrays import (
+    Numbers,
+    codes_of,
+    evenly,
+    loss_of_images,
+    losses_with_errors,
+    numbers,
+    with_error,
+)
 from elboroom.latent.paths import LatentPath, linear
 from elboroom.models.conditioning import apart
 from elboroom.models.vae import VAE, Array
@@ -142,7 +150,7 @@ def friends(vae: VAE, images: Array, names: Sequence[str], refined: Tensor | Non
         row_labels=[f"{wrapped(name)}\n{loss}" for name, loss in zip(names, losses, strict=True)],
         captions=["original", "decoded", "refined"][: len(columns)],
     )
-    title = f"Named images and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
+    title = f"Named images and their reconstructions; loss: {loss_of_images(vae)}"
     return stack(grid, title=titled(vae, title))
 
 

@@ -19,9 +19,9 @@ from elboroom.figures.row_tables import draw_tables, reconstructed_rows
 from elboroom.figures.style import written
 from elboroom.figures.traversals import traversals as traversals
 from elboroom.latent.arrays import (
-    DRAWS,
     Numbers,
     known_dims,
+    loss_of_images,
     losses_of,
     losses_with_errors,
     numbers,
@@ -283,9 +283,7 @@ def best_and_worst(vae: VAE, x: Array, n: int = 10, *, noun: str = "examples") -
             tables.append(reconstructed_rows(vae, chosen, f"{name} loss", captions))
         else:
             image_grids.append(pairs(vae, chosen, title=f"{name} loss", captions=captions))
-    title = (
-        f"Best and worst of {len(x):,} {noun} and their reconstructions; loss: −ELBO, mean of {DRAWS} draws"
-    )
+    title = f"Best and worst of {len(x):,} {noun} and their reconstructions; loss: {loss_of_images(vae)}"
     if of_table:
         return draw_tables(vae, title.replace("reconstructions", "reconstructions (orange)"), tables)
     return stack(*image_grids, title=titled(vae, title))

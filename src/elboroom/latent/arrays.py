@@ -92,6 +92,12 @@ def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numb
     return values, errors
 
 
+def loss_of_images(vae: VAE) -> str:
+    """Say what `losses_with_errors` are: of codes without noise all draws are the same."""
+    makes = getattr(vae.posterior, "makes", None)
+    return f"−ELBO, mean of {DRAWS} draws" if getattr(makes, "stochastic", True) else "−ELBO"
+
+
 def with_error(value: float, error: float) -> str:
     """Write a value with its standard error, rounded to the error's first digit.
 

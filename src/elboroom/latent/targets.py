@@ -168,10 +168,15 @@ def refine(vae: VAE, x: Array, z: Array | None = None, *, steps: int = 100, lr: 
     Raises
     ------
     UsageError
-        If ``steps`` < 0, ``lr`` ≤ 0, or a shape does not fit.
+        If ``steps`` < 0, ``lr`` ≤ 0, a shape does not fit, or codes are entries of a codebook or grid.
     """
     if steps < 0 or not lr > 0:
         raise UsageError(f"got steps = {steps}, lr = {lr}; give 0 steps or more and a learning rate above 0")
+    if steps and getattr(getattr(vae.posterior, "makes", None), "space", None) == "codes":
+        raise UsageError(
+            "codes of this model are entries of a codebook or grid, and refined ones would lie between them; "
+            "leave refinement out"
+        )
     plain, condition = apart(x)
     target = vae.as_input(plain, scored=True)
     start = vae.embed(x) if z is None else torch.as_tensor(z).to(target)

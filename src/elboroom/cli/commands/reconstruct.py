@@ -39,7 +39,7 @@ class Reconstruct(ImageVerb):
         from elboroom.data.table_write import write_table
         from elboroom.evaluation.health import check_finite
         from elboroom.figures import by_class, grids
-        from elboroom.latent.arrays import DRAWS, losses_with_errors, numbers, with_error
+        from elboroom.latent.arrays import loss_of_images, losses_with_errors, numbers, with_error
         from elboroom.latent.targets import refine
         from elboroom.models.conditioning import apart, together
         from elboroom.runs.run import Run
@@ -70,5 +70,5 @@ class Reconstruct(ImageVerb):
         for name, loss, error, mse in zip(names, losses, errors, squared, strict=True):
             # Cells of different columns have no squared error in common.
             also = "" if table else f", mean squared error {mse:.5f}"
-            print_result(f"{name}: loss {with_error(loss, error)} nats (−ELBO, mean of {DRAWS} draws){also}")
+            print_result(f"{name}: loss {with_error(loss, error)} nats ({loss_of_images(vae)}){also}")
         check_finite({"losses": losses}, str(run.path))
