@@ -208,6 +208,9 @@ def test_what_cannot_be_fitted() -> None:
         fit_prior(torch.randn(30, 4), kind="autoregressive")
     with pytest.raises(UsageError, match="the quantizer has 3 indices"):
         fit_prior(strings(30, 0)[0], kind="autoregressive", quantizer=VectorQuantizer((3, 2), 4))
+    same, quantizer = torch.ones(30, 4, dtype=torch.long), FiniteScalarQuantizer((4, 1), levels=[3])
+    with pytest.raises(UsageError, match="collapsed to one code"):
+        fit_prior(same, kind="autoregressive", quantizer=quantizer)
     with pytest.raises(UsageError, match="too many for kind 'knn'"):
         fit_prior(torch.randn(40, 300_000), kind="knn")
     shift, ones = torch.zeros(2), torch.ones(2)

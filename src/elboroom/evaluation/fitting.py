@@ -218,6 +218,8 @@ def _check_indices(codes: Tensor, quantizer: Quantizer | None) -> None:
         raise UsageError(
             f"codes have shape {tuple(codes.shape)}, and the quantizer has {quantizer.num_indices} indices"
         )
+    if bool((codes == codes[0]).all()):
+        raise UsageError("all codes have the same indices: the quantised model has collapsed to one code")
 
 
 def score_prior(vae: VAE, fitted: FittedPrior, codes: Tensor, *, seed: int = 0) -> dict[str, Measure]:
