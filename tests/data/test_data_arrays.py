@@ -3,6 +3,8 @@ import pytest
 
 from elboroom.data import Dataset, load_data
 from elboroom.errors import UsageError
+from elboroom.figures.grids import images_of
+from elboroom.models.vae import VAE
 
 
 def test_array_of_grey_images_gains_a_channel_and_scale_255():
@@ -25,9 +27,24 @@ def test_scales_by_type():
     assert load_data(np.full((4, 2), 0.5)).values(np.array([0])).tolist() == [[0.5, 0.5]]
 
 
+def test_images_of_many_bands():
+    x = np.arange(5 * 8 * 9 * 6, dtype=np.uint8).reshape(5, 8, 9, 6)
+    data = load_data(x)
+    assert data.shape == (8, 9, 6)
+    np.testing.assert_array_equal(data.values(np.array([3]))[0], x[3].astype(np.float32) / 255)
+    assert "6 bands, of which pictures show the first three" in data.describe()
+    vae = VAE.build(shape=data.shape, hidden=[4])
+    shown = images_of(vae, data.values(np.arange(5)))
+    np.testing.assert_array_equal(shown, (x[..., :3] / 255).astype(np.float32))
+    with pytest.raises(UsageError, match=r"channels of an image come last, so give \(8, 9, 6\)"):
+        VAE.build(shape=(6, 8, 9), hidden=[4])
+
+
 def test_arrays_that_cannot_be_used():
-    with pytest.raises(UsageError, match="5 channels; the last axis must be 1 "):
-        load_data(np.zeros((5, 8, 8, 5), np.uint8))
+    with pytest.raises(UsageError, match="9 channels; the last axis must be 1 "):
+        load_data(np.zeros((5, 8, 8, 9), np.uint8))
+    with pytest.raises(UsageError, match=r"6 channels first, .*numpy\.moveaxis\(x, 1, -1\)"):
+        load_data(np.zeros((5, 6, 8, 9), np.uint8))
     with pytest.raises(UsageError, match=r"3 channels first, .*numpy\.moveaxis\(x, 1, -1\)"):
         load_data(np.zeros((5, 3, 8, 8), np.uint8))
     with pytest.raises(UsageError, match="int32 values run from 0 to 300"):

@@ -25,6 +25,7 @@ from elboroom.config.sections import (
     either,
     uses_of,
 )
+from elboroom.config.shapes import channels_are_last
 
 # Defined without torch, so that parsing a command line does not import it.
 Channels = Annotated[int, Field(ge=1, le=8192)]
@@ -48,7 +49,6 @@ ConditionPart = Literal["encoder", "decoder", "prior"]
 
 _ON_A_GRID = ("diagonal", "deterministic", "vq", "fsq")  # posteriors of each place by itself
 _CHANNELS = 4  # of a code on a grid
-_MOST_CHANNELS = 4  # red, green, blue and alpha
 # Options, with the choices that use them. The head that is chosen receives its own as keyword arguments.
 _ONLY_WITH: Uses = (
     *uses_of("likelihood", {name: row.options for name, row in LIKELIHOODS.items()}),
@@ -234,16 +234,16 @@ class ModelConfig(Section):
     @field_validator("shape")
     @classmethod
     def _is_a_shape(cls, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if shape is None or len(shape) < 3 or (len(shape) == 3 and shape[2] <= _MOST_CHANNELS):
+        if shape is None or len(shape) < 3 or (len(shape) == 3 and channels_are_last(shape)):
             return shape
-        if len(shape) == 3 and shape[0] <= _MOST_CHANNELS:
+        if len(shape) == 3 and shape[0] < min(shape[1:]):
             turned = (*shape[1:], shape[0])
             raise ValueError(
                 f"the channels of an image come last, so give {turned}; numpy.moveaxis(x, 1, -1) moves them"
             )
         raise ValueError(
-            f"an example is an image (h, w, c) of at most {_MOST_CHANNELS} channels, a time series (t, d) "
-            "or a row (d,)"
+            "an example is an image (h, w, c) of at most 4 channels or of fewer than h and w, a time series "
+            "(t, d) or a row (d,)"
         )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from elboroom.config.shapes import channels_are_last
 from elboroom.data.dataset import Array, Dataset, Skipped, draw_split
 from elboroom.data.labels import whole_labels
 from elboroom.data.members import weigh
@@ -18,7 +19,6 @@ from elboroom.data.rows import Joined, chunks, extent
 from elboroom.errors import UsageError, counted, shortened
 
 _NARROWEST = 8  # pixels of a grey image that is not taken for a time series
-_MOST_CHANNELS = 4  # red, green, blue and alpha
 _PICKLE = "arrays of Python objects, which are never unpickled; save plain numbers or strings"
 
 
@@ -134,19 +134,19 @@ def check_channels(shape: Sequence[int], name: str) -> None:
     Raises
     ------
     UsageError
-        If its channels come first, or there are more than four.
+        If its channels come first, or there are as many as rows or columns.
     """
-    first, _, last = shape
-    if last <= _MOST_CHANNELS:
+    if channels_are_last(shape):
         return
-    if first <= _MOST_CHANNELS:
+    first, *others, last = shape
+    if first < min(*others, last):
         raise UsageError(
             f"{name}: images of shape {tuple(shape)} have their {first} channels first, and the last "
             "axis must be the channels; move them with numpy.moveaxis(x, 1, -1)"
         )
     raise UsageError(
         f"{name}: images of shape {tuple(shape)} have {last} channels; the last axis must be 1 (grey), 2 "
-        "(grey and alpha), 3 (colour) or 4 (colour and alpha)"
+        "(grey and alpha), 3 (colour), 4 (colour and alpha), or more bands, but fewer than rows and columns"
     )
 
 

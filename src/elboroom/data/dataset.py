@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from elboroom.config.columns import Column
+from elboroom.config.shapes import COLOURS
 from elboroom.data.examples import as_examples
 from elboroom.data.labels import checked_labels
 from elboroom.data.preparation import Preparation
@@ -253,6 +254,8 @@ class Dataset:
         counts = [(part, len(self.indices(part))) for part in ("train", "validation", "test")]
         facts = [f"{count:,} {part}" for part, count in counts if count or part == "train"]
         facts.append(f"{'×'.join(map(str, self.shape))} {self.x.dtype}")
+        if self.is_image and self.shape[2] > COLOURS:
+            facts.append(f"{self.shape[2]} bands, of which pictures show the first three")
         kinds = 0 if self.labels is None else len(self.label_names) or len(np.unique(self.labels))
         facts.append(f"{kinds or 'no'} label{'' if kinds == 1 else 's'}")
         whites = [] if self.preparation is None else [each.white for _, each in self.preparation.by_label]

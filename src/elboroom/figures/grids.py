@@ -22,6 +22,8 @@ from elboroom.models.vae import VAE, Array
 _WIDTH, _HEIGHT, _TILE = 1300, 1300, 140  # most pixels of a grid, and of an enlarged image
 _SKETCH = (100, 150)  # height and width of the line chart that shows a row of numbers
 
+_COLOURS = 4  # channels of red, green, blue and alpha
+
 
 def to_uint8(images: Array) -> Numbers:
     """Convert model units to 8-bit pixels, clipped to [0, 1] and rounded; NaN becomes black.
@@ -78,7 +80,9 @@ def tile(images: Array, columns: int, gap: int = 2) -> Numbers:
 
 
 def on_white(images: Numbers) -> Numbers:
-    """Blend images (n, h, w, c) with alpha (2 or 4 channels, in [0, 1]) over white; others are unchanged.
+    """Blend images (n, h, w, c) with alpha (2 or 4 channels, in [0, 1]) over white.
+
+    Of more channels, the first three are shown as red, green and blue; others are unchanged.
 
     Examples
     --------
@@ -86,7 +90,7 @@ def on_white(images: Numbers) -> Numbers:
     [0.75]
     """
     if images.shape[-1] not in (2, 4):
-        return images
+        return images[..., :3] if images.shape[-1] > _COLOURS else images
     alpha = np.nan_to_num(images[..., -1:]).clip(0, 1)
     return images[..., :-1].clip(0, 1) * alpha + (1 - alpha)
 

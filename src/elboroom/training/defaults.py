@@ -8,6 +8,7 @@ import numpy as np
 
 from elboroom.config import Config, ModelConfig
 from elboroom.config.columns import Column
+from elboroom.config.shapes import COLOURS
 from elboroom.data import Dataset
 from elboroom.data.columns import fitted_columns
 from elboroom.data.preparation import value_range_of
@@ -64,8 +65,8 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
         if model.network == "autoencoder-kl":  # whose decoder puts out the mean itself
             chosen["output"] = "identity"
         described.append("--likelihood gaussian with a learned scale")
-    kind = "grey" if data.shape[-1] == 1 else "colour"
-    size = "×".join(map(str, data.shape[:2]))
+    channels, size = data.shape[-1], "×".join(map(str, data.shape[:2]))
+    kind = "grey" if channels == 1 else "colour" if channels <= COLOURS else f"{channels}-band"
     words = f"chosen for {kind} images of {size}: {' and '.join(described)}" if described else ""
     return model.without_auto(**chosen), words
 
