@@ -8,13 +8,13 @@ from elboroom.errors import UsageError
 from elboroom.figures.grids import as_images
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (5,)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 2), (8, 8, 3), (8, 8, 4), (8, 8, 5), (9, 8, 7), (5,)])
 def test_shapes_that_both_take(shape):
     x = np.zeros((10, *shape), np.uint8)
     assert load_data(x).shape == VAE.build(shape=shape, hidden=[3]).shape == shape
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 8, 8)])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 8, 8), (13, 64, 64)])
 def test_channels_first_are_named_with_the_fix(shape):
     for refused in (lambda: load_data(np.zeros((10, *shape), np.uint8)), lambda: VAE.build(shape=shape)):
         with pytest.raises(UsageError, match=r"numpy\.moveaxis\(x, 1, -1\)"):
@@ -24,7 +24,7 @@ def test_channels_first_are_named_with_the_fix(shape):
 
 
 def test_more_channels_and_axes_are_refused_by_both():
-    for shape in ((8, 8, 5), (2, 3, 4, 5)):
+    for shape in ((8, 8, 8), (9, 8, 20), (2, 3, 4, 5)):
         with pytest.raises(UsageError):
             load_data(np.zeros((10, *shape), np.uint8))
         with pytest.raises(UsageError, match="at most 4 channels"):

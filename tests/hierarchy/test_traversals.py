@@ -128,7 +128,7 @@ def test_training_tells_of_layers_that_carry_nothing(
     hint = "layers 1, 2 of 2 carry less than 0.1 nats. --free-bits 0.1 frees that many nats per layer."
     assert main([*words.split(), "--out", str(tmp_path / "young")]) == 0
     assert "less than 0.1 nats" not in capsys.readouterr().err  # one step tells nothing
-    monkeypatch.setattr("elboroom.doctor.latents._FEW_STEPS", 0)
+    monkeypatch.setattr("elboroom.doctor.diagnosis._FEW_STEPS", 0)
     assert main([*words.split(), "--out", str(tmp_path / "idle")]) == 0
     assert hint in " ".join(capsys.readouterr().err.split())
     assert main([*words.split(), "--free-bits", "1", "--out", str(tmp_path / "held")]) == 0

@@ -73,7 +73,8 @@ class Conditional(nn.Module):
         Parameters
         ----------
         prior : object
-            With ``latent_dim``, ``log_prob(z)`` in nats and ``sample(n)``.
+            With ``latent_dim``, ``log_prob(z)`` in nats and ``sample(n)``. A module is copied to this model's
+            device and type of numbers.
 
         Returns
         -------
@@ -92,6 +93,8 @@ class Conditional(nn.Module):
                 f"the prior is over codes of {prior.latent_dim} numbers, and the model's have "
                 f"{self.prior.latent_dim}"
             )
+        if isinstance(prior, nn.Module):
+            prior = copy.deepcopy(prior).to(next(self.parameters()))
         return self._with(prior)
 
     def _with(self, prior: Any) -> Self:

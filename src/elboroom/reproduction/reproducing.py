@@ -142,9 +142,7 @@ def reproduce(
     if job.record.exists():
         return read_record(job.record)
     if job.entry.kind == "fid" and features is None:
-        raise UsageError(
-            f"{job.entry.name} is measured on features of Inception; give its weights as features"
-        )
+        raise UsageError(f"{job.entry.name} is measured on features of Inception; give them as features")
     with _limited(minutes) as limit:
         try:
             training = _trained(job, limit, quiet)
