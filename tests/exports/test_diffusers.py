@@ -78,6 +78,26 @@ def test_what_is_exported_is_what_was_imported(folder: Path, tmp_path: Path) -> 
     assert config == {**wanted, "sample_size": 12}
 
 
+def test_a_run_is_exported_with_what_its_training_measured(tmp_path: Path) -> None:
+    """The factor is that of the codes, and one of other weights is refused."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8))
+    words = (
+        f"train {tmp_path}/x.npy --network autoencoder-kl --block-channels 4 8 --model.norm-groups 2 "
+        "--beta 1e-6 --likelihood gaussian --epochs 1 --batch-size 20 --figures-every 0 --quiet --precision fp32"
+    )
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main([*words.split(), "--out", str(run)]) == 0
+    export(run, out, "diffusers")
+    config = json.loads((out / "config.json").read_text())
+    codes = Run(run).model().encode(np.load(tmp_path / "x.npy"))
+    variance = codes.mean.var(unbiased=False) + codes.scale.square().mean()
+    assert config["scaling_factor"] == pytest.approx(1 / variance.sqrt().item(), rel=0.05)
+    found = json.loads((run / "latent_statistics.json").read_text())
+    (run / "latent_statistics.json").write_text(json.dumps({**found, "model": "of another"}))
+    with pytest.raises(UsageError, match="was measured with other weights than the run has now"):
+        export(run, tmp_path / "again", "diffusers")
+
+
 def test_diffusers_loads_what_is_exported(tmp_path: Path) -> None:
     """Without attention or convolutions around the code too; both ways, and back."""
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not here, which reads exported folders")

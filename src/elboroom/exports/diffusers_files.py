@@ -108,7 +108,8 @@ def latents_of(vae: VAE, run: Run | None) -> dict[str, Any]:
     """What config.json says of the codes: the factor that brings them to unit variance, and their mean.
 
     A run that was imported, or trained from an imported folder, keeps what its folder said, so that models of
-    its codes stay valid. For others it is what ``elboroom fit-prior`` measured. ``origin`` says which.
+    its codes stay valid. For others it is what the end of training or ``elboroom fit-prior`` measured.
+    ``origin`` says which.
 
     Raises
     ------
@@ -126,7 +127,9 @@ def latents_of(vae: VAE, run: Run | None) -> dict[str, Any]:
     again = f"measure again with 'elboroom fit-prior {run.path} --overwrite'"
     found = read_json(path, again)
     prior = run.path / "fitted_prior.json"
-    if not prior.is_file() or read_json(prior, again).get("model") != fingerprint(vae.state_dict()):
+    if "model" not in found and prior.is_file():  # older files are of the weights that fit-prior saw
+        found["model"] = read_json(prior, again).get("model")
+    if found.get("model") != fingerprint(vae.state_dict()):
         raise UsageError(f"{path} was measured with other weights than the run has now; {again}")
     factor, means, spread = (found[key] for key in ("overall_scaling_factor", "mean", "std"))
     return {

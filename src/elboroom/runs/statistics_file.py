@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from elboroom.errors import UsageError
-from elboroom.io.files import read_json
+from elboroom.io.files import json_text, read_json, write_atomic
+from elboroom.io.tensors import fingerprint
+from elboroom.models.vae import VAE
 
 FILE = "latent_statistics.json"
+
+
+def write_statistics(run: Path, vae: VAE, found: Mapping[str, Any]) -> None:
+    """Write statistics of a model's codes to its run folder, with a fingerprint of its weights."""
+    kept = {**found, "model": fingerprint(vae.state_dict())}
+    write_atomic(run / FILE, json_text(kept, indent=2) + "\n")
 
 
 def read_statistics(run: Path) -> dict[str, Any] | None:

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.evaluation.latent_statistics import is_measured, measure_codes
-from elboroom.io.files import json_text, write_atomic
+from elboroom.runs import statistics_file
 from elboroom.runs.run import Run
-from elboroom.runs.statistics_file import FILE
 from elboroom.training.step.engine import Engine
 
 
@@ -25,6 +24,6 @@ def write_statistics(folder: Run, engine: Engine, indices: NDArray[np.int64], co
     if is_measured(engine.vae, beta):
         found = measure_codes(engine.vae, engine.batches, indices, seed=config.training.seed)
     if found is None:
-        (folder.path / FILE).unlink(missing_ok=True)
+        (folder.path / statistics_file.FILE).unlink(missing_ok=True)
     else:
-        write_atomic(folder.path / FILE, json_text(found, indent=2) + "\n")
+        statistics_file.write_statistics(folder.path, engine.vae, found)

@@ -41,10 +41,10 @@ class FitPrior(ModelVerb):
         from elboroom.cli.inputs.run_data import run_data
         from elboroom.evaluation.fitting import fit_prior, kind_for, sampled_codes, why_not
         from elboroom.evaluation.latent_statistics import measure_codes
-        from elboroom.io.files import json_text, write_atomic
+        from elboroom.io.files import json_text
         from elboroom.models.fitted_prior import FILE, write_fitted
         from elboroom.runs.run import Run
-        from elboroom.runs.statistics_file import FILE as STATISTICS
+        from elboroom.runs.statistics_file import write_statistics
 
         run = Run(self.run)
         if (run.path / FILE).exists() and not self.overwrite:
@@ -64,7 +64,7 @@ class FitPrior(ModelVerb):
         assert statistics is not None  # sampled_codes has refused codes that are not finite
         self._score(vae, fitted, unseen, part)
         write_fitted(run.path, fitted, vae)
-        write_atomic(run.path / STATISTICS, json_text(statistics, indent=2) + "\n")
+        write_statistics(run.path, vae, statistics)
         if self.json:
             result = {"kind": kind, **fitted.record, "latent_statistics": statistics}
             print(json_text(result), flush=True)
