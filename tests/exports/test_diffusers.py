@@ -83,7 +83,7 @@ def test_a_run_is_exported_with_what_its_training_measured(tmp_path: Path) -> No
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8))
     words = (
         f"train {tmp_path}/x.npy --network autoencoder-kl --block-channels 4 8 --model.norm-groups 2 "
-        "--beta 1e-6 --likelihood gaussian --epochs 1 --batch-size 20 --figures-every 0 --quiet --precision fp32"
+        "--beta 1e-6 --likelihood gaussian --epochs 1 --batch-size 20 --figures-every 0 --quiet"
     )
     run, out = tmp_path / "run", tmp_path / "out"
     assert main([*words.split(), "--out", str(run)]) == 0

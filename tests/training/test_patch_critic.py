@@ -285,3 +285,25 @@ def test_what_has_no_effect_is_refused() -> None:
             vae=model(),
             examples=9,
         )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_decoder_of_linear_layers_trains_as_one_that_autograd_differentiates(
+    data: Dataset, precision: str
+) -> None:
+    """The engine writes gradients of such layers itself, which the adaptive weight must not meet."""
+
+    def trained(hooked: bool) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+        more = {"network": "mlp", "hidden": (8,), "decoder_hidden": (8,), "precision": precision}
+        config = recipe("vae-gan", Config(), **{**more, "batch_size": 20, "epochs": 3, "seed": 3, **OPTIONS})
+        vae = build(config, data)
+        if hooked:
+            vae.decoder.register_forward_hook(lambda *_: None)
+        history = fit(vae, data, config=config, quiet=True)
+        return dict(vae.state_dict()), history
+
+    (one, losses), (other, others) = trained(False), trained(True)
+    assert losses[-1]["loss"] == pytest.approx(others[-1]["loss"], rel=1e-5)
+    assert losses[-1]["loss_patch_critic"] == pytest.approx(others[-1]["loss_patch_critic"], rel=1e-4)
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)

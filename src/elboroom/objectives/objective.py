@@ -116,6 +116,11 @@ class Objective(nn.Module):
         """The parts that train against the model, on losses of their own."""
         return [cast(Opponent, part) for part in self.trainable_parts if hasattr(part, "own_loss")]
 
+    @property
+    def differentiated(self) -> set[nn.Parameter]:
+        """Weights of the model at which a penalty takes gradients of its own."""
+        return {weight for part in self.trainable_parts for weight in getattr(part, "differentiated", ())}
+
     def own_losses(self, terms: Terms) -> dict[str, Tensor]:
         """Compute the scalar that each opponent minimises, by penalty name.
 

@@ -137,11 +137,16 @@ class PatchCritic(nn.Module):
             (slope,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
         return slope.square().sum() / logits.numel()
 
+    @property
+    def differentiated(self) -> tuple[nn.Parameter]:
+        """The weight of the model's last layer, at which the two gradients are compared."""
+        return (last_weight(self.decoder[0]),)
+
     def _scale(self, distortion: Tensor, penalty: Tensor) -> Tensor:
         """How much longer the distortion's gradient at the last layer is than the penalty's."""
         if not (torch.is_grad_enabled() and penalty.requires_grad and distortion.requires_grad):
             return penalty.new_ones(())
-        last = last_weight(self.decoder[0])
+        (last,) = self.differentiated
         (wanted,) = torch.autograd.grad(distortion, last, retain_graph=True)
         (own,) = torch.autograd.grad(penalty, last, retain_graph=True)
         wanted, own = mean_over_batch(wanted), mean_over_batch(own)

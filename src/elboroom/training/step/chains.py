@@ -55,10 +55,19 @@ class Chains:
         Buffers of all trained parameters.
     dtype : torch.dtype
         Precision of the matrix products; the hardware accumulates them in float32.
+    left : callable
+        Returns weights that are left to autograd, because gradients are taken at them within a step.
     """
 
-    def __init__(self, model: nn.Module, flat: FlatParameters, dtype: torch.dtype):
+    def __init__(
+        self,
+        model: nn.Module,
+        flat: FlatParameters,
+        dtype: torch.dtype,
+        left: Callable[[], set[nn.Parameter]] = set,
+    ):
         self._model = model
+        self._left = left
         self.flat = flat
         self.memory: dict[Hashable, Any] = {}  # a captured step needs it for as long as the flat buffers
         self.shadows = [
@@ -77,6 +86,7 @@ class Chains:
         if acts_everywhere():
             return
         known = {p for p in self.flat.parameters if p.requires_grad and not has_gradient_hooks(p)}
+        known -= self._left()
         for module in _uncompiled(self._model):
             layers = _layers_of(module, known)
             if layers and not self._held.intersection(p for layer, _ in layers for p in layer.parameters()):

@@ -49,16 +49,19 @@ class Paths:
         self._precision = precision
         self._parameters = parameters
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._chains = Chains(vae, update.flat, self._dtype)
+        self._chains = self._found(update)
         self._update = update
         self.choose(update)
+
+    def _found(self, update: Update) -> Chains:
+        return Chains(self._vae, update.flat, self._dtype, lambda: self._objective.differentiated)
 
     def choose(self, update: Update) -> None:
         """Look at the model anew and choose."""
         if self._chains.flat is update.flat:
             self._chains.find()
         else:
-            self._chains = Chains(self._vae, update.flat, self._dtype)
+            self._chains = self._found(update)
         chains = self._chains
         low = self._dtype != torch.float32 and update.flat.device.type == "cpu"
         if not (low and chains.hold_everything and update.lower_gradients(chains.shadows)):
