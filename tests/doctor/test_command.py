@@ -149,3 +149,29 @@ def test_nothing_found_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(tmp_path)]) == 2
     assert "there is no run at this place, and no data" in capsys.readouterr().err
+
+
+def test_an_autoencoder_is_said_to_have_no_prior(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "train digits --recipe ae --hidden 8 --epochs 1 --batch-size 500 --figures-every 0 --quiet"
+    assert main([*words.split(), "--out", str(tmp_path / "ae")]) == 0
+    capsys.readouterr()
+    assert main(["doctor", str(tmp_path / "ae"), "--json"]) == 0
+    (what,) = json.loads(capsys.readouterr().out)["not_looked_at"]
+    assert what.startswith("samples of the prior: nothing in a deterministic posterior")
+    assert main(["fit-prior", str(tmp_path / "ae"), "--kind", "gmm"]) == 0
+    capsys.readouterr()
+    assert main(["doctor", str(tmp_path / "ae"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["not_looked_at"] == []
+
+
+def test_the_advice_for_columns_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(400, 2))
+    cells[[0, 150, 300], 1] = 1e6
+    lines = ["a,the dose,none", *(f"{a},{b}," for a, b in cells)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    assert main(["doctor", str(tmp_path / "t.csv")]) == 0
+    printed = capsys.readouterr()
+    assert "--kinds 'the dose=real/student_t' is not pulled by them" in printed.out
+    assert "--kinds 'the dose=real/student_t' or" in printed.err
+    assert "column 'none' is empty; it is not modelled" in printed.err

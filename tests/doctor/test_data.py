@@ -143,6 +143,25 @@ def test_grey_pictures_in_three_channels() -> None:
     assert (finding.disease, finding.change) == ("grey pictures in colour", {"channels": 1})
 
 
+def test_examples_that_are_all_equal() -> None:
+    for data in (_rows(np.ones((400, 5))), _set(np.full((400, 8, 8, 1), 128, np.uint8))):
+        (finding,) = examine_data(data).findings
+        assert finding.disease == "equal examples"
+        assert finding.evidence.startswith("all ")
+    nearly = np.ones((400, 5))
+    nearly[7, 2] = 0
+    assert "equal examples" not in _names(examine_data(_rows(nearly)))
+
+
+def test_flat_pictures_of_floats_are_pixels() -> None:
+    pixels = RNG.integers(0, 256, (400, 64)).astype(np.float64)
+    pixels[0, :2] = 0, 255
+    (finding,) = examine_data(_rows(pixels)).findings
+    assert finding.change == {"pixel_scale": 255.0}
+    (finding,) = examine_data(_rows(pixels[:, :5])).findings  # five numbers are no picture
+    assert "pixel_scale" not in finding.change
+
+
 def test_inputs_that_are_left_out(tmp_path: Path) -> None:
     folder = _write_files(tmp_path / "pictures", [(20, 20)], ["RGB"])
     for i in range(10):
@@ -155,7 +174,10 @@ def test_inputs_that_are_left_out(tmp_path: Path) -> None:
 def test_every_disease_of_the_table_is_planted() -> None:
     planted = {case.split(",")[0] for case in SICK}
     others = {"pictures of several sizes", "grey and coloured pictures", "grey pictures in colour"}
-    assert {disease.name for disease in DATA_DISEASES} == planted | others | {"inputs left out"}
+    assert {disease.name for disease in DATA_DISEASES} == planted | others | {
+        "inputs left out",
+        "equal examples",
+    }
 
 
 def _binary() -> Dataset:

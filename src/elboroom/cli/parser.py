@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -82,15 +84,26 @@ def in_options(message: str) -> str:
     'runs is a file; choose another --out, or a lower --lr. Then go on'
     >>> in_options("flip = True mirrors images")
     '--flip mirrors images'
+    >>> in_options('kinds = {"a b": "count", "c": "real"} reads them')
+    "--data.kinds 'a b=count' c=real reads them"
     """
     names = option_names()
+
+    def several(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            return found[0]
+        pairs = (shlex.quote(f"{name}={value}") for name, value in json.loads(found[2]).items())
+        return " ".join([names[found[1]], *pairs])
 
     def option(found: re.Match[str]) -> str:
         value = re.sub(r"[()\[\],']" if found[2][0] in "([" else "'", "", found[2])
         if found[1] not in names:
             return found[0]
+        if re.fullmatch(r"[^=,]* [^=,]*=[^=,]*", value):  # the name of a column has a space
+            value = shlex.quote(value)
         return names[found[1]] if value == "True" else f"{names[found[1]]} {value}"
 
+    message = re.sub(r"(?<![\w.'\"-])([a-z]\w*) = (\{[^{}]*\})", several, message)
     value = r"'[^']*'(?:, '[^']*')*(?: or '[^']*')?|\([^()]*\)|\[[^\[\]]*\]|[^\s,;:()'\"]+"
     message = re.sub(rf"(?<![\w.'\"-])([a-z]\w*) ?= ?(?!\.(?:\s|$))({value})", option, message)
     bare = {**names, "out": "--out"}

@@ -16,7 +16,7 @@ from elboroom.config.bounds import BOUNDS
 from elboroom.config.posteriors import POSTERIORS
 from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset, Part
-from elboroom.doctor.held_out import HeldOut, Samples, compare, hole, samples_near
+from elboroom.doctor.held_out import HeldOut, Samples, compare, hole, samples_near, why_unfit
 from elboroom.doctor.leaks import Repeats, repeats_in
 from elboroom.errors import UsageError
 from elboroom.evaluation.support import checked_batches
@@ -179,12 +179,17 @@ def _beside_held_out(
     chart: Chart, vae: VAE, data: Dataset, batches: Batches, rows: NDArray[np.int64], seed: int
 ) -> Chart:
     """Add what takes training and held-out examples, of a model that is trained by a bound with a rate."""
+    unknown = chart.config.model.network == "spatial" or chart.has_fitted_prior
+    if (unknown or not chart.has_rate) and not chart.has_fitted_prior:
+        reason = why_unfit(vae, chart.config)
+        fix = "'elboroom fit-prior' fits a density to the codes"
+        more = () if reason is None else (f"samples of the prior: {reason}; {fix}",)
+        chart = replace(chart, unseen=(*chart.unseen, *more))
     if not chart.has_rate or not chart.history:
         return chart
     seen = compare(vae, data, batches, rows, refined=False, seed=seed)
     if seen is not None and seen.worth_refining(chart.first_elbo):
         seen = compare(vae, data, batches, rows, refined=True, seed=seed)
-    unknown = chart.config.model.network == "spatial" or chart.has_fitted_prior
     return replace(
         chart,
         held_out=seen,

@@ -33,7 +33,10 @@ def _of_values(look: Callable[[Chart], Finding | None]) -> Callable[[Sample], Fi
     return looks
 
 
+_OF_EQUAL = ("empty columns", "repeated examples", "leaked examples", "few examples", "rare classes")
+
 DATA_DISEASES: tuple[Disease[Sample], ...] = (
+    Disease("equal examples", sets.all_equal, "values", _OF_EQUAL),
     Disease("values out of range", sets.out_of_range, "values", ("unscaled data", "counts under a density")),
     Disease("unscaled data", _of_values(fitness.unscaled), "values"),
     Disease("counts under a density", _of_values(fitness.counts), "values"),

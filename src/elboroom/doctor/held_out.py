@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elboroom.config import Config
+from elboroom.config.bounds import BOUNDS
 from elboroom.data.batches import Batches
 from elboroom.data.dataset import Dataset
 from elboroom.errors import UsageError
 from elboroom.evaluation.estimators import plain_log_weights
-from elboroom.evaluation.fitting import fit_prior, sampled_codes, score_prior, why_not
+from elboroom.evaluation.fitting import fit_prior, sampled_codes, score_prior, why_noise, why_not
 from elboroom.evaluation.memorisation import nearer_to_training
 from elboroom.evaluation.support import checked_batches
 from elboroom.latent.arrays import numbers
@@ -28,6 +30,8 @@ _SAMPLES = 300
 _COMPARED = 500
 _FEWEST = 20
 _WORTH = 0.07  # of what training gained
+# Penalties that match the codes of all examples to the prior.
+_MATCHING = {"mmd_rbf", "mmd_imq", "prior_critic"}
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,14 @@ def hole(vae: VAE, data: Dataset, batches: Batches, held_out: NDArray[np.int64],
         return None
     gain = scores.get("gain_over_model_prior", scores.get("gain_over_standard_normal"))
     return None if gain is None else gain.value - 2 * (gain.error or 0.0)
+
+
+def why_unfit(vae: VAE, config: Config) -> str | None:
+    """Say why draws from a model's own prior decode to noise, by its parts; None if that does not follow."""
+    objective = config.objective
+    weighs_rate = objective.beta_unit == "sum" and BOUNDS[objective.bound].beta_weighs == "the rate"
+    beta = objective.beta if weighs_rate else 1.0
+    return why_noise(vae, beta, matched=any(objective.penalties.get(name) for name in _MATCHING))
 
 
 def samples_near(vae: VAE, data: Dataset, held_out: NDArray[np.int64], seed: int) -> Samples | None:

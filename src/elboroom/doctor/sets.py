@@ -22,6 +22,7 @@ _FEW = 0.01
 _EMPTY = 0.95
 _MUCH = 0.1
 _LARGE_LEVELS = 255
+_FEW_PIXELS = 16  # of a flattened picture, at least
 _USUAL_HIDDEN = Config().model.hidden
 
 
@@ -58,6 +59,15 @@ class Sample:
         return name in ("bernoulli", "continuous_bernoulli", "discretized_logistic")
 
 
+def all_equal(seen: Sample) -> Finding | None:
+    """Examples that are all the same."""
+    x = seen.values
+    if len(x) < 2 or not bool(((x == x[:1]) | (np.isnan(x) & np.isnan(x[:1]))).all()):
+        return None
+    said = f"all {len(x):,} examples looked at are equal, so that there is nothing to learn"
+    return Finding(said, {"looked_at": len(x)}, {"duplicates": "drop"}, "keeps one of them")
+
+
 def out_of_range(seen: Sample) -> Finding | None:
     """Values that the likelihood cannot score, or pixels as floats up to 255."""
     data, x = seen.data, seen.values
@@ -66,7 +76,8 @@ def out_of_range(seen: Sample) -> Finding | None:
     low, high = float(x.min()), float(x.max())
     known = {"lowest": low, "highest": high}
     said = f"values range from {low:.4g} to {high:.4g}"
-    pixels = data.is_image and low >= 0 and 1 < high <= _LARGE_LEVELS
+    flat = not data.is_image and low == 0 and high == _LARGE_LEVELS and x[0].size >= _FEW_PIXELS
+    pixels = flat or (data.is_image and low >= 0 and 1 < high <= _LARGE_LEVELS)
     if pixels and (seen.takes_unit_interval or seen.config.data.pixel_scale is None):
         said += ", which are 8-bit pixels stored as floats"
         return Finding(said, known, {"pixel_scale": 255.0}, "brings them to 0 to 1")

@@ -120,8 +120,8 @@ def _posterior(vae: VAE, batches: Batches, indices: NDArray[np.int64], seed: int
     for q in _posteriors(vae, batches, indices, seed):
         if not isinstance(q, DiagonalGaussian):
             raise UsageError(
-                f"the posterior is a {type(q).__name__}; the rate is taken apart for diagonal Gaussian "
-                "posteriors with one stochastic layer"
+                "measures of latents take the rate of a diagonal Gaussian posterior apart, and this model "
+                "has another posterior, or several stochastic layers; leave latents out"
             )
         means.append(q.mean.cpu().double())
         scales.append(q.scale.cpu().double())

@@ -84,6 +84,7 @@ def measure(
     for name in names:
         if name not in GROUPS:
             raise UsageError(f"there is no group of measures {name!r}; there are {', '.join(GROUPS)}")
+    names = tuple(sorted(names, key=lambda name: name != "latents"))  # which may refuse the model, first
     rows = np.asarray(indices)
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))

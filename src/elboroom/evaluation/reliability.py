@@ -14,6 +14,8 @@ from elboroom.probability.importance import UNRELIABLE
 # For 18 % of examples chance puts k̂ above 0.7 where the shape is ½, which is reliable, and k is 100.
 TOO_MANY = 0.2
 
+_FEW = 2.0  # effective samples below which one draw carries an estimate
+
 
 def reliability(nll: NLL | None) -> dict[str, Any]:
     """Sum up over examples what says how far to believe their NLLs; None where it is not known.
@@ -22,7 +24,8 @@ def reliability(nll: NLL | None) -> dict[str, Any]:
     -------
     dict
         ``nll_bias``, a mean in nats; ``nll_ess`` and ``nll_pareto_k``, medians; ``nll_unreliable``, the share
-        of examples with k̂ > 0.7; ``nll_verdict``, a sentence if that is more than a fifth.
+        of examples with k̂ > 0.7; ``nll_verdict``, a sentence if that is more than a fifth, or,
+        of too few samples for k̂, if the median of the effective sample size is below 2.
     """
     if nll is None:
         return dict.fromkeys(("nll_bias", "nll_ess", "nll_pareto_k", "nll_unreliable", "nll_verdict"))
@@ -33,8 +36,19 @@ def reliability(nll: NLL | None) -> dict[str, Any]:
         "nll_ess": _number(nll.ess.median()),
         "nll_pareto_k": _number(nll.pareto_k.median()),
         "nll_unreliable": share,
-        "nll_verdict": verdict(share),
+        "nll_verdict": verdict(share) if known else _few_samples(nll),
     }
+
+
+def _few_samples(nll: NLL) -> str | None:
+    """Say what the effective sample size alone tells, where samples are too few for Pareto k̂."""
+    ess = float(nll.ess.median())
+    if bool(nll.stderr.isnan().any()) or ess >= _FEW:  # of one sample the ELBO is known, and nothing else
+        return None
+    return (
+        f"not reliable: half of the estimates rest on {ess:.3g} effective samples or fewer, and samples are "
+        "too few to tell more by Pareto k̂. Take 100 samples or more"
+    )
 
 
 def verdict(share: float | None) -> str | None:

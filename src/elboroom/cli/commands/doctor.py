@@ -73,10 +73,14 @@ class Doctor(Verb):
         return found, _draw(chart, found, run.path / "figures" / _PICTURE)
 
     def _of_data(self) -> Diagnosis:
+        from elboroom.cli.console import console
+        from elboroom.cli.parser import in_options
         from elboroom.data import NAMED, load_data
         from elboroom.doctor import examine_data
 
         data = load_data(self.target)
+        for note in data.notes:
+            console().print(in_options(note))
         is_folder = self.target not in NAMED and Path(self.target).is_dir()
         return examine_data(data, folder=self.target if is_folder else None)
 

@@ -98,6 +98,8 @@ class Evaluate(ModelVerb):
             raise UsageError(
                 f"--prior {self.prior} is for --measures pictures; the NLL is that of the model's own"
             )
+        if self.factors is not None and "disentanglement" not in self.measures:
+            raise UsageError(f"--factors {self.factors} is for --measures disentanglement; add that")
         if self.features is not None and "pictures" not in self.measures:
             raise UsageError(f"--features {self.features} is for --measures pictures; add that")
         net = None if self.features is None else read_inception(self.features)
@@ -252,7 +254,9 @@ def _measure_line(name: str, one: dict[str, Any]) -> str:
     """Return one measure as a line, such as ``  total correlation       0.103 ± 0.005 nats``."""
     error = "" if one["error"] is None else f" ± {_number(one['error'])}"
     unit = "" if one["unit"] == "share" else f" {one['unit']}"
-    return f"  {name.replace('_', ' '):<24} {_number(one['value']):>9}{error}{unit}"
+    chance = one.get("details", {}).get("chance")
+    more = "" if chance is None else f" (chance {chance:.3f})"
+    return f"  {name.replace('_', ' '):<24} {_number(one['value']):>9}{error}{unit}{more}"
 
 
 def _number(value: float | None) -> str:

@@ -96,6 +96,8 @@ class Train(TrainingVerb):
         config = config.merged({"model": dict(model)})
         vae = build(config, data)
         start = None if self.start_from is None else take_weights(vae, self.start_from)
+        if start is None and config.training.freeze == "encoder" and workers.is_first:
+            say.print("warning: --freeze encoder without --start-from keeps the codes of random weights")
         training = Training(vae, data, config, quiet=self.quiet, workers=workers)
         training.notices.wording = in_options
         if self.dry_run:

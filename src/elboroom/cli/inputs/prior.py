@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from elboroom.cli.console import console
-from elboroom.config import Config
-from elboroom.config.bounds import BOUNDS
+from elboroom.doctor.held_out import why_unfit
 from elboroom.errors import UsageError
-from elboroom.evaluation.fitting import kind_for, why_noise, why_not
+from elboroom.evaluation.fitting import kind_for, why_not
 from elboroom.evaluation.latent_statistics import why_far
 from elboroom.models.fitted_prior import FILE, FittedPrior, read_fitted
 from elboroom.models.vae import VAE
 from elboroom.probability.priors import StandardNormal
 from elboroom.runs.run import Run
 from elboroom.runs.statistics_file import read_statistics
-
-# Penalties that match the codes of all examples to the prior.
-_MATCHING = {"mmd_rbf", "mmd_imq", "prior_critic"}
 
 
 def with_prior(
@@ -83,11 +79,4 @@ def why_noisy(run: Run, vae: VAE) -> str | None:
         found = why_far(statistics)
         if found is not None:
             return found
-    return None if run.custom_model else _reason(vae, run.config)
-
-
-def _reason(vae: VAE, config: Config) -> str | None:
-    objective = config.objective
-    weighs_rate = objective.beta_unit == "sum" and BOUNDS[objective.bound].beta_weighs == "the rate"
-    beta = objective.beta if weighs_rate else 1.0
-    return why_noise(vae, beta, matched=any(objective.penalties.get(name) for name in _MATCHING))
+    return None if run.custom_model else why_unfit(vae, run.config)
