@@ -18,6 +18,8 @@ from elboroom.evaluation import measures
 from elboroom.evaluation.disentanglement import disentanglement
 from elboroom.evaluation.measures import GROUPS, measure
 from elboroom.evaluation.probes import probes
+from elboroom.evaluation.reliability import reliability
+from elboroom.models.terms import NLL
 from elboroom.models.vae import VAE
 
 
@@ -121,3 +123,28 @@ def test_evaluate_prints_and_keeps_measures(
         err = capsys.readouterr().err
         assert words in err
         assert len(err.strip().splitlines()) == 1
+
+
+def test_what_a_measure_needs_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "train digits --recipe ae --hidden 8 --epochs 1 --batch-size 500 --figures-every 0 --quiet"
+    run = str(tmp_path / "ae")
+    assert main([*words.split(), "--out", run]) == 0
+    evaluate = ["evaluate", run, "--num-samples", "0", "--limit", "60", "--measures"]
+    capsys.readouterr()
+    assert main([*evaluate, "probes", "latents"]) == 2
+    assert "leave latents out" in capsys.readouterr().err
+    assert main([*evaluate, "probes", "--factors", str(tmp_path / "f.npz")]) == 2
+    assert "is for --measures disentanglement" in capsys.readouterr().err
+    assert main([*evaluate, "probes"]) == 0
+    assert "(chance 0." in capsys.readouterr().out
+
+
+def test_a_likelihood_of_one_effective_sample_is_not_reliable() -> None:
+    one = torch.zeros(10, 4).index_fill(0, torch.tensor([3]), 50.0)
+    told = reliability(NLL.from_log_weights(one))
+    assert told["nll_unreliable"] is None
+    assert str(told["nll_verdict"]).startswith("not reliable: half of the estimates rest on 1 effective")
+    assert reliability(NLL.from_log_weights(torch.zeros(10, 4)))["nll_verdict"] is None
+    assert reliability(NLL.from_log_weights(torch.zeros(1, 4)))["nll_verdict"] is None  # the ELBO

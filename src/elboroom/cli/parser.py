@@ -85,7 +85,7 @@ def in_options(message: str) -> str:
     >>> in_options("flip = True mirrors images")
     '--flip mirrors images'
     >>> in_options('kinds = {"a b": "count", "c": "real"} reads them')
-    "--data.kinds 'a b=count' c=real reads them"
+    "--kinds 'a b=count' c=real reads them"
     """
     names = option_names()
 
