@@ -18,6 +18,7 @@ from elboroom.config.sections import (
     Positive,
     Section,
 )
+from elboroom.config.shapes import Size
 from elboroom.config.trackers import Trackers
 
 
@@ -45,8 +46,8 @@ class DataConfig(Section):
 
     source: Annotated[str | None, HIDDEN] = None
     """Named set, file or folder."""
-    size: AtLeastOne | None = None
-    """Height and width that images are resized to."""
+    size: Annotated[Size, Option(metavar="SIZE")] = None
+    """Height and width that images are resized to: one number, or HEIGHTxWIDTH, as in 192x256."""
     channels: Literal[1, 3] | None = None
     """Convert images to greyscale (1) or colour (3)."""
     prepare: Literal["auto", "faces", "crop"] = "auto"
@@ -81,9 +82,13 @@ class DataConfig(Section):
     """
     flip: Annotated[bool, FLAT] = False
     """Flip training images horizontally at random."""
+    random_crop: Annotated[Size, Option(short=True, metavar="SIZE")] = None
+    """Train on random crops of this size (256, or 192x256 for height and width) of images that are larger,
+    such as those of --data.size 288. Everything else sees their centre crops.
+    """
     crop: Annotated[Annotated[int, Field(ge=0)], FLAT] = 0
-    """Crop training images at random: each is extended by this many pixels at each side by reflection, and a
-    crop of its own size is taken.
+    """Shift training images at random by up to this many pixels, and fill by reflection; their size stays.
+    --random-crop SIZE cuts smaller images from larger ones.
     """
     validation: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, FLAT] = None
     """Fraction held out to choose the best epoch. Default: 0.1, or 0 for data sets with a published split."""

@@ -32,7 +32,8 @@ def load_alike(
 
     In a folder of photos, faces are found and cut out if those of the training examples were. Image files of
     other sizes are cropped and resized, the white of 16-bit files is that of the training images, and where
-    training examples were floats, black and white get the values that they have there.
+    training examples were floats, black and white get the values that they have there. For a model of crops
+    they get the size of the images that its crops were cut from, unless they have the size of a crop.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def load_alike(
     if not is_images(shape):
         return load(source, options)
     height, width, channels = cast(Shape, shape)
+    height, width = made.stored or (height, width)
     if faces and not made.by_label:
         made = replace(made, kind="faces", by_label=(("", PhotoSteps("detect", (height, width), channels)),))
     path = as_path(os.fspath(source))
@@ -66,7 +68,7 @@ def load_alike(
     data = load(source, options)
     if not of_files(data):
         return data
-    if data.shape != shape:
+    if data.shape not in (shape, (height, width, channels)):
         data = load(source, replace(options, size=(height, width), channels=channels))
     return in_range(data, made.value_range)
 

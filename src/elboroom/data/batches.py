@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elboroom.data.augment import cropped, mirrored
+from elboroom.data.augment import cropped, mirrored, windows
+from elboroom.data.centre import centre, stored_of
 from elboroom.data.conditioned import ConditionSpec, conditions_of
 from elboroom.data.dataset import Dataset
 from elboroom.data.memory import fits
@@ -54,7 +55,8 @@ class Batches:
     Parameters
     ----------
     data : Dataset
-        Kept in its own dtype.
+        Kept in its own dtype. Where it shows the centre crops of larger images, training examples are random
+        crops of them.
     device : torch.device
         Where batches are made.
     binarize : {"none", "threshold", "stochastic"}
@@ -65,8 +67,7 @@ class Batches:
     flip : bool
         Mirror images left to right, each with probability one half, when they are trained on.
     crop : int
-        Pixels added at each side by reflection before a crop of the image's own size is taken at random, when
-        they are trained on.
+        Pixels by which images are moved at random, filled by reflection, when they are trained on.
     resident : bool, optional
         Whether all data are copied to the device once, or read when needed. By default they are
         copied if they take at most half of the memory that is free there.
@@ -76,7 +77,7 @@ class Batches:
     resident : bool
         What was chosen.
     x : torch.Tensor
-        The data ``(n, *shape)`` on the device; ``(0, *shape)`` if they are streamed.
+        The data ``(n, *shape)`` on the device, larger images whole; ``(0, *shape)`` if they are streamed.
 
     Examples
     --------
@@ -98,13 +99,14 @@ class Batches:
         crop: int = 0,
         resident: bool | None = None,
     ):
-        self.resident = fits(data.x.nbytes, device) if resident is None else resident
-        self._reader = RowReader(data.x)
-        kind = torch.from_numpy(np.empty(0, data.x.dtype)).dtype
-        self.x = torch.empty((len(data) if self.resident else 0, *data.shape), dtype=kind, device=device)
+        x = stored_of(data.x)
+        self.resident = fits(x.nbytes, device) if resident is None else resident
+        self._reader = RowReader(x)
+        kind = torch.from_numpy(np.empty(0, x.dtype)).dtype
+        self.x = torch.empty((len(x) if self.resident else 0, *x.shape[1:]), dtype=kind, device=device)
         if self.resident:
             start = 0
-            for rows in chunks(data.x):
+            for rows in chunks(x):
                 # torch warns of what is read-only, so such a chunk is copied.
                 self.x[start : start + len(rows)].copy_(torch.from_numpy(np.require(rows, None, ["C", "W"])))
                 start += len(rows)
@@ -114,6 +116,7 @@ class Batches:
         self.flip = flip
         self.crop = crop
         self._data = data
+        self._larger = self.x.shape[1:] != data.shape
         self._conditions: Tensor | None = None  # labels (n,) or vectors (n, C), on the device
         self._labels: Tensor | None = None  # 0, 1, … as far as there are any
 
@@ -149,7 +152,11 @@ class Batches:
             int64 row numbers ``(b,)``, or what :meth:`stream` yields. Where data are streamed, the host reads
             numbered rows at once, and waits for them.
         """
-        x, scale = self._raw(rows), self.scale
+        x = self._raw(rows)
+        return self._scaled(centre(x, *self._data.shape[:2]) if self._larger else x)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        scale = self.scale
         if x.dtype == torch.uint8:
             if scale != 1 and self.dequantize == "none" and torch.get_default_dtype() == torch.float32:
                 x, scale = x / scale, 1  # in one operation
@@ -203,7 +210,8 @@ class Batches:
 
     def for_training(self, rows: Rows) -> Tensor:
         """As ``batches[rows]``, with the augmentation of training examples."""
-        x = self[rows]
+        shape = self._data.shape
+        x = self._scaled(windows(self._raw(rows), *shape[:2])) if self._larger else self[rows]
         if self.flip:
             x = mirrored(x)
         return cropped(x, self.crop) if self.crop else x

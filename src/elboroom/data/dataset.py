@@ -13,6 +13,7 @@ import numpy as np
 
 from elboroom.config.columns import Column
 from elboroom.config.shapes import COLOURS
+from elboroom.data.centre import stored_of
 from elboroom.data.examples import as_examples
 from elboroom.data.labels import checked_labels
 from elboroom.data.preparation import Preparation
@@ -186,7 +187,8 @@ class Dataset:
         are, so that it stays quick on memory maps: two such sets that differ only in rows between those have
         one fingerprint.
         """
-        digest = hashlib.sha256(f"{self.x.shape} {self.x.dtype.str}".encode())
+        x, shown = stored_of(self.x), "" if stored_of(self.x) is self.x else f" {self.shape}"
+        digest = hashlib.sha256(f"{x.shape} {x.dtype.str}{shown}".encode())
         digest.update(np.ascontiguousarray(self.split).data)
         for column in self.columns:
             meaning = (column.name, *column.categories, column.origin, column.step)
@@ -195,15 +197,14 @@ class Dataset:
             digest.update(np.ascontiguousarray(self.vectors).data)
         if labels and self.labels is not None:
             digest.update(np.ascontiguousarray(self.labels, np.int64).data)
-        row_bytes = self.x.nbytes // len(self)
-        if self.x.nbytes <= _FINGERPRINT_BYTES:
-            for rows in chunks(self.x):
+        if x.nbytes <= _FINGERPRINT_BYTES:
+            for rows in chunks(x):
                 digest.update(np.ascontiguousarray(rows).data)
         else:
-            count = max(2, _FINGERPRINT_BYTES // row_bytes)
+            count = max(2, _FINGERPRINT_BYTES // (x.nbytes // len(self)))
             spread = np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64)
             for some in np.array_split(spread, 16):
-                digest.update(np.ascontiguousarray(take(self.x, some)).data)
+                digest.update(np.ascontiguousarray(take(x, some)).data)
         return digest.hexdigest()
 
     def with_validation(self, fraction: float, seed: int = 0) -> Dataset:

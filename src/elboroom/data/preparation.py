@@ -88,6 +88,8 @@ class Preparation:
     value_range : (float, float)
         The values, in model units, that black and white have: (0, 1) for 8-bit pixels, and for floats what
         the training data say; see `value_range_of`.
+    stored : (int, int), optional
+        Height and width of the images whose centre crop is an example, if they are larger than it.
 
     Examples
     --------
@@ -99,6 +101,7 @@ class Preparation:
     kind: Kind = "array"
     by_label: tuple[tuple[str, PhotoSteps], ...] = ()
     value_range: Range = (0.0, 1.0)
+    stored: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -108,6 +111,9 @@ class Preparation:
             raise ValueError(
                 f"value_range is {self.value_range!r}; it must be two finite numbers, low < high"
             )
+        sides = (1, 1) if self.stored is None else self.stored
+        if len(sides) != 2 or not all(type(side) is int and side >= 1 for side in sides):
+            raise ValueError(f"stored is {self.stored!r}; it must be the height and width of an image")
 
     def for_new_photos(self) -> tuple[PhotoSteps, ...]:
         """What to try with a new image file, whose label is not known, in this order.
@@ -125,7 +131,8 @@ class Preparation:
     def to_json(self) -> dict[str, Any]:
         """Write it as JSON's types; `from_json` reads them."""
         ways = [{"label": label, **asdict(each), "size": list(each.size)} for label, each in self.by_label]
-        return {"kind": self.kind, "ways": ways, "value_range": list(self.value_range)}
+        held = {"kind": self.kind, "ways": ways, "value_range": list(self.value_range)}
+        return held if self.stored is None else held | {"stored": list(self.stored)}
 
     @classmethod
     def from_json(cls, held: Any) -> Preparation:
@@ -145,7 +152,9 @@ class Preparation:
                     raise ValueError(f"the label {label!r} is no name")  # noqa: TRY004
                 by_label.append((label, PhotoSteps(**{**fields, "size": tuple(fields["size"])})))
             low, high = held["value_range"]
-            return cls(held["kind"], tuple(by_label), (float(low), float(high)))
+            stored = held.get("stored")
+            sides = None if stored is None else tuple(stored)
+            return cls(held["kind"], tuple(by_label), (float(low), float(high)), sides)
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"it does not say how examples were made ({error})") from None
 

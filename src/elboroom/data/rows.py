@@ -239,11 +239,14 @@ _extents: dict[int, tuple[weakref.ref[Any], tuple[Any, Any]]] = {}
 def extent(x: Array | Joined) -> tuple[Any, Any]:
     """Smallest and largest value, as Python numbers; nan if there is one. Read-only maps are read but once.
 
+    Of the centres of larger images, the values of the whole images count.
+
     Examples
     --------
     >>> extent(np.array([[3.0, -1.0]]))
     (-1.0, 3.0)
     """
+    x = getattr(x, "stored", x)
     held = _extents.get(id(x))
     if held is not None and held[0]() is x:
         return held[1]

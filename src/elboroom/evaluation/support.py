@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elboroom.data.batches import Batches, Binarize
+from elboroom.data.centre import stored_of
 from elboroom.data.dataset import Dataset, chunks
 from elboroom.data.rows import extent
 from elboroom.errors import UsageError
@@ -90,7 +91,7 @@ def _check_spacing(data: Dataset, spacing: float) -> None:
     unit = data.scale * spacing
     if data.x.dtype == np.uint8 and abs(1 / unit - round(1 / unit)) < 1e-3:
         return
-    for rows in chunks(data.x):
+    for rows in chunks(stored_of(data.x)):
         value = between_levels(torch.from_numpy(np.asarray(rows, np.float64)), unit)
         if value is not None:
             raise UsageError(

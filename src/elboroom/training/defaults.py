@@ -13,6 +13,7 @@ from elboroom.data import Dataset
 from elboroom.data.columns import fitted_columns
 from elboroom.data.preparation import value_range_of
 from elboroom.errors import UsageError
+from elboroom.training.crops import as_crops
 
 _COLOUR_SIDE, _GREY_SIDE = 16, 48  # shorter side from which images are taken for photos
 _SCALE = 0.1  # where the standard deviation starts from, as a share of the range from black to white
@@ -51,6 +52,7 @@ def fitting_model(config: Config, data: Dataset) -> tuple[ModelConfig, str]:
     """
     if data.columns:
         return _for_table(config.model, data)
+    data = as_crops(data, config)
     model, chosen, described = config.model, {}, []
     if model.likelihood == "mixed" and not model.columns:
         raise UsageError(

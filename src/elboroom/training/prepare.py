@@ -16,6 +16,7 @@ from elboroom.config import Config, ModelConfig
 from elboroom.config.columns import Column
 from elboroom.config.penalties import PENALTIES
 from elboroom.data import Dataset, load_data
+from elboroom.data.centre import stored_of
 from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
 from elboroom.data.copies import without_copies
@@ -26,6 +27,7 @@ from elboroom.evaluation.support import check_support
 from elboroom.models.vae import VAE
 from elboroom.models.weight_files import sha256_of
 from elboroom.runs.run import Run
+from elboroom.training.crops import as_crops, check_shift
 from elboroom.training.defaults import fitting_model
 from elboroom.training.step.buffers import moving_buffers
 
@@ -34,7 +36,7 @@ _MAY_CHANGE |= {"lpips_weights", "keep_checkpoints", "shard_optimizer", "checkpo
 
 
 def prepare(data: Dataset, config: Config) -> Dataset:
-    """Hold out the validation part and set the pixel scale, as the configuration says.
+    """Hold out the validation part, set the pixel scale and show centre crops, as the configuration says.
 
     By default a tenth is held out, or nothing if the data have a published split. A table for another
     likelihood than the mixed one becomes rows of plain numbers.
@@ -42,7 +44,8 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     if config.model.likelihood not in ("auto", "mixed"):
         data = as_numbers(data)
     if config.data.duplicates == "drop":
-        data = without_copies(data)
+        data = without_copies(replace(data, x=stored_of(data.x)))
+    data = as_crops(data, config)
     fraction = config.data.validation
     if fraction is None:
         unsplit = not data.published_split and len(data.indices("train")) >= 20
@@ -109,7 +112,11 @@ def _scale_of(config: Config, data: Dataset) -> float:
 def preparation_of(data: Dataset) -> Preparation:
     """Return how the examples were made, as far as known, and the values of black and white."""
     made = data.preparation or Preparation()
-    return replace(made, value_range=value_range_of(data.x, data.scale)) if data.is_image else made
+    if not data.is_image:
+        return made
+    height, width = stored_of(data.x).shape[1:3]
+    stored = None if data.shape[:2] == (height, width) else (height, width)
+    return replace(made, value_range=value_range_of(data.x, data.scale), stored=stored)
 
 
 def build(config: Config, data: Dataset) -> VAE:
@@ -130,6 +137,7 @@ def build(config: Config, data: Dataset) -> VAE:
         if kind == "labels":
             conditions |= {"condition_names": data.label_names, "condition_ids": label_ids(data)}
     scale = _scale_of(config, data)
+    data = as_crops(data, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model, _ = fitting_model(config, data)
@@ -179,7 +187,7 @@ def resolve(vae: VAE, data: Dataset, config: Config) -> Config:
     if config.data.flip and not data.is_image:
         raise UsageError(f"flip mirrors images, and {data.name} contains none; leave it out")
     if config.data.crop:
-        _check_crop(data, config.data.crop)
+        check_shift(data, config.data.crop)
     if config.training.patience is not None and not len(data.indices("validation")):
         raise UsageError(
             f"patience = {config.training.patience} needs validation examples; "
@@ -279,17 +287,6 @@ def check_same(folder: Run, config: Config, *, custom_objective: bool, state: di
                 )
     if state["custom_objective"] and not custom_objective:
         raise UsageError(f"{folder.path} was trained with a custom objective; pass it again as objective=")
-
-
-def _check_crop(data: Dataset, crop: int) -> None:
-    """Refuse a margin that an image cannot be reflected into."""
-    if not data.is_image:
-        raise UsageError(f"crop moves images, and {data.name} contains none; leave it out")
-    if crop >= min(data.shape[:2]):
-        raise UsageError(
-            f"crop = {crop} reflects so many pixels at each side of images of {data.shape[0]}×"
-            f"{data.shape[1]}; take at most {min(data.shape[:2]) - 1}"
-        )
 
 
 def _check_accumulate(vae: VAE, config: Config) -> None:

@@ -75,6 +75,7 @@ class Train(TrainingVerb):
         from elboroom.networks import summarize
         from elboroom.runs.run import check_free
         from elboroom.training.allocator import keep_freed_memory
+        from elboroom.training.crops import as_crops
         from elboroom.training.defaults import fitting_model
         from elboroom.training.devices import find_device
         from elboroom.training.loop import Training
@@ -91,7 +92,7 @@ class Train(TrainingVerb):
         config = config.updated(source=full_name(config.data.source or data.name))
         if config.model.condition_file is not None:
             config = config.updated(condition_file=full_name(config.model.condition_file))
-        _check_model_matches(config, data)
+        _check_model_matches(config, as_crops(data, config))
         model, choice = fitting_model(config, data)
         config = config.merged({"model": dict(model)})
         vae = build(config, data)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from elboroom.cli.options import Prepare
 from elboroom.data import images
+from elboroom.data.centre import centre
 from elboroom.data.faces.prepared_photo import NoSuchFaceError, PreparedPhoto, prepare_photo, white_of_photo
 from elboroom.data.image_files import TooLargeError
 from elboroom.data.preparation import PhotoSteps, Preparation
@@ -92,9 +93,10 @@ def read_photo(
     run : Run
         Records how its examples were prepared.
     prepare : {"auto", "faces", "crop", "none"}
-        "auto": like the run's examples, except that a file of the model's size is not changed. "faces": find
-        the face, align it and cut it out. "crop": resize the largest centred part of the model's aspect
-        ratio. "none": accept only files of the model's size.
+        "auto": like the run's examples, except that a file of the model's size is not changed; for a model
+        of random crops the file gets the size of the images that they were cut from, and its centre is cut
+        out. "faces": find the face, align it and cut it out. "crop": resize the largest centred part of the
+        model's aspect ratio. "none": accept only files of the model's size.
     face : int, optional
         Index of one of several faces, 0 being the largest; a face is then searched for in any case.
 
@@ -150,13 +152,14 @@ def _tries(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[PhotoSteps, 
     crop = PhotoSteps("crop", (height, width), channels)
     if prepare == "crop":
         return (crop,), ""
+    crop = PhotoSteps("crop", run.preparation.stored or (height, width), channels)
     known = run.preparation.for_new_photos()
     recorded = run.preparation.kind == "faces" or any(steps.align != "none" for steps in known)
     if prepare == "auto" and recorded and known:
         return known, f"as {_whose(run.preparation, known[-1])} were"
     if prepare == "faces" or run.config.data.prepare == "faces":
         faces = [steps for steps in known if steps.finds_faces]
-        return (faces[0] if faces else PhotoSteps("detect", (height, width), channels),), ""
+        return (faces[0] if faces else PhotoSteps("detect", crop.size, channels),), ""
     if run.config.data.prepare == "crop":
         return (crop,), "as the run's configuration says"
     return (
@@ -195,13 +198,13 @@ def _prepared(
         if not steps.finds_faces:
             white = _white(path, header, run)
             pixels = images.decode(path, (*steps.size, steps.channels), white)
-            cropped = f"the middle was cropped and resized to {shape[1]}×{shape[0]}"
+            cropped = _how_cropped(steps.size, shape)
             said = (missing, f"{cropped}, {why}" if why else cropped, _brightened(white, run))
             reasons = "; ".join(filter(None, said))
-            return Photo(_resized(pixels, shape), reasons)
+            return Photo(_resized(pixels, shape, run), reasons)
         made = _with_face(path, steps, face)
         if made.found:
-            return Photo(_resized(made.pixels, shape), made.how + _others(path, made, face or 0))
+            return Photo(_resized(made.pixels, shape, run), made.how + _others(path, made, face or 0))
         missing = made.how.partition(": cropped")[0]
     raise UsageError(
         f"{path}: {missing}; give a photo that shows the face from the front, or take the middle of this one "
@@ -228,9 +231,18 @@ def _others(path: Path, made: PreparedPhoto, taken: int) -> str:
     return f"; the others are {', '.join(named)}{more}" if named else ""
 
 
-def _resized(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
-    """Resize a prepared image to the model's shape, as ``--data.size`` and ``--data.channels`` do."""
+def _how_cropped(size: tuple[int, int], shape: Shape) -> str:
+    """Describe how the middle of a photo was taken at a size, and perhaps a crop of it."""
+    middle = f"the middle was cropped and resized to {size[1]}×{size[0]}"
+    return middle if size == shape[:2] else f"{middle}, of which the centre {shape[1]}×{shape[0]} was taken"
+
+
+def _resized(pixels: NDArray[Any], shape: Shape, run: Run) -> NDArray[np.uint8]:
+    """Resize a prepared image as ``--data.size`` and ``--data.channels`` do, and take its centre crop."""
     if pixels.shape == shape:
         return pixels
-    resized: NDArray[np.uint8] = images.resize_images(pixels[None], shape)[0]
-    return resized
+    wanted = (*(run.preparation.stored or shape[:2]), shape[2])
+    if pixels.shape != wanted:
+        pixels = images.resize_images(pixels[None], wanted)[0]
+    result: NDArray[np.uint8] = np.ascontiguousarray(centre(pixels[None], *shape[:2])[0])
+    return result

@@ -117,8 +117,11 @@ def _other_data(run: Run, source: str) -> tuple[Dataset, bool]:
     """Load named data, and tell whether they are the run's own in a new location."""
     faces = run.config.data.prepare == "faces"
     options = options_of(run.config, plain=run.custom_model)
-    data = load_alike(source, run.preparation, run.config.model.shape, options, faces=faces)
-    data = prepare(data, run.config)
+    shape = run.config.model.shape
+    data = load_alike(source, run.preparation, shape, options, faces=faces)
+    small = shape is None or any(own < side for own, side in zip(data.shape, shape, strict=False))
+    croppable = data.is_image and not small
+    data = prepare(data, run.config if croppable else run.config.updated(random_crop=None))
     vectors = run.config.model.condition_file
     if vectors is not None:  # those of the run's own data
         try:

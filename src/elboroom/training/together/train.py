@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from elboroom.data.centre import stored_of
 from elboroom.errors import reason_of
 from elboroom.networks.recompute import recomputes
 from elboroom.training.callbacks import Callback
@@ -42,7 +43,7 @@ def misfit(trainings: Sequence[Training]) -> str | None:
         return "there is only one"
     if any(_composition(one) != _composition(first) for one in trainings):
         return "they differ in more than seed, beta and learning rate"
-    if any(one.data.x is not first.data.x for one in trainings):
+    if any(stored_of(one.data.x) is not stored_of(first.data.x) for one in trainings):
         return "they do not share their data"
     if any(engine.steps != engines[0].steps for engine in engines):
         return "they have not taken equally many steps"
