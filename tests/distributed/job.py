@@ -85,8 +85,16 @@ def recomputed(out: Path) -> None:
 
 
 def codes(out: Path) -> None:
-    vae = build(posterior="vq", code_grid=(3,), code_channels=2, codebook_size=5)
+    codebook = {"code_grid": (3,), "code_channels": 2, "codebook_size": 5}
+    vae = build(posterior="vq", code_normalization="none", **codebook)
     fit(vae, images(), out=out, **BASE, penalties={"commitment": 0.25})
+
+
+def normalized_codes(out: Path) -> None:
+    """Normalised over batches of 2 examples, which leave a process of three without any."""
+    grid = {"network": "spatial", "conv_width": 4, "conv_levels": 1, "latent_dim": 2, "hidden": (400, 400)}
+    vae = build(posterior="fsq", fsq_levels=(5, 5), likelihood="gaussian", **grid)
+    fit(vae, images(), out=out, **BASE | {"batch_size": 2, "epochs": 1})
 
 
 def bad_example(out: Path) -> None:
@@ -237,6 +245,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
             layers,
             recomputed,
             codes,
+            normalized_codes,
             bad_example,
         ),
         *(freezes, watched, recorded),

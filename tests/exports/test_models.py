@@ -212,7 +212,7 @@ def test_the_description_names_classes_columns_and_layers() -> None:
 
 
 def test_a_fixed_condition_is_inside() -> None:
-    vae = build("fsq").given(2)
+    vae = build("fsq").eval().given(2)
     networks = networks_of(vae)
     assert [port.name for port in networks.encoder.inputs] == ["x"]
     x, _ = inputs("fsq", vae, 5)

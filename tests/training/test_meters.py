@@ -167,7 +167,8 @@ def test_perplexity_is_that_of_all_codes_of_an_epoch_whatever_the_batches(
 ) -> None:
     monkeypatch.setattr(validation, "_BATCH", 5)
     data = images()
-    vae = build(posterior="fsq", code_grid=(4,), fsq_levels=(3, 3), latent_dim=2)
+    codes = {"code_grid": (4,), "fsq_levels": (3, 3), "code_normalization": "none"}
+    vae = build(posterior="fsq", latent_dim=2, **codes)
     (row,) = train(vae, None, 1, data, validation=0.3, batch_size=batch_size, **FROZEN)
     for name, part in (("perplexity", "train"), ("val_perplexity", "validation")):
         assert row[name] == pytest.approx(_perplexity_of(vae, parts_of(data, 0.3)[part]), **FLOAT32)

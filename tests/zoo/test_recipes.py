@@ -72,6 +72,12 @@ def _elbo(t: Terms, beta: float = 1.0) -> Tensor:
     return (t.distortion + beta * t.rate).mean()
 
 
+def _normalized(features: Tensor) -> Tensor:
+    """Each number of a code with mean 0 and variance 1 over the batch."""
+    rows = features.flatten(1)
+    return (rows - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-5).sqrt()
+
+
 def _rates(t: Terms) -> Tensor:
     """Rate of each dimension of a diagonal Gaussian code, (b, d)."""
     q = Normal(t.posterior.mean, t.posterior.scale)  # type: ignore[attr-defined]
@@ -183,7 +189,9 @@ FORMULAS: dict[str, Callable[[Terms, VAE], Tensor]] = {
     "ms-ssim-vae": lambda t, _: _elbo(t) + 100 * (1 - _similarity(t)),
     "rae-l2": lambda t, vae: t.distortion.mean() + 1e-2 * _half_squares(t) + 1e-4 * _weights(vae),
     "rae-sn": lambda t, _: t.distortion.mean() + 1e-2 * _half_squares(t),
-    "vq-vae": lambda t, vae: _elbo(t) + 0.25 * (vae.encoder(t.x).flatten(1) - t.z[0]).square().sum(1).mean(),
+    "vq-vae": lambda t, vae: (
+        _elbo(t) + 0.25 * (_normalized(vae.encoder(t.x)) - t.z[0]).square().sum(1).mean()
+    ),
     "free-bits-vae": lambda t, _: t.distortion.mean() + _rates(t).mean(0).clamp(min=0.5).sum(),
 }
 # Their penalties are random or have networks of their own, and are tested in tests/objectives.

@@ -72,6 +72,7 @@ _KEYWORDS = {
     **{"posterior_scale": "scale", "posterior_steps": "steps"},
     **{"posterior_hidden": "hidden", "posterior_context": "context"},
     **{"code_channels": "channels", "codebook_depth": "depth", "fsq_levels": "levels"},
+    "code_normalization": "normalization",
     **{"prior_components": "components", "prior_steps": "steps"},
     **{"prior_hidden": "hidden", "prior_bins": "bins"},
 }
@@ -169,6 +170,10 @@ class ModelConfig(Section):
     """Shape of the grid of quantised vectors in a code, such as 7 7."""
     code_channels: AtLeastOne = 8
     """Length of each vector that vq quantises."""
+    code_normalization: Literal["batch", "none"] = "batch"
+    """Normalisation of the numbers of a code before vq or fsq quantises them. batch: by mean and variance of
+    the batch, which lets all codes be used from the start.
+    """
     codebook_size: Annotated[int, Field(ge=2)] = 512
     """Entries in each codebook of vq."""
     codebook_depth: AtLeastOne = 1

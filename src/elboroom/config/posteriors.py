@@ -69,10 +69,15 @@ POSTERIORS: dict[str, PosteriorRow] = {
     "vq": PosteriorRow(
         "quantised",
         ("unbounded",),
-        ("code_grid", "code_channels", "codebook_size", "codebook_depth"),
+        ("code_grid", "code_channels", "code_normalization", "codebook_size", "codebook_depth"),
         "entries of a codebook",
     ),
-    "fsq": PosteriorRow("quantised", ("unbounded",), ("code_grid", "fsq_levels"), "entries of a codebook"),
+    "fsq": PosteriorRow(
+        "quantised",
+        ("unbounded",),
+        ("code_grid", "code_normalization", "fsq_levels"),
+        "entries of a codebook",
+    ),
 }
 
 

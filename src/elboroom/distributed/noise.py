@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 # (first example of this process, its number of examples, that of the whole batch)
 _part: ContextVar[tuple[int, int, int] | None] = ContextVar("part of the batch", default=None)
 _sum_over_parts: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("sum over parts", default=None)
+_counts: ContextVar[bool] = ContextVar("examples of this process count", default=True)
 
 Distribution = Literal["normal", "uniform"]
 Source = Callable[[Distribution, tuple[int, ...], Tensor], Tensor]
@@ -26,11 +27,17 @@ _source: ContextVar[Source | None] = ContextVar("source of noise", default=None)
 
 @contextmanager
 def part_of_batch(
-    start: int, count: int, total: int, sum_over_parts: Callable[[Tensor], Tensor] | None = None
+    start: int,
+    count: int,
+    total: int,
+    sum_over_parts: Callable[[Tensor], Tensor] | None = None,
+    *,
+    counts: bool = True,
 ) -> Iterator[None]:
     """Draw noise for ``count`` examples as rows from ``start`` of the noise of a batch of ``total``.
 
-    ``sum_over_parts`` is the sum over processes that :func:`whole_batch` uses.
+    ``sum_over_parts`` is the sum over processes that :func:`whole_batch` uses. It leaves out what is given if
+    ``counts`` is false, because another process has the same examples.
 
     Examples
     --------
@@ -43,11 +50,13 @@ def part_of_batch(
     True
     """
     part, summed = _part.set((start, count, total)), _sum_over_parts.set(sum_over_parts)
+    counted = _counts.set(counts)
     try:
         yield
     finally:
         _part.reset(part)
         _sum_over_parts.reset(summed)
+        _counts.reset(counted)
 
 
 @contextmanager
@@ -157,6 +166,33 @@ def mean_over_batch(mean: Tensor) -> Tensor:
         return mean
     _, count, total = part
     return sum_over_parts(mean * (count / total))
+
+
+def sum_over_batch(own: Tensor) -> Tensor:
+    """Return the sum over the whole batch of what is a sum over the examples of this process.
+
+    With one process it is that sum itself. All processes must call this in the same order, and differentiate
+    it or not alike: the gradient is that of the losses of all processes.
+    """
+    part, sum_over_parts = _part.get(), _sum_over_parts.get()
+    if part is None or sum_over_parts is None:
+        return own
+    summed: Tensor = _SumOverBatch.apply(own, sum_over_parts, _counts.get())  # type: ignore[no-untyped-call]
+    return summed
+
+
+class _SumOverBatch(torch.autograd.Function):
+    """The sum over processes; its gradient is one too, since the losses of all depend on it."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, sum_over_parts: Callable[[Tensor], Tensor], counts: bool) -> Tensor:
+        ctx.sum_over_parts, ctx.counts = sum_over_parts, counts
+        return sum_over_parts(own.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        whole = ctx.sum_over_parts(gradients[0].clone())
+        return (whole if ctx.counts else torch.zeros_like(whole)), None, None
 
 
 def normal(*shape: int, batch_dim: int, like: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class Workers:
             return
         # A process that repeats an example of another must not count it twice.
         sum_over_parts = self.sum_ if part.weight else lambda rows: self.sum_(rows.zero_())
-        with noise.part_of_batch(part.start, part.stop - part.start, part.total, sum_over_parts):
+        own = (part.start, part.stop - part.start, part.total)
+        with noise.part_of_batch(*own, sum_over_parts, counts=bool(part.weight)):
             yield
 
     def sum_(self, tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from elboroom.probability.neighbours import (
     parts_of,
     pieces_of,
 )
-from elboroom.probability.quantizers import Quantizer
+from elboroom.probability.quantized import Quantizer
 from elboroom.probability.two_stage import TwoStagePrior
 
 _COMPONENTS = (1, 2, 4, 8, 16, 32)

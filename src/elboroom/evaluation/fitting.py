@@ -23,7 +23,7 @@ from elboroom.models.vae import VAE
 from elboroom.probability.codes import UniformCodes
 from elboroom.probability.posteriors import Deterministic
 from elboroom.probability.priors import StandardNormal
-from elboroom.probability.quantizers import Quantizer
+from elboroom.probability.quantized import Quantizer
 
 _BATCH = 500
 _FEWEST = 20

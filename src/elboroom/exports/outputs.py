@@ -12,7 +12,7 @@ from elboroom.models.hierarchical import HierarchicalPosterior
 from elboroom.probability.flows import FlowPosterior
 from elboroom.probability.full_gaussian import FullGaussian
 from elboroom.probability.posteriors import Deterministic, DiagonalGaussian
-from elboroom.probability.quantizers import Quantized
+from elboroom.probability.quantized import Quantized
 from elboroom.probability.spherical import PowerSpherical
 
 

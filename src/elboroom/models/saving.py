@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from elboroom.config import ModelConfig
+from elboroom.config.stored import stored_model
 from elboroom.errors import FailureError, UsageError
 from elboroom.io.files import json_text
 from elboroom.io.tensors import first_unusable, misfit, read_tensors, write_tensors
@@ -124,7 +125,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> _Header:
             f"{FORMAT}; upgrade elboroom"
         )
     try:
-        config = None if facts["model"] is None else ModelConfig(**facts["model"])
+        config = None if facts["model"] is None else ModelConfig(**stored_model(facts["model"]))
         data_range = None if facts["data_range"] is None else _pair(facts["data_range"])
         return _Header(config, _pair(facts["value_range"]), data_range)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

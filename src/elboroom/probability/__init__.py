@@ -39,7 +39,8 @@ from elboroom.probability.posteriors import (
     Posterior,
 )
 from elboroom.probability.priors import MixturePrior, StandardNormal, VampPrior
-from elboroom.probability.quantizers import FiniteScalarQuantizer, Quantized, VectorQuantizer
+from elboroom.probability.quantized import Quantized
+from elboroom.probability.quantizers import FiniteScalarQuantizer, VectorQuantizer
 from elboroom.probability.rates import check_pair, find_closed_form, rate
 from elboroom.probability.spherical import PowerSpherical, PowerSphericalHead, UniformSphere
 

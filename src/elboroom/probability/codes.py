@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.probability.quantizers import Quantizer
+from elboroom.probability.quantized import Quantizer
 
 
 class UniformCodes(nn.Module):

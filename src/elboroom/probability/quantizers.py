@@ -10,85 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elboroom.errors import UsageError
-from elboroom.probability.codebooks import Codebook, counts_of, perplexity
+from elboroom.probability.code_vectors import CodeVectors, Normalization
+from elboroom.probability.codebooks import Codebook, counts_of
 from elboroom.probability.layout import Layout
-from elboroom.probability.meters import Meter
+from elboroom.probability.quantized import Quantized
 
 # FSQ's outermost levels are this share inside the range of its tanh, so that they can be reached.
 _FSQ_MARGIN = 1e-3
-# With more codes a run's history has no perplexity: their histogram would make checkpoints large.
-_MOST_COUNTED = 1 << 20
 # With more levels the margin would exceed half a level, and rounding would give one level too many.
 _MOST_FSQ_LEVELS = 256
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """The codes of b examples, each P indices into a codebook of K.
-
-    Parameters
-    ----------
-    mean : Tensor
-        Quantised codes (b, d); their gradient passes straight through to the features.
-    indices : Tensor
-        (b, P), int64.
-    loss : Tensor
-        Commitment loss, (b,), already weighted, which pulls features to their codes; part of the objective.
-    counts : Tensor
-        How often each code of each codebook was used, (codebooks, K).
-    """
-
-    stochastic: ClassVar[bool] = False
-    space: ClassVar[str] = "codes"
-
-    mean: Tensor
-    indices: Tensor
-    loss: Tensor
-    counts: Tensor
-
-    @property
-    def perplexity(self) -> Tensor:
-        """Exponential of the entropy of the codes used in this batch, 1 to K, (): the mean over codebooks."""
-        return perplexity(self.counts).mean()
-
-    @property
-    def meters(self) -> dict[str, Meter]:
-        """Perplexity of an epoch's codes, independent of the division into batches."""
-        if self.counts.numel() > _MOST_COUNTED:
-            return {}
-        return {"perplexity": Meter(self.counts, lambda counts, _examples: perplexity(counts).mean())}
-
-    def rsample_and_log_prob(self, num_samples: int) -> tuple[Tensor, Tensor]:
-        """Repeat the code k times, (k, b, d), with log 1 = 0, (k, b)."""
-        z = self.mean.expand(num_samples, *self.mean.shape)
-        return z, self.mean.new_zeros(num_samples, len(self.mean))
-
-    def detached(self) -> Quantized:
-        """The same codes, detached from the graph."""
-        return Quantized(self.mean.detach(), self.indices, self.loss.detach(), self.counts)
-
-
-class Quantizer(Protocol):
-    """What a prior over codes needs of a quantiser."""
-
-    latent_dim: int
-    num_indices: int
-    codebook_size: int
-
-    def codes_of(self, indices: Tensor) -> Tensor:
-        """Codes (n, d) of indices (n, P)."""
-        ...
-
-    def indices_of(self, z: Tensor) -> Tensor:
-        """Indices (n, P) of codes (n, d); UsageError if codes do not determine them."""
-        ...
 
 
 class VectorQuantizer(nn.Module):
@@ -111,6 +47,8 @@ class VectorQuantizer(nn.Module):
         Weight of the loss.
     channels_first : bool
         Features and codes are (c, ...) instead: channel by channel, as convolutional networks have them.
+    normalization : {"none", "batch"}
+        As in :class:`~elboroom.probability.code_vectors.CodeVectors`; ``on_grid`` takes "batch".
     decay, revive_below, kmeans_steps
         As in :class:`Codebook`.
 
@@ -136,6 +74,7 @@ class VectorQuantizer(nn.Module):
         depth: int = 1,
         commitment: float = 0.25,
         channels_first: bool = False,
+        normalization: Normalization = "none",
         decay: float = 0.99,
         revive_below: float = 0.01,
         kmeans_steps: int = 10,
@@ -143,6 +82,7 @@ class VectorQuantizer(nn.Module):
         super().__init__()
         self.layout = Layout(in_shape, channels_first)
         self.in_shape = self.layout.shape
+        self.vectors = CodeVectors(self.layout, normalization)
         _check("codebook_size", codebook_size, 2)
         _check("depth", depth, 1)
         _check("kmeans_steps", kmeans_steps, 0)
@@ -167,12 +107,12 @@ class VectorQuantizer(nn.Module):
     @classmethod
     def on_grid(cls, grid: Sequence[int], channels: int = 8, **options: Any) -> VectorQuantizer:
         """Make one for a grid of vectors of ``channels`` numbers, whose loss is weighted by the objective."""
-        return cls((*grid, channels), commitment=1.0, **options)
+        return cls((*grid, channels), commitment=1.0, **{"normalization": "batch", **options})
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""
         b = len(features)
-        vectors = self.layout.vectors(features).to(self._dtype)
+        vectors = self.vectors(features).to(self._dtype)
         rest, loss = vectors, vectors.new_zeros(b)
         codes, indices, counts = [], [], []
         for book in self._books():
@@ -242,7 +182,7 @@ class FiniteScalarQuantizer(nn.Module):
         Shape of one example's features; the last must be the number of ``levels``.
     levels : sequence of int
         L for each number of a vector, from 3 to 256; the paper advises 5 or more.
-    channels_first : bool
+    channels_first, normalization
         As in :class:`VectorQuantizer`.
 
     Raises
@@ -268,10 +208,12 @@ class FiniteScalarQuantizer(nn.Module):
         levels: Sequence[int] = (8, 5, 5, 5),
         *,
         channels_first: bool = False,
+        normalization: Normalization = "none",
     ):
         super().__init__()
         self.layout = Layout(in_shape, channels_first)
         self.in_shape = self.layout.shape
+        self.vectors = CodeVectors(self.layout, normalization)
         if len(levels) != in_shape[-1]:
             raise UsageError(
                 f"levels = {list(levels)}: give one for each of the {in_shape[-1]} numbers of a vector: "
@@ -292,12 +234,12 @@ class FiniteScalarQuantizer(nn.Module):
         cls, grid: Sequence[int], levels: Sequence[int] = (8, 5, 5, 5), **options: Any
     ) -> FiniteScalarQuantizer:
         """Make one for a grid of vectors with as many numbers as there are levels."""
-        return cls((*grid, len(levels)), levels, **options)
+        return cls((*grid, len(levels)), levels, **{"normalization": "batch", **options})
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantise features (b, *in_shape)."""
         b = len(features)
-        vectors = self.layout.vectors(features).reshape(b, self.num_indices, len(self.levels))
+        vectors = self.vectors(features).reshape(b, self.num_indices, len(self.levels))
         half = (self.levels - 1) * (1 + _FSQ_MARGIN) / 2
         # An even number of levels has none at 0: shift by half a level, so that 0 still maps to 0.
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)

@@ -14,7 +14,7 @@ from elboroom.probability.conditional_prior import GivenNormal
 from elboroom.probability.full_gaussian import FullGaussian
 from elboroom.probability.posteriors import Deterministic, DiagonalGaussian, Posterior
 from elboroom.probability.priors import StandardNormal, VampPrior
-from elboroom.probability.quantizers import Quantized
+from elboroom.probability.quantized import Quantized
 from elboroom.probability.spherical import PowerSpherical, UniformSphere
 
 

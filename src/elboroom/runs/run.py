@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from elboroom import __version__
 from elboroom.config import Config
+from elboroom.config.stored import stored_sections
 from elboroom.data.preparation import Preparation
 from elboroom.errors import UsageError, shortened
 from elboroom.hub import fetched, is_shared
@@ -182,7 +183,7 @@ class Run:
     @property
     def config(self) -> Config:
         """The resolved configuration."""
-        return Config().merged({name: fields for name, fields in self._raw.items() if fields is not None})
+        return Config().merged(stored_sections(self._raw))
 
     @property
     def custom_model(self) -> bool:

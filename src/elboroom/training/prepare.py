@@ -302,6 +302,7 @@ def _check_accumulate(vae: VAE, config: Config) -> None:
         raise UsageError(
             f"accumulate = {config.training.accumulate}: the model keeps statistics of each batch "
             f"({some(moving)}), so that a batch cannot be divided; set accumulate to 1"
+            + (", or code_normalization to 'none'" if all(".vectors." in name for name in moving) else "")
         )
 
 
