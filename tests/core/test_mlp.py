@@ -12,7 +12,7 @@ from torch import nn
 
 from elboroom import config
 from elboroom.networks import MLP
-from elboroom.networks.conv import CONV_NORMALIZATIONS
+from elboroom.networks.conv_parts import CONV_NORMALIZATIONS
 from elboroom.networks.mlp import ACTIVATIONS, GATES, INITS, NORMALIZATIONS
 
 from .known import FLOAT64, assert_equal

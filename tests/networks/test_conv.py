@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
-from elboroom.networks.conv import ConvDecoder, ConvEncoder, ResidualBlock, Shuffle, plan_levels
+from elboroom.networks.conv import ConvDecoder, ConvEncoder
+from elboroom.networks.conv_parts import ResidualBlock, Shuffle
+from elboroom.networks.levels import plan_levels
 from elboroom.networks.mlp import ACTIVATIONS
 from elboroom.probability import GaussianHead, StandardNormal
 

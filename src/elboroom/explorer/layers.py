@@ -15,7 +15,7 @@ from torch import nn
 
 from elboroom.explorer.blob import Blob, Format
 from elboroom.networks.autoencoder_kl import Halve, KLAttention, KLBlock, MidBlock, Moments, Signed, Unsigned
-from elboroom.networks.conv import ResidualBlock, Shuffle, ToGrid, ToRows
+from elboroom.networks.conv_parts import ResidualBlock, Shuffle, ToGrid, ToRows
 from elboroom.networks.recompute import RecomputableSequential
 from elboroom.networks.spatial import Attention, FromCode, ToCode
 

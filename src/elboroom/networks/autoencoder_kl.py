@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.networks.conv import chain_of, level_of
+from elboroom.networks.conv_parts import chain_of, level_of
 from elboroom.networks.levels import check_count
 from elboroom.networks.recompute import Recomputable
 from elboroom.networks.spatial import FromCode, Grid, ToCode

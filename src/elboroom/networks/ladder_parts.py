@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from elboroom.networks.conv import CONV_NORMALIZATIONS, ResidualBlock, Shuffle
+from elboroom.networks.conv_parts import CONV_NORMALIZATIONS, ResidualBlock, Shuffle
 from elboroom.networks.levels import Level, check_count, plan_levels
 from elboroom.networks.recompute import Recomputable, RecomputableSequential
 

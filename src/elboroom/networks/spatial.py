@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elboroom.errors import UsageError
-from elboroom.networks.conv import Parts, ResidualBlock, Shuffle, ToGrid, chain_of, he, level_of
+from elboroom.networks.conv_parts import Parts, ResidualBlock, Shuffle, ToGrid, chain_of, he, level_of
 from elboroom.networks.levels import Level, check_count, plan_levels
 
 _LEVELS = 3
@@ -149,14 +149,9 @@ class SpatialEncoder(nn.Sequential):
         normalization: str = "group",
     ):
         plan, grid = plan_grid(in_shape, channels, width=width, levels=levels)
-        parts = Parts.named(normalization, activation, blocks)
-        layers: dict[str, nn.Module] = {"image": ToGrid()}
-        seen = in_shape[-1]
-        for number, level in enumerate(plan, 1):
-            down = he(nn.Conv2d(seen, level.channels, 3, stride=level.stride, padding=1))
-            before = {"activation": parts.activate()} if number > 1 else {}
-            layers[f"level{number}"] = level_of(**before, down=down, **_blocks(parts, level))
-            seen = level.channels
+        parts = Parts.named(normalization, activation, blocks, math.inf)
+        layers: dict[str, nn.Module] = {"image": ToGrid(), **parts.down(plan, in_shape[-1])}
+        seen = plan[-1].channels
         layers["middle"] = _middle(parts, seen, attention)
         layers["code"] = chain_of(
             normalization=parts.normalize(seen),
@@ -203,28 +198,20 @@ class SpatialDecoder(nn.Sequential):
         normalization: str = "group",
     ):
         plan, grid = plan_grid(out_shape, channels, width=width, levels=levels)
-        parts = Parts.named(normalization, activation, blocks)
-        coarsest, finest = plan[-1], plan[0]
+        parts = Parts.named(normalization, activation, blocks, math.inf)
+        coarsest = plan[-1]
         first = he(nn.Conv2d(channels + more, coarsest.channels, 3, padding=1), gain=math.sqrt(0.5))
         layers: dict[str, nn.Module] = {"code": chain_of(grid=FromCode(grid, more), convolution=first)}
         layers["middle"] = _middle(parts, coarsest.channels, attention)
         for number in range(len(plan), 1, -1):
             level, finer = plan[number - 1], plan[number - 2]
             layers[f"level{number}"] = level_of(
-                **_blocks(parts, level),
+                **parts.residual(level),
                 activation=parts.activate(),
                 up=nn.Upsample((finer.height, finer.width), mode="nearest"),
                 convolution=he(nn.Conv2d(level.channels, finer.channels, 3, padding=1)),
             )
-        height, across, numbers = out_shape
-        pixels = nn.Conv2d(finest.channels, numbers * math.prod(finest.stride), 3, padding=1)
-        layers["level1"] = level_of(
-            **_blocks(parts, finest),
-            normalization=parts.normalize(finest.channels),
-            activation=parts.activate(),
-            pixels=he(pixels, gain=0.1),
-            image=Shuffle((height, across, numbers), finest.stride),
-        )
+        layers["level1"] = parts.image(plan[0], out_shape)
         super().__init__(OrderedDict(layers))
         self.plan = plan
         self.code_shape = grid
@@ -283,14 +270,6 @@ def _in_order(module: nn.Module) -> Iterator[nn.Module]:
         return
     for part in module:
         yield from _in_order(part)
-
-
-def _blocks(parts: Parts, level: Level) -> dict[str, nn.Module]:
-    """Residual blocks of one level, on grids of any size."""
-    return {
-        f"block{i}": ResidualBlock(level.channels, parts.normalize, parts.activate)
-        for i in range(1, parts.blocks + 1)
-    }
 
 
 def _middle(parts: Parts, channels: int, attention: bool) -> nn.Sequential:
