@@ -14,6 +14,7 @@ from torch import Tensor
 from elboroom.data.batches import Batches
 from elboroom.errors import UsageError
 from elboroom.evaluation import fitters
+from elboroom.evaluation.index_statistics import independent_log_prob, use_of_indices
 from elboroom.evaluation.latent_statistics import draw_codes
 from elboroom.evaluation.latent_statistics import latent_statistics as latent_statistics
 from elboroom.evaluation.measure import Measure
@@ -187,6 +188,7 @@ def fit_prior(
         _check_indices(codes, quantizer)
         assert quantizer is not None
         prior, found = fitters.fit_indices(quantizer, codes[order][few:], codes[order][:few], seed)
+        found |= {"use": use_of_indices(codes, quantizer.codebook_size)}
         return FittedPrior(kind, prior, {**counts, "constant_dimensions": 0, "seed": seed, **found})
     codes = codes.double()
     shift, spread = codes.mean(0), codes.std(0)
@@ -222,18 +224,21 @@ def _check_indices(codes: Tensor, quantizer: Quantizer | None) -> None:
         raise UsageError("all codes have the same indices: the quantised model has collapsed to one code")
 
 
-def score_prior(vae: VAE, fitted: FittedPrior, codes: Tensor, *, seed: int = 0) -> dict[str, Measure]:
+def score_prior(
+    vae: VAE, fitted: FittedPrior, codes: Tensor, *, seen: Tensor | None = None, seed: int = 0
+) -> dict[str, Measure]:
     """Log-density of held-out codes (n, d) under the fitted prior, N(0, I) and the model's prior.
 
     Of a quantised model it is the log-probability of held-out indices (n, P), and that of a uniform draw of
-    each index in place of N(0, I).
+    each index in place of N(0, I). ``seen`` are the indices that the prior was fitted to: a prior that has
+    learned more than how often each index occurs at each position is higher than ``independent``.
 
     Returns
     -------
     dict of str to Measure
-        Nats per example: ``fitted``, ``standard_normal`` or ``uniform``, ``model_prior`` if it is another
-        one, and ``gain_over_...`` of each, whose error is that of the differences, example by example. Of
-        a second VAE, ``fitted`` is a lower bound.
+        Nats per example: ``fitted``, ``standard_normal`` or ``uniform``, ``independent`` if indices are
+        ``seen``, ``model_prior`` if it is another one, and ``gain_over_...`` of each, whose error is that of
+        the differences, example by example. Of a second VAE, ``fitted`` is a lower bound.
     """
     weight = next(vae.parameters())
     with torch.no_grad(), vae.at_rest():
@@ -242,6 +247,8 @@ def score_prior(vae: VAE, fitted: FittedPrior, codes: Tensor, *, seed: int = 0) 
             quantizer = fitted.density.quantizer
             nats = quantizer.num_indices * math.log(quantizer.codebook_size)
             others = {"uniform": torch.full_like(own, -nats)}
+            if seen is not None:
+                others["independent"] = independent_log_prob(seen, codes, quantizer.codebook_size)
             if not isinstance(vae.prior, UniformCodes):
                 others["model_prior"] = _in_parts(vae.prior.log_prob_of, codes.to(weight.device))
         else:
@@ -269,9 +276,11 @@ def _in_parts(log_prob: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, estimator: str, seed: int) -> Measure:
+    # Values that are all the same do not tell how much others would differ.
+    spread = float(values.std()) if len(values) > 1 else 0.0
     return Measure(
         value=float(values.mean()),
-        error=float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None,
+        error=spread / math.sqrt(len(values)) if spread > 1e-9 * abs(float(values[0])) else None,
         unit="nats",
         estimator=estimator,
         examples=len(values),

@@ -62,7 +62,7 @@ class FitPrior(ModelVerb):
         fitted = fit_prior(codes, kind=kind, seed=self.seed, quantizer=quantizer)
         statistics = measure_codes(vae, batches, rows, seed=self.seed, limit=self.limit)
         assert statistics is not None  # sampled_codes has refused codes that are not finite
-        self._score(vae, fitted, unseen, part)
+        self._score(vae, fitted, codes, unseen, part)
         write_fitted(run.path, fitted, vae)
         write_statistics(run.path, vae, statistics)
         if self.json:
@@ -91,10 +91,11 @@ class FitPrior(ModelVerb):
         part = held_out[0]
         return batches, rows, part, data.indices(part)[: self.limit]  # type: ignore[arg-type]
 
-    def _score(self, vae: VAE, fitted: Any, unseen: Any, part: str) -> None:
+    def _score(self, vae: VAE, fitted: Any, codes: Any, unseen: Any, part: str) -> None:
         from elboroom.evaluation.fitting import score_prior
 
-        scores = score_prior(vae, fitted, unseen, seed=self.seed)
+        seen = codes if fitted.kind == "autoregressive" else None
+        scores = score_prior(vae, fitted, unseen, seen=seen, seed=self.seed)
         fitted.record["split"] = part
         fitted.record["held_out"] = {name: one.as_json() for name, one in scores.items()}
 
@@ -103,6 +104,7 @@ _NAMES = {
     "fitted": "fitted",
     "standard_normal": "N(0, I)",
     "uniform": "uniform",
+    "independent": "independent",
     "model_prior": "model's prior",
 }
 _SCORES = {
@@ -131,9 +133,22 @@ def _lines(run: Run, fitted: Any, statistics: dict[str, Any]) -> list[str]:
             f"  {counted(record['constant_dimensions'], 'dimension')} of the codes hardly vary: given a "
             "spread of 1/1000 of the widest one's"
         )
+    if use := record.get("use"):
+        lines += _use_lines(use, fitted.density.quantizer.codebook_size)
     lines.append(f"codes: {spread_of(statistics)}")
     lines.append(f"sample from it with 'elboroom sample {run.path} --prior fitted'")
     return lines
+
+
+def _use_lines(use: dict[str, Any], size: int) -> list[str]:
+    from elboroom.evaluation.index_statistics import why_alike
+
+    lines = [
+        f"indices: {use['different_rows']:,} different rows of {use['rows']:,}; a place uses "
+        f"{use['perplexity']:.3g} of {size:,} codes (perplexity)"
+    ]
+    reason = why_alike(use)
+    return lines if reason is None else [*lines, f"{reason}, and draws will be as alike"]
 
 
 def _value(one: dict[str, Any]) -> str:
