@@ -41,7 +41,8 @@ def build(**fields: Any) -> VAE:
 
 
 def plain(out: Path) -> None:
-    fit(build(), images(), out=out, **BASE, flip=True, binarize="stochastic", ema=0.9, clip=1.0)
+    more: dict[str, Any] = {"random_crop": (4, 5), "flip": True, "binarize": "stochastic"}
+    fit(build(shape=(4, 5, 1)), images(), out=out, **BASE, **more, ema=0.9, clip=1.0)
 
 
 def few_examples(out: Path) -> None:
@@ -181,7 +182,11 @@ def _correlated() -> Objective:
 
 
 RECORDED: dict[str, Callable[[Path, str], None]] = {
-    "plain": _recorded(flip=True, binarize="stochastic", ema=0.9, clip=1.0, beta_ramp=2),
+    "plain": _recorded(
+        model={"shape": (4, 5, 1)},
+        random_crop=(4, 5),
+        **{"flip": True, "binarize": "stochastic", "ema": 0.9, "clip": 1.0, "beta_ramp": 2},
+    ),
     "sharded": _recorded(shard_optimizer=True, ema=0.9),
     "pieces": _recorded(batch_size=4, accumulate=4, lr_schedule="CosineAnnealingLR"),
     "critic": _recorded(objective=_correlated),

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.explorer.conftest import Opened
+from tests.explorer.conftest import Opened, trained
 
+from elboroom.cli.inputs.photos import read_photo
 from elboroom.cli.inputs.run_data import run_data
 from elboroom.cli.main import main
 from elboroom.data.images import decode
@@ -113,6 +114,41 @@ def test_a_picture_is_prepared_as_in_training(
     np.testing.assert_allclose(opened.js("() => Array.from(explorer.store.kept.code)"), code, atol=0.15)
 
 
+def test_a_picture_for_a_model_of_random_crops_is_the_centre_of_a_larger_one(
+    open_page: Open, tmp_path: Path
+) -> None:
+    """Of 13 rows, 2 above and 3 below are left out, unless the picture has the size of a crop already."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "set.npy", rng.integers(0, 256, (40, 13, 9, 1), dtype=np.uint8))
+    run = trained(
+        tmp_path / "run",
+        str(tmp_path / "set.npy"),
+        "--random-crop",
+        "8x6",
+        "--hidden",
+        "8",
+        "--binarize",
+        "none",
+    )
+    opened = open_page(run / "explorer.html")
+    opened.page.get_by_role("tab", name="Picture").click()
+    opened.page.get_by_text("9 × 13, of which the model sees the centre 6 × 8").wait_for()
+    for size in ((31, 40), (8, 6)):
+        path = tmp_path / f"{size[0]}.png"
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(path)
+        opened.page.locator("input[type=file]").set_input_files(str(path))
+        opened.page.wait_for_function(f"() => explorer.store.kept.origin === '{path.name}'")
+        read = """() => { const seen = document.querySelector(".before-after canvas");
+            const copy = new OffscreenCanvas(6, 8).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(seen, 0, 0);
+            return Array.from(copy.getImageData(0, 0, 6, 8).data).filter((_, i) => i % 4 === 0) }"""
+        found = np.array(opened.js(read)).reshape(8, 6)
+        exact = read_photo(path, (8, 6, 1), Run(run)).pixels[..., 0]
+        larger = decode(path, (13, 9, 1))[2:10, 1:7, 0]
+        np.testing.assert_array_equal(exact, larger if size != (8, 6) else decode(path, (8, 6, 1))[..., 0])
+        assert np.abs(found - exact.astype(int)).max() <= 1
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(digits: Path, open_page: Open, tmp_path: Path) -> None:
     (tmp_path / "own.png").write_text("nothing")
     opened = open_page(digits / "explorer.html")
@@ -157,8 +193,6 @@ def _labelled(tmp_path: Path, names: list[str]) -> Path:
 
 def test_a_label_that_looks_like_html_is_shown_as_text(tmp_path: Path, open_page: Open) -> None:
     names = ['<img src=x onerror="document.title=1">', "</script><script>document.title=2</script>", "plain"]
-    from tests.explorer.conftest import trained
-
     run = trained(tmp_path / "<b>run", str(_labelled(tmp_path, names)), "--hidden", "8")
     opened: Any = open_page(run / "explorer.html")
     for tab in ("Morph", "Attributes", "Neighbours", "Picture", "Run"):

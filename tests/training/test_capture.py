@@ -140,7 +140,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "lr_schedule_options": {"gamma": 0.9},
     },
     "one cycle, whose betas move": {"lr_schedule": "OneCycleLR", "lr_schedule_options": {"max_lr": 1e-2}},
-    "drawn pixels": {"binarize": "stochastic", "flip": True, "validation": 0.25},
+    "drawn pixels": {"binarize": "stochastic", "flip": True, "random_crop": (4, 5), "validation": 0.25},
     "noise on whole numbers": {"likelihood": "gaussian", "dequantize": "uniform"},
     "conditions": {"condition": "labels"},
     "bf16": {"precision": "bf16", "ema": 0.9},

@@ -115,7 +115,10 @@ def test_a_thousand_scheduled_steps_have_the_same_loss(taken: list[int]) -> None
 
 
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "dequantised, flipped": ("vae", {"dequantize": "uniform", "flip": True, "likelihood": "gaussian"}),
+    "dequantised, flipped crops": (
+        "vae",
+        {"dequantize": "uniform", "flip": True, "random_crop": (4, 5), "likelihood": "gaussian"},
+    ),
     "binarised, conditional": ("vae", {"binarize": "stochastic", "condition": "labels"}),
     "iwae": ("iwae", {"num_samples": 5}),
     "dreg": ("dreg", {"num_samples": 5}),

@@ -90,6 +90,7 @@ def test_noise_of_the_data_beta_and_rate_are_each_models_own(digits: Dataset) ->
             lr=lr,
             clip=5.0,
             binarize="stochastic",
+            random_crop=(6, 7),
             lr_schedule="ExponentialLR",
             lr_schedule_options={"gamma": 0.7},
         )

@@ -1,10 +1,11 @@
 // A picture from outside: prepared as in training, encoded, and decoded again.
 
 import { make } from "../shared/dom";
+import type { Facts } from "../shared/facts";
 import { short } from "../shared/format";
 import { paint } from "../shared/paint";
 import type { Context, Panel } from "./context";
-import { centred, lanczos } from "./resample";
+import { centred, lanczos, middle } from "./resample";
 
 export function dropPanel(context: Context): Panel | null {
   const { facts, model, store } = context;
@@ -67,12 +68,17 @@ function listenForFiles(take: (file: Blob, name: string) => void): void {
 }
 
 function preparation({ facts }: Context): string {
-  const [height, width, channels] = facts.shape;
   const faces = facts.preparation.ways.some(({ align }) => ["auto", "detect", "landmarks"].includes(align));
-  const steps = `The middle is cut out and resized to ${width} × ${height}${channels === 1 ? ", in grey" : ""}`;
+  const grey = facts.shape[2] === 1 ? ", in grey" : "";
+  const steps = `The middle is cut out and resized to ${sizes(facts)}${grey}`;
   return faces
     ? `${steps}. In training, faces were found and aligned, which this page cannot do: cut the face out first, or use “elboroom reconstruct”.`
     : `${steps}, as in training. The picture does not leave this page.`;
+}
+
+/** The size that pictures are resized to, and that of the centre of them that the model takes, if it differs. */
+function sizes({ shape: [height, width], preparation: { stored } }: Facts): string {
+  return stored ? `${stored[1]} × ${stored[0]}, of which the model sees the centre ${width} × ${height}` : `${width} × ${height}`;
 }
 
 /** A picture file as an example in model units, and what was done with it. */
@@ -84,19 +90,22 @@ async function prepared(file: Blob, { facts }: Context): Promise<{ x: Float32Arr
   context.fillStyle = "#fff";
   context.fillRect(0, 0, image.width, image.height);
   context.drawImage(image, 0, 0);
-  const [left, top, across, down] = centred([image.width, image.height], width, height);
+  const [tall, wide] = facts.preparation.stored ?? [height, width];
+  const [left, top, across, down] = centred([image.width, image.height], wide, tall);
   const same = image.width === width && image.height === height;
-  const { data } = context.getImageData(left, top, across, down);
-  const bytes = new Uint8Array(across * down * channels);
-  for (let i = 0; i < across * down; i++) {
+  const [cut, rows] = same ? [width, height] : [across, down];
+  const { data } = context.getImageData(same ? 0 : left, same ? 0 : top, cut, rows);
+  const bytes = new Uint8Array(cut * rows * channels);
+  for (let i = 0; i < cut * rows; i++) {
     const [r, g, b] = [data[4 * i], data[4 * i + 1], data[4 * i + 2]];
     if (channels === 3) bytes.set([r, g, b], 3 * i);
     else bytes[i] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R 601, as Pillow
   }
-  const pixels = same ? bytes : lanczos(bytes, [across, down], [width, height], channels);
+  const resized = (): Uint8Array => lanczos(bytes, [across, down], [wide, tall], channels);
+  const pixels = same ? bytes : middle(resized(), [wide, tall], [width, height], channels);
   const [low, high] = facts.valueRange;
   const x = Float32Array.from(pixels, (v) => low + (v / 255) * (high - low));
-  const how = same ? "taken as it is" : `the middle was cut out and resized to ${width} × ${height}`;
+  const how = same ? "taken as it is" : `the middle was cut out and resized to ${sizes(facts)}`;
   return { x: onLevels(x, facts), how };
 }
 

@@ -14,6 +14,18 @@ function evenly(value: number): number {
   return floor % 2 ? floor + 1 : floor;
 }
 
+/** Bytes (height, width, channels) of the centre, of which one row or column more is left out at the end if they are odd. */
+export function middle(bytes: Uint8Array, from: [number, number], to: [number, number], channels: number): Uint8Array {
+  const left = Math.floor((from[0] - to[0]) / 2);
+  const top = Math.floor((from[1] - to[1]) / 2);
+  const found = new Uint8Array(to[0] * to[1] * channels);
+  for (let y = 0; y < to[1]; y++) {
+    const start = ((top + y) * from[0] + left) * channels;
+    found.set(bytes.subarray(start, start + to[0] * channels), y * to[0] * channels);
+  }
+  return found;
+}
+
 /** Bytes (height, width, channels) resized in both directions, first across. */
 export function lanczos(bytes: Uint8Array, from: [number, number], to: [number, number], channels: number): Uint8Array {
   const [width, height] = from;

@@ -87,7 +87,8 @@ export interface Facts {
   draws: { codes: number; count: number; prior: string } | null;
   maps: MapFacts[];
   condition: ConditionFacts | null;
-  preparation: { kind: string; ways: PhotoSteps[] };
+  /** Examples are the centres of images of the size `stored` (height, width), if that is given. */
+  preparation: { kind: string; ways: PhotoSteps[]; stored?: [number, number] };
   atlas: AtlasFacts | null;
   columns: ColumnFacts[] | null;
   decoder: Op[] | null;
