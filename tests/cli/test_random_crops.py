@@ -44,9 +44,14 @@ def _pictures(folder: Path, n: int = 24) -> Path:
 
 
 def _train(source: Path, out: Path, *words: str) -> int:
+    return _quick("train", str(source), *TINY, *words, "--out", str(out))
+
+
+def _quick(*words: str) -> int:
+    """Run a command that draws no pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("elboroom.cli.training_run.draw_all", lambda *_, **__: [])
-        return main(["train", str(source), *TINY, *words, "--out", str(out)])
+        return main(list(words))
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +73,8 @@ def test_its_data_in_another_place_are_its_own(run: Run, tmp_path: Path) -> None
     shutil.copytree(run.path.parent / "pictures", tmp_path / "copy")
     np.testing.assert_array_equal(run_data(run, str(tmp_path / "copy")).x, run_data(run).x)
     shutil.copytree(run.path, tmp_path / "run")
-    assert (
-        main(["resume", str(tmp_path / "run"), "--quiet", "--data", str(tmp_path / "copy"), "--epochs", "2"])
-        == 0
-    )
+    words = ["--data", str(tmp_path / "copy"), "--epochs", "2", "--quiet"]
+    assert _quick("resume", str(tmp_path / "run"), *words) == 0
 
 
 def test_a_tar_of_the_same_pictures_is_seen_alike(run: Run, tmp_path: Path) -> None:
