@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from elboroom import VAE, fit
 from elboroom.cli.inputs.photos import read_photo
 from elboroom.cli.inputs.run_data import run_data
 from elboroom.cli.main import main
@@ -89,6 +90,26 @@ def test_a_tar_of_the_same_pictures_is_seen_alike(run: Run, tmp_path: Path) -> N
     np.testing.assert_array_equal(run_data(run, str(tmp_path / "pictures.tar")).x, run_data(run).x)
 
 
+def test_pictures_of_many_sizes_are_read_with_the_usual_spare(run: Run, tmp_path: Path) -> None:
+    """For the command line and Python alike, and not at 64×64, which is otherwise their size."""
+    source = run.path.parent / "pictures"
+    assert _train(source, tmp_path / "run", "--random-crop", "8x16") == 0
+    assert Run(tmp_path / "run").preparation.stored == (9, 18)
+    vae = VAE.build(shape=(8, 16, 3), hidden=[4], latent_dim=2)
+    fit(vae, source, epochs=1, random_crop=(8, 16), out=tmp_path / "python", quiet=True)
+    other = run_data(Run(tmp_path / "python"))
+    np.testing.assert_array_equal(other.x, run_data(Run(tmp_path / "run")).x)
+    assert other.shape == (8, 16, 3)
+
+
+def test_size_and_channels_are_read_in_python_as_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    source = run.path.parent / "pictures"
+    vae = VAE.build(shape=(9, 12, 1), hidden=[4], latent_dim=2)
+    fit(vae, source, epochs=1, size=(9, 12), channels=1, out=tmp_path / "run", quiet=True)
+    expected = decode(source / "000.png", (9, 12, 1))
+    np.testing.assert_array_equal(run_data(Run(tmp_path / "run")).x[0], expected)
+
+
 def test_arrays_are_cut_as_they_are_and_others_must_be_as_large(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,10 +154,10 @@ def test_other_pictures_and_photos_get_the_size_before_the_crop(
     ("words", "message"),
     [
         (
-            ("--random-crop", "70"),
+            ("--data.size", "64", "--random-crop", "70"),
             "--random-crop 70 is larger than the images of pictures, which are 64×64 as they ",
         ),
-        (("--random-crop", "70"), "such as with --data.size 79, or take smaller crops"),
+        (("--data.size", "64", "--random-crop", "70"), "such as with --data.size 79, or take smaller crops"),
         (
             ("--random-crop", "8by9"),
             "--random-crop 8by9: must be a number of pixels, 1 to 4,096, or HEIGHTxWIDTH",

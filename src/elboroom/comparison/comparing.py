@@ -18,11 +18,12 @@ from elboroom.comparison.runs import Job, begin, carry_out, measured_part, rows_
 from elboroom.comparison.summary import Summary
 from elboroom.comparison.variants import split_variant
 from elboroom.config import Config
-from elboroom.data import Dataset, full_name, load_data
+from elboroom.data import Dataset, full_name
 from elboroom.errors import ElboroomError, UsageError
 from elboroom.figures.style import to_png
 from elboroom.io.files import explain_disk, lock_folder, write_atomic
 from elboroom.objectives.recipes import recipe
+from elboroom.training.reading import load_as
 from elboroom.training.signals import Stopped
 
 Failures = dict[str, dict[int, str]]
@@ -97,18 +98,7 @@ def compare(
         return recipe(base, config, **options | own)
 
     configs, refused = sift(names_of(recipes), settings, leave_out=everything)
-    first = next(iter(configs.values())).data
-    loaded = load_data(
-        data,
-        size=first.size,
-        channels=first.channels,
-        strict=first.strict,
-        kinds=first.kinds,
-        encoding=first.encoding,
-        unseen=first.unseen,
-        label_column=first.label_column,
-        layer=first.layer,
-    )
+    loaded = load_as(next(iter(configs.values())), data, mixed=True)
     return compare_configs(
         loaded,
         configs,

@@ -37,6 +37,7 @@ class Sides(NamedTuple):
         return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
 
 
+_SPARE = 9 / 8  # of images over crops of them: 288 for 256, as is usual
 _LONGEST = 4096  # pixels of a side
 
 
@@ -76,3 +77,15 @@ def sides_of(size: int | Sequence[int]) -> Sides:
     (Sides(height=64, width=64), Sides(height=192, width=256))
     """
     return Sides(size, size) if isinstance(size, int) else Sides(*size)
+
+
+def with_spare(size: int | Sequence[int]) -> Sides:
+    """Height and width of images that crops of a size are usually taken from.
+
+    Examples
+    --------
+    >>> with_spare(256)
+    Sides(height=288, width=288)
+    """
+    height, width = sides_of(size)
+    return Sides(round(_SPARE * height), round(_SPARE * width))

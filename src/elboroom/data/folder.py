@@ -16,6 +16,7 @@ from elboroom.data.cache import cached, forget_others, reserve
 from elboroom.data.dataset import Array, Dataset, Skipped, refuse_skipped
 from elboroom.data.image_tree import (
     Found,
+    Otherwise,
     cached_as,
     digest,
     listing,
@@ -57,7 +58,8 @@ def load_folder(
         The folder.
     size : int or (int, int), optional
         Side, or height and width, in pixels. Missing: the images' own size if all have one of at most 512 a
-        side, else 64. Others are cropped to the centre in that aspect and resized (Lanczos).
+        side, else 64, or what an `Otherwise` says. Others are cropped to the centre in that aspect and
+        resized (Lanczos).
     channels : {1, 3}, optional
         Missing: 1 if all images are grey, else 3.
     strict : bool
@@ -185,10 +187,10 @@ def choose_shape(
     sizes = {(header.height, header.width) for header in headers}
     if isinstance(size, int):
         size = (size, size)
-    elif size is None:
-        size = sizes.pop()
-        if sizes or max(size) > _LARGEST_OWN_SIDE:
-            size = (_DEFAULT_SIDE, _DEFAULT_SIDE)
+    elif size is None or isinstance(size, Otherwise):
+        height, width = size or (_DEFAULT_SIDE, _DEFAULT_SIDE)
+        own = sizes.pop()
+        size = (height, width) if sizes or max(own) > _LARGEST_OWN_SIDE else own
     return (*size, channels or (1 if all(header.grey for header in headers) else 3))
 
 

@@ -13,6 +13,7 @@ from elboroom.data.dataset import Dataset
 from elboroom.data.ecosystem import anndata_sets
 from elboroom.data.ecosystem.asked import Asked
 from elboroom.data.faces import files as faces
+from elboroom.data.image_tree import Otherwise
 from elboroom.data.table_read import load_table
 from elboroom.data.table_set import Reading, labelled_set
 
@@ -39,6 +40,8 @@ class Options:
         Column of labels, of AnnData and data sets of Hugging Face.
     layer : str, optional
         Layer of AnnData instead of X.
+    otherwise : Otherwise, optional
+        Size of image files, if none is asked for and they do not have a size of their own.
     """
 
     size: tuple[int, int] | None = None
@@ -49,6 +52,7 @@ class Options:
     encoding: str | None = None
     label_column: str | None = None
     layer: str | None = None
+    otherwise: Otherwise | None = None
 
     @property
     def asked(self) -> Asked:
@@ -59,7 +63,8 @@ class Options:
     @property
     def of_images(self) -> dict[str, Any]:
         """Those that image files take."""
-        return {"size": self.size, "channels": self.channels, "strict": self.strict, "white": self.white}
+        size = self.size or self.otherwise
+        return {"size": size, "channels": self.channels, "strict": self.strict, "white": self.white}
 
 
 @dataclass(frozen=True)

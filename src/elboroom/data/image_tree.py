@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,6 +109,13 @@ def listing(root: Path, found: list[Found]) -> list[str]:
 def digest(words: Iterable[str]) -> str:
     """Short hash of words, for a name in the cache."""
     return hashlib.sha256("\n".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+class Otherwise(NamedTuple):
+    """Height and width of images that have no size of their own: several sizes, or a very large one."""
+
+    height: int
+    width: int
 
 
 def cached_as(

@@ -6,13 +6,11 @@ from dataclasses import replace
 from typing import cast
 
 from elboroom.config import Config
-from elboroom.config.shapes import Sides, sides_of
+from elboroom.config.shapes import sides_of, with_spare
 from elboroom.data import Dataset
 from elboroom.data.centre import Centred, stored_of
 from elboroom.data.rows import Array
 from elboroom.errors import UsageError
-
-_SPARE = 9 / 8  # of images over their crops: 288 for 256, as is usual
 
 
 def as_crops(data: Dataset, config: Config) -> Dataset:
@@ -30,10 +28,9 @@ def as_crops(data: Dataset, config: Config) -> Dataset:
         raise UsageError(f"random_crop = {size} crops images, and {data.name} contains none; leave it out")
     sides, (height, width) = sides_of(size), x.shape[1:3]
     if height < sides.height or width < sides.width:
-        larger = Sides(*(round(_SPARE * side) for side in sides))
         raise UsageError(
             f"random_crop = {size} is larger than the images of {data.name}, which are {height}×{width} as "
-            f"they are read; read them larger, such as with size = {larger}, or take smaller crops"
+            f"they are read; read them larger, such as with size = {with_spare(size)}, or take smaller crops"
         )
     if data.shape[:2] == sides:
         return data

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from elboroom.config import Config, ModelConfig
+from elboroom.config import Config, DataConfig, ModelConfig
 from elboroom.data import Dataset, full_name
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE
@@ -16,7 +16,8 @@ from elboroom.objectives import Objective
 from elboroom.runs.run import Run
 from elboroom.training.callbacks import Callback
 from elboroom.training.loop import Training
-from elboroom.training.prepare import adopt_labels, load_as
+from elboroom.training.prepare import adopt_labels
+from elboroom.training.reading import load_as
 
 
 def fit(
@@ -100,11 +101,7 @@ def fit(
     if isinstance(data, str | os.PathLike):  # the command line then finds them again
         options = {"source": full_name(os.fspath(data)), **options}
     _check_model_options(vae, options)
-    reading = {
-        name: options[name]
-        for name in ("kinds", "encoding", "unseen", "label_column", "layer")
-        if name in options
-    }
+    reading = {name: value for name, value in options.items() if name in DataConfig.model_fields}
     columns = () if vae.config is None else vae.config.columns
     data = load_as(config.updated(**reading), data, mixed=vae.accepts_missing, columns=columns)
     before = folder.config.model if folder and not folder.custom_model else None

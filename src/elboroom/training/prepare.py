@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from elboroom.config import Config, ModelConfig
-from elboroom.config.columns import Column
 from elboroom.config.penalties import PENALTIES
-from elboroom.data import Dataset, load_data
+from elboroom.data import Dataset
 from elboroom.data.centre import stored_of
 from elboroom.data.columns import as_numbers, match_columns
 from elboroom.data.conditioned import condition_size, label_ids
@@ -53,25 +52,6 @@ def prepare(data: Dataset, config: Config) -> Dataset:
     data = replace(data, scale=_scale_of(config, data))
     seed = config.training.seed if config.data.split_seed is None else config.data.split_seed
     return data.with_validation(fraction, seed)
-
-
-def load_as(config: Config, data: Any, *, mixed: bool, columns: Sequence[Column] = ()) -> Dataset:
-    """Load data as the command line does for a configuration.
-
-    A table is brought to the columns of a model, if there are some; without a ``mixed`` likelihood and
-    without kinds of columns it is read as plain numbers.
-    """
-    own = config.data
-    kinds = own.kinds if mixed or own.kinds else "numbers"
-    return load_data(
-        data,
-        kinds=kinds,
-        columns=columns,
-        encoding=own.encoding,
-        unseen=own.unseen,
-        label_column=own.label_column,
-        layer=own.layer,
-    )
 
 
 def data_for(vae: VAE, data: Dataset) -> Dataset:

@@ -14,7 +14,8 @@ from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError, nearest, shortened
 from elboroom.training.loop import Training
-from elboroom.training.prepare import build, load_as
+from elboroom.training.prepare import build
+from elboroom.training.reading import load_as
 from elboroom.training.validation import can_be_best, quality
 
 Space = Callable[[Any], Mapping[str, Any]]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from elboroom.cli.console import console
 from elboroom.cli.inputs.other_data import check_suits, is_own
 from elboroom.config import Config
-from elboroom.config.kinds import declared_kinds
 from elboroom.data import NAMED, Dataset, full_name
 from elboroom.data.alike import load_alike
 from elboroom.data.conditioned import with_vectors
 from elboroom.data.formats import Options
-from elboroom.data.loading import checked_options, load
-from elboroom.data.table_set import Reading
+from elboroom.data.loading import load
 from elboroom.errors import UsageError
 from elboroom.evaluation.examples import as_trained
 from elboroom.models.vae import VAE
 from elboroom.runs.run import Run
 from elboroom.training.prepare import prepare
+from elboroom.training.reading import options_for
 
 
 def read_data(config: Config, *, plain: bool = False) -> Dataset:
@@ -38,18 +36,8 @@ def options_of(config: Config, *, plain: bool = False) -> Options:
     A model with another likelihood than the mixed one takes rows of plain numbers, and so do models of which
     the configuration says nothing, as ``plain`` says.
     """
-    data = config.data
-    options = checked_options(data.size, data.channels, data.strict)
-    mixed = config.model.likelihood in ("auto", "mixed")
-    reading = Reading(declared_kinds(data.kinds), config.model.columns, unseen=data.unseen)
-    plain = (plain or not mixed) and not data.kinds
-    return replace(
-        options,
-        reading=None if plain else reading,
-        encoding=data.encoding,
-        label_column=data.label_column,
-        layer=data.layer,
-    )
+    mixed = not plain and config.model.likelihood in ("auto", "mixed")
+    return options_for(config, mixed=mixed, columns=config.model.columns)
 
 
 def read_own(run: Run, config: Config) -> Dataset:

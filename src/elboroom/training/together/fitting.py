@@ -17,7 +17,8 @@ from elboroom.models.vae import VAE
 from elboroom.runs.folder import check_free
 from elboroom.training.loop import Training
 from elboroom.training.notices import Notices
-from elboroom.training.prepare import build, load_as
+from elboroom.training.prepare import build
+from elboroom.training.reading import load_as
 from elboroom.training.together.member import Member
 from elboroom.training.together.train import History, group_of, train_together
 
