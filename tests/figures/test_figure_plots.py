@@ -52,6 +52,23 @@ def test_best_validation_epoch_is_marked() -> None:
     assert shown["best: 57 in epoch 3"].get_xdata() == [3]
 
 
+def test_the_marked_epoch_is_the_one_that_is_kept() -> None:
+    """By the bound where there is one; none with a penalty that costs likelihood."""
+    rows = [{**row, "val_bound": -50.0 - (row["epoch"] - 5) ** 2} for row in history(8)]
+    shown = lines(figures.loss_curves(rows).axes[0])
+    assert shown["epoch 5, which has the best bound"].get_xdata() == [5]
+    rows = [{**row, "penalty_patch_critic": 1.0} for row in history(8)]
+    figure = figures.loss_curves(rows)
+    assert not any("best" in label for label in lines(figure.axes[0]))
+    assert "validation" in lines(figure.axes[0])
+
+
+def test_curves_of_one_epoch_have_different_markers() -> None:
+    rows = [{**row, "loss": row["distortion"]} for row in history(1)]
+    shown = lines(figures.loss_curves(rows).axes[0])
+    assert shown["train"].get_marker() != shown["training loss"].get_marker()
+
+
 def test_a_loss_that_is_not_the_elbo_is_drawn_too() -> None:
     rows = [{**row, "loss": row["distortion"] + 0.5 * row["rate"], "beta": 0.5} for row in history(4)]
     shown = lines(figures.loss_curves(rows).axes[0])

@@ -26,11 +26,11 @@ from elboroom.figures.standard_set import draw_all, draw_progress
 from elboroom.models.vae import VAE
 from elboroom.probability.codes import UniformCodes
 from elboroom.runs import write_status
+from elboroom.runs.best_epoch import quality, quality_name
 from elboroom.runs.run import Run
 from elboroom.runs.statistics_file import read_statistics
 from elboroom.training.devices import find_device
 from elboroom.training.loop import Training
-from elboroom.training.validation import quality, quality_name
 
 _MOST_FINDINGS = 3
 _SAID_AT_START = "schedule does not fit"

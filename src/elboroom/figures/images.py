@@ -192,7 +192,7 @@ def _code(vae: VAE, code: Array) -> Tensor:
 
 
 def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) -> ImageGrid:
-    """Decode a grid (g, g, d), with the latent values at the edges; images have no gaps."""
+    """Decode a grid (g, g, d), with the latent values at the edges and a hairline between the images."""
     tall = len(grid) > 1
     return ImageGrid(
         _decoded(vae, grid),
@@ -201,12 +201,12 @@ def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) ->
         captions=written(numbers(grid[0, :, dims[0]])),
         x_label=f"$z_{{{dims[0]}}}$",
         y_label=f"$z_{{{dims[1]}}}$" if tall else "",
-        gap=0 if len(vae.shape) == 3 else 3,
+        gap=1 if len(vae.shape) == 3 else 3,
     )
 
 
 def plane_image_grid(vae: VAE, plane: Plane, steps: int = 15) -> ImageGrid:
-    """Decode the codes of a plane, with distances from its centre at the edges; images have no gaps."""
+    """Decode the codes of a plane, with distances from its centre at the edges and hairlines between images."""
     across, up = (np.linspace(-edge, edge, steps) for edge in plane.ticks)
     return ImageGrid(
         _decoded(vae, plane.grid(vae, steps)),
@@ -215,7 +215,7 @@ def plane_image_grid(vae: VAE, plane: Plane, steps: int = 15) -> ImageGrid:
         captions=written(across),
         x_label=plane.names[0],
         y_label=plane.names[1],
-        gap=0 if len(vae.shape) == 3 else 3,
+        gap=1 if len(vae.shape) == 3 else 3,
     )
 
 

@@ -20,6 +20,7 @@ from elboroom.figures.latent_maps import latent_scatter as latent_scatter
 from elboroom.figures.style import FAINT, INK, PALETTE, panel, tidy, titled_canvas
 from elboroom.latent.arrays import DRAWS, Numbers, losses_of, losses_with_errors, with_error
 from elboroom.models.vae import VAE, Array
+from elboroom.runs.best_epoch import can_be_best, quality
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -50,8 +51,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     held_out = {name: _column(history, f"val_{name}") for name in ("distortion", "rate")}
     train["elbo"] = train["distortion"] + train["rate"]
     held_out["elbo"] = held_out["distortion"] + held_out["rate"]
-    best = int(np.nanargmin(held_out["elbo"])) if np.isfinite(held_out["elbo"]).any() else None
-    noun = "training examples" if best is None else "training and validation examples"
+    best = _best_epoch(history, held_out["elbo"])
+    noun = "training and validation examples" if np.isfinite(held_out["elbo"]).any() else "training examples"
     figure, head = titled_canvas(1500, 920, f"Means over the {noun} in each epoch")
     titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
     for i, (name, title) in enumerate(titles.items()):
@@ -67,12 +68,21 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
             if best is not None:
                 value = held_out["elbo"][best]
                 label = f"best: {value:.4g} in epoch {epochs[best]:.0f}"
+                if "val_bound" in history[best]:
+                    label = f"epoch {epochs[best]:.0f}, which has the best bound"
                 axes.plot(epochs[best], value, "*", color=PALETTE[1], markersize=11, label=label)
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, labelcolor=INK)
         _whole_epochs(axes, epochs)
     _draw_schedules(figure, 870, head + 490, epochs, history)
     return figure
+
+
+def _best_epoch(history: Sequence[Mapping[str, Any]], losses: Numbers) -> int | None:
+    """Index of the epoch whose weights are kept for its bound, or None; ``losses`` are −ELBOs."""
+    rows = [{**row, "val_elbo": -loss} for row, loss in zip(history, losses, strict=True)]
+    found = {i: quality(row) for i, row in enumerate(rows) if can_be_best(row) and np.isfinite(losses[i])}
+    return max(found, key=lambda i: found[i], default=None)
 
 
 def _column(history: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
@@ -87,7 +97,9 @@ def _curve(axes: Axes, x: Numbers, y: Numbers, color: str, label: str, linestyle
         # A point between two gaps, as a single epoch is, shows only if it has a marker.
         gap = np.pad(~seen, 1, constant_values=True)
         dots = np.flatnonzero(seen & ((len(x) <= 30) | (gap[:-2] & gap[2:])))
-        style: dict[str, Any] = {"marker": "o", "markersize": 3, "markevery": dots} if len(dots) else {}
+        # Where there is no line, as of a single epoch, a square tells a dotted curve from the other.
+        marker = {"marker": "o", "markersize": 3} if linestyle == "-" else {"marker": "s", "mfc": "none"}
+        style: dict[str, Any] = {**marker, "markevery": dots} if len(dots) else {}
         axes.plot(x, y, linestyle, color=color, linewidth=1.6, label=label, **style)
 
 

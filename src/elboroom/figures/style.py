@@ -135,7 +135,19 @@ def to_png(figure: Figure) -> bytes:
 
 
 def written(values: Numbers) -> list[str]:
-    """Format values with decimals that suit their range."""
-    spread = float(np.ptp(values))
+    """Format values with decimals that suit their range, and up to two more, so that equal steps look equal.
+
+    Examples
+    --------
+    >>> written(np.linspace(-1, 1, 5))
+    ['−1.0', '−0.5', '0.0', '0.5', '1.0']
+    >>> written(np.linspace(0, 1, 8))[:4]
+    ['0.00', '0.14', '0.29', '0.43']
+    """
+    steps = np.diff(np.unique(values))
+    spread = float(steps.sum())
     decimals = max(0, 1 - int(np.floor(np.log10(spread)))) if spread > 0 else 1
+    for _ in range(2):
+        if steps.size and np.abs(values - values.round(decimals)).max() > 0.1 * steps.min():
+            decimals += 1
     return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.round(decimals)]

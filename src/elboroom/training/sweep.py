@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from elboroom.config import Config
 from elboroom.data import Dataset
 from elboroom.errors import UsageError, nearest, shortened
+from elboroom.runs.best_epoch import can_be_best, quality
 from elboroom.training.loop import Training
 from elboroom.training.prepare import build
 from elboroom.training.reading import load_as
-from elboroom.training.validation import can_be_best, quality
 
 Space = Callable[[Any], Mapping[str, Any]]
 """From a trial to the options that it is trained with, by name."""

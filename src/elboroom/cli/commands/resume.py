@@ -114,7 +114,7 @@ def _is_complete(run: Run, config: Config) -> bool:
     history, patience = run.history, config.training.patience
     done = len(history) >= config.training.epochs
     if patience is not None and history:
-        from elboroom.training.validation import quality
+        from elboroom.runs.best_epoch import quality
 
         measured = [row for row in history if "val_elbo" in row]
         best = max(measured, key=quality) if measured else history[0]

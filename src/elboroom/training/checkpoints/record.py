@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from elboroom.runs.best_epoch import can_be_best, quality
 from elboroom.training.checkpoints.saving import Checkpoints, Snapshot
 from elboroom.training.checkpoints.state import copy_state, random_state, set_random_state
 from elboroom.training.step.engine import Engine
-from elboroom.training.validation import can_be_best, quality
 
 
 class Record:
