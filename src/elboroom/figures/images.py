@@ -206,7 +206,7 @@ def manifold_image_grid(vae: VAE, grid: Tensor, dims: Sequence[int] = (0, 1)) ->
 
 
 def plane_image_grid(vae: VAE, plane: Plane, steps: int = 15) -> ImageGrid:
-    """Decode the codes of a plane, with distances from its centre at the edges and hairlines between images."""
+    """Decode the codes of a plane, with distances from its centre at the edges and hairlines between."""
     across, up = (np.linspace(-edge, edge, steps) for edge in plane.ticks)
     return ImageGrid(
         _decoded(vae, plane.grid(vae, steps)),
