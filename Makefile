@@ -62,7 +62,7 @@ soak: $(READY)  ## watch memory over millions of training steps (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json
 
 faults: $(READY)  ## long tests of crashes and full disks (two minutes)
-	ELBOROOM_FAULTS=long $(BIN)/python -m pytest tests/faults
+	ELBOROOM_FAULTS=long ELBOROOM_TEST_PROCESSES=new $(BIN)/python -m pytest tests/faults
 
 hostile: $(READY)  ## long tests of invalid files and arguments (minutes)
 	OMP_NUM_THREADS=1 ELBOROOM_HOSTILE=long $(BIN)/python -m pytest tests/hostile

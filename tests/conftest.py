@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
+import select
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +115,79 @@ def free_port() -> Callable[[], int]:
         raise RuntimeError("no port is free")
 
     return find
+
+
+class _Forked(subprocess.Popen[Any]):
+    """A process that ``fork_server.py`` forks; in all else as another process of ``subprocess.Popen``."""
+
+    server: socket.socket
+    # What an interpreter or a library reads as it starts.
+    _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "OMP_", "MKL_", "TORCH_", "CUDA_", "MPL")
+
+    def _execute_child(self, *arguments: Any) -> None:
+        given = inspect.signature(subprocess.Popen._execute_child).bind(self, *arguments).arguments  # type: ignore[attr-defined]
+        env = dict(os.environ if given["env"] is None else given["env"]) | {"OMP_NUM_THREADS": "1"}
+        words = list(map(os.fspath, given["args"]))
+        differ = {name for name, _ in env.items() ^ _AT_START.items() if name.startswith(self._READ_AT_START)}
+        if words[0] != sys.executable or differ - {"OMP_NUM_THREADS"}:
+            raise ValueError(f"{words[0]} with other {differ} is to be started by subprocess.Popen")
+        request = {
+            "words": words[1:],
+            "cwd": os.fspath(given["cwd"] or Path.cwd()),
+            "env": env,
+            "session": given["start_new_session"],
+            "ignored": [name for name in signal.valid_signals() if signal.getsignal(name) is signal.SIG_IGN],
+        }
+        pipes = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        streams = [number if pipe == -1 else pipe for number, pipe in enumerate(pipes)]
+        self._answer, answer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with answer:
+            socket.send_fds(self.server, [json.dumps(request).encode()], [*streams, answer.fileno()])
+        self.pid = self._told()
+        self._child_created = True
+        for one, other in (("p2cread", "p2cwrite"), ("c2pwrite", "c2pread"), ("errwrite", "errread")):
+            if given[one] != -1 and given[other] != -1:
+                os.close(given[one])
+        self._closed_child_pipe_fds = True
+
+    def _told(self) -> int:
+        if not (told := self._answer.recv(32)):
+            raise RuntimeError("the server of forked processes has ended")
+        return int(told)
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        if flags and not select.select([self._answer], [], [], 0)[0]:
+            return 0, 0
+        with self._answer:
+            return self.pid, self._told()
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None and (ended := self._try_wait(os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+        return self.returncode
+
+
+_AT_START = dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def popen() -> Iterator[type[subprocess.Popen[Any]]]:
+    """``subprocess.Popen`` for Python with one thread, forked so that nothing has to be imported again.
+
+    For tests of what processes do. Tests of how one starts use subprocess; with ELBOROOM_TEST_PROCESSES=new
+    all are new processes.
+    """
+    if os.environ.get("ELBOROOM_TEST_PROCESSES") == "new" or sys.platform != "linux":
+        yield subprocess.Popen
+        return
+    _Forked.server, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    words = [sys.executable, "-P", Path(__file__).with_name("fork_server.py"), str(control.fileno())]
+    env = _AT_START | {"OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(words, env=env, stdin=-3, stdout=-3, pass_fds=[control.fileno()])
+    control.close()
+    yield _Forked
+    _Forked.server.close()
+    server.wait()
 
 
 @pytest.fixture(scope="session")

@@ -27,23 +27,23 @@ _MEETING = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, popen: type[subprocess.Popen[str]]) -> Path:
     """Folders one and two: what so many processes make of the same."""
     folder = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     job.run(folder / "one", list(RESUMED))
     torch.set_num_threads(threads)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
+    with popen(
         [*launcher, "-m", f"{Path(__file__).parent.name}.job", str(folder / "two"), *map(str, RESUMED)],
         cwd=Path(__file__).parents[1],
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=max(600, 2 * len(RESUMED)),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    ) as process:
+        _, told = process.communicate(timeout=max(600, 2 * len(RESUMED)))
+    assert process.returncode == 0, told
     return folder
 
 

@@ -26,8 +26,11 @@ SIGNALS = {"term": signal.SIGTERM, "int": signal.SIGINT, "kill": signal.SIGKILL}
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Three processes that train for ever, at once, each stopped its own way in its third epoch or later."""
+def stopped(tmp_path_factory: pytest.TempPathFactory, popen: type[subprocess.Popen[str]]) -> Any:
+    """Three processes that train for ever, at once, each stopped its own way in its third epoch or later.
+
+    The first is a new process, the others are forked.
+    """
     folder = tmp_path_factory.mktemp("stopped")
     rng = np.random.default_rng(0)
     split = np.repeat([0, 2, 1], [400, 40, 10])
@@ -36,7 +39,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Any:
     train = [sys.executable, "-m", "elboroom", "train", "x.npz", "--epochs", "99999", *OPTIONS]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ELBOROOM_CACHE": str(folder)}
     processes = {
-        name: subprocess.Popen(
+        name: (subprocess.Popen if name == "term" else popen)(
             [*train, "--out", name],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )

@@ -135,7 +135,7 @@ def test_killed_before_the_first_checkpoint(
     assert numbers(small(RECIPES, epochs=3)) == whole
 
 
-def test_killed_inside_a_run(whole: list[dict[str, Any]]) -> None:
+def test_killed_inside_a_run(whole: list[dict[str, Any]], popen: type[subprocess.Popen[bytes]]) -> None:
     code = f"""
 import os, signal
 from elboroom import compare
@@ -148,8 +148,8 @@ ComparisonProgress.epochs = epochs
 compare("digits", {RECIPES!r}, out="cmp", seeds=2, epochs=3, nll_samples=5, quiet=True, **{SMALL!r})
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+    with popen([sys.executable, "-c", code], env=environment) as process:
+        assert process.wait(timeout=60) == -signal.SIGKILL
     table = list(csv.DictReader(io.StringIO(Path("cmp/table.csv").read_text())))
     assert [(row["recipe"], row["seed"]) for row in table] == [("vae", "0")]  # what was done is there
     assert numbers(small(RECIPES, epochs=3)) == whole

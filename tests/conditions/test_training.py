@@ -157,14 +157,15 @@ def test_other_labels_are_other_data_to_a_model_that_learns_them(tmp_path: Path)
     assert len(history) == 2
 
 
-def test_two_processes_train_as_one(tmp_path: Path, free_port: Callable[[], int]) -> None:
+def test_two_processes_train_as_one(
+    tmp_path: Path, free_port: Callable[[], int], popen: type[subprocess.Popen[str]]
+) -> None:
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     shared |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, str(job.__file__), str(tmp_path / "two"), *KINDS]
     (tmp_path / "two").mkdir()
     processes = [
-        subprocess.Popen(command, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(2)
+        popen(command, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)
     ]
     try:
         for kind in KINDS:

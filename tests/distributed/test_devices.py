@@ -16,12 +16,15 @@ from elboroom.cli.main import main
 
 
 def test_ctrl_c_stops_all_and_one_process_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    popen: type[subprocess.Popen[str]],
 ) -> None:
     run = tmp_path / "run"
     options = ["digits", "--hidden", "8", "--epochs", "100000", "--figures-every", "0", "--out", str(run)]
     command = [sys.executable, "-m", "elboroom", "train", *options, "--devices", "2"]
-    process = subprocess.Popen(
+    process = popen(
         command,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,

@@ -44,13 +44,18 @@ CLOSE = {"rel": 2e-4, "abs": 1e-5}
 
 
 def launch(
-    size: int, folder: Path, names: list[str], port: int, timeout: float = 600
+    popen: type[subprocess.Popen[str]],
+    size: int,
+    folder: Path,
+    names: list[str],
+    port: int,
+    timeout: float = 600,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run a job in processes as a launcher would start them; after ``timeout`` seconds all are killed."""
     shared = os.environ | {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     shared |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     processes = [
-        subprocess.Popen(
+        popen(
             [sys.executable, str(SCRIPT), str(folder), *names],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
@@ -77,7 +82,7 @@ def launch(
 def test_none_outlives_the_limit(tmp_path: Path, free_port: Callable[[], int]) -> None:
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(subprocess.TimeoutExpired):
-        launch(2, tmp_path, ["plain"], free_port(), timeout=0.5)
+        launch(subprocess.Popen, 2, tmp_path, ["plain"], free_port(), timeout=0.5)
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
@@ -100,7 +105,11 @@ def assert_same_curve(run: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Path:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
+    popen: type[subprocess.Popen[str]],
+) -> Path:
     """Folders 1, 2 and 3: what so many processes make of the same."""
     folder = tmp_path_factory.mktemp("runs")
     for size in (1, 2, 3):
@@ -111,6 +120,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int])
     job.run(folder / "1", ["goes_on:whole"])
     torch.set_num_threads(threads)
     ends = launch(
+        popen,
         2,
         folder / "2",
         [*CURVES, *statistics, "two_epochs", "two_epochs_sharded", "recorded", "leaves"],
@@ -123,7 +133,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int])
     job.run(folder / "1", ["goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on"])
     torch.set_num_threads(threads)
     last = ["normalized_codes", "goes_on:two_epochs_on", "goes_on:two_epochs_sharded_on", "dies"]
-    ends = launch(3, folder / "3", [*CURVES, *last], free_port())
+    ends = launch(popen, 3, folder / "3", [*CURVES, *last], free_port())
     (folder / "ends.json").write_text(json.dumps([(end.returncode, end.stderr, time.time()) for end in ends]))
     assert (folder / "3" / "dies").exists(), ends
     return folder

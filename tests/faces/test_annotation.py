@@ -400,9 +400,11 @@ def test_routes_refuse_all_else(folder: Path, body: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of a console differ there")
-def test_the_command_serves_until_control_c(folder: Path, usual_signals: None) -> None:
+def test_the_command_serves_until_control_c(
+    folder: Path, usual_signals: None, popen: type[subprocess.Popen[str]]
+) -> None:
     command = [sys.executable, "-m", "elboroom", "data", "annotate", str(folder), "--template", "dog"]
-    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+    with popen(command, stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split()[-1]
         process.stdout.readline()

@@ -10,12 +10,13 @@ from pathlib import Path
 from .conftest import LONG
 
 
-def test_killed_runs_come_to_the_same_end(tmp_path: Path) -> None:
+def test_killed_runs_come_to_the_same_end(tmp_path: Path, popen: type[subprocess.Popen[str]]) -> None:
     kills = 60 if LONG else 5
-    done = subprocess.run(
+    with popen(
         [sys.executable, Path(__file__).with_name("lives.py"), "--kills", str(kills)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) >= kills
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        out, told = process.communicate(timeout=1200)
+    assert process.returncode == 0, told
+    assert int(out.split()[0]) >= kills

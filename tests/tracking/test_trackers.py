@@ -97,7 +97,9 @@ def test_rows_figures_and_configuration_arrive_and_a_resumed_run_continues(
     assert sorted(again.points) == sorted(found.points)
 
 
-def test_a_killed_run_continues_the_same_curve(tracker: str, tmp_path: Path) -> None:
+def test_a_killed_run_continues_the_same_curve(
+    tracker: str, tmp_path: Path, popen: type[subprocess.Popen[bytes]]
+) -> None:
     run = tmp_path / "run"
     job = """
 import os, sys, time
@@ -117,10 +119,10 @@ fit(vae, x, out=sys.argv[1], epochs=12, track=sys.argv[2], quiet=True, batch_siz
     # Not the service of wandb that serves this process.
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     surroundings = {**own, **_surroundings(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", job, str(run), tracker], env=surroundings, capture_output=True, check=False
-    )
-    assert done.returncode == 9, done.stderr.decode()
+    words = [sys.executable, "-c", job, str(run), tracker]
+    with popen(words, env=surroundings, stderr=subprocess.PIPE) as process:
+        _, told = process.communicate()
+    assert process.returncode == 9, told.decode()
     assert 1 < len(Run(run).history) < 9  # the newest rows were lost with the process
     fit(_vae(), X, out=run, resume=True, quiet=True)
     assert len(Run(run).history) == 12

@@ -30,13 +30,13 @@ def fitted() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def wrapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wrapped(tmp_path_factory: pytest.TempPathFactory, popen: type[subprocess.Popen[str]]) -> Path:
     """What two processes make of it, in each way; they meet through a file and talk over loopback."""
     folder = tmp_path_factory.mktemp("own")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-m", f"{Path(__file__).parent.name}.own_loop_job", str(folder)]
     processes = [
-        subprocess.Popen(
+        popen(
             [*command, str(rank)],
             cwd=Path(__file__).parents[1],
             env=environment,

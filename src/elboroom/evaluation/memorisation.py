@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from elboroom.errors import UsageError
 
@@ -53,6 +52,8 @@ def nearer_to_training(
     other = unseen[rng.permutation(len(unseen))[:count]]
     order = rng.permutation(2 * count)  # equal examples of both kinds are met in no order
     among = np.concatenate([some, other])[order]
+    from sklearn.neighbors import NearestNeighbors  # over a second to import
+
     nearest = NearestNeighbors(n_neighbors=1).fit(among).kneighbors(drawn, return_distance=False)[:, 0]
     chosen: NDArray[np.int64] = np.bincount(nearest, minlength=2 * count)
     share = float((order[nearest] < count).mean())
