@@ -263,6 +263,24 @@ def test_a_critic_of_spectral_norm_uses_weights_of_size_one() -> None:
     assert all(weight.grad is None for weight in vae.parameters())
 
 
+@pytest.mark.parametrize(("side", "most"), [(64, 5), (32, 4), (31, 3)])
+def test_more_layers_than_an_image_has_places_for_are_refused(side: int, most: int) -> None:
+    """The default becomes fewer for small images; what was asked for does not."""
+
+    def critic(layers: int, side: int = side) -> Any:
+        config = ObjectiveConfig(penalties={"patch_critic": 0.5}, critic_layers=layers)
+        vae = model((side, 2 * side, 3))
+        return Objective.from_config(config, 10, vae=vae, examples=50).penalties["patch_critic"]
+
+    places = critic(most).network(torch.zeros(1, 3, side, 2 * side)).shape[2:]
+    assert min(places) in (2, 3)
+    with pytest.raises(
+        UsageError, match=rf"critic_layers = {most + 1} leaves .* {side}×{2 * side}; take at most {most}$"
+    ):
+        critic(most + 1)
+    assert min(critic(3, 8).network(torch.zeros(1, 3, 8, 16)).shape[2:]) == 2
+
+
 def test_what_has_no_effect_is_refused() -> None:
     with pytest.raises(UsageError, match=r"critic_r1 = 0\.1 has no effect without patch_critic"):
         ObjectiveConfig(critic_r1=0.1)

@@ -99,7 +99,9 @@ class ObjectiveConfig(Section):
     critic_width: AtLeastOne = 32
     """Channels of the first layer of patch_critic; they double at each further one."""
     critic_layers: AtLeastOne = 3
-    """Layers of stride 2 in patch_critic: its patches are 8, 18, 38 or 78 pixels along a side for 1 to 4."""
+    """Layers of stride 2 in patch_critic: its patches are 8, 18, 38 or 78 pixels along a side for 1 to 4.
+    Small images get fewer than the default.
+    """
     critic_lr: Positive = 2e-4
     """Learning rate of patch_critic, which stays constant."""
     critic_r1: NotNegative = 0.0

@@ -76,8 +76,11 @@ def _drawn(x: Tensor, *counts: int) -> list[Tensor]:
 
 def _chosen(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Pixels of images (b, h, w, c) in the rows (b, h') and columns (b, w') of each: (b, h', w', c)."""
-    every = torch.arange(len(x), device=x.device)[:, None, None]
-    return x[every, rows[:, :, None], columns[:, None, :]]
+    b, height, width, channels = x.shape
+    first = height * torch.arange(b, device=x.device)[:, None] + rows  # in all rows of all images
+    places = width * first[:, :, None] + columns[:, None, :]
+    found = x.reshape(-1, channels).index_select(0, places.flatten())  # much faster than x[…, rows, columns]
+    return found.view(*places.shape, channels)
 
 
 def _reflected(index: Tensor, side: int) -> Tensor:

@@ -22,7 +22,7 @@ from elboroom.objectives.free_bits import free_bits
 from elboroom.objectives.lpips import LPIPS
 from elboroom.objectives.mmd import mmd
 from elboroom.objectives.moments import code_norm, decorrelation
-from elboroom.objectives.patch_critic import PatchCritic
+from elboroom.objectives.patch_critic import PatchCritic, most_layers
 from elboroom.objectives.schedules import Schedule
 from elboroom.objectives.smooth_decoder import jacobian_norm, weight_decay
 from elboroom.objectives.ssim import structural_dissimilarity
@@ -214,12 +214,17 @@ def _patch_critic(vae: VAE, config: ObjectiveConfig) -> Penalty:
             f"side, and the model's examples have shape {vae.shape}; leave it out"
         )
     height, width, channels = vae.shape
-    size = (height, width, channels)
+    size, layers = (height, width, channels), config.critic_layers
+    if layers > most_layers(size) and layers != ObjectiveConfig.model_fields["critic_layers"].default:
+        raise UsageError(
+            f"critic_layers = {layers} leaves fewer than two places along a side of images of "
+            f"{height}×{width}; take at most {most_layers(size)}"
+        )
     return PatchCritic(
         size,
         vae.decoder,
         width=config.critic_width,
-        layers=config.critic_layers,
+        layers=layers,
         r1=config.critic_r1,
         spectral=config.critic_norm == "spectral",
         lr=config.critic_lr,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -20,6 +21,17 @@ _CENTRE, _SPREAD = 0.5, 0.25  # of pixels, about
 _SQUARINGS = 9  # of power iterations
 _TINY = 1e-30  # least divisor, for weights that are all zero
 _FIRST_GUESS = 0.2  # size of a new critic's logits, about
+
+
+def most_layers(shape: Sequence[int]) -> int:
+    """Layers of stride 2 that leave at least two places along each side of images (h, w, c); at least one.
+
+    Examples
+    --------
+    >>> most_layers((32, 48, 3)), most_layers((5, 5, 1))
+    (4, 1)
+    """
+    return max(1, min(shape[:2]).bit_length() - 2)
 
 
 class PatchCritic(nn.Module):
@@ -65,8 +77,7 @@ class PatchCritic(nn.Module):
     ):
         super().__init__()
         *_, channels = shape
-        while layers > 1 and min(shape[:2]) // 2**layers < 2:
-            layers -= 1
+        layers = min(layers, most_layers(shape))
         widths = [channels, *(width * 2**i for i in range(layers))]
         steps: list[nn.Module] = []
         for before, after in pairwise(widths):
