@@ -54,6 +54,34 @@ def test_sub_folders_are_labels(tmp_path):
     assert list(zip(shades(data), data.labels.tolist(), strict=True)) == [(2, 0), (3, 0), (1, 1)]
 
 
+def as_run(folder):
+    """The files that tell a run folder, and one of its figures."""
+    paint(folder / "figures" / "loss.png", 99)
+    for name in ("config.json", "history.jsonl"):
+        (folder / name).write_text("{}")
+
+
+def test_figures_of_runs_are_no_data(tmp_path):
+    """A training in the folder of the photos leaves a run there; the next one must not learn its figures."""
+    paint(tmp_path / "a.png", 1)
+    paint(tmp_path / "b.png", 2)
+    as_run(tmp_path / "runs" / "one")
+    data = load_data(tmp_path)
+    assert (shades(data), data.labels) == ([1, 2], None)
+    assert [skipped.path for skipped in data.skipped] == [str(tmp_path / "runs" / "one")]
+    with pytest.raises(UsageError, match="is a run or a comparison"):
+        load_data(tmp_path, strict=True)
+
+
+def test_a_folder_of_runs_and_a_run_are_refused_as_data(tmp_path):
+    as_run(tmp_path / "runs" / "one")
+    as_run(tmp_path / "runs" / "two")
+    with pytest.raises(UsageError, match=r"but 2 folders that elboroom wrote; name one run, such as .*one"):
+        load_data(tmp_path / "runs")
+    with pytest.raises(UsageError, match="its pictures are no data"):
+        load_data(tmp_path / "runs" / "one")
+
+
 def test_images_beside_labels_are_skipped(tmp_path):
     paint(tmp_path / "cats" / "a.png", 1)
     paint(tmp_path / "cover.png", 2)

@@ -33,8 +33,24 @@ class Found:
     label: str | None
 
 
+def is_ours(names: Collection[str]) -> bool:
+    """Whether a folder with files of these names is a run or a comparison, whose pictures are no data."""
+    return bool(
+        {"config.json", "history.jsonl"} <= set(names) or {"comparison.json", "table.csv"} <= set(names)
+    )
+
+
 def why_empty(path: Path) -> str:
     """Say what a folder without images contains instead."""
+    ours: list[Path] = []
+    walk_images(path, left_out=ours)
+    if path in ours:
+        return "is a folder that elboroom wrote, and its pictures are no data; give the data it was made of"
+    if ours:
+        several = (
+            f"{len(ours)} folders that elboroom wrote" if len(ours) > 1 else "a folder that elboroom wrote"
+        )
+        return f"contains no data but {several}; name one run, such as {ours[0]}, or give a folder of images"
     names = [file.name for file in path.iterdir()]
     if any("-ubyte" in name for name in names):
         return (
@@ -47,14 +63,16 @@ def why_empty(path: Path) -> str:
 
 def scan(root: Path) -> tuple[list[Found], list[Skipped]]:
     """List image files in the order of their paths, with split and label; and those without a place."""
-    parts = [file.relative_to(root).parts for file in walk_images(root, images.SUFFIXES | UNREAD)]
+    ours: list[Path] = []
+    files = walk_images(root, images.SUFFIXES | UNREAD, ours)
+    parts = [file.relative_to(root).parts for file in files]
     tops = {part[0] for part in parts if len(part) > 1}
     splits = {top.lower() for top in tops}
     # A lone train folder says nothing about what to test on, so its split is drawn.
     is_split = "train" in splits and len(splits) > 1 and splits <= SPLITS.keys()
     depth = 1 if is_split or splits == {"train"} else 0
     labelled = any(len(part) > depth + 1 for part in parts)
-    found, skipped = [], []
+    found, skipped = [], [Skipped(str(folder), "is a run or a comparison, not data") for folder in ours]
     for part in parts:
         file = root.joinpath(*part)
         if len(part) <= depth:
@@ -76,8 +94,13 @@ def unread_reason(file: Path) -> str:
     return "is of a kind that is not read; save it as JPEG or PNG"
 
 
-def walk_images(root: Path, suffixes: Collection[str] = images.SUFFIXES) -> list[Path]:
-    """List image files below `root`, sorted; hidden names are passed over and links followed once."""
+def walk_images(
+    root: Path, suffixes: Collection[str] = images.SUFFIXES, left_out: list[Path] | None = None
+) -> list[Path]:
+    """List image files below `root`, sorted; hidden names are passed over and links followed once.
+
+    Runs and comparisons are passed over too, and appended to ``left_out``.
+    """
     files, seen = [], set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -85,6 +108,11 @@ def walk_images(root: Path, suffixes: Collection[str] = images.SUFFIXES) -> list
             subfolders.clear()
             continue
         seen.add(real)
+        if is_ours(names):
+            subfolders.clear()
+            if left_out is not None:
+                left_out.append(Path(folder))
+            continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         files += [
             Path(folder, name)
