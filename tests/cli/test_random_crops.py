@@ -144,7 +144,8 @@ def test_other_pictures_and_photos_get_the_size_before_the_crop(
     expected = decode(path, (9, 12, 3))[0:8, 1:11] if cut else decode(path, (8, 10, 3))
     photo = read_photo(path, (8, 10, 3), run)
     np.testing.assert_array_equal(photo.pixels, expected)
-    assert ("of which the centre 10×8 was taken" in photo.how) is cut
+    assert ("the centre 10×8 was taken" in photo.how) is cut
+    assert ("cropped and resized to 12×9, of which the centre" in photo.how) is (size == (40, 31))
     np.testing.assert_array_equal(read_photo(path, (8, 10, 3), run, "crop").pixels, decode(path, (8, 10, 3)))
     other = run_data(run, str(tmp_path / "other"))  # which --data.size of the run resizes in any case
     np.testing.assert_array_equal(other.x[0], decode(path, (9, 12, 3))[0:8, 1:11])

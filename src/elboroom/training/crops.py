@@ -34,7 +34,11 @@ def as_crops(data: Dataset, config: Config) -> Dataset:
         )
     if data.shape[:2] == sides:
         return data
-    note = f"training takes random crops of {height}×{width} pixels; everything else sees the centre crops"
+    share = 100 * sides.height * sides.width / (height * width)
+    note = (
+        f"training takes random crops of {sides.height}×{sides.width}, {share:.2g} % of each image of "
+        f"{height}×{width}; everything else sees the centre crops"
+    )
     return replace(data, x=cast(Array, Centred(x, sides)), notes=(*data.notes, note))
 
 

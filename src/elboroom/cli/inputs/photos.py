@@ -152,11 +152,12 @@ def _tries(run: Run, shape: Shape, prepare: Prepare) -> tuple[tuple[PhotoSteps, 
     crop = PhotoSteps("crop", (height, width), channels)
     if prepare == "crop":
         return (crop,), ""
-    crop = PhotoSteps("crop", run.preparation.stored or (height, width), channels)
-    known = run.preparation.for_new_photos()
-    recorded = run.preparation.kind == "faces" or any(steps.align != "none" for steps in known)
+    made = run.preparation
+    known = made.for_new_photos()
+    crop = PhotoSteps("crop", made.stored or (height, width), channels)
+    recorded = made.kind == "faces" or made.stored or any(steps.align != "none" for steps in known)
     if prepare == "auto" and recorded and known:
-        return known, f"as {_whose(run.preparation, known[-1])} were"
+        return known, f"as {_whose(made, known[-1])} were"
     if prepare == "faces" or run.config.data.prepare == "faces":
         faces = [steps for steps in known if steps.finds_faces]
         return (faces[0] if faces else PhotoSteps("detect", crop.size, channels),), ""
@@ -198,7 +199,7 @@ def _prepared(
         if not steps.finds_faces:
             white = _white(path, header, run)
             pixels = images.decode(path, (*steps.size, steps.channels), white)
-            cropped = _how_cropped(steps.size, shape)
+            cropped = _how_cropped((header.height, header.width), steps.size, shape)
             said = (missing, f"{cropped}, {why}" if why else cropped, _brightened(white, run))
             reasons = "; ".join(filter(None, said))
             return Photo(_resized(pixels, shape, run), reasons)
@@ -231,10 +232,11 @@ def _others(path: Path, made: PreparedPhoto, taken: int) -> str:
     return f"; the others are {', '.join(named)}{more}" if named else ""
 
 
-def _how_cropped(size: tuple[int, int], shape: Shape) -> str:
+def _how_cropped(own: tuple[int, int], size: tuple[int, int], shape: Shape) -> str:
     """Describe how the middle of a photo was taken at a size, and perhaps a crop of it."""
-    middle = f"the middle was cropped and resized to {size[1]}×{size[0]}"
-    return middle if size == shape[:2] else f"{middle}, of which the centre {shape[1]}×{shape[0]} was taken"
+    middle = "" if own == size != shape[:2] else f"the middle was cropped and resized to {size[1]}×{size[0]}"
+    centre_crop = "" if size == shape[:2] else f"the centre {shape[1]}×{shape[0]} was taken"
+    return ", of which ".join(filter(None, (middle, centre_crop)))
 
 
 def _resized(pixels: NDArray[Any], shape: Shape, run: Run) -> NDArray[np.uint8]:
