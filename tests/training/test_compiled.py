@@ -5,6 +5,7 @@ Most tests run the traced graph as it is, which takes no compiler. ``make compil
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ from elboroom.training.loop import Training
 from elboroom.training.prepare import build as build_for
 from elboroom.training.step import compilable, compiled
 from elboroom.training.step.engine import Engine
+from elboroom.training.step.tracing import uncollected
 from elboroom.training.step.whole import WholeStep
 
 from .runs import after_step, assert_identical, assert_same_run, build, checkpoint, images, train
@@ -429,3 +431,15 @@ def test_inductor(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = said(training)
     assert "the step is compiled" in lines[-1]
     assert_close(training.record.history, ordinary.record.history, 1e-4 if name else 1e-5)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_tracing_leaves_the_search_for_cycles_as_it_was(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(KeyError), uncollected():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

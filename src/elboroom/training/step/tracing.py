@@ -7,7 +7,9 @@ ordinary step draws it, in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,18 @@ from elboroom.models.inference import Precision
 from elboroom.models.vae import VAE
 from elboroom.objectives import Objective
 from elboroom.training.step.meters import columns
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Search for no reference cycles meanwhile: a trace makes many objects and keeps nearly all of them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)

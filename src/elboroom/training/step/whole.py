@@ -16,7 +16,7 @@ from elboroom.data.batches import Rows, Streamed
 from elboroom.probability import Meter
 from elboroom.training.step.optimizers import adam_state
 from elboroom.training.step.totals import Sums
-from elboroom.training.step.tracing import LossOfBatch
+from elboroom.training.step.tracing import LossOfBatch, uncollected
 from elboroom.training.step.update import Update
 
 
@@ -169,7 +169,7 @@ class WholeStep:
     def _trace(self, rows: Rows) -> fx.GraphModule:
         # Tracing computes as well, so it works on copies.
         copies = [[each.clone() for each in part] for part in self.state()[:3]]
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), uncollected():
             inputs = self._inputs(rows, [draw.take() for draw in self.draws])
             graph: fx.GraphModule = make_fx(lambda *given: self._compute(*given))(*copies, *inputs)
         return graph

@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from elboroom.errors import reason_of
 from elboroom.training.step.engine import Engine
-from elboroom.training.step.tracing import Draw, LossOfBatch
+from elboroom.training.step.tracing import Draw, LossOfBatch, uncollected
 
 
 class Batch(NamedTuple):
@@ -77,7 +77,8 @@ class Traced:
         self.draws = draws_of(first, batch)
         values = torch.stack([engine.update.flat.values[0].detach() for engine in engines])
         noise = [torch.stack([draw.take() for _ in engines]) for draw in self.draws]
-        with torch.random.fork_rng(devices=[first.device] if first.device.type == "cuda" else []):
+        devices = [first.device] if first.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), uncollected():
             self._graph: Callable[..., Any] = make_fx(lambda *inputs: self._compute(*inputs))(
                 values, self.fixed(), batch.x, batch.condition, coefficients, noise
             )
