@@ -56,7 +56,7 @@ gpu: $(READY)  ## test and measure everything on a GPU (ten minutes)
 	$(BIN)/python -m benchmarks.gpu --out benchmarks/results/gpu.json
 
 compiled: $(READY)  ## test the compiled training step, with the compiler (minutes)
-	ELBOROOM_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_compiled.py -k inductor
+	ELBOROOM_COMPILED=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_compiled.py -k 'inductor or recipes'
 
 soak: $(READY)  ## watch memory over millions of training steps (hours)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/soak.py --out benchmarks/results/soak.json

@@ -37,12 +37,6 @@ EACH: tuple[Aspect, ...] = (
     *ONCE,
     lambda one: (one.network, one.likelihood),
 )
-PAIRS: tuple[Aspect, ...] = (
-    *EACH,
-    lambda one: (one.recipe, one.network),
-    lambda one: (one.recipe, one.likelihood),
-    lambda one: (one.recipe, one.told),
-)
 
 
 def covering(combinations: Sequence[Combination], aspects: Sequence[Aspect]) -> tuple[Combination, ...]:
@@ -59,9 +53,10 @@ def covering(combinations: Sequence[Combination], aspects: Sequence[Aspect]) -> 
 
 
 _WHOLE = os.environ.get("ELBOROOM_BATTERY") == "all"
-USED = ACCEPTED if _WHOLE else covering(ACCEPTED, PAIRS)
-"""What is asked for a pass and put to use: any two choices meet."""
-TRAINED = ACCEPTED if _WHOLE else covering(ACCEPTED, EACH)
-"""What is trained in each precision: every recipe, and every network with every likelihood."""
+USED = TRAINED = ACCEPTED if _WHOLE else covering(ACCEPTED, EACH)
+"""What is asked for a pass, put to use and trained: every recipe, and every network with every likelihood.
+
+``make battery`` tries all that are accepted.
+"""
 RESUMED = ACCEPTED if _WHOLE else covering(ACCEPTED, ONCE)
-"""What is stopped and resumed, and trained by two processes: every recipe, network and likelihood."""
+"""What is resumed, trained in each precision, and by two processes: every recipe, network and likelihood."""

@@ -8,7 +8,7 @@ import pytest
 
 from elboroom.objectives import RECIPES
 
-from .chosen import ACCEPTED, EACH, ONCE, PAIRS, RESUMED, TRAINED, USED, Aspect, covering, refused
+from .chosen import ACCEPTED, EACH, ONCE, RESUMED, TRAINED, USED, Aspect, covering, refused
 from .combinations import ALL, LIKELIHOODS, NETWORKS, Combination
 
 # Layered networks have posterior and prior of their own, whose density is known at their draws alone.
@@ -82,7 +82,7 @@ def test_a_refusal_says_what_fits_in_one_line() -> None:
         assert any(word in text for word in ("leave it out", "leave the penalty out", "take ")), (one, text)
 
 
-@pytest.mark.parametrize(("aspects", "most"), [(ONCE, 50), (EACH, 75), (PAIRS, 550)])
+@pytest.mark.parametrize(("aspects", "most"), [(ONCE, 50), (EACH, 75)])
 def test_the_few_show_all_there_is_of_each_aspect(aspects: Sequence[Aspect], most: int) -> None:
     few = covering(ACCEPTED, aspects)
     for aspect in aspects:

@@ -27,7 +27,6 @@ from .combinations import (
     train,
 )
 
-each = pytest.mark.parametrize("one", TRAINED, ids=str)
 EPOCHS = 12  # past all ramps, which take 10
 
 
@@ -60,7 +59,7 @@ def loss_of(one: Combination, vae: VAE) -> float:
     return sum(losses) / draws
 
 
-@each
+@pytest.mark.parametrize("one", TRAINED, ids=str)
 def test_training_lowers_the_loss(one: Combination) -> None:
     vae = build(one)
     # A discrepancy of 8 codes from as many draws is mostly noise, which training would follow, and weighs
@@ -112,7 +111,7 @@ def _tensors(run: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-@each
+@pytest.mark.parametrize("one", RESUMED, ids=str)
 def test_each_precision_trains_to_the_same(one: Combination) -> None:
     """auto is fp32 at this size, to the bit; bf16 products have 8 bits."""
     vae, auto, low = (build(one) for _ in range(3))

@@ -10,9 +10,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from elboroom.data import image_files, load_data, read_image
+from elboroom.data import image_files, images, load_data, read_image
 from elboroom.data.faces.prepare import prepare_faces
 from elboroom.errors import UsageError
 
@@ -194,3 +194,42 @@ def test_heic_photos_without_their_package(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     with pytest.raises(UsageError, match=r'needs one more package: pip install "elboroom\[heic\]"'):
         read_image(tmp_path / "a.heic")
+
+
+BEHIND = {
+    "EXIF": ("eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+    "XMP": ("iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b'<x tiff:Orientation="6"/>'),
+    "text": ("tEXt", b"Comment\0a picture"),
+}
+
+
+def header_size(path):
+    header = images.read_header(path)
+    return header.height, header.width
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_marks_behind_the_pixels_of_a_png_count(tmp_path, name):
+    file = io.BytesIO()
+    Image.new("L", (3, 5)).save(file, "PNG")
+    kind, content = BEHIND[name]
+    body = kind.encode() + content
+    chunk = struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+    end = file.getvalue()[-12:]
+    path = tmp_path / "a.png"
+    path.write_bytes(file.getvalue()[:-12] + chunk + end)
+    turned = name != "text"
+    assert header_size(path) == ((3, 5) if turned else (5, 3))
+    assert read_image(path).shape == ((3, 5, 1) if turned else (5, 3, 1))
+
+
+def test_the_size_of_a_png_is_read_without_its_pixels(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (3, 5)).save(tmp_path / "a.png", exif=exif)
+    with monkeypatch.context() as patch:
+        patch.setattr(PngImagePlugin.PngImageFile, "load", None)
+        assert header_size(tmp_path / "a.png") == (3, 5)
+    (tmp_path / "a.png").write_bytes(png()[: png().index(b"IDAT") + 8])
+    with pytest.raises(ValueError, match="truncated"):
+        images.read_header(tmp_path / "a.png")

@@ -139,7 +139,12 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# These differ from others in a penalty or in Adam's options, and are left to ``make compiled``.
+_LONG = {"beta-tcvae", "dip-vae-ii", "weight decay", "decay in Adam"}
+LEARNED = [name for name in RECIPES if os.environ.get("ELBOROOM_COMPILED") or name not in _LONG]
+
+
+@pytest.mark.parametrize("name", LEARNED)
 def test_recipes_learn_what_they_learn_otherwise(name: str, taken: list[int]) -> None:
     kind, options = RECIPES[name]
     base: dict[str, Any] = {"hidden": [12], "latent_dim": 3, "epochs": 3, "validation": 0.0, "batch_size": 25}
@@ -437,9 +442,8 @@ def test_inductor(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tracing_leaves_the_search_for_cycles_as_it_was(enabled: bool) -> None:
     (gc.enable if enabled else gc.disable)()
     try:
-        with pytest.raises(KeyError), uncollected():
-            assert not gc.isenabled()
-            raise KeyError
+        with pytest.raises(ZeroDivisionError), uncollected():
+            1 / gc.isenabled()  # 0, as it is off
         assert gc.isenabled() == enabled
     finally:
         gc.enable()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded, in pixels; also the most that are decoded at one time by all threads."""
@@ -112,9 +113,32 @@ def decoded(
 
 def upright_size(image: Any) -> tuple[int, int]:
     """Height and width of an opened image when the camera's orientation mark (EXIF) is obeyed."""
+    from PIL import Image
+
     width, height = image.size
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)  # by a quarter
+    # Pillow decodes a PNG to look for marks behind its pixels, where few have any.
+    shown = image.format == "PNG" and not _has_marks_behind_pixels(image.fp)
+    marks = Image.Image.getexif(image) if shown else image.getexif()
+    turned = marks.get(_ORIENTATION, 1) in (5, 6, 7, 8)  # by a quarter
     return (width, height) if turned else (height, width)
+
+
+def _has_marks_behind_pixels(file: IO[bytes]) -> bool:
+    """Whether EXIF or text follows the pixels of a PNG, or the file is cut short."""
+    position, behind = file.tell(), False
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"IEND":
+                return False
+            if behind and kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            behind |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)  # a sum of four bytes follows the content
+        return True
+    finally:
+        file.seek(position)
 
 
 def is_deep(image: Any) -> bool:
