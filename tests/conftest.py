@@ -122,14 +122,14 @@ class _Forked(subprocess.Popen[Any]):
 
     server: socket.socket
     # What an interpreter or a library reads as it starts.
-    _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "OMP_", "MKL_", "TORCH_", "CUDA_", "MPL")
+    _READ_AT_START = ("PYTHON", "LANG", "LC_", "MPL")
 
     def _execute_child(self, *arguments: Any) -> None:
         given = inspect.signature(subprocess.Popen._execute_child).bind(self, *arguments).arguments  # type: ignore[attr-defined]
         env = dict(os.environ if given["env"] is None else given["env"]) | {"OMP_NUM_THREADS": "1"}
         words = list(map(os.fspath, given["args"]))
         differ = {name for name, _ in env.items() ^ _AT_START.items() if name.startswith(self._READ_AT_START)}
-        if words[0] != sys.executable or differ - {"OMP_NUM_THREADS"}:
+        if words[0] != sys.executable or differ:
             raise ValueError(f"{words[0]} with other {differ} is to be started by subprocess.Popen")
         request = {
             "words": words[1:],
