@@ -55,6 +55,29 @@ def test_fit_then_sample(elboroom: Command, undrawn: None, data: str) -> None:
     assert "--overwrite" in twice.err
     found = json.loads(elboroom("fit-prior", "r", "--overwrite", "--json", "--limit", 100).out)
     assert found["codes"] + found["codes_to_choose_by"] == 100
+    # However many it is fitted to, it is scored on the same held-out examples.
+    assert found["held_out"]["fitted"]["examples"] == record["held_out"]["fitted"]["examples"]
+    few = elboroom("fit-prior", "r", "--overwrite", "--limit", 3)
+    assert few.code == 2
+    assert "--limit 3 training examples: a density is fitted to at least 20 codes" in few.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["latents", "--limit", 1], "--limit 1: --measures latents needs at least 2 examples"),
+        (["pictures", "--limit", 3], "--limit 3: --measures pictures needs at least 6 examples"),
+        (["probes", "--limit", 29], "--limit 29: --measures probes needs at least 30 examples"),
+        (["disentanglement"], "are unknown; give --factors FILE.npz"),
+    ],
+)
+def test_measures_of_too_little_name_the_option(
+    options: list[object], words: str, elboroom: Command, undrawn: None, data: str
+) -> None:
+    _train(elboroom, data, "--latent-dim", 2)
+    refused = elboroom("evaluate", "r", "--num-samples", 0, "--measures", *options)
+    assert refused.code == 2
+    assert words in refused.err
 
 
 def test_more_training_makes_it_out_of_date(elboroom: Command, undrawn: None, data: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta
 
 from elboroom.cli.main import main
 from elboroom.data import Dataset
@@ -45,9 +46,16 @@ def test_shares_are_those_of_the_definitions(k: int, distances: int, monkeypatch
     found, wanted = fidelity(x, y, k), by_definition(x, y, k)
     assert {name: one.value for name, one in found.items()} == pytest.approx(wanted)
     assert len({round(value, 3) for value in wanted.values()}) == 4
-    assert found["precision"].error == pytest.approx(
-        np.sqrt(wanted["precision"] * (1 - wanted["precision"]) / 22)
-    )
+    for name, n in (("precision", 23), ("recall", 31), ("coverage", 31)):
+        right = wanted[name] * n
+        assert found[name].error == pytest.approx(beta(right + 0.5, n - right + 0.5).std())
+
+
+def test_a_share_of_zero_has_an_error() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    found = fidelity(points, points + 100)["precision"]
+    assert found.value == 0
+    assert found.error == pytest.approx(0.0023, abs=1e-4)
 
 
 def test_draws_of_the_examples_distribution_have_density_one() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 from elboroom.errors import UsageError
-from elboroom.evaluation.measure import Measure
+from elboroom.evaluation.measure import Measure, error_of_share
 
 _DISTANCES = 4_000_000  # at a time
 _WORDS = {
@@ -70,7 +70,11 @@ def fidelity(examples: ArrayLike, draws: ArrayLike, k: int = 5) -> dict[str, Mea
     return {
         name: Measure(
             value=float(values.mean()),
-            error=float(values.std(ddof=1)) / math.sqrt(len(values)),
+            error=(
+                float(values.std(ddof=1)) / math.sqrt(len(values))
+                if name == "density"
+                else error_of_share(float(values.mean()), len(values))
+            ),
             unit="ratio" if name == "density" else "share",
             estimator=f"{_WORDS[name]}, k = {k}",
             examples=len(x),

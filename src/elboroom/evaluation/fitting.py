@@ -27,7 +27,8 @@ from elboroom.probability.priors import StandardNormal
 from elboroom.probability.quantized import Quantizer
 
 _BATCH = 500
-_FEWEST = 20
+FEWEST = 20
+"""Codes that a density can be fitted to."""
 _CHOOSING = 0.1  # share of the codes by which components, or the end of a training, are chosen
 _LEAST_SPREAD = 1e-3  # standard deviation of a dimension that is constant, as a share of the largest
 
@@ -179,8 +180,8 @@ def fit_prior(
     """
     if kind not in KINDS:
         raise UsageError(f"kind = {kind!r}: must be one of {', '.join(KINDS)}")
-    if codes.ndim != 2 or len(codes) < _FEWEST:
-        raise UsageError(f"codes have shape {tuple(codes.shape)}; give at least {_FEWEST} of them, (n, d)")
+    if codes.ndim != 2 or len(codes) < FEWEST:
+        raise UsageError(f"codes have shape {tuple(codes.shape)}; give at least {FEWEST} of them, (n, d)")
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(codes)))
     few = max(2, round(_CHOOSING * len(codes)))
     counts = {"codes": len(codes) - few, "codes_to_choose_by": few}

@@ -56,3 +56,17 @@ class Measure:
 
     def __str__(self) -> str:
         return f"{self.value:.4f}" + ("" if self.error is None else f" ± {self.error:.4f}")
+
+
+def error_of_share(share: float, n: int) -> float:
+    """Return the error of a share of n: the standard deviation of its posterior under Jeffreys' prior.
+
+    It is √(p(1 − p)/n) where that can be believed, and about 1/(√2·n) rather than 0 for shares of 0 and 1.
+
+    Examples
+    --------
+    >>> round(error_of_share(0.5, 10_000), 6), round(error_of_share(0.0, 100), 4)
+    (0.005, 0.007)
+    """
+    middle = (share * n + 0.5) / (n + 1)
+    return math.sqrt(middle * (1 - middle) / (n + 2))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elboroom.errors import UsageError
-from elboroom.evaluation.measure import Measure
+from elboroom.evaluation.measure import Measure, error_of_share
 
 _NEIGHBOURS = 15
 _FEWEST = 2 * _NEIGHBOURS
@@ -93,10 +93,9 @@ def _accuracy(
         warnings.simplefilter("ignore", ConvergenceWarning)
         share = float((model.fit(z[seen], y[seen]).predict(z[unseen]) == y[unseen]).mean())
     chance = float(np.unique(y, return_counts=True)[1].max() / len(y))
-    error = float((share * (1 - share) / len(unseen)) ** 0.5)
     return Measure(
         value=share,
-        error=error,
+        error=error_of_share(share, len(unseen)),
         unit="share",
         estimator=how,
         examples=len(unseen),

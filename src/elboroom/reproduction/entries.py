@@ -195,25 +195,25 @@ _SLOW = (
 
 _FAST: dict[str, Any] = {
     "batch_size": 100,
-    "epochs": 328,
+    "epochs": 1000,
     "optimizer_options": {},
-    "lr": 3e-3,
+    "lr": 2e-3,
     "lr_schedule": "OneCycleLR",
-    "lr_schedule_options": {"pct_start": 0.1, "cycle_momentum": False},
+    "lr_schedule_options": {"pct_start": 0.02, "cycle_momentum": False},
     "beta_schedule": "linear",
     "beta_ramp": 10.0,
     "ema": 0.999,
 }
 _TUNED = (
-    "A tenth of the epochs, with larger batches, a beta that rises over 10 epochs, a learning rate that "
-    "rises and falls along a cosine, and an average of the weights; chosen on 10,000 of the training images, "
-    "never on the test set."
+    "A third of the epochs, with larger batches, a beta that rises over 10 epochs, a learning rate that "
+    "rises briefly and falls along a cosine, and an average of the weights; chosen on 10,000 of the training "
+    "images, never on the test set."
 )
 
 
 def _fast(slow: Entry, **options: Any) -> Entry:
-    """Shorten an entry to a tenth of its epochs."""
-    rows = {name: replace(row, hours=row.hours / 20) for name, row in slow.rows.items()}
+    """Shorten an entry to a third of its epochs, in larger batches: a tenth of its time."""
+    rows = {name: replace(row, hours=row.hours / 10) for name, row in slow.rows.items()}
     return replace(
         slow,
         name=f"{slow.name}-fast",

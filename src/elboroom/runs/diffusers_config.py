@@ -71,11 +71,10 @@ def read_folder(path: Path) -> Folder:
         fix = f"give {path / inner[0]}" if inner else "give a folder that AutoencoderKL.save_pretrained wrote"
         raise UsageError(f"{path} contains no {CONFIG}; {fix}")
     given = _content(path / CONFIG)
-    if given.get("_class_name") != CLASS:
-        raise UsageError(
-            f"{path / CONFIG} is of the class {shortened(given.get('_class_name'))}; only {CLASS} can be "
-            "imported"
-        )
+    named = given.get("_class_name")
+    if named != CLASS:
+        what = "names no class" if named is None else f"is of the class {shortened(named)}"
+        raise UsageError(f"{path / CONFIG} {what}; only {CLASS} can be imported")
     for key in given:
         if key not in DEFAULTS and not key.startswith("_"):
             raise UsageError(f"{path / CONFIG}: {shortened(key)} is not known; {nearest(key, DEFAULTS)}")

@@ -120,6 +120,20 @@ class Evaluate(ModelVerb):
         numbers = {name: value for name, value in result.items() if name not in _DESCRIPTION}
         check_finite(numbers, str(run.path))
 
+    def _check_measures(self, data: Dataset, n: int) -> None:
+        """Refuse measures that need more than there is: examples, or factors."""
+        from elboroom.data.drawn import DRAWN
+
+        if "disentanglement" in self.measures and self.factors is None and data.name not in DRAWN:
+            raise UsageError(
+                f"--measures disentanglement: the factors that made {data.name} are unknown; give --factors "
+                "FILE.npz, or take --measures probes for its labels"
+            )
+        for group, least in (("latents", 2), ("pictures", 6), ("probes", 30)):
+            if group in self.measures and n < least:
+                where = f"--limit {self.limit}" if n == self.limit else f"--split {self.split}, of {n}"
+                raise UsageError(f"{where}: --measures {group} needs at least {counted(least, 'example')}")
+
     def _measured(self, run: Run, data: Dataset, net: Features | None) -> dict[str, Any]:
         """Evaluate, with a description of what was evaluated."""
         from rich.progress import Progress
@@ -139,6 +153,7 @@ class Evaluate(ModelVerb):
             raise UsageError(
                 f"{data.name} has no {self.split} examples; --split can be {', '.join(have)} or all"
             )
+        self._check_measures(data, len(indices))
         where, options = next(vae.parameters()).device, run.config.data
         with Progress(console=console(), transient=True, disable=not console().is_terminal) as bar:
             task = bar.add_task(f"evaluating {len(indices):,} examples", total=len(indices))

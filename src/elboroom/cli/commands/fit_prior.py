@@ -76,6 +76,7 @@ class FitPrior(ModelVerb):
         import numpy as np
 
         from elboroom.data.batches import Batches
+        from elboroom.evaluation.fitting import FEWEST
 
         rows = data.indices("train")
         held_out = [name for name in ("validation", "test") if len(data.indices(name)) > 1]
@@ -84,12 +85,16 @@ class FitPrior(ModelVerb):
                 f"{data.name} has no validation or test examples, on which the fitted prior is scored; train "
                 "with --validation"
             )
+        if min(self.limit, len(rows)) < FEWEST:
+            where = f"--limit {self.limit}" if self.limit < FEWEST else f"{data.name}, of {len(rows)}"
+            raise UsageError(f"{where} training examples: a density is fitted to at least {FEWEST} codes")
         if len(rows) > self.limit:
             rows = np.sort(np.random.default_rng(self.seed).choice(rows, self.limit, replace=False))
         options, where = run.config.data, next(vae.parameters()).device
         batches = Batches(data, where, binarize=options.binarize, dequantize=options.dequantize)
         part = held_out[0]
-        return batches, rows, part, data.indices(part)[: self.limit]  # type: ignore[arg-type]
+        # As many are scored on whatever the limit, so that scores of two limits can be compared.
+        return batches, rows, part, data.indices(part)[:_SCORED]  # type: ignore[arg-type]
 
     def _score(self, vae: VAE, fitted: Any, codes: Any, unseen: Any, part: str) -> None:
         from elboroom.evaluation.fitting import score_prior
@@ -100,6 +105,7 @@ class FitPrior(ModelVerb):
         fitted.record["held_out"] = {name: one.as_json() for name, one in scores.items()}
 
 
+_SCORED = 10_000  # held-out examples at most
 _NAMES = {
     "fitted": "fitted",
     "standard_normal": "N(0, I)",

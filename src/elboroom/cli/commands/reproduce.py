@@ -35,7 +35,7 @@ class Reproduce(Verb):
         tuple[str, ...], Option(metavar="ROW ...", help="Figures of its table to run. Default: all, in turn.")
     ] = ()
     fast: Annotated[
-        bool, Option(help="Take the setting NAME-fast, which trains for a tenth of the epochs.")
+        bool, Option(help="Take the setting NAME-fast, which trains for a tenth of the time.")
     ] = False
     features: Annotated[
         Path | None,

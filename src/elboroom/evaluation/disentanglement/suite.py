@@ -11,7 +11,7 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.disentanglement import interventions, predictors
 from elboroom.evaluation.disentanglement.factors import Labelled, labelled, only
 from elboroom.evaluation.disentanglement.information import mig, modularity
-from elboroom.evaluation.measure import Measure
+from elboroom.evaluation.measure import Measure, error_of_share
 
 MEASURES = {
     "mig": "mutual information gap, plug-in on 20 intervals of equal width",
@@ -170,8 +170,7 @@ class _Suite:
     ) -> Measure:
         right = votes(self.data, self.points, np.random.default_rng(self.seed))
         share = float(right.mean())
-        error = (share * (1 - share) / len(right)) ** 0.5
-        return self._measure(name, share, error, points=self.points)
+        return self._measure(name, share, error_of_share(share, len(right)), points=self.points)
 
     def _spread(
         self, score: Callable[[Labelled], float], data: Labelled, most: int | None = None
