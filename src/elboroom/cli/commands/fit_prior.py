@@ -86,8 +86,8 @@ class FitPrior(ModelVerb):
                 "with --validation"
             )
         if min(self.limit, len(rows)) < FEWEST:
-            where = f"--limit {self.limit}" if self.limit < FEWEST else f"{data.name}, of {len(rows)}"
-            raise UsageError(f"{where} training examples: a density is fitted to at least {FEWEST} codes")
+            asked = f"--limit {self.limit}" if self.limit < FEWEST else f"{data.name}, of {len(rows)}"
+            raise UsageError(f"{asked} training examples: a density is fitted to at least {FEWEST} codes")
         if len(rows) > self.limit:
             rows = np.sort(np.random.default_rng(self.seed).choice(rows, self.limit, replace=False))
         options, where = run.config.data, next(vae.parameters()).device
