@@ -192,3 +192,19 @@ def test_other_kinds_are_fitted_and_drawn_from(
     continuous = elboroom("fit-prior", "r", "--kind", "autoregressive", "--overwrite")
     assert continuous.code == 2
     assert "its codes are continuous" in continuous.err
+
+
+def test_an_autoencoder_has_no_elbo(elboroom: Command, undrawn: None, data: str) -> None:
+    """Its number is log p(x|z), which bounds no likelihood, wherever it is shown."""
+    options = ["--likelihood", "gaussian", "--recipe", "ae", "--latent-dim", 2, "--out", "r", *SMALL]
+    trained = elboroom("train", data, *[option for option in options if option != "--quiet"])
+    assert trained.code == 0, trained.err
+    assert "ELBO" not in trained.out + trained.err
+    assert "log p(x|z) -" in trained.out
+    measured = elboroom("evaluate", "r", "--num-samples", 0)
+    assert measured.code == 0, measured.err
+    assert "log p(x|z)" in measured.out
+    assert "elbo" not in measured.out
+    found = json.loads(elboroom("evaluate", "r", "--num-samples", 0, "--json").out)
+    assert found["likelihood_of"] == "log p(x | z)"
+    assert found["elbo"] == -found["distortion"]  # the key stays

@@ -26,7 +26,7 @@ from elboroom.figures.standard_set import draw_all, draw_progress
 from elboroom.models.vae import VAE
 from elboroom.probability.codes import UniformCodes
 from elboroom.runs import write_status
-from elboroom.runs.best_epoch import quality, quality_name
+from elboroom.runs.best_epoch import bound_name, quality, quality_name
 from elboroom.runs.run import Run
 from elboroom.runs.statistics_file import read_statistics
 from elboroom.training.devices import find_device
@@ -120,7 +120,7 @@ def _print_results(say: Console, training: Training, vae: VAE, run: Run) -> None
     measured = run.metrics
     error = "" if measured.get("elbo_stderr") is None else f" ± {measured['elbo_stderr']:.2f}"
     print(
-        f"{measured['split']:<10} ELBO {measured['elbo']:.2f}{error} = "
+        f"{measured['split']:<10} {bound_name(measured['rate'])} {measured['elbo']:.2f}{error} = "
         f"-(distortion {measured['distortion']:.2f} + rate {measured['rate']:.2f}) nats"
     )
     print(f"latent     {measured['active_units']} of {vae.latent_dim} dimensions active")

@@ -9,10 +9,11 @@ import torch
 from elboroom.data.batches import Batches
 from elboroom.evaluation.mechanism import learned_mechanism
 from elboroom.models.vae import VAE
+from elboroom.probability.posteriors import Deterministic
 
 
 def likelihood_name(vae: VAE) -> str:
-    """Name the likelihood that a model's NLL and ELBO are of.
+    """Name the likelihood that a model's NLL and ELBO are of; of an autoencoder it is that given the code.
 
     Examples
     --------
@@ -20,14 +21,18 @@ def likelihood_name(vae: VAE) -> str:
     'log p(x)'
     >>> likelihood_name(VAE.build(shape=(4,), hidden=[8], condition="labels", condition_dim=3))
     'log p(x | label)'
+    >>> likelihood_name(VAE.build(shape=(4,), hidden=[8], posterior="deterministic"))
+    'log p(x | z)'
     """
     what = "x"
     if vae.accepts_missing:
         what = "observed cells"
         if learned_mechanism(vae):
             what += ", which cells are missing"
-    given = vae.conditioning
-    return f"log p({what})" if given is None else f"log p({what} | {given.kind.removesuffix('s')})"
+    given = [] if vae.conditioning is None else [vae.conditioning.kind.removesuffix("s")]
+    if getattr(vae.posterior, "makes", None) is Deterministic:
+        given.append("z")
+    return f"log p({what} | {', '.join(given)})" if given else f"log p({what})"
 
 
 def quantity(vae: VAE, batches: Batches) -> str:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from elboroom.errors import UsageError
 from elboroom.figures.latent_maps import latent_scatter as latent_scatter
 from elboroom.figures.style import FAINT, INK, PALETTE, panel, tidy, titled_canvas
-from elboroom.latent.arrays import DRAWS, Numbers, losses_of, losses_with_errors, with_error
+from elboroom.latent.arrays import DRAWS, Numbers, loss_name, losses_of, losses_with_errors, with_error
 from elboroom.models.vae import VAE, Array
-from elboroom.runs.best_epoch import can_be_best, quality
+from elboroom.runs.best_epoch import bound_name, can_be_best, quality
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -54,7 +54,8 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     best = _best_epoch(history, held_out["elbo"])
     noun = "training and validation examples" if np.isfinite(held_out["elbo"]).any() else "training examples"
     figure, head = titled_canvas(1500, 920, f"Means over the {noun} in each epoch")
-    titles = {"elbo": "−ELBO = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
+    name = bound_name(float(np.nanmax(train["rate"], initial=0.0)))
+    titles = {"elbo": f"−{name} = distortion + rate", "distortion": "Distortion", "rate": "Rate"}
     for i, (name, title) in enumerate(titles.items()):
         axes = panel(figure, 110 + 760 * (i % 2), head + 40 + 450 * (i // 2), 600, 320)
         tidy(axes, title, "epoch", "nats per example")
@@ -172,7 +173,7 @@ def loss_histogram(
         fine = np.clip(2 * len(losses) ** 0.5, 8, 60)
         bars = int(np.clip(fine * np.ptp(losses) / max(high - low, 1e-6), 1, 400))
         axes.hist(losses, bins=bars, color="#9CC9E3", edgecolor="white", linewidth=0.3)
-    tidy(axes, "", "−ELBO, nats", "examples")
+    tidy(axes, "", f"{loss_name(vae)}, nats", "examples")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _draw_marks(axes, {name: (float(v[0]), float(e[0])) for name, (v, e) in at.items() if np.isfinite(v[0])})
     return figure

@@ -14,6 +14,7 @@ from torch import Tensor
 from elboroom.data.column_fits import seen_as
 from elboroom.errors import UsageError
 from elboroom.models.vae import VAE, Array
+from elboroom.probability.posteriors import Deterministic
 
 if TYPE_CHECKING:
     from elboroom.config.columns import Column
@@ -95,7 +96,12 @@ def losses_with_errors(vae: VAE, x: Array, seed: int = 0) -> tuple[Numbers, Numb
 def loss_of_images(vae: VAE) -> str:
     """Say what `losses_with_errors` are: of codes without noise all draws are the same."""
     makes = getattr(vae.posterior, "makes", None)
-    return f"−ELBO, mean of {DRAWS} draws" if getattr(makes, "stochastic", True) else "−ELBO"
+    return f"−ELBO, mean of {DRAWS} draws" if getattr(makes, "stochastic", True) else loss_name(vae)
+
+
+def loss_name(vae: VAE) -> str:
+    """Name the loss of an example; of an autoencoder, whose codes have no density, it bounds nothing."""
+    return "−log p(x|z)" if getattr(vae.posterior, "makes", None) is Deterministic else "−ELBO"
 
 
 def with_error(value: float, error: float) -> str:

@@ -36,4 +36,19 @@ def quality(row: Mapping[str, Any]) -> float:
 
 def quality_name(row: Mapping[str, Any]) -> str:
     """What :func:`quality` is, in words."""
-    return "validation importance-weighted bound" if "val_bound" in row else "validation ELBO"
+    return (
+        "validation importance-weighted bound"
+        if "val_bound" in row
+        else f"validation {bound_name(row.get('rate', 1.0))}"
+    )
+
+
+def bound_name(rate: float) -> str:
+    """Name −(distortion + rate): without a rate, as of an autoencoder, it is no bound on log p(x).
+
+    Examples
+    --------
+    >>> bound_name(3.5), bound_name(0.0)
+    ('ELBO', 'log p(x|z)')
+    """
+    return "ELBO" if rate else "log p(x|z)"

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from elboroom.runs.best_epoch import bound_name
 from elboroom.training.terminal import PlainConsole
 
 _BAR = 10  # cells that the bar has at least
@@ -182,7 +183,7 @@ def epoch_line(row: Mapping[str, Any], epochs: int, width: int | None = None) ->
         parts["perplexity"] = f"perplexity {row['perplexity']:.1f}"
     parts["beta"] = f"beta {row['beta']:.4g}"
     if "val_elbo" in row:
-        parts["val ELBO"] = f"val ELBO {_nats(row['val_elbo'])}"
+        parts["val ELBO"] = f"val {bound_name(row['rate'])} {_nats(row['val_elbo'])}"
     parts |= {"speed": f"{row['images_per_second']:,.0f}/s", "seconds": f"{row['seconds']:.1f} s"}
     return fitted(parts, _LESS, width)
 

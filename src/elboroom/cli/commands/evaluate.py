@@ -211,6 +211,8 @@ _DESCRIPTION = ("split", "data", "source", "limit", "seed", "precision")
 
 
 def _table(result: dict[str, Any], run: Run) -> str:
+    from elboroom.runs.best_epoch import bound_name
+
     def row(name: str, key: str, more: str = "") -> str:
         return f"  {name:<12} {_number(result[key]):>10}{more}"
 
@@ -218,10 +220,14 @@ def _table(result: dict[str, Any], run: Run) -> str:
         return "" if result[f"{key}_stderr"] is None else f" ± {_number(result[f'{key}_stderr'])}"
 
     what = result["likelihood_of"]
-    of = "" if what == "log p(x)" else f" of {what}"
+    of = "" if what in ("log p(x)", "log p(x | z)") else f" of {what}"
     examples = counted(result["examples"], result["split"] + " example")
     lines = [f"{run.path} on {examples}, nats per example{of}"]
-    lines += [row(name, name, error(name)) for name in ("elbo", "distortion", "rate")]
+    bound = "elbo" if result["rate"] else bound_name(0.0)
+    lines += [
+        row(bound, "elbo", error("elbo")),
+        *(row(name, name, error(name)) for name in ("distortion", "rate")),
+    ]
     if "rate_of_layers" in result:
         lines[-1] += f"  ({' + '.join(f'{rate:.2f}' for rate in result['rate_of_layers'])}, top layer first)"
     lines.append(row("nll", "nll", f"{error('nll')}, {_how(result)}"))
