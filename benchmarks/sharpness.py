@@ -6,9 +6,10 @@ pictures with a test split::
     python benchmarks/sharpness.py $ELBOROOM_DATA/dogpeople_rgb.npz --limit 2248 \
         --out benchmarks/results/sharpness.json --sheet sharpness.png
 
-Both start with the same weights and see the same batches. The texture's weight rises in the first epoch; the
-critic learns from the first quarter on and counts in the second half. Each finished model is kept in `--out`,
-and a second call continues after the last.
+All start with the same weights and see the same batches. The penalties' weights rise over the whole
+training; the critic learns from the first quarter on and counts in the second half. Each finished model is
+kept in `--out`, and a second call continues after the last. The codes are of 32×32×3; `--levels 2 --channels
+16` makes them 16×16×16.
 """
 
 from __future__ import annotations
@@ -32,31 +33,31 @@ from elboroom.figures.style import to_png
 from elboroom.io.files import write_atomic
 
 NETWORKS: dict[str, Any] = {
-    **{"network": "spatial", "conv_levels": 2, "conv_width": 16, "latent_channels": 4},
+    **{"network": "spatial", "conv_width": 16},
     **{"activation": "silu", "likelihood": "gaussian", "likelihood_scale": 0.1, "learn_scale": "shared"},
 }
 STEPS: dict[str, Any] = {
     **{"batch_size": 8, "lr": 2e-3, "lr_schedule": "CosineAnnealingLR", "ema": 0.99, "flip": True},
-    **{"optimizer": "AdamW", "clip": 2000.0},
+    **{"optimizer": "AdamW", "clip": 2000.0, "beta": 0.01},
 }
-SHARP: dict[str, Any] = {
-    "penalties": {"patch_critic": 0.15, "texture": 8.0},
-    "penalty_ramp": 1.0,
-    **{
-        "critic_start": 0.5,
-        "critic_warmup": 0.25,
-        "critic_width": 16,
-        "critic_layers": 2,
-        "critic_lr": 2e-3,
-    },
+CRITIC: dict[str, Any] = {
+    **{"critic_start": 0.5, "critic_warmup": 0.25},
+    **{"critic_width": 16, "critic_layers": 2, "critic_lr": 2e-3},
 }
-VARIANTS: dict[str, dict[str, Any]] = {"likelihood": {}, "likelihood, critic and texture": SHARP}
+TEXTURE = {"texture": 8.0}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "likelihood": {},
+    "likelihood and texture": {"penalties": TEXTURE},
+    "likelihood and critic": {"penalties": {"patch_critic": 0.15}, **CRITIC},
+    "likelihood, critic and texture": {"penalties": {"patch_critic": 0.15, **TEXTURE}, **CRITIC},
+}
 MEASURED = ("mse", "psnr", "ssim", "high_frequency_share", "high_frequency_correlation", "frechet")
 
 
 def train(data: elboroom.Dataset, options: dict[str, Any], seed: int, epochs: int) -> tuple[Any, float]:
     """Train one model; return it with the processor time in seconds."""
-    config = Config().updated(**NETWORKS, **STEPS, **options, epochs=epochs, seed=seed)
+    ramp = {"penalty_ramp": float(epochs)} if "penalties" in options else {}
+    config = Config().updated(**options, **STEPS, **ramp, epochs=epochs, seed=seed)
     torch.manual_seed(seed)
     vae = elboroom.VAE.build(config.model, shape=data.shape, scale=data.scale)
     began = time.process_time()
@@ -102,6 +103,9 @@ def main() -> None:
     options.add_argument("data", help="pictures with a test split, of which at least ten are held out")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--epochs", type=int, default=4)
+    options.add_argument("--levels", type=int, default=1, help="halvings from pictures to codes")
+    options.add_argument("--channels", type=int, default=3, help="of codes")
+    options.add_argument("--only", nargs="+", choices=[*VARIANTS], default=[*VARIANTS], help="rows to make")
     options.add_argument("--limit", type=int, help="training pictures to use at most")
     options.add_argument("--out", type=Path)
     options.add_argument(
@@ -119,22 +123,24 @@ def main() -> None:
     images = np.asarray(data.x[held_out], np.float32) / (data.scale or 1)
     labels = None if data.labels is None else data.labels[training]
     net = train_feature_net(np.asarray(data.x[training], np.float32) / (data.scale or 1), labels)
+    networks = {**NETWORKS, "conv_levels": chosen.levels, "latent_channels": chosen.channels}
     found: dict[str, Any] = {
         "data": data.name,
         "features": net.name,
         "epochs": chosen.epochs,
         "training_pictures": len(training),
         "held_out_pictures": len(held_out),
-        "networks": NETWORKS,
+        "networks": networks,
         "steps": STEPS,
     }
     rows = finished(chosen.out, found)
     strips = {"held out": images[:12]}
     for seed in range(chosen.seeds):
-        for variant, extra in VARIANTS.items():
+        for variant in chosen.only:
+            extra = VARIANTS[variant]
             if any((row["variant"], row["seed"]) == (variant, seed) for row in rows):
                 continue
-            vae, seconds = train(data, extra, seed, chosen.epochs)
+            vae, seconds = train(data, networks | extra, seed, chosen.epochs)
             rebuilt = vae.reconstruct(data.x[held_out]).clamp(0, 1).cpu().numpy()
             row = {
                 "variant": variant,

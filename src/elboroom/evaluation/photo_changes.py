@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn
 from scipy.ndimage import affine_transform, gaussian_filter
+
+from elboroom.evaluation.cosine_spectrum import FINE, band
 
 Floats = NDArray[np.float64]
 Picture = Callable[[Floats], Floats]
 
-FINE = 0.5  # of the highest frequency that pixels can hold: above it lies fine detail
-SHADING = 0.125  # below it lies shading
+SHADING = 0.125  # of the highest frequency that pixels can hold: below it lies shading
 _HALVINGS = 20
 _WIDEST_BLUR = 8.0  # standard deviation, in pixels
 
@@ -192,7 +192,5 @@ def _blurred(picture: Floats, sigma: float) -> Floats:
 def _energy(residuals: Floats, pictures: Floats, low: float, high: float) -> Floats:
     """Mean square of a band of the residuals' spectrum, over the variance of the pictures."""
     _, height, width, _ = residuals.shape
-    radius = np.hypot(np.arange(height)[:, None] / height, np.arange(width) / width)
-    band = (radius >= low) & (radius < high)
-    spectrum = dctn(residuals, axes=(1, 2), norm="ortho")[:, band]
+    spectrum = band(residuals, low, high)
     return np.asarray(np.square(spectrum).mean(2).sum(1) / (height * width) / _variance(pictures))

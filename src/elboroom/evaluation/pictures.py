@@ -7,15 +7,14 @@ import math
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import dctn
 
 from elboroom.errors import UsageError
 from elboroom.evaluation.classes import ssim
+from elboroom.evaluation.cosine_spectrum import band
 from elboroom.evaluation.measure import Measure
 
 Floats = NDArray[np.float64]
 
-_HALF = 0.5  # of the highest frequency that pixels can hold
 _LEAST_MSE = 1e-10
 
 
@@ -91,7 +90,7 @@ def high_frequency_share(images: ArrayLike, others: ArrayLike) -> float:
 
 
 def _fine(x: Floats, y: Floats) -> Measure:
-    ours, theirs = _detail(x), _detail(y)
+    ours, theirs = (band(pictures).reshape(len(pictures), -1) for pictures in (x, y))
     wanted = np.square(ours).sum(1)
     found = np.square(theirs).sum(1)
     if not wanted.sum() > 0:
@@ -107,15 +106,6 @@ def _fine(x: Floats, y: Floats) -> Measure:
         examples=len(x),
         details={"correlation": float((ours * theirs).sum()) / scale if scale > 0 else 0.0},
     )
-
-
-def _detail(pictures: Floats) -> Floats:
-    """Coefficients (n, ...) of the upper half of the spectrum."""
-    _, height, width, _ = pictures.shape
-    along = np.arange(height)[:, None] / height, np.arange(width) / width
-    upper = np.hypot(*along) >= _HALF
-    spectrum: Floats = dctn(pictures, axes=(1, 2), norm="ortho")[:, upper].reshape(len(pictures), -1)
-    return spectrum
 
 
 def _mean(values: Floats, unit: str, estimator: str) -> Measure:
