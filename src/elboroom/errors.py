@@ -123,19 +123,27 @@ def reason_of(error: BaseException) -> str:
     return "out of memory" if isinstance(error, MemoryError) or "out of memory" in text else text
 
 
+_FEW = 4
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name closest to a mistyped one, as the end of a message.
+    """Suggest the known name closest to a mistyped one, as the end of a message; of a few names, list all.
 
     Examples
     --------
     >>> nearest("minst", ["mnist", "digits"])
+    "did you mean 'mnist'? Known: digits, mnist"
+    >>> nearest("minst", ["mnist", "digits", "kmnist", "dsprites", "fashion-mnist"])
     "did you mean 'mnist'?"
     >>> nearest("xyzzy", ["mnist", "digits"])
     'known: digits, mnist'
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    names = ", ".join(known)
+    if not close:
+        return f"known: {names}"
+    return f"did you mean {close[0]!r}?" + (f" Known: {names}" if len(known) <= _FEW else "")
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:

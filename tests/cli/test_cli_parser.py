@@ -142,7 +142,7 @@ def test_values_of_the_default_hold_where_nothing_is_given() -> None:
 def test_a_value_out_of_range_is_named_by_its_option() -> None:
     for line, words in [
         ("--epochs 0", "--epochs 0: must be at least 1"),
-        ("--data.size 0", "--data.size 0: must be at least 1"),
+        ("--data.size 0", "--data.size 0: must be a number of pixels, 1 to 4,096"),
         ("--lr nan", "--lr nan: must be a finite number"),
         ("--optimizer-options x", "--optimizer-options x: must be 'key=value"),
     ]:

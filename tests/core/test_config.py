@@ -352,7 +352,8 @@ def test_the_two_errors_carry_their_exit_codes() -> None:
 @pytest.mark.parametrize(
     ("name", "known", "text"),
     [
-        ("minst", {"mnist", "digits"}, "did you mean 'mnist'?"),
+        ("minst", {"mnist", "digits"}, "did you mean 'mnist'? Known: digits, mnist"),
+        ("minst", ["mnist", *"abcd"], "did you mean 'mnist'?"),
         ("xyzzy", ["b", "a"], "known: a, b"),
         ("a", {}, "known: "),
     ],
