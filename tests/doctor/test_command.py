@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from elboroom import VAE, Run, fit, load_data
 from elboroom.cli import training_run
@@ -175,3 +176,21 @@ def test_the_advice_for_columns_can_be_pasted(tmp_path: Path, capsys: pytest.Cap
     assert "--kinds 'the dose=real/student_t' is not pulled by them" in printed.out
     assert "--kinds 'the dose=real/student_t' or" in printed.err
     assert "column 'none' is empty; it is not modelled" in printed.err
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(30):
+        pixels = np.random.default_rng(i).integers(0, 255, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    assert main(["doctor", str(tmp_path)]) == 0
+    assert f"skipped {tmp_path / 'broken.png'}" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_of_a_comparison_a_run_is_to_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "vae" / "seed-0"
+    run.mkdir(parents=True)
+    for file in (run / "config.json", tmp_path / "comparison.json", tmp_path / "table.csv"):
+        file.write_text("{}")
+    assert main(["doctor", str(tmp_path)]) == 2
+    assert f"is a comparison; name one of its runs, such as {run}" in capsys.readouterr().err

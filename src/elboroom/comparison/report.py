@@ -14,6 +14,7 @@ from typing import Any
 from elboroom.comparison.picture import draw
 from elboroom.comparison.runs import WITHOUT_DENSITY, WITHOUT_RATE, Row
 from elboroom.comparison.summary import METRICS, Interval, Metric, Summary, groups, winner
+from elboroom.errors import counted
 from elboroom.evaluation.reliability import verdict
 
 _COLUMNS = (
@@ -117,7 +118,9 @@ class Comparison:
 
     def _caption(self) -> str:
         known = next((one for one in self.summaries if one.rows), None)
-        where = f"{known.known('examples'):,} {known.known('split')} examples" if known else "no finished run"
+        if known is None:
+            return "no finished run"
+        where = counted(known.known("examples"), f"{known.known('split')} example")
         several = any(len(one.rows) > 1 for one in self.summaries)
         return f"{where}, " + (
             "mean and Student's 95 % interval over seeds" if several else "one seed, so no intervals"
@@ -179,8 +182,11 @@ def _runs(one: Summary, notes: _Notes) -> str:
         return _DASH + notes.mark(f"{one.recipe} was not trained: {one.left_out}")
     if not one.failures:
         return str(len(one.rows))
-    reasons = "; ".join(f"seed {seed} failed: {why}" for seed, why in one.failures.items())
-    mark = notes.mark(f"{one.recipe}, {reasons}")
+    first, *others = one.failures
+    more = (
+        f" ({counted(len(others), 'other seed')} failed as well, for reasons in table.csv)" if others else ""
+    )
+    mark = notes.mark(f"{one.recipe}, seed {first} failed: {one.failures[first]}{more}")
     return f"{len(one.rows)} of {len(one.rows) + len(one.failures)}{mark}"
 
 

@@ -13,6 +13,7 @@ from elboroom.data.dataset import Dataset
 from elboroom.doctor.finding import Finding
 from elboroom.doctor.leaks import Repeats
 from elboroom.doctor.picture_files import FileKinds
+from elboroom.errors import counted
 from elboroom.training.defaults import is_photos
 
 _TINY = 200  # examples for networks of the default size
@@ -186,9 +187,10 @@ def outliers(seen: Sample) -> Finding | None:
     if not far:
         return None
     names = [data.columns[number].name if data.columns else str(number) for number in far]
+    cells = counted(sum(far.values()), "cell")
     said = (
-        f"{sum(far.values()):,} cells lie more than {_FAR:g} robust standard deviations from the median "
-        f"of their column ({', '.join(names[:5])})"
+        f"{cells} {'lies' if cells == '1 cell' else 'lie'} more than {_FAR:g} robust standard deviations "
+        f"from the median of their column ({', '.join(names[:5])})"
     )
     known = {"cells": sum(far.values()), "columns": len(far)}
     if not data.columns:
@@ -204,7 +206,7 @@ def tiny(seen: Sample) -> Finding | None:
     n = len(data.indices("train"))
     if n >= _TINY:
         return None
-    said = f"there are {n:,} training examples"
+    said = f"there {'is' if n == 1 else 'are'} {counted(n, 'training example')}"
     if is_photos(data) and model.network in ("auto", "conv", "spatial") and model.hidden == _USUAL_HIDDEN:
         if seen.config.data.flip:
             return None

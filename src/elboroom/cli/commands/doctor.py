@@ -39,6 +39,9 @@ class Doctor(Verb):
         is_run, picture = (path / "config.json").exists(), None
         if not is_run and self.target not in NAMED and path.is_dir() and not any(path.iterdir()):
             raise UsageError(f"{path} is empty: there is no run at this place, and no data")
+        runs = sorted(path.glob("*/*/config.json")) if (path / "comparison.json").exists() else []
+        if runs and not is_run:
+            raise UsageError(f"{path} is a comparison; name one of its runs, such as {runs[0].parent}")
         if is_run:
             found, picture = self._of_run()
         else:
@@ -76,11 +79,14 @@ class Doctor(Verb):
         from elboroom.cli.console import console
         from elboroom.cli.parser import in_options
         from elboroom.data import NAMED, load_data
+        from elboroom.data.dataset import skipped_lines
         from elboroom.doctor import examine_data
 
         data = load_data(self.target)
         for note in data.notes:
             console().print(in_options(note))
+        for line in skipped_lines(data):
+            console().print(line)
         is_folder = self.target not in NAMED and Path(self.target).is_dir()
         return examine_data(data, folder=self.target if is_folder else None)
 

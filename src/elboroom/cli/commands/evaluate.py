@@ -263,7 +263,7 @@ def _filled(text: str, indent: str) -> str:
 
 def _how(result: dict[str, Any]) -> str:
     """Say how the NLL was estimated."""
-    samples = f"{result['nll_num_samples']} importance samples"
+    samples = counted(result["nll_num_samples"], "importance sample")
     more = {
         "refined": f"{samples} of refined posteriors",
         "annealed": f"{result['nll_num_samples']} annealed chains",
