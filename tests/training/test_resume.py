@@ -71,8 +71,8 @@ CASES: dict[str, Case] = {
         {"binarize": "stochastic", "beta_schedule": "linear", "beta_ramp": 3, "validation": 0.2},
     ),
     "dequantised": (
-        {"likelihood": "continuous_bernoulli", "scale": 256.0},
-        {"dequantize": "uniform", "flip": True, "validation": 0.2},
+        {"likelihood": "continuous_bernoulli", "scale": 256.0, "shape": (4, 5, 1)},
+        {"dequantize": "uniform", "flip": True, "random_crop": (4, 5), "validation": 0.2},
     ),
     "learned scale, rows": (
         {"shape": (5,), "likelihood": "gaussian", "learn_scale": True},
