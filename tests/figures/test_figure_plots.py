@@ -227,3 +227,12 @@ def test_letters_that_the_font_lacks_bring_no_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert style.to_png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("posterior", "title"), [("diagonal", "Codes (posterior means) of"), ("fsq", "Codes of")]
+)
+def test_only_codes_with_noise_are_means(posterior: str, title: str) -> None:
+    vae = VAE.build(shape=(6,), hidden=[8], posterior=posterior)
+    figure = figures.latent_scatter(vae, np.random.default_rng(0).random((30, 6)))
+    assert any(text.get_text().startswith(title) for text in (*figure.texts, *texts(figure)))

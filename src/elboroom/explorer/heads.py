@@ -42,11 +42,15 @@ def code_of(to: Translator, head: nn.Module) -> list[Op]:
     return _chosen(_CODES, head, "posterior")(to, head)
 
 
+_NAMES = {"VectorQuantizer": "vq", "FiniteScalarQuantizer": "fsq"}
+
+
 def _chosen(
     table: dict[type, Callable[[Translator, Any], list[Op]]], head: nn.Module, what: str
 ) -> Callable[[Translator, Any], list[Op]]:
     if type(head) not in table:
-        raise CannotRunError(f"a {what} {type(head).__name__.removesuffix('Head')}")
+        name = type(head).__name__.removesuffix("Head")
+        raise CannotRunError(f"a {what} {_NAMES.get(name, name)}")
     return table[type(head)]
 
 

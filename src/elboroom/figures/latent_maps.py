@@ -27,7 +27,7 @@ from elboroom.figures.style import (
     tidy,
     titled_canvas,
 )
-from elboroom.latent.arrays import Numbers, codes_of, evenly, numbers
+from elboroom.latent.arrays import Numbers, codes_of, codes_title, evenly, numbers
 from elboroom.latent.planes import principal_directions
 from elboroom.models.vae import VAE, Array
 
@@ -100,9 +100,7 @@ def latent_scatter(
         few = () if labels is None else (_classes(labels) or ((), ()))[1]
         names = [_name_of(float(value), label_names) for value in few]
         width += 70 + LETTER * max(map(len, [*names, "decoded grid"]))
-    figure, head = titled_canvas(
-        width, side + 120, title or f"Codes (posterior means) of {len(x):,} examples"
-    )
+    figure, head = titled_canvas(width, side + 120, title or f"{codes_title(vae)} of {len(x):,} examples")
     for i, view in enumerate(views):
         axes = panel(figure, 110 + i * (side + 110), head + 15, side, side)
         last = i == len(views) - 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from elboroom.evaluation.examples import examples_of
 from elboroom.evaluation.neighbours import embed_rows
 from elboroom.figures import by_class, conditional, images
-from elboroom.latent.arrays import Numbers, evenly, numbers
+from elboroom.latent.arrays import Numbers, codes_title, evenly, numbers
 from elboroom.latent.planes import Plane, principal_plane
 from elboroom.models.conditioning import Condition, Examples, apart, together
 from elboroom.models.vae import VAE, Array
@@ -72,6 +72,7 @@ class Scene:
             examples=self.noun,
             Examples=self.noun.capitalize(),
             count=f"{len(self.x):,}",
+            codes=codes_title(self.vae),
             given=self.given,
             prior=self.prior,
         )

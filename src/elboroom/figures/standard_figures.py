@@ -45,7 +45,7 @@ class StandardFigure:
     draw : callable
         From the scene and the title to the figure.
     title : str
-        May hold ``{examples}``, ``{Examples}``, ``{count}``, ``{given}`` and ``{prior}``; empty if
+        May hold ``{examples}``, ``{Examples}``, ``{count}``, ``{codes}``, ``{given}``, ``{prior}``; empty if
         ``draw`` writes its own.
     applies : callable, optional
         Whether a scene has what the figure needs; always if not given.
@@ -180,7 +180,7 @@ def _one_prior(scene: Scene) -> bool:
     return condition is None or "prior" not in condition.parts or scene.condition is not None
 
 
-_CODES = "Codes (posterior means) of {count} {examples}"
+_CODES = "{codes} of {count} {examples}"
 _CLASSES = f"labels of 2 to {_MOST_CLASSES} classes"
 
 STANDARD_FIGURES = (

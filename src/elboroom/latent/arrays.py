@@ -104,6 +104,12 @@ def loss_name(vae: VAE) -> str:
     return "−log p(x|z)" if getattr(vae.posterior, "makes", None) is Deterministic else "−ELBO"
 
 
+def codes_title(vae: VAE) -> str:
+    """Say what the codes on a map are: posteriors without noise, as of a codebook, have no mean."""
+    makes = getattr(vae.posterior, "makes", None)
+    return "Codes (posterior means)" if getattr(makes, "stochastic", True) else "Codes"
+
+
 def with_error(value: float, error: float) -> str:
     """Write a value with its standard error, rounded to the error's first digit.
 
