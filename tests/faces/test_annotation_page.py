@@ -170,6 +170,7 @@ def test_the_preview_is_the_face_that_will_be_cut(desk: Desk) -> None:
 def test_undo_takes_back_mark_after_mark_and_then_the_photo_before(desk: Desk) -> None:
     points = list(face(0).values())
     desk.click(points[0], points[2])
+    desk.page.locator("#parts li.set").nth(1).wait_for()
     assert desk.page.locator("#parts li.set").count() == 2
     desk.press("z")
     assert desk.page.locator("#parts li.current").inner_text() == "right eye"

@@ -10,6 +10,7 @@ import pytest
 
 from elboroom.cli.arguments import arguments
 from elboroom.cli.commands.train import Train
+from elboroom.cli.verbs import VERBS
 from elboroom.config import Config
 from elboroom.config.bounds import BOUNDS
 from elboroom.config.columns import FAMILIES
@@ -48,7 +49,7 @@ def test_what_is_named_is_there() -> None:
     parts = {name for names in (*KINDS.values(), *FAMILIES.values()) for name in names}
     options = {flag for argument in arguments(Train) for flag in argument.flags}
     words = {"optimal", "rae-*", "log_prob", "sample", "decode", "spatial"}
-    assert NAMED - {*RECIPES, *fields, *parts, *options, *words} == set()
+    assert NAMED - {*RECIPES, *fields, *parts, *options, *VERBS, *words} == set()
 
 
 def test_the_table_of_pairs_is_the_programs() -> None:

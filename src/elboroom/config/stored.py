@@ -12,7 +12,7 @@ def stored_sections(sections: Mapping[str, Any]) -> dict[str, Any]:
     Examples
     --------
     >>> stored_sections({"model": {"posterior": "fsq"}, "data": None})
-    {'model': {'posterior': 'fsq', 'code_normalization': 'none'}}
+    {'model': {'code_normalization': 'none', 'posterior': 'fsq'}}
     """
     found = {name: fields for name, fields in sections.items() if fields is not None}
     return found | ({"model": stored_model(found["model"])} if "model" in found else {})

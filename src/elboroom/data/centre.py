@@ -26,7 +26,7 @@ class Centred(Joined):
     Examples
     --------
     >>> x = np.arange(25).reshape(1, 5, 5, 1)
-    >>> Centred(x, Sides(1, 2))[0, :, :, 0].tolist()
+    >>> Centred(x, Sides(1, 2))[0][:, :, 0].tolist()
     [[11, 12]]
     """
 

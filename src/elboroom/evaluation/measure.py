@@ -66,7 +66,7 @@ def error_of_share(share: float, n: int) -> float:
     Examples
     --------
     >>> round(error_of_share(0.5, 10_000), 6), round(error_of_share(0.0, 100), 4)
-    (0.005, 0.007)
+    (0.005, 0.0069)
     """
     middle = (share * n + 0.5) / (n + 1)
     return math.sqrt(middle * (1 - middle) / (n + 2))
