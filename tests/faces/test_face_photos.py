@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from elboroom.data.faces.geometry import placed
+from elboroom.data.faces.photos import scan
 from elboroom.data.faces.prepare import load_prepared, prepare_faces
 
 from .drawn import dots, dotted, read_csv, turned, write_landmarks
@@ -180,3 +181,16 @@ def test_all_kinds_are_read_and_all_wrecks_are_listed(tmp_path):
     for name, crop in zip(names, data.x, strict=True):
         # Compression, palettes and conversions move greys a little; black-and-white is dithered.
         assert np.abs(crop.astype(int) - reference).mean() < (60 if "bits" in name else 6), name
+
+
+def test_figures_of_a_run_are_no_photos(tmp_path):
+    """A training in the folder of the photos leaves its figures there."""
+    run = tmp_path / "runs" / "one"
+    (run / "figures").mkdir(parents=True)
+    for name in ("config.json", "history.jsonl"):
+        (run / name).write_text("{}")
+    for path in (tmp_path / "a.png", run / "figures" / "loss.png"):
+        Image.new("RGB", (8, 8)).save(path)
+    photos, passed = scan(tmp_path, 0, None)
+    assert [photo.path for photo in photos] == [tmp_path / "a.png"]
+    assert [one.path for one in passed] == [f"{tmp_path.name}/runs/one"]

@@ -33,6 +33,10 @@ class Found:
     label: str | None
 
 
+OURS = "is a run or a comparison, not data"
+"""Why a folder that elboroom wrote is left out."""
+
+
 def is_ours(names: Collection[str]) -> bool:
     """Whether a folder with files of these names is a run or a comparison, whose pictures are no data."""
     return bool(
@@ -72,7 +76,7 @@ def scan(root: Path) -> tuple[list[Found], list[Skipped]]:
     is_split = "train" in splits and len(splits) > 1 and splits <= SPLITS.keys()
     depth = 1 if is_split or splits == {"train"} else 0
     labelled = any(len(part) > depth + 1 for part in parts)
-    found, skipped = [], [Skipped(str(folder), "is a run or a comparison, not data") for folder in ours]
+    found, skipped = [], [Skipped(str(folder), OURS) for folder in ours]
     for part in parts:
         file = root.joinpath(*part)
         if len(part) <= depth:

@@ -21,6 +21,8 @@ from elboroom.models.vae import VAE
 _LEARNED_FROM = 5_000  # pictures that the network of features sees
 _AT_ONCE = 500
 _K = 5
+FEWEST_PICTURES = _K + 1
+"""Pictures that can be measured."""
 _OVER = 0.01  # beyond black and white, as vae.value_range allows
 
 Pictures = NDArray[np.float64]
@@ -61,8 +63,8 @@ def picture_measures(
     """
     if len(vae.shape) != 3:
         raise UsageError(f"{data.name} has examples of shape {vae.shape}, which are no pictures")
-    if len(rows) <= _K:
-        raise UsageError(f"got {len(rows)} pictures; measures of pictures need at least {_K + 1}")
+    if len(rows) < FEWEST_PICTURES:
+        raise UsageError(f"got {len(rows)} pictures; measures of pictures need at least {FEWEST_PICTURES}")
     examples = _shown(vae, data, rows)
     rebuilt, drawn = _reconstructed(vae, data, rows), _drawn(vae, data, rows, seed)
     found = compare_pictures(examples, rebuilt)

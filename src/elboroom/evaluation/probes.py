@@ -12,7 +12,8 @@ from elboroom.errors import UsageError
 from elboroom.evaluation.measure import Measure, error_of_share
 
 _NEIGHBOURS = 15
-_FEWEST = 2 * _NEIGHBOURS
+FEWEST_PROBED = 2 * _NEIGHBOURS
+"""Examples that codes can be probed on."""
 
 
 def probes(codes: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> dict[str, Measure]:
@@ -51,8 +52,8 @@ def probes(codes: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> dict[str, M
     z, y = np.asarray(codes, np.float64), np.asarray(labels)
     if z.ndim != 2 or y.shape != (len(z),):
         raise UsageError(f"codes have shape {z.shape} and labels {y.shape}; they must be (n, d) and (n,)")
-    if len(z) < _FEWEST or not np.isfinite(z).all():
-        raise UsageError(f"probes need finite codes of at least {_FEWEST} examples; there are {len(z)}")
+    if len(z) < FEWEST_PROBED or not np.isfinite(z).all():
+        raise UsageError(f"probes need finite codes of at least {FEWEST_PROBED} examples; there are {len(z)}")
     order = np.random.default_rng(seed).permutation(len(z))
     seen, unseen = order[: len(z) // 2], order[len(z) // 2 :]
     if len(np.unique(y[seen])) < 2:

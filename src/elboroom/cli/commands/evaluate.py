@@ -123,13 +123,15 @@ class Evaluate(ModelVerb):
     def _check_measures(self, data: Dataset, n: int) -> None:
         """Refuse measures that need more than there is: examples, or factors."""
         from elboroom.data.drawn import DRAWN
+        from elboroom.evaluation.picture_measures import FEWEST_PICTURES
+        from elboroom.evaluation.probes import FEWEST_PROBED
 
         if "disentanglement" in self.measures and self.factors is None and data.name not in DRAWN:
             raise UsageError(
                 f"--measures disentanglement: the factors that made {data.name} are unknown; give --factors "
                 "FILE.npz, or take --measures probes for its labels"
             )
-        for group, least in (("latents", 2), ("pictures", 6), ("probes", 30)):
+        for group, least in (("latents", 2), ("pictures", FEWEST_PICTURES), ("probes", FEWEST_PROBED)):
             if group in self.measures and n < least:
                 where = f"--limit {self.limit}" if n == self.limit else f"--split {self.split}, of {n}"
                 raise UsageError(f"{where}: --measures {group} needs at least {counted(least, 'example')}")

@@ -27,7 +27,7 @@ from elboroom.data.faces.landmarks import (
     read_dog_parts,
     read_utkface_name,
 )
-from elboroom.data.image_tree import UNREAD, unread_reason
+from elboroom.data.image_tree import OURS, UNREAD, unread_reason
 from elboroom.data.image_tree import walk_images as walk
 from elboroom.data.preparation import Align, Template
 from elboroom.errors import UsageError
@@ -107,13 +107,15 @@ def scan(folder: Path, label: int, table: Table | None) -> tuple[list[Photo], li
     """
     name = folder.resolve().name
     table = table or find_table(folder)
-    photos, paths = [], walk(folder)
+    photos, ours = [], list[Path]()
+    paths = walk(folder, left_out=ours)
     often = Counter(path.name for path in paths)
     for path in paths:
         place = path.relative_to(folder).as_posix()
         given = None if table is None else table.get(*names_of(folder, path, alone=often[path.name] == 1))
         photos.append(Photo(path, f"{name}/{place}", label, read_dog_parts(path) if given is None else given))
-    return photos, list(_unread(folder, name))
+    passed = [Skipped(f"{name}/{one.relative_to(folder).as_posix()}", OURS) for one in ours]
+    return photos, [*passed, *_unread(folder, name)]
 
 
 def names_of(folder: Path, path: Path, *, alone: bool) -> tuple[str, ...]:
